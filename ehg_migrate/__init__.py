@@ -1,0 +1,2 @@
+"""ehg_migrate: one Alembic environment over a fleet of PostgreSQL databases."""
+

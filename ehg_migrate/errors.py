@@ -1,0 +1,89 @@
+"""Every exception of the package, and `Problem`: one thing that is wrong, with its code, message and hint.
+
+Exceptions stop a command; a `Problem` inside a State or Result describes one target and stops nothing else.
+
+EhgMigrateError                 exit 2
+ +-- UsageError                 the command line or the arguments of a `Project` method
+ +-- ConfigurationError         targets/*.yaml, alembic.ini, a secret that cannot be resolved: all mistakes at once
+ +-- RevisionsError             versions/ cannot be used as it is
+ +-- GateError                  exit 4: refused by a rule although it could be done
+ +-- LedgerError                the record of runs cannot be read or written
+ +-- LocalServerError           the embedded PostgreSQL cannot be had
+ +-- Interrupted                exit 130
+TargetError                     one target's trouble; caught by whoever makes that target's State or Result
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: a stable `code`, a `message` that says what, a `hint` that says what to do next.
+
+    `where` names the place in the user's own files (`targets/a.yaml: targets.acme.port`), `sqlstate` is PostgreSQL's.
+    """
+
+    code: str
+    message: str
+    hint: str = ""
+    where: str = ""
+    sqlstate: str | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{place}{self.message}{hint}"
+
+
+class EhgMigrateError(Exception):
+    """What stops a command. `problems` is never empty; `exit_code` is what the CLI ends with."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class UsageError(EhgMigrateError):
+    """The arguments make no sense: a selector that matches nothing, a revision that does not exist."""
+
+
+class ConfigurationError(EhgMigrateError):
+    """The project's files are wrong; carries every mistake that was found, not only the first."""
+
+
+class RevisionsError(EhgMigrateError):
+    """`versions/` cannot be used: a file that does not load, ids that collide, a parent that is missing."""
+
+
+class GateError(EhgMigrateError):
+    """Refused by a rule (a rollback that would not be exact, a confirmation that was not given)."""
+
+    exit_code = 4
+
+
+class LedgerError(EhgMigrateError):
+    """The record of runs cannot be opened, read or written."""
+
+
+class LocalServerError(EhgMigrateError):
+    """The embedded PostgreSQL cannot be installed, started or reached."""
+
+
+class Interrupted(EhgMigrateError):
+    """Ctrl-C or SIGTERM ended the command."""
+
+    exit_code = 130
+
+
+class TargetError(Exception):
+    """Trouble with one target; the caller turns `problem` into that target's State or Result."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
