@@ -1,2 +1,1 @@
 """ehg_migrate: one Alembic environment over a fleet of PostgreSQL databases."""
-

@@ -64,6 +64,10 @@ class Status(StrEnum):
         return self in (Status.UP_TO_DATE, Status.SUCCEEDED, Status.SKIPPED)
 
 
+GATES = frozenset({"stale_plan", "rollback_inexact", "not_confirmed"})
+"""Codes of problems that are a rule's refusal and not a failure: exit code 4 where nothing worse happened."""
+
+
 class Verb(StrEnum):
     """Who made the plan; all are run the same way."""
 
@@ -73,7 +77,7 @@ class Verb(StrEnum):
     ADOPT = "adopt"
 
 
-# --------------------------------------------------------------------------------------------------------- target
+# --- target
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ class Target:
     source: str = ""  # `targets/a.yaml: targets.acme`
 
 
-# ---------------------------------------------------------------------------------------------------------- state
+# --- state
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,7 @@ class State:
     seconds: float = 0.0
 
 
-# ----------------------------------------------------------------------------------------------------------- plan
+# --- plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +196,27 @@ class Plan:
         return hashlib.sha256(f"{self.heads}{self.goal}\n{text}".encode()).hexdigest()[:12]
 
 
-# --------------------------------------------------------------------------------------------------------- result
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """What a run would do to a selection: a plan where one can be made, and why not elsewhere."""
+
+    verb: Verb
+    selector: str
+    plans: tuple[Plan, ...]
+    blocked: tuple[State, ...] = ()  # targets that cannot be planned for; the run reports them and touches them not
+    skipped: tuple[Skipped, ...] = ()
+    undoes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A selected target that the wish does not concern."""
+
+    target: str
+    reason: Problem
+
+
+# --- result
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +284,7 @@ class Run:
     notes: tuple[Problem, ...] = ()  # what the run itself could not do: record in the ledger, for example
 
 
-# -------------------------------------------------------------------------------------------------------- journal
+# --- journal
 
 
 @dataclass(frozen=True, slots=True)

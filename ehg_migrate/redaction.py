@@ -9,9 +9,14 @@ MASK = "***"
 
 # Anything shorter would mask ordinary words; such a password is still masked in the forms of `_ASSIGNED`.
 _SHORTEST = 4
-_ASSIGNED = re.compile(r"(?P<key>\bpassword\s*[=:]\s*)(?P<quote>['\"]?)(?P<value>[^\s'\",;)]+)(?P=quote)", re.IGNORECASE)
+_ASSIGNED = re.compile(
+    r"(?P<key>\bpassword\s*[=:]\s*)(?P<quote>['\"]?)(?P<value>[^\s'\",;)]+)(?P=quote)", re.IGNORECASE
+)
 _URL_USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://[^\s:/@]*):(?P<value>[^\s/]*)@", re.IGNORECASE)
 _REFERENCE = re.compile(r"^(env|file|cmd|keyring):")
+
+# what a hostile server could use to move the cursor, colour the terminal or break a line of a log
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 _known: set[str] = set()
 
@@ -29,6 +34,11 @@ def redact(text: str) -> str:
         text = text.replace(secret, MASK)
     text = _URL_USERINFO.sub(rf"\g<scheme>:{MASK}@", text)
     return _ASSIGNED.sub(_mask_assigned, text)
+
+
+def safe(text: str) -> str:
+    """`redact`, and without control characters: for text that came from a server or from a revision."""
+    return _CONTROL.sub("", redact(text.replace("\r\n", "\n")))
 
 
 def _mask_assigned(match: re.Match[str]) -> str:

@@ -1,0 +1,1 @@
+"""Everything that speaks to a target itself: connect, prove, lock, probe, journal; psycopg only, no Alembic."""

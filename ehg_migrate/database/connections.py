@@ -1,0 +1,130 @@
+"""One connection to a target: its parameters, opened with retries where nothing has been sent, its settings proven."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psycopg
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay
+from tenacity.wait import wait_exponential_jitter
+
+from ehg_migrate.database.faults import Retry, connect_fault
+from ehg_migrate.database.statements import query
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import Target
+
+_ATTEMPTS = 5
+_LONGEST_WAIT = 120.0  # seconds for all attempts together
+
+Notice = Callable[[str], None]
+"""Told in words that something is being waited for."""
+
+
+class ConnectError(TargetError):
+    """A connection could not be had; `retry` says whether it may be tried again."""
+
+    def __init__(self, error: BaseException) -> None:
+        fault = connect_fault(error)
+        self.retry = fault.retry
+        super().__init__(fault.problem)
+
+
+def parameters(target: Target, password: str | None, application: str) -> dict[str, Any]:
+    """What psycopg needs, as keywords: no URL is ever built, since a URL's parser echoes what it cannot read."""
+    a = target.address
+    values: dict[str, Any] = {
+        "host": a.host,
+        "port": a.port,
+        "user": a.user,
+        "dbname": a.dbname,
+        "password": password,
+        "sslmode": a.sslmode,
+        "sslrootcert": a.sslrootcert,
+        "passfile": a.passfile,
+        "connect_timeout": max(2, round(target.limits.connect)) if target.limits.connect else None,
+        "application_name": application[:63],  # NAMEDATALEN - 1; PostgreSQL would cut it with a notice
+        "gssencmode": "disable",  # costs a round trip, and poolers do not speak it
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def forget_environment() -> None:
+    """Takes libpq's own variables out of this process: PGOPTIONS would reach targets, PGPASSWORD the wrong one."""
+    for name in ("PGOPTIONS", "PGPASSWORD", "PGSERVICE", "PGSSLMODE", "PGHOSTADDR", "PGTARGETSESSIONATTRS"):
+        os.environ.pop(name, None)
+
+
+def connect(target: Target, password: str | None, application: str, notice: Notice | None = None) -> psycopg.Connection:
+    """A session in autocommit, its limits set and read back. Raises ConnectError, after retries where they are safe."""
+    for attempt in Retrying(
+        retry=retry_if_exception(lambda e: isinstance(e, ConnectError) and e.retry is Retry.CONNECT),
+        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST_WAIT),
+        wait=wait_exponential_jitter(initial=0.2, max=10, jitter=0.5),
+        before_sleep=_told(notice),
+        reraise=True,
+    ):
+        with attempt:
+            connection = connect_once(target, password, application)
+    return connection
+
+
+def connect_once(target: Target, password: str | None, application: str) -> psycopg.Connection:
+    """The same with one attempt."""
+    try:
+        connection = psycopg.connect(**parameters(target, password, application), autocommit=True)
+    except psycopg.Error as e:
+        raise ConnectError(e) from e
+    try:
+        # a prepared statement would be one more thing that a pooler can lose
+        connection.prepare_threshold = None
+        apply_settings(connection, target)
+    except psycopg.Error as e:
+        connection.close()
+        raise ConnectError(e) from e
+    except TargetError:
+        connection.close()
+        raise
+    return connection
+
+
+def apply_settings(connection: psycopg.Connection, target: Target) -> None:
+    """The target's limits for this session. Raises TargetError where they do not stick, psycopg.Error where refused."""
+    wanted = settings(target)
+    row = connection.execute(query("settings"), wanted).fetchone()
+    got = dict(zip(("lock", "statement", "idle"), row or (), strict=False))
+    wrong = [k for k in got if _milliseconds(got[k]) != _milliseconds(wanted[k])]
+    if wrong or len(got) < len(wanted):
+        raise TargetError(
+            Problem(
+                "settings_lost", f"the session did not keep its timeouts: {wrong}", "use a session-mode pooler port"
+            )
+        )
+
+
+def settings(target: Target) -> Mapping[str, str]:
+    """The limits as PostgreSQL takes them."""
+    limits = target.limits
+    return {
+        "lock": f"{round(limits.lock * 1000)}ms",
+        "statement": f"{round(limits.statement * 1000)}ms",
+        "idle": f"{round(limits.idle_in_transaction * 1000)}ms",
+    }
+
+
+def _milliseconds(value: str) -> int:
+    """PostgreSQL gives `15min` back for `900000ms`."""
+    units = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "": 1}
+    digits = value.rstrip("abcdefghijklmnopqrstuvwxyz")
+    return int(digits or 0) * units[value[len(digits) :]]
+
+
+def _told(notice: Notice | None) -> Callable[[RetryCallState], None]:
+    def before_sleep(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if notice and isinstance(error, TargetError):
+            wait = state.next_action.sleep if state.next_action else 0
+            notice(f"attempt {state.attempt_number} of {_ATTEMPTS}: {error.problem.message}; again in {wait:.1f} s")
+
+    return before_sleep

@@ -1,0 +1,70 @@
+"""The target's own append-only record: what was done to it, written where and when it was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from ehg_migrate.database.statements import query
+from ehg_migrate.model import JournalEntry, Origin, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Writes the entries of one run on one target."""
+
+    target: Target
+    run: str
+    origin: Origin
+
+    def record(
+        self,
+        connection: psycopg.Connection,
+        event: str,
+        *,
+        revision: str,
+        direction: str,
+        branch: str,
+        checksum: str,
+        heads_before: tuple[str, ...],
+        heads_after: tuple[str, ...],
+        started_at: datetime,
+        detail: str = "",
+    ) -> None:
+        """One entry, in whatever transaction `connection` is in. Raises psycopg.Error."""
+        connection.execute(
+            query("record", self.target),
+            {
+                "target": self.target.name,
+                "run": self.run,
+                "event": event,
+                "revision": revision,
+                "direction": direction,
+                "branch": branch,
+                "checksum": checksum,
+                "heads_before": list(heads_before),
+                "heads_after": list(heads_after),
+                "started_at": started_at,
+                "seconds": (datetime.now(UTC) - started_at).total_seconds(),
+                "actor": self.origin.actor,
+                "host": self.origin.host,
+                "git_commit": self.origin.git_commit,
+                "tool_version": self.origin.tool_version,
+                "detail": detail,
+            },
+        )
+
+
+def entry(row: Mapping[str, Any]) -> JournalEntry:
+    """A row of the `journal` query as the noun that it is."""
+    return JournalEntry(
+        **{
+            **row,
+            "heads_before": tuple(row["heads_before"]),
+            "heads_after": tuple(row["heads_after"]),
+        }
+    )

@@ -1,0 +1,78 @@
+-- What the tool keeps in a target, all of it in one schema that is not served to anybody. Every statement can be
+-- repeated. `{meta}` and `{version}` are put in as quoted identifiers.
+
+CREATE SCHEMA IF NOT EXISTS {meta};
+REVOKE ALL ON SCHEMA {meta} FROM PUBLIC;
+
+-- Alembic's own table; wider than Alembic makes it, since words are revision ids too.
+CREATE TABLE IF NOT EXISTS {version} (
+    version_num varchar(255) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+-- Each step, written in the transaction of the step. Rows are only ever added.
+CREATE TABLE IF NOT EXISTS {meta}.migration_journal (
+    seq          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target_name  text NOT NULL,
+    run          text NOT NULL,
+    event        text NOT NULL CHECK (event IN ('done', 'started', 'failed', 'stamped', 'adopted', 'normalized')),
+    revision     text NOT NULL,
+    direction    text NOT NULL CHECK (direction IN ('up', 'down', '')),
+    branch       text NOT NULL,
+    checksum     text NOT NULL,
+    heads_before text[] NOT NULL,
+    heads_after  text[] NOT NULL,
+    started_at   timestamptz NOT NULL,
+    recorded_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seconds      double precision NOT NULL,
+    actor        text NOT NULL,
+    host         text NOT NULL,
+    git_commit   text NOT NULL,
+    tool_version text NOT NULL,
+    detail       text NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS migration_journal_latest ON {meta}.migration_journal (target_name, revision, seq DESC);
+
+-- Who works here right now. The advisory lock decides; this row only tells the others who it is.
+CREATE TABLE IF NOT EXISTS {meta}.migration_lease (
+    key         bigint PRIMARY KEY,
+    backend_pid integer NOT NULL,
+    run         text NOT NULL,
+    actor       text NOT NULL,
+    host        text NOT NULL,
+    pid         integer NOT NULL,
+    git_commit  text NOT NULL,
+    taken_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The applied revisions with the file each had when it was applied.
+CREATE OR REPLACE VIEW {meta}.applied AS
+SELECT target_name, revision, checksum, run, git_commit, started_at
+  FROM (SELECT DISTINCT ON (target_name, revision) *
+          FROM {meta}.migration_journal
+         WHERE event IN ('done', 'stamped', 'adopted')
+         ORDER BY target_name, revision, seq DESC) AS latest
+ WHERE direction = 'up';
+
+-- Steps that began outside a transaction and of which nobody knows that they ended.
+CREATE OR REPLACE VIEW {meta}.unfinished AS
+SELECT target_name, revision
+  FROM (SELECT DISTINCT ON (target_name, revision) *
+          FROM {meta}.migration_journal
+         WHERE event IN ('done', 'started', 'stamped', 'adopted')
+         ORDER BY target_name, revision, seq DESC) AS latest
+ WHERE event = 'started';
+
+REVOKE ALL ON ALL TABLES IN SCHEMA {meta} FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA {meta} FROM PUBLIC;
+
+-- Supabase's API roles get nothing either, whatever default privileges say.
+DO $$
+DECLARE r text;
+BEGIN
+    FOR r IN SELECT quote_ident(rolname) FROM pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role') LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s', {meta_literal}, r);
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s', {meta_literal}, r);
+        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %s FROM %s', {meta_literal}, r);
+    END LOOP;
+END $$;

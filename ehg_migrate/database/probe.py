@@ -1,0 +1,186 @@
+"""What many targets hold, read at once: one cheap connection and one query each, without Alembic or SQLAlchemy."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import dict_row
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_exponential_jitter
+
+from ehg_migrate.database.connections import ConnectError, parameters
+from ehg_migrate.database.faults import Retry
+from ehg_migrate.database.journal import entry
+from ehg_migrate.database.statements import query, version_name
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import JournalEntry, Target
+
+_ATTEMPTS = 3
+_ANSWER = 20.0  # seconds that a probe's queries may take after the connection stands
+# nothing of ours is there: undefined table, undefined schema
+_ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The facts that one probe brings home."""
+
+    heads: tuple[str, ...] = ()
+    checksums: str | None = None  # md5 over `revision checksum` of all applied revisions; None without a journal
+    unfinished: tuple[str, ...] = ()  # revisions that began outside a transaction and did not end
+    foreign_heads: tuple[str, ...] = ()  # rows of a public.alembic_version, read where ours does not exist
+    server_version: str = ""
+    read_only: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the journal says of an applied revision."""
+
+    checksum: str
+    run: str
+    git_commit: str
+
+
+Connection = psycopg.AsyncConnection[dict[str, object]]
+Ask = Callable[[Connection, Target], Awaitable[object]]
+
+
+def probe(targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int) -> dict[str, Reading | Problem]:
+    """A Reading or a Problem for each target, by name. Reads only; never raises for a target."""
+    return _ask_all(targets, passwords, at_once, _read)  # type: ignore[return-value]  # _read gives a Reading
+
+
+def journals(
+    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
+) -> dict[str, tuple[JournalEntry, ...] | Problem]:
+    """The whole journal of each target, oldest first; empty where there is none."""
+    return _ask_all(targets, passwords, at_once, _journal)  # type: ignore[return-value]  # _journal gives entries
+
+
+def applied(
+    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
+) -> dict[str, dict[str, Applied] | Problem]:
+    """For each target: applied revision -> how it was applied."""
+    return _ask_all(targets, passwords, at_once, _applied)  # type: ignore[return-value]  # _applied gives a dict
+
+
+def _ask_all(
+    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int, ask: Ask
+) -> dict[str, object]:
+    async def every() -> dict[str, object]:
+        gate = asyncio.Semaphore(at_once)
+        answers = [_one(t, passwords.get(t.name), gate, ask) for t in targets]
+        return dict(await asyncio.gather(*answers))
+
+    return asyncio.run(every())
+
+
+async def _one(target: Target, password: str | None, gate: asyncio.Semaphore, ask: Ask) -> tuple[str, object]:
+    async with gate:
+        try:
+            return target.name, await _with_retries(target, password, ask)
+        except TargetError as e:
+            return target.name, e.problem
+
+
+async def _with_retries(target: Target, password: str | None, ask: Ask) -> object:
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception(lambda e: isinstance(e, ConnectError) and e.retry is Retry.CONNECT),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_exponential_jitter(initial=0.2, max=2, jitter=0.3),
+        reraise=True,
+    ):
+        with attempt:
+            answer = await _ask_once(target, password, ask)
+    return answer
+
+
+async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
+    limit = (target.limits.connect or _ANSWER) + _ANSWER
+    try:
+        async with asyncio.timeout(limit):
+            connection = await psycopg.AsyncConnection.connect(
+                **parameters(target, password, "ehg_migrate probe"), autocommit=True, row_factory=dict_row
+            )
+            try:
+                return await ask(connection, target)
+            finally:
+                await connection.close()
+    except TimeoutError as e:
+        raise ConnectError(TimeoutError(f"no answer within {limit:.0f} s: timed out")) from e
+    except psycopg.Error as e:
+        raise ConnectError(e) from e
+
+
+async def _read(connection: Connection, target: Target) -> Reading:
+    start = time.monotonic()
+    try:
+        cursor = await connection.execute(query("probe", target), {"target": target.name})
+    except _ABSENT:
+        return await _read_fresh(connection, target, start)
+    except psycopg.errors.InsufficientPrivilege as e:
+        raise TargetError(_not_ours(e)) from e
+    row = await cursor.fetchone() or {}
+    return Reading(
+        heads=tuple(row["heads"]),  # type: ignore[arg-type]  # text[]
+        checksums=row["checksums"],  # type: ignore[arg-type]  # text or NULL
+        unfinished=tuple(row["unfinished"]),  # type: ignore[arg-type]  # text[]
+        server_version=str(row["server_version"]),
+        read_only=bool(row["read_only"]),
+        seconds=time.monotonic() - start,
+    )
+
+
+async def _read_fresh(connection: Connection, target: Target, start: float) -> Reading:
+    cursor = await connection.execute(query("probe_fresh", target), {"version": version_name(target)})
+    row = await cursor.fetchone() or {}
+    heads: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    if row["has_version"]:  # a version table that the user keeps where it was, and no journal yet
+        heads = await _column(connection, "version_heads", target)
+    elif row["has_foreign"]:
+        foreign = await _column(connection, "foreign_heads", target)
+    return Reading(
+        heads=heads,
+        foreign_heads=foreign,
+        server_version=str(row["server_version"]),
+        read_only=bool(row["read_only"]),
+        seconds=time.monotonic() - start,
+    )
+
+
+async def _column(connection: Connection, name: str, target: Target) -> tuple[str, ...]:
+    cursor = await connection.execute(query(name, target))
+    return tuple(str(next(iter(row.values()))) for row in await cursor.fetchall())
+
+
+async def _journal(connection: Connection, target: Target) -> tuple[JournalEntry, ...]:
+    try:
+        cursor = await connection.execute(query("journal", target), {"target": target.name})
+    except _ABSENT:
+        return ()
+    return tuple(entry(row) for row in await cursor.fetchall())
+
+
+async def _applied(connection: Connection, target: Target) -> dict[str, Applied]:
+    try:
+        cursor = await connection.execute(query("applied_checksums", target), {"target": target.name})
+    except _ABSENT:
+        return {}
+    rows = await cursor.fetchall()
+    return {str(r["revision"]): Applied(str(r["checksum"]), str(r["run"]), str(r["git_commit"])) for r in rows}
+
+
+def _not_ours(error: psycopg.Error) -> Problem:
+    return Problem(
+        "no_privilege",
+        f"the role of this target may not read the version table: {error.diag.message_primary}",
+        "use the role that migrates this target, or grant it USAGE on schema `ehg_migrate` and SELECT on its tables",
+        sqlstate=error.sqlstate,
+    )

@@ -1,0 +1,116 @@
+-- Every statement that the tool itself sends to a target. `{meta}` is the schema of journal and lease, `{version}` the
+-- version table; both are put in as quoted identifiers.
+
+-- name: probe
+-- The whole state of an up-to-date target in one round trip. Fails with 42P01 or 3F000 where nothing of ours is there.
+SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads,
+       (SELECT md5(string_agg(revision || ' ' || checksum, ',' ORDER BY revision COLLATE "C"))
+          FROM {meta}.applied WHERE target_name = %(target)s) AS checksums,
+       ARRAY(SELECT revision FROM {meta}.unfinished WHERE target_name = %(target)s) AS unfinished,
+       current_setting('server_version') AS server_version,
+       pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
+
+-- name: probe_fresh
+-- What a target without our tables is: somebody else's version table, or nothing yet.
+SELECT to_regclass(%(version)s) IS NOT NULL AS has_version,
+       to_regclass('{meta}.migration_journal') IS NOT NULL AS has_journal,
+       to_regclass('public.alembic_version') IS NOT NULL AS has_foreign,
+       current_setting('server_version') AS server_version,
+       pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
+
+-- name: foreign_heads
+SELECT version_num::text FROM public.alembic_version ORDER BY 1
+
+-- name: version_heads
+SELECT version_num::text FROM {version} ORDER BY 1
+
+-- name: applied_checksums
+-- Which file each applied revision had when it was applied.
+SELECT revision, checksum, run, git_commit FROM {meta}.applied WHERE target_name = %(target)s
+
+-- name: settings
+-- Set for the session and read back: a pooler drops start-up options without a word.
+SELECT set_config('lock_timeout', %(lock)s, false),
+       set_config('statement_timeout', %(statement)s, false),
+       set_config('idle_in_transaction_session_timeout', %(idle)s, false),
+       set_config('client_connection_check_interval', '500ms', false)
+
+-- name: search_path
+-- Ours comes last: what a revision creates without a schema lands where it always did, and a revision that names
+-- `alembic_version` finds it.
+SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(%(schema)s), false)
+
+-- name: listen
+LISTEN {channel}
+
+-- name: notify
+SELECT pg_backend_pid(), pg_notify(%(channel)s, '')
+
+-- name: try_lock
+SELECT pg_try_advisory_lock(%(key)s), pg_backend_pid()
+
+-- name: unlock
+SELECT pg_advisory_unlock(%(key)s)
+
+-- name: holder
+-- Who has the lock: the server's own knowledge, and what the holder wrote down if it got that far.
+SELECT l.pid, a.application_name, a.client_addr::text, a.backend_start, a.state
+  FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND (l.classid::bigint << 32 | l.objid::bigint) = %(key)s
+
+-- name: lease
+SELECT run, actor, host, pid, git_commit, taken_at FROM {meta}.migration_lease WHERE backend_pid = %(pid)s
+
+-- name: take_lease
+WITH gone AS (DELETE FROM {meta}.migration_lease WHERE key = %(key)s)
+INSERT INTO {meta}.migration_lease (key, backend_pid, run, actor, host, pid, git_commit)
+VALUES (%(key)s, pg_backend_pid(), %(run)s, %(actor)s, %(host)s, %(pid)s, %(git_commit)s)
+
+-- name: drop_lease
+DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND backend_pid = pg_backend_pid()
+
+-- name: layout
+SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS journal,
+       to_regclass(%(version)s) IS NOT NULL AS version,
+       (SELECT a.atttypmod - 4 FROM pg_attribute a
+         WHERE a.attrelid = to_regclass(%(version)s) AND a.attname = 'version_num' AND a.atttypmod > 0) AS id_length,
+       to_regclass('public.alembic_version') IS NOT NULL AS has_foreign
+
+-- name: record
+INSERT INTO {meta}.migration_journal
+       (target_name, run, event, revision, direction, branch, checksum, heads_before, heads_after, started_at, seconds,
+        actor, host, git_commit, tool_version, detail)
+VALUES (%(target)s, %(run)s, %(event)s, %(revision)s, %(direction)s, %(branch)s, %(checksum)s, %(heads_before)s,
+        %(heads_after)s, %(started_at)s, %(seconds)s, %(actor)s, %(host)s, %(git_commit)s, %(tool_version)s, %(detail)s)
+
+-- name: journal
+SELECT seq, run, event, revision, direction, branch, checksum, heads_before, heads_after, started_at, seconds,
+       actor, host, git_commit, tool_version, detail
+  FROM {meta}.migration_journal WHERE target_name = %(target)s ORDER BY seq
+
+-- name: started_detail
+SELECT detail FROM {meta}.migration_journal
+ WHERE target_name = %(target)s AND revision = %(revision)s AND event = 'started' ORDER BY seq DESC LIMIT 1
+
+-- name: invalid_indexes
+-- Left behind by a CREATE or REINDEX INDEX CONCURRENTLY that did not end; those being built right now are not meant.
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE NOT i.indisvalid AND n.nspname NOT LIKE 'pg\_%%' AND c.relkind = 'i'
+   AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
+ ORDER BY 1
+
+-- name: blockers
+-- Who keeps the others waiting, and with what.
+SELECT b.pid, b.usename, b.application_name, now() - b.xact_start AS age, b.state, left(b.query, 200) AS query
+  FROM pg_stat_activity w CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS blocking(pid)
+  JOIN pg_stat_activity b ON b.pid = blocking.pid
+ WHERE w.pid = %(pid)s
+
+-- name: clear_row
+DELETE FROM {version} WHERE version_num = %(revision)s
+
+-- name: put_row
+INSERT INTO {version} (version_num) VALUES (%(revision)s)

@@ -1,0 +1,223 @@
+"""The two connections of one runner on one target: one holds the lock, the other works.
+
+The lock is a session advisory lock on a connection of its own, so that a revision which runs DISCARD ALL, COMMIT or
+CONCURRENTLY cannot lose it or wait for it. It is polled, never waited for: a blocked waiter is an open transaction, and
+CREATE INDEX CONCURRENTLY waits for those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import time
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+from ehg_migrate.database.connections import Notice, connect, settings
+from ehg_migrate.database.faults import is_lost, run_fault
+from ehg_migrate.database.journal import Journal
+from ehg_migrate.database.proof import prove_session_mode
+from ehg_migrate.database.statements import layout, query, version_name
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import META_SCHEMA, Origin, Target
+
+_POLL = 0.25  # seconds between two looks at a lock that somebody else has
+
+
+class Session:
+    """A target that is ours: proven to be in session mode, locked, with our tables in place.
+
+    Use as a context manager; leaving it gives the lock back. Raises TargetError on entering: unreachable, a transaction
+    pooler, another runner at work, no privilege to make our schema.
+    """
+
+    def __init__(
+        self, target: Target, password: str | None, run: str, origin: Origin, notice: Notice | None = None
+    ) -> None:
+        self.target = target
+        self.journal = Journal(target, run, origin)
+        self.version_id_length = 255
+        self._password = password
+        self._notice = notice
+        self._key = lock_key(target)
+
+    def __enter__(self) -> Self:
+        application = f"ehg_migrate {self.journal.run}@{self.journal.origin.host}"
+        self.lock = connect(self.target, self._password, application, self._notice)
+        try:
+            self.work = connect(self.target, self._password, application, self._notice)
+            self._work_pid = prove_session_mode(self.lock, self.work)
+            self._take_lock()
+            self._lay_out()
+            self._write_lease()
+            self.prepare_work()
+        except psycopg.Error as e:
+            self._close()
+            raise TargetError(run_fault(e, lost=is_lost(self.lock)).problem) from e
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if not is_lost(self.lock):
+                self.lock.execute(query("drop_lease", self.target), {"key": self._key})
+                self.lock.execute(query("unlock"), {"key": self._key})
+        except psycopg.Error as e:
+            # the server gives the lock back by itself when the connection ends, which is now
+            self._tell(f"the lock connection was lost: {run_fault(e).problem.message}")
+        finally:
+            self._close()
+
+    def heads(self) -> tuple[str, ...]:
+        """The version rows now, read on the lock's connection, which no revision can have left in a transaction."""
+        rows = self.lock.execute(query("version_heads", self.target)).fetchall()
+        return tuple(row[0] for row in rows)
+
+    def prepare_work(self) -> None:
+        """Our settings on the working connection, again: a revision may have changed any of them."""
+        self.work.execute(query("settings"), settings(self.target))
+        self.work.execute(query("search_path"), {"schema": self.target.version_table_schema})
+
+    def still_locked(self) -> bool:
+        """Whether the lock's connection still stands, told without a round trip."""
+        if is_lost(self.lock):
+            return False
+        try:
+            self.lock.pgconn.consume_input()
+        except psycopg.Error:
+            return False
+        return not is_lost(self.lock)
+
+    def abort(self) -> None:
+        """Called from another thread: ends whatever hangs, by taking the connections' sockets away from under it."""
+        for name in ("work", "lock"):
+            connection: psycopg.Connection | None = getattr(self, name, None)
+            if connection is not None and not connection.closed:
+                with socket.socket(fileno=os.dup(connection.fileno())) as handle, contextlib.suppress(OSError):
+                    handle.shutdown(socket.SHUT_RDWR)  # suppressed: the other side may have gone first
+
+    def invalid_indexes(self) -> tuple[str, ...]:
+        """Indexes that a CONCURRENTLY left behind unfinished."""
+        return tuple(r[0] for r in self.lock.execute(query("invalid_indexes", self.target), {}).fetchall())
+
+    def blockers(self) -> str:
+        """Who keeps the working connection waiting, in words; empty where nobody does."""
+        rows = self.lock.execute(query("blockers"), {"pid": self._work_pid}).fetchall()
+        return "; ".join(f"pid {r[0]} ({r[1]}, {r[2] or 'no name'}) since {r[3]}: {r[5]}" for r in rows)
+
+    def _take_lock(self) -> None:
+        deadline = time.monotonic() + self.target.limits.queue
+        told = False
+        while True:
+            row = self.lock.execute(query("try_lock"), {"key": self._key}).fetchone()
+            if row and row[0]:
+                return
+            holder = self._holder()
+            if time.monotonic() >= deadline:
+                raise TargetError(_busy(holder, self.target.limits.queue))
+            if not told:
+                self._tell(f"waiting for another runner: {holder}")
+                told = True
+            time.sleep(_POLL)  # there is no way to wait for an advisory lock without an open statement
+
+    def _holder(self) -> str:
+        row = self.lock.execute(query("holder"), {"key": self._key}).fetchone()
+        if row is None:
+            return "it has just gone"
+        pid, application, address, since, _ = row
+        lease = self._lease(pid)
+        if lease:
+            run, actor, host, process, commit, taken = lease
+            origin = f"{actor} on {host} (process {process}, commit {commit[:12] or 'none'})"
+            return f"run {run} of {origin} since {taken:%F %T %Z}"
+        return f"backend {pid} `{application}` from {address or 'this machine'} since {since:%F %T %Z}"
+
+    def _lease(self, pid: int) -> tuple[str, str, str, int, str, datetime] | None:
+        try:
+            return self.lock.execute(query("lease", self.target), {"pid": pid}).fetchone()
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            return None  # the holder is just making the tables
+
+    def _lay_out(self) -> None:
+        row = self.lock.execute(query("layout", self.target), {"version": version_name(self.target)}).fetchone()
+        journal, version, id_length, has_foreign = row or (False, False, None, False)
+        if not version and has_foreign:
+            heads = tuple(r[0] for r in self.lock.execute(query("foreign_heads")).fetchall())
+            if heads:
+                raise TargetError(not_adopted(heads))
+        if not (journal and version):
+            self._make_layout()
+        elif id_length:
+            self.version_id_length = id_length
+
+    def _make_layout(self) -> None:
+        try:
+            with self.lock.transaction():
+                self.lock.execute(layout(self.target))
+        except psycopg.errors.InsufficientPrivilege as e:
+            role = self.target.address.user.partition(".")[0]
+            raise TargetError(
+                Problem(
+                    "no_privilege",
+                    f"schema `{META_SCHEMA}` cannot be made: {e.diag.message_primary}",
+                    f'let the owner of the database run: CREATE SCHEMA {META_SCHEMA} AUTHORIZATION "{role}"',
+                    sqlstate=e.sqlstate,
+                )
+            ) from e
+
+    def _write_lease(self) -> None:
+        origin = self.journal.origin
+        self.lock.execute(
+            query("take_lease", self.target),
+            {
+                "key": self._key,
+                "run": self.journal.run,
+                "actor": origin.actor,
+                "host": origin.host,
+                "pid": origin.pid,
+                "git_commit": origin.git_commit,
+            },
+        )
+
+    def _tell(self, text: str) -> None:
+        if self._notice:
+            self._notice(text)
+
+    def _close(self) -> None:
+        for name in ("work", "lock"):
+            connection: psycopg.Connection | None = getattr(self, name, None)
+            if connection is not None:
+                connection.close()
+
+
+def lock_key(target: Target) -> int:
+    """The advisory lock of a target, the same for every runner; locks are per database, so it need not name that."""
+    digest = hashlib.sha256(f"ehg_migrate {target.version_table_schema}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # bigint is signed
+
+
+def not_adopted(heads: tuple[str, ...]) -> Problem:
+    """A database that somebody else's Alembic has migrated."""
+    names = ", ".join(f"`{h}`" for h in heads)
+    return Problem(
+        "not_adopted",
+        f"`public.alembic_version` holds {names}, and this tool has no record of its own here",
+        "`ehg-migrate adopt TARGET` shows what taking over means, and does it",
+    )
+
+
+def _busy(holder: str, waited: float) -> Problem:
+    return Problem(
+        "locked",
+        f"another runner is at work here, waited {waited:.0f} s: {holder}",
+        "let it end, or raise `queue_timeout`",
+    )

@@ -1,0 +1,48 @@
+"""Reading a file that only its owner may read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ehg_migrate.fleet.problems import Refused
+
+LARGEST = 64 * 1024
+_OTHERS = 0o077
+
+
+def read_private(path: Path, shown: str) -> str:
+    """The text of a small regular file that neither group nor others may touch. Raises Refused.
+
+    `shown` is the path as the user wrote it. What is looked at is what is read: the file is opened once.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe must not hold us up
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) else "the path cannot be one"
+        raise Refused(
+            "secret_file", f"the file `{shown}` cannot be read: {reason}", "create it, or correct the path"
+        ) from e
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor was opened to look before reading
+        check_private(os.fstat(descriptor).st_mode, shown)
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise Refused("secret_file", f"the file `{shown}` is larger than 64 KiB", "put nothing else into it")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # the cause would quote the content
+        raise Refused("secret_file", f"the file `{shown}` is not UTF-8", "save it as UTF-8") from None
+
+
+def check_private(mode: int, shown: str) -> None:
+    """Raises Refused unless it is the mode of a regular file without a bit for group and others."""
+    if not stat.S_ISREG(mode):
+        raise Refused("secret_file", f"`{shown}` is not a regular file", "name a file")
+    if mode & _OTHERS:
+        raise Refused(
+            "secret_file_mode",
+            f"others than its owner may use the file `{shown}`: its mode is {stat.S_IMODE(mode):04o}",
+            f"chmod 600 {shown}",
+        )

@@ -1,0 +1,198 @@
+"""References to secrets, resolved: `env:`, `file:`, `cmd:`, `keyring:`; each is registered for redaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.fleet.command import output_of
+from ehg_migrate.fleet.private import check_private, read_private
+from ehg_migrate.fleet.problems import Refused, listed
+from ehg_migrate.fleet.references import parse_reference
+from ehg_migrate.fleet.references import parse_reference
+from ehg_migrate.model import SecretRef, Target
+from ehg_migrate.redaction import register
+
+_COMMANDS_AT_ONCE = 4  # password managers answer in half a second, and dislike being asked by fifty at once
+
+
+def resolve(target: Target, root: Path) -> str | None:
+    """The target's password; None if it has no reference (a passfile, or a server that asks for none).
+
+    Raises ConfigurationError if it cannot be had. The text is never part of an error.
+    """
+    return resolve_all((target,), root)[target.name]
+
+
+def resolve_all(targets: Sequence[Target], root: Path) -> dict[str, str | None]:
+    """The passwords by target; each distinct reference is resolved once, commands four at a time.
+
+    Raises ConfigurationError with every reference that cannot be resolved and every passfile that libpq would ignore.
+    """
+    wanted: dict[SecretRef, list[Target]] = {}
+    for target in targets:
+        if target.password is not None:
+            wanted.setdefault(target.password, []).append(target)
+    found = _resolve_references(list(wanted), root)
+    problems = [_missing(error, wanted[ref]) for ref, error in found.items() if isinstance(error, Refused)]
+    problems += _bad_passfiles(targets, root)
+    if problems:
+        raise ConfigurationError(problems)
+    return {target.name: _secret(found, target.password) for target in targets}
+
+
+def resolve_text(reference: str, where: str, root: Path) -> str | None:
+    """The secret that a reference outside the target files stands for; None for an empty one.
+
+    `where` is its place, for the ConfigurationError that is raised if it cannot be had.
+    """
+    if not reference:
+        return None
+    try:
+        found = _resolve(parse_reference(reference), root)
+    except Refused as refused:
+        found = refused
+    if isinstance(found, Refused):
+        raise ConfigurationError(found.at(where))
+    return found
+
+
+def resolve_text(text: str, where: str, root: Path) -> str | None:
+    """The secret behind a reference that stands outside the target files, at `where`; None for an empty text.
+
+    Raises ConfigurationError if it is no reference or cannot be resolved.
+    """
+    if not text:
+        return None
+    try:
+        reference = parse_reference(text)
+    except Refused as refused:
+        raise ConfigurationError(refused.at(where)) from None
+    secret = _resolve(reference, root)
+    if isinstance(secret, Refused):
+        raise ConfigurationError(secret.at(where))
+    return secret
+
+
+def _secret(found: Mapping[SecretRef, str | Refused], reference: SecretRef | None) -> str | None:
+    secret = found[reference] if reference is not None else None
+    return secret if isinstance(secret, str) else None
+
+
+def _resolve_references(references: Sequence[SecretRef], root: Path) -> dict[SecretRef, str | Refused]:
+    """For each reference its secret, or why there is none."""
+    commands = [ref for ref in references if ref.scheme == "cmd"]
+    found = {ref: _resolve(ref, root) for ref in references if ref.scheme != "cmd"}
+    if commands:
+        with ThreadPoolExecutor(min(_COMMANDS_AT_ONCE, len(commands))) as pool:
+            found.update(zip(commands, pool.map(lambda ref: _resolve(ref, root), commands), strict=True))
+    return {ref: found[ref] for ref in references}
+
+
+def _resolve(reference: SecretRef, root: Path) -> str | Refused:
+    try:
+        secret = _checked(_RESOLVERS[reference.scheme](reference, root), reference)
+    except Refused as refused:
+        return refused
+    register(secret)
+    return secret
+
+
+def _checked(secret: str, reference: SecretRef) -> str:
+    if not secret:
+        raise Refused("secret_empty", f"the secret `{reference}` is empty", "put the password there")
+    if any(c in secret for c in "\0\n\r"):
+        raise Refused(
+            "secret_format",
+            f"the secret `{reference}` holds a line break or a NUL in it",
+            "a password is one line; one line break at the end of a file or an output is taken away",
+        )
+    return secret
+
+
+def _one_line(text: str) -> str:
+    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+
+
+def _env(reference: SecretRef, root: Path) -> str:
+    name = reference.value[0]
+    if not os.environ.get(name):
+        state = "is empty" if name in os.environ else "is not set"
+        raise Refused(
+            "secret_missing",
+            f"the environment variable `{name}` {state}",
+            f"export {name}=..., or put it into a .env file",
+        )
+    return os.environ[name]
+
+
+def _file(reference: SecretRef, root: Path) -> str:
+    path = reference.value[0]
+    return _one_line(read_private(root / os.path.expanduser(path), path))  # noqa: PTH111 - raises without a home
+
+
+def _cmd(reference: SecretRef, root: Path) -> str:
+    return _one_line(output_of(reference.value, root))
+
+
+def _keyring(reference: SecretRef, root: Path) -> str:
+    service, _, user = reference.value[0].rpartition("/")
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise Refused(
+            "keyring_missing", "`keyring:` needs the package keyring", "pip install 'ehg_migrate[keyring]'"
+        ) from None
+    try:
+        secret = keyring.get_password(service, user)
+    except KeyringError as e:
+        raise Refused(
+            "keyring_failed",
+            f"the keyring cannot be asked ({type(e).__name__})",
+            "unlock it; a machine without a desktop has none: use `file:` or `cmd:`",
+        ) from None
+    if not secret:
+        raise Refused(
+            "secret_missing",
+            f"the keyring has no password of `{user}` for `{service}`",
+            f"keyring set {service} {user}",
+        )
+    return str(secret)
+
+
+_RESOLVERS: dict[str, Callable[[SecretRef, Path], str]] = {
+    "env": _env,
+    "file": _file,
+    "cmd": _cmd,
+    "keyring": _keyring,
+}
+
+
+def _missing(refused: Refused, users: Sequence[Target]) -> Problem:
+    """The problem at the first target that has the reference; the others are named."""
+    others = f" (wanted also by {listed(t.name for t in users[1:])})" if len(users) > 1 else ""
+    return Problem(
+        refused.code, f"{refused.message}{others}", refused.hint, f"{users[0].source or users[0].name}.password"
+    )
+
+
+def _bad_passfiles(targets: Sequence[Target], root: Path) -> list[Problem]:
+    """Passfiles that libpq would ignore without a word, and then say that no password was supplied."""
+    first: dict[str, Target] = {}
+    for target in targets:
+        if target.address.passfile:
+            first.setdefault(target.address.passfile, target)
+    problems = []
+    for path, target in first.items():
+        try:
+            check_private((root / path).stat().st_mode, path)
+        except OSError as e:
+            problem = Refused("passfile", f"the passfile `{path}` cannot be read: {e.strerror}", "create it")
+            problems.append(problem.at(f"{target.source or target.name}.passfile"))
+        except Refused as refused:
+            problems.append(refused.at(f"{target.source or target.name}.passfile"))
+    return problems

@@ -1,0 +1,123 @@
+"""The language that chooses targets: `acme`, `eu-*`, `tag:prod`, `env:staging`, `all`, and `!` to leave out.
+
+Several stand in one item with commas between them. What is named is added up, then what has a `!` is taken away; with
+nothing but `!` one starts from all. A selector that matches nothing is an error: it is a typing mistake, or a target
+that somebody believes to be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.model import Target
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """One selector, parsed."""
+
+    text: str  # as written
+    exclude: bool
+    kind: str  # name, tag, env
+    pattern: str
+
+    def matches(self, target: Target) -> bool:
+        """Whether it means this target; upper and lower case differ."""
+        if self.kind == "tag":
+            return any(fnmatchcase(tag, self.pattern) for tag in target.tags)
+        return fnmatchcase(target.env if self.kind == "env" else target.name, self.pattern)
+
+
+def select(targets: Sequence[Target], selectors: Sequence[str]) -> tuple[Target, ...]:
+    """The chosen targets in the order of `targets`; all if there is no selector.
+
+    Raises UsageError with every selector that is wrong or matches nothing, and where nothing is left.
+    """
+    if isinstance(selectors, str):
+        selectors = (selectors,)
+    parsed: list[Selector] = []
+    problems: list[Problem] = []
+    for text in _items(selectors):
+        found = _parse(text)
+        if isinstance(found, Selector) and not any(map(found.matches, targets)):
+            found = _no_match(found, targets)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            parsed.append(found)
+    if problems:
+        raise UsageError(problems)
+    return _chosen(targets, parsed)
+
+
+def _items(selectors: Sequence[str]) -> Iterator[str]:
+    for item in selectors:
+        for part in item.split(","):
+            yield part.strip()
+
+
+def _parse(text: str) -> Selector | Problem:
+    body = text.removeprefix("!").strip()
+    kind, colon, pattern = body.partition(":")
+    if not colon:
+        kind, pattern = "name", "*" if body == "all" else body
+    if kind not in ("name", "tag", "env"):
+        return Problem(
+            "bad_selector", f"`{text}` is not a selector", "use a name, a glob like `eu-*`, `tag:...` or `env:...`"
+        )
+    if not pattern:
+        return Problem(
+            "empty_selector",
+            f"`{text}` selects nothing: it is empty",
+            "name targets, or `all`; an unset variable may stand behind it",
+        )
+    return Selector(text, text.startswith("!"), kind, pattern)
+
+
+def _chosen(targets: Sequence[Target], selectors: Sequence[Selector]) -> tuple[Target, ...]:
+    wanted = [s for s in selectors if not s.exclude]
+    unwanted = [s for s in selectors if s.exclude]
+    chosen = tuple(
+        target
+        for target in targets
+        if (not wanted or any(s.matches(target) for s in wanted)) and not any(s.matches(target) for s in unwanted)
+    )
+    if not chosen and selectors:
+        written = ",".join(s.text for s in selectors)
+        raise UsageError(
+            Problem("empty_selection", f"`{written}` leaves no target", "take away one of the `!` selectors")
+        )
+    return chosen
+
+
+def _no_match(selector: Selector, targets: Sequence[Target]) -> Problem:
+    names = [target.name for target in targets]
+    tags = sorted({tag for target in targets for tag in target.tags})
+    envs = sorted({target.env for target in targets if target.env})
+    kinds = {"name": "target", "tag": "target with the tag", "env": "target with the env"}
+    close = _close(selector, names, tags, envs)
+    hints = [f"did you mean {' or '.join(f'`{c}`' for c in close)}?"] if close else []
+    hints += [
+        f"{title}: {_short(found)}" for title, found in (("targets", names), ("tags", tags), ("envs", envs)) if found
+    ]
+    return Problem("no_match", f"no {kinds[selector.kind]} matches `{selector.pattern}`", "; ".join(hints))
+
+
+def _close(selector: Selector, names: list[str], tags: list[str], envs: list[str]) -> list[str]:
+    """Up to three selectors that may have been meant, of whatever kind; written as one would type them."""
+    ways = [*names, *(f"tag:{tag}" for tag in tags), *(f"env:{env}" for env in envs)]
+    by_value = {way.rpartition(":")[2].lower(): way for way in reversed(ways)}
+    near = get_close_matches(selector.pattern.lower(), by_value, n=3)
+    sign = "!" if selector.exclude else ""
+    return [sign + by_value[value] for value in near]
+
+
+def _short(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

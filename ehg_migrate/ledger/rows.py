@@ -1,0 +1,115 @@
+"""Runs and Results as rows of the ledger, and back: cleaned of secrets on the way in, checked on the way out."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from sqlalchemy import RowMapping
+
+from ehg_migrate import json_form
+from ehg_migrate.errors import LedgerError, Problem
+from ehg_migrate.ledger import liveness
+from ehg_migrate.ledger.liveness import Process
+from ehg_migrate.model import Result, Run, RunStatus
+from ehg_migrate.redaction import redact
+
+T = TypeVar("T")
+
+# The project's own names, and words of ours. A password that happens to equal a target's name must not turn
+# the rows of that target into those of `***`.
+_NAMES = (
+    frozenset({"id", "target", "targets", "status", "verb", "direction", "revision", "branch"})
+    | {"heads_before", "heads_after", "not_done", "undoes", "code", "sqlstate"}
+)  # fmt: skip
+
+_RESULT_FIELDS = (
+    "target",
+    "status",
+    "heads_before",
+    "heads_after",
+    "steps",
+    "not_done",
+    "problem",
+    "notes",
+    "output",
+    "seconds",
+)
+_ORIGIN_FIELDS = ("actor", "host", "pid", "git_commit", "tool_version")
+_RUN_FIELDS = ("id", "verb", "selector", "status", "targets", "undoes", "notes")
+
+
+def clean(value: Any, name: str = "") -> Any:
+    """`json_form.dump`'s output as it may be stored: redacted (but for names), storable as UTF-8 in both databases."""
+    if isinstance(value, str):
+        text = value if name in _NAMES else redact(value)
+        # PostgreSQL refuses NUL; half a surrogate pair (an undecodable file name) has no UTF-8
+        return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {key: clean(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item, name) for item in value]
+    return value
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """The columns of a run that come from the Run itself; its results are rows of their own."""
+    form = clean(json_form.dump(run))
+    return {
+        **{name: form[name] for name in _RUN_FIELDS},
+        **{name: form["origin"][name] for name in _ORIGIN_FIELDS},
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+    }
+
+
+def result_row(run_id: str, result: Result) -> dict[str, Any]:
+    """The columns of a result that come from the Result itself."""
+    form = clean(json_form.dump(result))
+    return {"run_id": run_id, **{name: form[name] for name in _RESULT_FIELDS}}
+
+
+def read_run(row: RowMapping, results: tuple[Result, ...] = ()) -> Run:
+    """The Run of a row with `now`, the ledger's time; `died` if it says running and its process is gone.
+
+    Raises LedgerError for a row that this tool cannot understand.
+    """
+    form = {name: row[name] for name in _RUN_FIELDS}
+    form["status"] = RunStatus.DIED if _died(row) else row["status"]
+    form["origin"] = {name: row[name] for name in _ORIGIN_FIELDS}
+    form["started_at"], form["finished_at"] = row["started_at"], row["finished_at"]
+    form["results"] = _in_order(row["targets"], results)
+    return _load(Run, form, f"run `{row['id']}`")
+
+
+def read_result(row: RowMapping, prefix: str = "") -> Result:
+    """The Result of a row whose columns are called `prefix` and their name.
+
+    Raises LedgerError for a row that this tool cannot understand.
+    """
+    form = {name: row[f"{prefix}{name}"] for name in _RESULT_FIELDS}
+    return _load(Result, form, f"the result of `{form['target']}` in run `{row[f'{prefix}run_id']}`")
+
+
+def _died(row: RowMapping) -> bool:
+    process = Process(row["host"], row["pid"], row["process_started"])
+    age = row["now"] - row["heartbeat_at"]
+    return bool(row["status"] == RunStatus.RUNNING and liveness.is_gone(process, age))
+
+
+def _in_order(targets: list[str], results: tuple[Result, ...]) -> tuple[Result, ...]:
+    """In the order in which the run names its targets, then by name."""
+    places = {target: place for place, target in enumerate(targets)}
+    return tuple(sorted(results, key=lambda r: (places.get(r.target, len(places)), r.target)))
+
+
+def _load(type_: type[T], form: dict[str, Any], what: str) -> T:
+    try:
+        return json_form.load(type_, json_form.dump(form))
+    except ValueError as e:
+        raise LedgerError(
+            Problem(
+                "ledger_row",
+                f"the ledger's row of {what} cannot be understood: {e}",
+                "it was perhaps written by a newer `ehg-migrate`: use that one",
+            )
+        ) from e

@@ -1,0 +1,209 @@
+"""versions/ as it stands on disk: one folder a branch, each file read without running it.
+
+A revision says who it is in four module-level names. They are almost always literals, so they are read from the syntax
+tree: no code of the project runs in the parent, and Alembic need not be imported. Only a file that computes one of them
+is loaded the way Alembic loads it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ehg_migrate.errors import Problem, RevisionsError
+from ehg_migrate.model import SHARED
+from ehg_migrate.revisions.graph import Graph, Revision, build
+from ehg_migrate.settings import Settings
+
+# the same file names that Alembic takes for revisions
+_FILE = re.compile(r"(?!\.#|__init__).*\.py$")
+_LEGACY_ID = re.compile(r"([a-f0-9]+)\.py$")
+_NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
+_BAD_ID = re.compile(r"[@\-+:]")
+
+
+@dataclass(frozen=True)
+class History:
+    """Every revision of every branch, and what is wrong with single files."""
+
+    branches: Mapping[str, tuple[Revision, ...]]  # folder -> its revisions, in file order
+    problems: tuple[Problem, ...] = ()
+    loose: tuple[str, ...] = ()  # revision files that lie in no branch folder
+    _graphs: dict[tuple[str, ...], Graph] = field(default_factory=dict, repr=False, compare=False)
+
+    def graph(self, branches: tuple[str, ...]) -> Graph:
+        """The graph of a target with these branches (in order of application). Raises RevisionsError."""
+        if branches not in self._graphs:
+            graph, problems = self.build(branches)
+            if problems:
+                raise RevisionsError(problems)
+            self._graphs[branches] = graph
+        return self._graphs[branches]
+
+    def build(self, branches: tuple[str, ...]) -> tuple[Graph, tuple[Problem, ...]]:
+        """The same, with the problems instead of an exception."""
+        return build([r for branch in reversed(branches) for r in self.branches.get(branch, ())])
+
+    def holders(self, revision: str) -> tuple[str, ...]:
+        """The branches that have a revision of this id."""
+        return tuple(b for b, revisions in self.branches.items() if any(r.id == revision for r in revisions))
+
+
+def read_history(settings: Settings) -> History:
+    """All of versions/. Reads files only; what is wrong with one is in `problems`, never an exception."""
+    branches: dict[str, tuple[Revision, ...]] = {}
+    problems: list[Problem] = []
+    for folder in branch_folders(settings.versions):
+        found: list[Revision] = []
+        for path in _files(folder, settings.recursive):
+            try:
+                found.append(_read(path, folder.name, settings))
+            except RevisionsError as e:
+                problems += e.problems
+        branches[folder.name] = tuple(found)
+    return History(branches, tuple(problems), tuple(_loose(settings)))
+
+
+def branch_folders(versions: Path) -> list[Path]:
+    """The folders that are branches: `shared` first, then by name."""
+    if not versions.is_dir():
+        return []
+    folders = [p for p in versions.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
+    return sorted(folders, key=lambda p: (p.name != SHARED, p.name))
+
+
+def _loose(settings: Settings) -> Iterator[str]:
+    if settings.versions.is_dir():
+        for path in sorted(settings.versions.iterdir()):
+            if path.is_file() and _FILE.match(path.name):
+                yield path.relative_to(settings.root).as_posix()
+
+
+def _files(folder: Path, recursive: bool) -> Iterator[Path]:
+    entries = sorted(folder.iterdir())
+    yield from (p for p in entries if p.is_file() and _FILE.match(p.name))
+    if recursive:
+        for p in entries:
+            if p.is_dir() and p.name != "__pycache__":
+                yield from _files(p, recursive)
+
+
+def _read(path: Path, branch: str, settings: Settings) -> Revision:
+    where = path.relative_to(settings.root).as_posix()
+    try:
+        source = path.read_bytes()
+        tree = ast.parse(source)
+    except (OSError, SyntaxError, ValueError, RecursionError) as e:
+        line = f" (line {e.lineno})" if isinstance(e, SyntaxError) and e.lineno else ""
+        reason = e.msg if isinstance(e, SyntaxError) else e
+        raise _unreadable(where, f"the revision file cannot be read: {reason}{line}") from e
+    names = _literals(tree)
+    doc = ast.get_docstring(tree)
+    if names is None:
+        module = _loaded(path, where, settings)
+        names = {name: getattr(module, name) for name in _NAMES if hasattr(module, name)}
+        doc = module.__doc__
+    return Revision(
+        id=_id(names, path, where),
+        parents=_strings(names, "down_revision", where),
+        depends_on=_strings(names, "depends_on", where),
+        labels=_strings(names, "branch_labels", where),
+        branch=branch,
+        path=where,
+        checksum=hashlib.sha256(source).hexdigest(),
+        doc=(doc or "").strip().split("\n")[0],
+        has_downgrade=_defines(tree, "downgrade"),
+    )
+
+
+def _literals(tree: ast.Module) -> dict[str, Any] | None:
+    """The four names where all that are assigned are assigned once, at the top, from literals; else None."""
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        target, value = _assignment(node)
+        if target in _NAMES and value is not None:
+            try:
+                found[target] = ast.literal_eval(value)
+            except ValueError:
+                return None
+    stores = [
+        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id in _NAMES
+    ]
+    inside = sum(_stores_inside_functions(node) for node in tree.body)
+    imported = any(isinstance(n, ast.ImportFrom) and _imports(n) for n in tree.body)
+    return None if imported or len(stores) - inside != len(found) else found
+
+
+def _assignment(node: ast.stmt) -> tuple[str, ast.expr | None]:
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id, node.value
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return node.target.id, node.value
+    return "", None
+
+
+def _stores_inside_functions(node: ast.stmt) -> int:
+    """Locals of `upgrade()` may be called `revision` without meaning anything."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return 0
+    return sum(isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id in _NAMES for n in ast.walk(node))
+
+
+def _imports(node: ast.ImportFrom) -> bool:
+    return any(alias.name == "*" or (alias.asname or alias.name) in _NAMES for alias in node.names)
+
+
+def _defines(tree: ast.Module, function: str) -> bool:
+    """Whether the module has the name at its top level, by whatever statement; `import *` counts as yes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function:
+            return True
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == function:
+            return True
+        if isinstance(node, ast.ImportFrom | ast.Import) and any(
+            alias.name == "*" or (alias.asname or alias.name) == function for alias in node.names
+        ):
+            return True
+    return False
+
+
+def _loaded(path: Path, where: str, settings: Settings) -> Any:
+    from ehg_migrate.revisions.loading import load_module
+
+    try:
+        return load_module(path, settings)
+    except (Exception, SystemExit) as e:  # any code may stand in the file, and all of it is the file's fault
+        raise _unreadable(where, f"the revision file does not load: {type(e).__name__}: {e}") from e
+
+
+def _id(names: Mapping[str, Any], path: Path, where: str) -> str:
+    legacy = _LEGACY_ID.match(path.name)
+    value = names.get("revision", legacy[1] if legacy else None)
+    if not isinstance(value, str) or not value:
+        raise _unreadable(
+            where,
+            "the file does not say which `revision` it is",
+            'give it `revision = "..."`, or move a file that is no revision out of versions/',
+        )
+    if _BAD_ID.search(value):
+        raise _unreadable(where, f"revision id `{value}` holds one of the characters `@ - + :`", "rename the revision")
+    return value
+
+
+def _strings(names: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
+    value = names.get(name)
+    if name == "down_revision" and name not in names:
+        raise _unreadable(where, "the file has no `down_revision`", "write `down_revision = None` in a first revision")
+    items = () if value is None else (value,) if isinstance(value, str) else value
+    if not isinstance(items, tuple | list | set | frozenset) or not all(isinstance(i, str) and i for i in items):
+        raise _unreadable(where, f"`{name}` is {value!r}; expected an id, several ids or None")
+    return tuple(sorted(items)) if isinstance(items, set | frozenset) else tuple(items)
+
+
+def _unreadable(where: str, message: str, hint: str = "correct the file") -> RevisionsError:
+    return RevisionsError(Problem("revision_file", message, hint, where=where))

@@ -1,0 +1,213 @@
+"""What is wrong with versions/, said before anything runs.
+
+A finding is an error only where a step would fail, version rows would be corrupted or a wrong target reached;
+everything else is a warning, which `lint_ignore` in alembic.ini settles by the name of its rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import SHARED
+from ehg_migrate.revisions.graph import Graph, Revision
+from ehg_migrate.revisions.history import History
+
+# `version_num` of a version table that stock Alembic made; ours is wider
+_STOCK_ID_LENGTH = 32
+LONGEST_ID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Errors stop every command that would touch a target; warnings are shown."""
+
+    errors: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+def lint(
+    history: History, scopes: Iterable[tuple[str, ...]], targets: frozenset[str], ignore: frozenset[str]
+) -> Findings:
+    """Everything about these revisions, for the branch combinations (`scopes`) that the fleet really has."""
+    errors = list(history.problems)
+    warnings: list[Problem] = []
+    scopes = list(dict.fromkeys(scopes))
+    for scope in scopes:
+        graph, problems = history.build(scope)
+        errors += [p for p in problems if p not in errors]
+        if not problems:
+            warnings += [w for w in _graph_warnings(graph) if w not in warnings]
+    errors += _directions(history, targets)
+    errors += _too_long(history)
+    warnings += [*_loose(history), *_same_id_apart(history, scopes), *_unused(history, scopes)]
+    return Findings(tuple(errors), tuple(w for w in warnings if w.code not in ignore))
+
+
+def _too_long(history: History) -> Iterator[Problem]:
+    for r in _all(history):
+        if len(r.id) > LONGEST_ID:
+            yield Problem(
+                "revision_id_length",
+                f"revision id `{r.id[:40]}...` has {len(r.id)} characters",
+                "shorten it",
+                r.path,
+            )
+
+
+def _directions(history: History, targets: frozenset[str]) -> Iterator[Problem]:
+    """Dependencies go from a target's own branch to groups and shared, never back: else other targets lack them."""
+    homes = {name: r for r in _all(history) for name in (r.id, *r.labels)}
+    for r in _all(history):
+        for name in (*r.parents, *r.depends_on):
+            other = homes.get(name)
+            if other and _rank(other.branch, targets) > _rank(r.branch, targets) and not _local(history, r, name):
+                yield Problem(
+                    "dependency_direction",
+                    f"revision `{r.id}` of branch `{r.branch}` needs `{name}` of branch `{other.branch}`, "
+                    "which other targets do not have",
+                    "depend only toward a group and `shared`; move the revision to the more special branch",
+                    r.path,
+                )
+
+
+def _local(history: History, r: Revision, name: str) -> bool:
+    return any(name in (o.id, *o.labels) for o in history.branches[r.branch])
+
+
+def _rank(branch: str, targets: frozenset[str]) -> int:
+    return 0 if branch == SHARED else 2 if branch in targets else 1
+
+
+def _graph_warnings(graph: Graph) -> Iterator[Problem]:
+    yield from _second_heads(graph)
+    yield from _bases_and_labels(graph)
+    for i, r in enumerate(graph.revisions):
+        yield from _revision_warnings(graph, i, r)
+
+
+def _second_heads(graph: Graph) -> Iterator[Problem]:
+    """Two files that continue the same revision, without a label that would say that it is meant."""
+    children: dict[tuple[str, ...], list[Revision]] = {}
+    merged = {p for r in graph.revisions if len(r.parents) > 1 for p in r.parents}
+    for r in graph.revisions:
+        if len(r.parents) == 1:
+            children.setdefault((r.branch, *r.parents), []).append(r)
+    for (branch, parent), siblings in children.items():
+        open_ends = [s for s in siblings if not s.labels and s.id not in merged and not _merged_later(graph, s)]
+        if len(open_ends) > 1:
+            files = " and ".join(f"`{s.path}`" for s in open_ends)
+            yield Problem(
+                "second_head",
+                f"branch `{branch}` has a second head: {files} both continue revision `{parent}`",
+                "set the `down_revision` of one to the other, or merge them with `alembic merge`",
+                open_ends[1].path,
+            )
+
+
+def _merged_later(graph: Graph, sibling: Revision) -> bool:
+    bit = 1 << graph.index[sibling.id]
+    return any(graph.ancestors[i] & bit and len(r.parents) > 1 for i, r in enumerate(graph.revisions))
+
+
+def _bases_and_labels(graph: Graph) -> Iterator[Problem]:
+    for branch in dict.fromkeys(r.branch for r in graph.revisions):
+        members = [r for r in graph.revisions if r.branch == branch]
+        bases = [r for r in members if not r.parents]
+        if len(bases) > 1 and any(not b.labels for b in bases):
+            files = ", ".join(f"`{b.path}`" for b in bases)
+            yield Problem(
+                "second_base",
+                f"branch `{branch}` has {len(bases)} first revisions: {files}",
+                "give each its own label if that is meant, else a `down_revision`",
+                bases[1].path,
+            )
+        if not any(r.labels for r in members):
+            yield Problem(
+                "no_label",
+                f"branch `{branch}` has no label, so stock Alembic does not know `{branch}@head`",
+                f'write `branch_labels = ("{branch}",)` in its first revision',
+                members[0].path,
+            )
+
+
+def _revision_warnings(graph: Graph, i: int, r: Revision) -> Iterator[Problem]:
+    if len(r.id) > _STOCK_ID_LENGTH:
+        yield Problem(
+            "long_id",
+            f"revision id `{r.id}` has {len(r.id)} characters; a version table made by stock Alembic holds "
+            f"{_STOCK_ID_LENGTH}",
+            "shorten it before anybody applies it",
+            r.path,
+        )
+    for label in r.depends_on:
+        if label in graph.labels and label not in graph.index:
+            first = graph.revisions[graph.labels[label]].id
+            yield Problem(
+                "label_dependency",
+                f"`depends_on` names the label `{label}`, which stands for its FIRST revision `{first}`, not its head",
+                f"name the revision that is needed; write `{first}` if the first is meant",
+                r.path,
+            )
+    if any(p in graph and graph[p].branch != r.branch for p in r.parents):
+        yield Problem(
+            "crossing_down_revision",
+            f"`down_revision` of `{r.id}` lies in another branch, so that branch's label spreads to this one",
+            "use `down_revision = None` and `depends_on`",
+            r.path,
+        )
+    for needless in _needless(graph, i):
+        yield Problem(
+            "redundant_parent",
+            f"revision `{r.id}` names `{needless}`, which another of its parents needs already; stock Alembic stops "
+            "there with a KeyError",
+            f"leave `{needless}` out",
+            r.path,
+        )
+
+
+def _needless(graph: Graph, i: int) -> list[str]:
+    edges = graph.edges[i]
+    return [graph.revisions[e].id for e in edges if any(o != e and graph.ancestors[o] >> e & 1 for o in edges)]
+
+
+def _loose(history: History) -> Iterator[Problem]:
+    for path in history.loose:
+        yield Problem(
+            "loose_file",
+            "the file lies in no branch, so no target gets it",
+            f"move it into a folder of versions/, such as versions/{SHARED}/",
+            path,
+        )
+
+
+def _same_id_apart(history: History, scopes: list[tuple[str, ...]]) -> Iterator[Problem]:
+    """The same id in two branches that no target has together: allowed, but rows no longer tell databases apart."""
+    homes: dict[str, Revision] = {}
+    for r in _all(history):
+        other = homes.setdefault(r.id, r)
+        if other is not r and not any(other.branch in s and r.branch in s for s in scopes):
+            yield Problem(
+                "same_id_in_branches",
+                f"revision id `{r.id}` is used in branch `{other.branch}` (`{other.path}`) too",
+                "rename one: with one id for two things, a database of the other branch cannot be recognised",
+                r.path,
+            )
+
+
+def _unused(history: History, scopes: list[tuple[str, ...]]) -> Iterator[Problem]:
+    used = {b for scope in scopes for b in scope}
+    for branch in history.branches:
+        if branch not in used:
+            yield Problem(
+                "unused_branch",
+                "no target has this branch",
+                "add it to a target's `branches`, or delete the folder",
+                f"versions/{branch}",
+            )
+
+
+def _all(history: History) -> Iterator[Revision]:
+    for revisions in history.branches.values():
+        yield from revisions

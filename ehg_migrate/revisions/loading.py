@@ -1,0 +1,49 @@
+"""Alembic's view of the project: its Config, and a revision module loaded as Alembic loads it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from alembic.util import load_python_file
+
+from ehg_migrate.settings import Settings
+
+
+def alembic_config(settings: Settings, x: Mapping[str, str] | None = None) -> Config:
+    """The project's own Config, read from its alembic.ini, with these `-x` arguments. Holds no URL and no secret."""
+    toml = settings.root / "pyproject.toml"
+    return Config(
+        str(settings.ini),
+        toml_file=str(toml) if toml.is_file() else None,
+        cmd_opts=argparse.Namespace(x=[f"{key}={value}" for key, value in (x or {}).items()]),
+        stdout=sys.stderr,
+    )
+
+
+def script_directory(config: Config, locations: tuple[Path, ...]) -> ScriptDirectory:
+    """Alembic's ScriptDirectory over exactly these folders, whatever the ini lists."""
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", "\n".join(str(p).replace("%", "%%") for p in locations))
+    before = list(sys.path)
+    script = ScriptDirectory.from_config(config)
+    # from_config prepends `prepend_sys_path` at every call; once is enough
+    sys.path[:] = list(dict.fromkeys(sys.path)) if sys.path != before else before
+    return script
+
+
+def load_module(path: Path, settings: Settings) -> ModuleType:
+    """The module of one revision file. Runs its top level, with `alembic.context` in place; raises what that raises."""
+    config = alembic_config(settings)
+    script = script_directory(config, (path.parent,))
+    # what a revision prints while it loads must not end up in our data on stdout
+    with contextlib.redirect_stdout(sys.stderr), EnvironmentContext(config, script):
+        return load_python_file(os.fspath(path.parent), path.name)

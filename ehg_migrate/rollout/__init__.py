@@ -1,0 +1,1 @@
+"""Many targets at a time: a process for each, its plan run and its truth brought back."""

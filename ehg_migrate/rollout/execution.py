@@ -1,0 +1,209 @@
+"""The life of one plan on one target: sessions, the checks before, the steps, and the look at the end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+from ehg_migrate.database.faults import Retry
+from ehg_migrate.database.session import Session
+from ehg_migrate.environment.hosting import sqlalchemy_connection
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import Result, Status, Step, StepResult
+from ehg_migrate.rollout.guards import check_ids, drop_hint, leftovers, normalize, refuse_half_done, was_started
+from ehg_migrate.rollout.jobs import Job
+from ehg_migrate.rollout.stepping import StepFailed, Stepper, Tells
+from ehg_migrate.rollout.watch import Watchdog
+
+_RECONNECTS = 3  # after a connection was lost in the middle
+
+
+class _Lost(Exception):
+    """The connection went in the middle of a step."""
+
+    def __init__(self, failure: StepFailed) -> None:
+        self.failure = failure
+        super().__init__(str(failure))
+
+
+@dataclass
+class Execution:
+    """Runs `job.plan`. `run` gives the Result; it raises TargetError only where nothing has been done."""
+
+    job: Job
+    teller: Tells
+    done: list[StepResult] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+
+    def run(self) -> Result:
+        """The whole work on the target."""
+        start = time.monotonic()
+        with Watchdog(self.job.target.limits.deadline) as watchdog:
+            try:
+                result = self._look_left() if self.job.look else self._with_reconnects(watchdog)
+            except TargetError:
+                if watchdog.expired:
+                    raise TargetError(self._deadline()) from None
+                raise
+        return replace(result, seconds=time.monotonic() - start)
+
+    def _with_reconnects(self, watchdog: Watchdog) -> Result:
+        lost: StepFailed | None = None
+        for _ in range(_RECONNECTS):
+            try:
+                return self._work(watchdog, lost)
+            except _Lost as e:
+                lost = e.failure
+                if watchdog.expired:
+                    break
+                self.teller.notice(f"{lost.fault.problem.message}; looking what the target holds")
+            except TargetError as e:
+                if lost is None:
+                    raise
+                return self._could_not_look(lost, e.problem)
+        assert lost is not None
+        return self._look_after(lost, watchdog)
+
+    def _session(self) -> Session:
+        job = self.job
+        return Session(job.target, job.password, job.run, job.origin, self.teller.notice)
+
+    def _work(self, watchdog: Watchdog, lost: StepFailed | None) -> Result:
+        """One session: everything that is still to do, from wherever the target stands."""
+        session = self._session()
+        watchdog.guard(session)
+        with session:
+            heads = session.heads()
+            steps = self._remaining(heads, resuming=lost is not None)
+            check_ids(session, steps)
+            refuse_half_done(session, steps)
+            if lost is None:
+                normalize(session, self.job, heads)
+            with sqlalchemy_connection(session) as connection:
+                stepper = Stepper(self.job, self.teller, session, connection, self.done)
+                failure = stepper.run(steps) if steps else None
+                if failure and failure.fault.retry is Retry.LOOK:
+                    raise _Lost(failure)
+            return self._finished(session, failure)
+
+    def _remaining(self, heads: tuple[str, ...], *, resuming: bool) -> tuple[Step, ...]:
+        """The steps still to do on a target that holds `heads`. Raises TargetError if the plan is not for these."""
+        plan, now = self.job.plan, set(heads)
+        if now == set(plan.heads) and not self.done:
+            return plan.steps
+        if resuming:
+            for i, step in enumerate(plan.steps):
+                if now == set(step.heads_before):
+                    self._count(plan.steps[:i])
+                    return plan.steps[i:]
+        if now == set(plan.goal):
+            if resuming:
+                self._count(plan.steps)
+            else:
+                self.notes.append(_BY_ANOTHER)
+            return ()
+        raise TargetError(_stale(plan.heads, heads))
+
+    def _count(self, committed: tuple[Step, ...]) -> None:
+        """Steps whose rows are there were committed, although nobody told us."""
+        for s in committed[len(self.done) :]:
+            self.done.append(StepResult(s.revision, s.direction, s.branch, 0.0))
+
+    def _finished(self, session: Session, failure: StepFailed | None) -> Result:
+        heads, plan = session.heads(), self.job.plan
+        if failure:
+            status, problem = _after_failure(session, failure)
+        elif set(heads) == set(plan.goal):
+            status, problem = (Status.SUCCEEDED if self.done else Status.UP_TO_DATE), None
+        elif len(self.done) < len(plan.steps):
+            status, problem = Status.CANCELLED, Problem("cancelled", "stopped before the next step", "run again")
+        else:
+            status, problem = Status.INDETERMINATE, _wrong_heads(heads, plan.goal)
+        return self._result(status, heads, problem)
+
+    def _look_after(self, lost: StepFailed, watchdog: Watchdog) -> Result:
+        """The connection was lost for good: one more session, only to read what the target holds."""
+        problem = self._deadline() if watchdog.expired else lost.fault.problem
+        try:
+            with self._session() as session:
+                heads = session.heads()
+                left = self._remaining(heads, resuming=True)
+                status = Status.FAILED if left and lost.atomic else Status.INDETERMINATE if left else Status.SUCCEEDED
+                return self._result(status, heads, problem if left else None)
+        except TargetError as e:
+            return self._could_not_look(lost, e.problem)
+
+    def _look_left(self) -> Result:
+        """What a worker left that died: the lock is taken first, so that its last statement has ended."""
+        with self._session() as session:
+            heads = session.heads()
+            left = self._remaining(heads, resuming=True)
+            half = left and was_started(session, left[0].revision) is not None
+            status = Status.INDETERMINATE if half else Status.FAILED if left else Status.SUCCEEDED
+            return self._result(status, heads, None)
+
+    def _could_not_look(self, lost: StepFailed, why: Problem) -> Result:
+        problem = Problem(
+            "indeterminate",
+            f"{lost.fault.problem.message} in step `{lost.step.revision}`; it cannot be read since: {why.message}",
+            "run `status` when the target answers again; `upgrade` continues from what it then holds",
+            lost.fault.problem.where,
+            lost.fault.problem.sqlstate,
+        )
+        return self._result(Status.INDETERMINATE, (), problem)
+
+    def _deadline(self) -> Problem:
+        return Problem(
+            "deadline",
+            f"the deadline of {self.job.target.limits.deadline:g} s was reached and the connection closed",
+            "look what it waited for, raise `deadline` for this target, and run again",
+        )
+
+    def _result(self, status: Status, heads: tuple[str, ...], problem: Problem | None) -> Result:
+        plan = self.job.plan
+        return Result(
+            target=plan.target,
+            status=status,
+            heads_before=plan.heads,
+            heads_after=tuple(sorted(heads)),
+            steps=tuple(self.done),
+            not_done=tuple(s.revision for s in plan.steps[len(self.done) :]),
+            problem=problem,
+            notes=(*plan.notes, *self.notes),
+        )
+
+
+_BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
+
+
+def _after_failure(session: Session, failure: StepFailed) -> tuple[Status, Problem]:
+    problem = failure.fault.problem
+    if failure.atomic:
+        return Status.FAILED, problem
+    left = leftovers(session, failure.invalid_before)
+    found = f"; INVALID indexes: {', '.join(left)}" if left else ""
+    return Status.INDETERMINATE, replace(
+        problem,
+        message=f"{problem.message}; the step had left its transaction, so a part of it may be done{found}",
+        hint=drop_hint(left) if left else "look what the step has done, correct it, and run again",
+    )
+
+
+def _wrong_heads(heads: tuple[str, ...], goal: tuple[str, ...]) -> Problem:
+    return Problem(
+        "wrong_heads",
+        f"after all steps the version table holds {_names(heads)} instead of {_names(goal)}",
+        "a revision changed the version table, or another tool did; look with `history`",
+    )
+
+
+def _stale(planned: tuple[str, ...], found: tuple[str, ...]) -> Problem:
+    return Problem(
+        "stale_plan",
+        f"the plan was made for {_names(planned)}, and the target holds {_names(found)}",
+        "another runner or a person changed it; plan again",
+    )
+
+
+def _names(heads: tuple[str, ...]) -> str:
+    return ", ".join(f"`{h}`" for h in heads) or "nothing"

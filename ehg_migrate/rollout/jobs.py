@@ -1,0 +1,53 @@
+"""What travels between the runner and its workers: a Job there, Events and one Result back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ehg_migrate.model import Origin, Plan, Result, Target
+from ehg_migrate.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything a worker needs for one target. Goes through a pipe, never through argv or the environment."""
+
+    settings: Settings
+    target: Target
+    password: str | None
+    plan: Plan
+    run: str
+    origin: Origin
+    output: str  # the file that takes what revisions print
+    known: Mapping[str, tuple[str, str]]  # revision -> (branch, checksum), for the journal
+    look: bool = False  # the worker before died: find out what it left, and do nothing
+
+    def __repr__(self) -> str:
+        return f"Job({self.target.name!r}, {self.plan.verb!s}, run={self.run!r})"  # never the password
+
+
+class EventKind(StrEnum):
+    """What a worker tells while it works."""
+
+    STARTED = "started"
+    NOTICE = "notice"
+    STEP_STARTED = "step_started"
+    STEP_DONE = "step_done"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened on one target, for whoever watches; losing one loses nothing."""
+
+    target: str
+    kind: EventKind
+    text: str = ""
+    step: int = 0  # 1 for the first
+    steps: int = 0
+    result: Result | None = None
+
+
+Watch = Callable[[Event], None]

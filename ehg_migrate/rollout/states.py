@@ -1,0 +1,152 @@
+"""From what a probe read to what a target is: the facts held against the revisions of this checkout."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from ehg_migrate.database.probe import Applied, Reading, applied, probe
+from ehg_migrate.database.session import not_adopted
+from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.model import State, StateKind, Target
+from ehg_migrate.revisions.graph import Graph
+from ehg_migrate.revisions.history import History
+from ehg_migrate.revisions.planner import overlap_note
+from ehg_migrate.revisions.specs import Releases, resolve_all
+
+
+def read_states(
+    targets: Iterable[Target],
+    passwords: Mapping[str, str | None],
+    history: History,
+    releases: Releases,
+    at_once: int,
+) -> tuple[State, ...]:
+    """The State of each target, in their order: all probed at once, with one query each where all is in order."""
+    targets = tuple(targets)
+    readings = probe(targets, passwords, at_once)
+    curious = [t for t in targets if _wants_details(readings[t.name], history.graph(t.branches))]
+    details = applied(curious, passwords, at_once) if curious else {}
+    return tuple(_state(t, readings[t.name], details.get(t.name), history, releases) for t in targets)
+
+
+def _wants_details(reading: Reading | Problem, graph: Graph) -> bool:
+    """Only where the journal's one hash is not what the files give, or a row is not ours, its rows are fetched."""
+    if isinstance(reading, Problem) or not reading.heads:
+        return False
+    if any(h not in graph for h in reading.heads):
+        return True
+    return reading.checksums is not None and reading.checksums != expected_checksums(graph, reading.heads)
+
+
+def expected_checksums(graph: Graph, heads: tuple[str, ...]) -> str | None:
+    """What the `probe` query gives for a target that holds `heads`, each applied from the file as it is now."""
+    ids = graph.ids(graph.closure(heads))
+    if not ids:
+        return None
+    text = ",".join(f"{i} {graph[i].checksum}" for i in sorted(ids, key=lambda i: i.encode()))
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _state(
+    target: Target,
+    reading: Reading | Problem,
+    details: Mapping[str, Applied] | Problem | None,
+    history: History,
+    releases: Releases,
+) -> State:
+    if isinstance(reading, Problem):
+        kind = StateKind.REFUSED if reading.code == "no_privilege" else StateKind.UNREACHABLE
+        return State(target.name, kind, problem=reading)
+    if isinstance(details, Problem):
+        return State(target.name, StateKind.UNREACHABLE, reading.heads, problem=details)
+    kind, problem, notes = _judge(reading, details or {}, history, history.graph(target.branches))
+    pending: tuple[str, ...] = ()
+    if kind is StateKind.UP_TO_DATE:
+        pending = _pending(target, reading.heads, history.graph(target.branches), releases)
+        kind = StateKind.PENDING if pending else kind
+    return State(target.name, kind, reading.heads, pending, problem, notes, reading.server_version, reading.seconds)
+
+
+def _judge(
+    reading: Reading, details: Mapping[str, Applied], history: History, graph: Graph
+) -> tuple[StateKind, Problem | None, tuple[Problem, ...]]:
+    if reading.foreign_heads:
+        return StateKind.NOT_ADOPTED, not_adopted(reading.foreign_heads), ()
+    for head in reading.heads:
+        if head not in graph:
+            kind, problem = _foreign_head(head, details, history)
+            return kind, problem, ()
+    if reading.read_only:
+        hint = "a replica, or a project with a full disk; look at the project, and use its primary"
+        return StateKind.REFUSED, Problem("read_only", "the database takes no writes", hint), ()
+    notes = (*overlap_note(graph, reading.heads), *_edited(graph, reading.heads, details), *_half_done(reading, graph))
+    return StateKind.UP_TO_DATE, None, notes
+
+
+def _foreign_head(head: str, details: Mapping[str, Applied], history: History) -> tuple[StateKind, Problem]:
+    """A version row that this target's branches do not know: who might?"""
+    branches = history.holders(head)
+    if branches:
+        return StateKind.AHEAD, Problem(
+            "other_branch",
+            f"the version table holds `{head}` of branch {_names(branches)}, which this target does not have",
+            "is the entry's address that of another target? If not, add the branch to its `branches`",
+        )
+    known = details.get(head)
+    if known:
+        return StateKind.AHEAD, Problem(
+            "newer_checkout",
+            f"the version table holds `{head}`, which run `{known.run}` applied from commit "
+            f"{known.git_commit or 'unknown'} and this checkout does not have",
+            "update the checkout; to go back, run `downgrade` from the checkout that has the revision",
+        )
+    return StateKind.UNKNOWN, Problem(
+        "unknown_revision",
+        f"the version table holds `{head}`, which neither this checkout nor the target's journal knows",
+        "either its file was deleted or the row was written by hand: find out which before anything is changed",
+    )
+
+
+def _edited(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
+    """Files that are not what they were when they were applied."""
+    notes = []
+    for revision in graph.ids(graph.closure(heads)):
+        known = details.get(revision)
+        if known and known.checksum and known.checksum != graph[revision].checksum:
+            notes.append(
+                Problem(
+                    "edited_file",
+                    f"revision `{revision}` was edited after run `{known.run}` applied it here "
+                    f"(checksum {known.checksum[:12]}, now {graph[revision].checksum[:12]})",
+                    "put the change into a new revision and restore the file"
+                    + (f" from commit {known.git_commit[:12]}" if known.git_commit else ""),
+                    graph[revision].path,
+                )
+            )
+    return notes
+
+
+def _half_done(reading: Reading, graph: Graph) -> list[Problem]:
+    return [
+        Problem(
+            "half_done",
+            f"revision `{r}` began outside a transaction and nobody saw it end",
+            "`upgrade` finishes it, or names what it left behind",
+            graph[r].path if r in graph else "",
+        )
+        for r in reading.unfinished
+    ]
+
+
+def _pending(target: Target, heads: tuple[str, ...], graph: Graph, releases: Releases) -> tuple[str, ...]:
+    try:
+        goal = resolve_all(graph, target.upgrade_to, releases)
+    except UsageError as e:
+        place = f"{target.source}.upgrade_to"
+        raise UsageError([Problem(p.code, p.message, p.hint, place) for p in e.problems]) from e
+    return tuple(s.revision for s in graph.steps(heads, {*heads, *goal}))
+
+
+def _names(branches: Iterable[str]) -> str:
+    return " and ".join(f"`{b}`" for b in branches)

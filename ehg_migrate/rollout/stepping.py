@@ -1,0 +1,159 @@
+"""The steps of one session, one after the other through Alembic, each tried again where that is safe."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+from sqlalchemy import Connection
+
+from ehg_migrate.database.faults import Fault, Retry, is_lost, run_fault
+from ehg_migrate.database.session import Session
+from ehg_migrate.environment.hosting import run_steps
+from ehg_migrate.environment.recording import Known, Recorder
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import Step, StepResult
+from ehg_migrate.redaction import safe
+from ehg_migrate.revisions.loading import alembic_config, script_directory
+from ehg_migrate.rollout.jobs import EventKind, Job
+from ehg_migrate.rollout.watch import BlockerWatch
+
+_LONGEST_WAIT = 30.0  # seconds between two attempts of a step
+
+
+class Tells(Protocol):
+    """Who hears of progress, and knows whether to stop."""
+
+    def tell(self, kind: EventKind, text: str = "", step: int = 0) -> None:
+        """Something happened."""
+
+    def notice(self, text: str) -> None:
+        """Something is being waited for."""
+
+    def asked_to_stop(self) -> bool:
+        """Whether no further step shall begin."""
+
+
+class StepFailed(Exception):
+    """A step did not end. `atomic` says whether all it did was in the transaction that is gone."""
+
+    def __init__(self, step: Step, fault: Fault, invalid_before: tuple[str, ...] | None) -> None:
+        self.step = step
+        self.fault = fault
+        self.atomic = invalid_before is None
+        self.invalid_before = invalid_before or ()
+        super().__init__(fault.problem.message)
+
+
+class Stepper:
+    """Runs steps on one session; `done` grows by each one that is committed."""
+
+    def __init__(
+        self, job: Job, teller: Tells, session: Session, connection: Connection, done: list[StepResult]
+    ) -> None:
+        self.done = done
+        self._job = job
+        self._teller = teller
+        self._session = session
+        self._connection = connection
+        self._open: Step | None = None
+        self._since = time.monotonic()
+        self._attempt = 1
+
+    def run(self, steps: tuple[Step, ...]) -> StepFailed | None:
+        """Everything that can be done of `steps`; the failure that ended it, None where nothing failed.
+
+        A failure with Retry.LOOK means that the connection is gone.
+        """
+        retries = self._job.target.limits.retries
+        while True:
+            done_before = len(self.done)
+            failure = self._try(steps)
+            steps = steps[len(self.done) - done_before :]
+            if failure is None or not failure.atomic or failure.fault.retry is not Retry.STEP:
+                return failure
+            if self._attempt > retries:
+                return failure
+            self._back_off(failure, retries)
+
+    def _try(self, steps: tuple[Step, ...]) -> StepFailed | None:
+        known = self._job.known
+        recorder = Recorder(self._session, lambda r: Known(*known.get(r, ("", ""))), steps[0].heads_before)
+        blockers = BlockerWatch(self._session, self._teller.notice)
+        try:
+            config = alembic_config(self._job.settings, self._job.target.x)
+            folders = (self._job.settings.versions / b for b in reversed(self._job.target.branches))
+            script = script_directory(config, tuple(folders))
+            with blockers:
+                run_steps(config, script, self._job.target, self._connection, recorder, steps, self._before)
+        except BaseException as e:  # noqa: BLE001 - a revision may raise anything, SystemExit too
+            return self._failed(e, self._open or steps[0], recorder, blockers.last)
+        self._close_step()
+        return None
+
+    def _before(self, step: Step) -> bool:
+        """Called between two transactions: the step before this one is committed; may this one begin?"""
+        self._close_step()
+        if self._teller.asked_to_stop():
+            return False
+        if not self._session.still_locked():
+            raise psycopg.OperationalError("the connection that holds the lock was lost")
+        self._open, self._since = step, time.monotonic()
+        self._teller.tell(EventKind.STEP_STARTED, str(step), len(self.done) + 1)
+        self._session.prepare_work()
+        return True
+
+    def _close_step(self) -> None:
+        step = self._open
+        if step is None:
+            return
+        seconds = time.monotonic() - self._since
+        self.done.append(StepResult(step.revision, step.direction, step.branch, seconds, self._attempt))
+        self._open, self._attempt = None, 1
+        self._teller.tell(EventKind.STEP_DONE, str(step), len(self.done))
+
+    def _failed(self, error: BaseException, step: Step, recorder: Recorder, blockers: str) -> StepFailed:
+        self._open = None
+        fault = self._fault(error, step, blockers)
+        if fault.retry is not Retry.LOOK:
+            self._connection.rollback()
+            recorder.failed(step.revision, step.direction, fault.problem.message)
+        return StepFailed(step, fault, None if recorder.atomic else recorder.invalid_before)
+
+    def _fault(self, error: BaseException, step: Step, blockers: str) -> Fault:
+        lost = is_lost(self._session.work) or not self._session.still_locked()
+        lost = lost or bool(getattr(error, "connection_invalidated", False))
+        if lost or isinstance(error, psycopg.Error) or hasattr(error, "orig"):
+            fault = run_fault(error, lost=lost)
+        else:
+            traceback.print_exception(error)
+            words = safe(f"{type(error).__name__}: {error}".rstrip(": "))
+            fault = Fault(Problem("revision_raised", words, "correct the revision and run again"), Retry.NEVER)
+        problem = replace(fault.problem, where=_where(error, self._job.settings.versions) or step.path)
+        if blockers and problem.code in ("lock_timeout", "statement_timeout"):
+            problem = replace(problem, message=f"{problem.message}; blocked by {blockers}")
+        return Fault(problem, fault.retry)
+
+    def _back_off(self, failure: StepFailed, retries: int) -> None:
+        wait = min(_LONGEST_WAIT, 0.5 * 2 ** (self._attempt - 1)) * random.uniform(0.8, 1.2)  # noqa: S311 - only jitter
+        self._teller.notice(
+            f"step {failure.step.revision}: {failure.fault.problem.message}; attempt {self._attempt} of {retries + 1}, "
+            f"again in {wait:.1f} s"
+        )
+        self._attempt += 1
+        time.sleep(wait)  # the other session must get its time; there is nothing to wait on
+
+
+def _where(error: BaseException, versions: Path) -> str:
+    """The line of a revision file that an error came from, as `versions/shared/a.py:12`."""
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.is_relative_to(versions):
+            place = f"{path.relative_to(versions.parent).as_posix()}:{frame.lineno}"
+    return place

