@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
-from ehg_migrate.errors import ConfigurationError, Problem, RevisionsError, TargetError, UsageError
+from ehg_migrate.errors import LedgerError, Problem, RevisionsError, TargetError, UsageError
 from ehg_migrate.fleet import Fleet, load_fleet
-from ehg_migrate.fleet.secrets import resolve_all, resolve_text
+from ehg_migrate.fleet.secrets import resolve_all as resolve_secrets
+from ehg_migrate.fleet.secrets import resolve_text
 from ehg_migrate.model import (
+    SHARED,
     FleetPlan,
     JournalEntry,
     Plan,
-    Result,
     Run,
-    RunStatus,
-    Skipped,
     State,
     StateKind,
-    Status,
     Target,
     Verb,
 )
+from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History, read_history
 from ehg_migrate.revisions.lint import Findings, lint
-from ehg_migrate.revisions.planner import plan_downgrade, plan_rollback, plan_upgrade
-from ehg_migrate.revisions.releases import read_releases
-from ehg_migrate.revisions.specs import Releases
+from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_rollback, plan_upgrade
+from ehg_migrate.revisions.releases import read_releases, write_release
+from ehg_migrate.revisions.specs import Releases, resolve_all
 from ehg_migrate.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from ehg_migrate.database.doctor import Finding
     from ehg_migrate.ledger import Ledger
     from ehg_migrate.local import LocalServer
     from ehg_migrate.rollout.jobs import Watch
+    from ehg_migrate.rollout.planning import Make
     from ehg_migrate.rollout.pool import Stop
+
+
+class Manner(TypedDict, total=False):
+    """How a run is done: targets at a time, who hears its Events, who may stop it early."""
+
+    parallel: int | None
+    watch: Watch | None
+    stop: Stop | None
+
 
 Selectors = Sequence[str]
 """`acme`, `eu-*`, `tag:prod`, `env:staging`, `!name`; none for the whole fleet."""
@@ -116,6 +125,23 @@ class Project(AbstractContextManager["Project"]):
         with self.ledger() as ledger:
             return ledger.run(run)
 
+    def doctor(self, selectors: Selectors = ()) -> tuple[Finding, ...]:
+        """Each selected target examined from its name to long transactions. Reads only, leaves nothing behind."""
+        from ehg_migrate.database.doctor import examine_all
+
+        targets, passwords = self._reach(selectors)
+        found = examine_all(targets, passwords, self.settings.parallel)
+        return tuple(finding for target in targets for finding in found[target.name])
+
+    def embedded(self) -> LocalServer:
+        """The embedded PostgreSQL of this project, started; leaving the project gives it back."""
+        from ehg_migrate.local import LocalServer
+
+        if self._server is None:
+            self._server = LocalServer(self.settings.root / ".ehg" / "local")
+            self._server.start()
+        return self._server
+
     def ledger(self) -> Ledger:
         """The record of runs, open; the caller closes it. Raises LedgerError."""
         from ehg_migrate.ledger import open_ledger
@@ -134,108 +160,129 @@ class Project(AbstractContextManager["Project"]):
     def plan(self, selectors: Selectors = (), to: Sequence[str] = ()) -> FleetPlan:
         """What `upgrade` would do: to each target's own goal, or to what `to` names."""
 
-        def make(target: Target, state: State) -> Plan:
-            graph = self.revisions.graph(target.branches)
-            return plan_upgrade(graph, target.name, state.heads, to or target.upgrade_to, self.releases)
+        def make(state: State) -> Plan:
+            target = self.fleet.by_name[state.target]
+            return plan_upgrade(self._graph(target), state.target, state.heads, to or target.upgrade_to, self.releases)
 
         return self._plan(Verb.UPGRADE, selectors, make, lenient=bool(to))
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""
+        found = self._one(target)
 
-        def make(target: Target, state: State) -> Plan:
-            graph = self.revisions.graph(target.branches)
-            return plan_downgrade(graph, target.name, state.heads, to, self.releases)
+        def make(state: State) -> Plan:
+            return plan_downgrade(self._graph(found), state.target, state.heads, to, self.releases)
 
-        if len(self.targets((target,))) != 1:
-            raise UsageError(Problem("one_target", f"`{target}` is not one target", "name exactly one"))
-        return self._plan(Verb.DOWNGRADE, (target,), make)
+        return self._plan(Verb.DOWNGRADE, (found.name,), make)
 
     def plan_rollback(self, run: str, selectors: Selectors = ()) -> FleetPlan:
         """What takes `run` back on the selected targets, by the targets' own journals. Raises UsageError.
 
-        The ledger only helps to complete the beginning of an id; a run that it has lost can still be taken back.
+        The ledger completes the beginning of an id and names the targets; a run that it has lost can be taken back too.
         """
         run, touched = self._find_run(run)
-        if touched and not selectors:
-            selectors = touched
+        selectors = selectors or touched
         journals = self._journals(selectors)
+        if all(isinstance(j, tuple) and not any(e.run == run for e in j) for j in journals.values()):
+            hint = "`runs` lists the runs; `history TARGET` what was done to a target"
+            raise UsageError(Problem("unknown_run", f"no selected target has a trace of run `{run}`", hint))
 
-        def make(target: Target, state: State) -> Plan:
-            entries = journals[target.name]
+        def make(state: State) -> Plan:
+            entries = journals[state.target]
             if isinstance(entries, Problem):
                 raise TargetError(entries)
-            graph = self.revisions.graph(target.branches)
-            return plan_rollback(graph, target.name, state.heads, run, entries)
+            graph = self._graph(self.fleet.by_name[state.target])
+            return plan_rollback(graph, state.target, state.heads, run, entries)
 
-        fleet_plan = self._plan(Verb.ROLLBACK, selectors, make)
-        if not any(e.run == run for entries in journals.values() if not isinstance(entries, Problem) for e in entries):
-            reached = not any(isinstance(entries, Problem) for entries in journals.values())
-            if reached:
-                raise UsageError(
-                    Problem("unknown_run", f"no selected target has a trace of run `{run}`", "`runs` lists the runs")
-                )
-        return replace(fleet_plan, undoes=run)
+        return replace(self._plan(Verb.ROLLBACK, selectors, make), undoes=run)
+
+    def plan_adoption(self, target: str, heads: Sequence[str] = ()) -> FleetPlan:
+        """What `adopt` would declare: the rows of its `public.alembic_version`, or `heads`. Nothing would be run."""
+        found = self._one(target)
+
+        def make(state: State) -> Plan:
+            foreign = state.heads if state.kind is StateKind.NOT_ADOPTED else ()
+            return plan_adoption(self._graph(found), state.target, foreign, heads, self.releases)
+
+        return self._plan(Verb.ADOPT, (found.name,), make)
+
+    def declared(self, plan: Plan) -> tuple[str, ...]:
+        """The revisions that an adoption declares applied, oldest first."""
+        from ehg_migrate.rollout.adopting import declared
+
+        return declared(self._graph(self.fleet.by_name[plan.target]), plan)
+
+    def sql(self, plan: FleetPlan) -> Iterator[str]:
+        """The SQL of each distinct plan, rendered without a database, under a comment that names its targets."""
+        from ehg_migrate.environment.offline import render
+
+        groups: dict[str, list[Plan]] = {}
+        for p in plan.plans:
+            if p.steps:
+                groups.setdefault(p.digest, []).append(p)
+        for digest, plans in groups.items():
+            names = ", ".join(p.target for p in plans)
+            text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0].steps)
+            yield f"-- plan {digest} for {names}\n{text}"
 
     # --- doing
 
-    def upgrade(self, selectors: Selectors = (), to: Sequence[str] = (), **how: object) -> Run:
+    def upgrade(self, selectors: Selectors = (), to: Sequence[str] = (), **how: Unpack[Manner]) -> Run:
         """Plans and runs; see `plan` and `run`."""
-        return self.run(self.plan(selectors, to), **how)  # type: ignore[arg-type]  # the keywords of `run`
+        return self.run(self.plan(selectors, to), **how)
 
-    def downgrade(self, target: str, to: Sequence[str], **how: object) -> Run:
+    def downgrade(self, target: str, to: Sequence[str], **how: Unpack[Manner]) -> Run:
         """Plans and runs; see `plan_downgrade` and `run`."""
-        return self.run(self.plan_downgrade(target, to), **how)  # type: ignore[arg-type]  # the keywords of `run`
+        return self.run(self.plan_downgrade(target, to), **how)
 
-    def rollback(self, run: str, selectors: Selectors = (), **how: object) -> Run:
+    def rollback(self, run: str, selectors: Selectors = (), **how: Unpack[Manner]) -> Run:
         """Plans and runs; see `plan_rollback` and `run`."""
-        return self.run(self.plan_rollback(run, selectors), **how)  # type: ignore[arg-type]  # the keywords of `run`
+        return self.run(self.plan_rollback(run, selectors), **how)
 
-    def run(
-        self,
-        plan: FleetPlan,
-        *,
-        parallel: int | None = None,
-        watch: Watch | None = None,
-        stop: Stop | None = None,
-    ) -> Run:
-        """Does what the plan says, `parallel` targets at a time, and records it. Each plan is valid only from its heads.
+    def adopt(self, target: str, heads: Sequence[str] = (), **how: Unpack[Manner]) -> Run:
+        """Plans and runs; see `plan_adoption` and `run`."""
+        return self.run(self.plan_adoption(target, heads), **how)
 
-        `watch` hears Events while it runs; `stop` ends it early. The Run has a Result for every selected target.
+    def run(self, plan: FleetPlan, **how: Unpack[Manner]) -> Run:
+        """Does what the plan says, some targets at a time, and records it. Each plan is valid only from its heads.
+
+        The Run has a Result for every target of the plan. Trouble with the ledger is a note of the Run.
         """
-        from ehg_migrate.rollout.book import Book
-        from ehg_migrate.rollout.origin import find_origin, new_run_id
         from ehg_migrate.rollout.pool import Stop
-        from ehg_migrate.rollout.runner import Work, run_plans
+        from ehg_migrate.rollout.runner import Reach
+        from ehg_migrate.rollout.running import How, carry_out
 
-        names = (*(p.target for p in plan.plans), *(s.target for s in plan.blocked), *(s.target for s in plan.skipped))
-        stop = stop or Stop()
-        run = Run(
-            id=new_run_id(),
-            verb=plan.verb,
-            selector=plan.selector,
-            origin=find_origin(self.settings.root),
-            started_at=datetime.now(UTC),
-            targets=names,
-            undoes=plan.undoes,
+        targets, passwords = self._reach([p.target for p in plan.plans]) if plan.plans else ((), {})
+        reach = Reach({t.name: t for t in targets}, passwords, self._graph)
+        manner = How(
+            parallel=how.get("parallel") or self.settings.parallel,
+            watch=how.get("watch") or _nobody,
+            stop=how.get("stop") or Stop(),
+            ledger=self.ledger,
         )
-        targets, passwords = self._reach(names)
-        work = Work(run.id, run.origin, plan.plans, {t.name: t for t in targets}, passwords, self._known)
-        results: list[Result] = []
-        with Book(self.ledger, run) as book:
-            for result in (
-                *_unplanned(plan),
-                *run_plans(self.settings, work, parallel or self.settings.parallel, watch or _nobody, stop),
-            ):
-                results.append(result)
-                book.record(result)
-            status = _run_status(results, stopped=bool(stop.asked))
-            book.finish(status)
-        order = {name: i for i, name in enumerate(names)}
-        results.sort(key=lambda r: order[r.target])
-        return replace(
-            run, status=status, finished_at=datetime.now(UTC), results=tuple(results), notes=tuple(book.notes)
-        )
+        return carry_out(self.settings, plan, reach, manner)
+
+    # --- files of the project
+
+    def new_revision(
+        self, message: str, branch: str = SHARED, depends_on: Sequence[str] = (), autogenerate: str | None = None
+    ) -> Path:
+        """Writes a revision at the head of a branch; a new branch gets its folder and label. Raises UsageError."""
+        from ehg_migrate.environment.authoring import new_revision
+
+        everything = self.revisions.graph(tuple(self.revisions.branches))
+        ids = resolve_all(everything, depends_on, self.releases)
+        if autogenerate:
+            self._one(autogenerate)
+        return new_revision(self.settings, self.revisions, branch, message, ids, autogenerate)
+
+    def release(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        """Gives the present heads of all branches a name, in versions/releases.yaml. Raises ConfigurationError."""
+        from ehg_migrate.environment.authoring import branch_heads
+
+        heads = dict(branch_heads(self.revisions))
+        write_release(self.settings, name, heads)
+        return heads
 
     # --- inner parts
 
@@ -248,20 +295,12 @@ class Project(AbstractContextManager["Project"]):
         """The selected targets as they are connected to, and their passwords. Raises before any connection."""
         targets = self.fleet.select(selectors)
         if not self._local:
-            return targets, resolve_all(targets, self.settings.root)
+            return targets, resolve_secrets(targets, self.settings.root)
         from ehg_migrate.local import localize
 
-        server = self._embedded()
+        server = self.embedded()
         server.ensure_databases([t.name for t in targets])
         return tuple(localize(t, server) for t in targets), {}
-
-    def _embedded(self) -> LocalServer:
-        if self._server is None:
-            from ehg_migrate.local import LocalServer
-
-            self._server = LocalServer(self.settings.root / ".ehg" / "local")
-            self._server.start()
-        return self._server
 
     def _journals(self, selectors: Selectors) -> dict[str, tuple[JournalEntry, ...] | Problem]:
         from ehg_migrate.database.probe import journals
@@ -269,61 +308,33 @@ class Project(AbstractContextManager["Project"]):
         targets, passwords = self._reach(selectors)
         return journals(targets, passwords, self._at_once)
 
-    def _plan(
-        self,
-        verb: Verb,
-        selectors: Selectors,
-        make: Callable[[Target, State], Plan],
-        *,
-        lenient: bool = False,
-    ) -> FleetPlan:
-        """A plan for every state that allows one. `lenient`: a target that lacks the named branch is left out."""
-        plans: list[Plan] = []
-        blocked: list[State] = []
-        skipped: list[Skipped] = []
-        for state in self.status(selectors):
-            if not state.kind.plannable:
-                blocked.append(state)
-                continue
-            try:
-                plan = make(self.fleet.by_name[state.target], state)
-                plans.append(replace(plan, notes=(*plan.notes, *(n for n in state.notes if n not in plan.notes))))
-            except TargetError as e:
-                blocked.append(replace(state, kind=StateKind.REFUSED, problem=e.problem))
-            except UsageError as e:
-                if not lenient:
-                    raise
-                skipped.append(Skipped(state.target, e.problems[0]))
-        if skipped and not plans and not blocked:
-            raise UsageError([s.reason for s in skipped[:1]])
-        return FleetPlan(verb, ",".join(selectors) or "all", tuple(plans), tuple(blocked), tuple(skipped))
+    def _plan(self, verb: Verb, selectors: Selectors, make: Make, *, lenient: bool = False) -> FleetPlan:
+        from ehg_migrate.rollout.planning import fleet_plan
+
+        return fleet_plan(verb, selectors, self.status(selectors), make, lenient=lenient)
+
+    def _one(self, name: str) -> Target:
+        found = self.fleet.select((name,))
+        if len(found) != 1:
+            names = ", ".join(t.name for t in found)
+            raise UsageError(Problem("one_target", f"`{name}` is {len(found)} targets: {names}", "name exactly one"))
+        return found[0]
 
     def _find_run(self, run: str) -> tuple[str, tuple[str, ...]]:
         """The whole id and the targets of a run, by the ledger; what it does not know is taken as it is written."""
         try:
             found = self.show(run)
-        except (UsageError, ConfigurationError):
+        except LedgerError:
+            return run, ()
+        except UsageError as e:
+            if e.problems[0].code == "ambiguous_run":
+                raise
             return run, ()
         return found.id, tuple(t for t in found.targets if t in self.fleet.by_name)
 
-    def _known(self, target: Target) -> dict[str, tuple[str, str]]:
-        return {r.id: (r.branch, r.checksum) for r in self.revisions.graph(target.branches).revisions}
+    def _graph(self, target: Target) -> Graph:
+        return self.revisions.graph(target.branches)
 
 
 def _nobody(event: object) -> None:
     """Watches nothing."""
-
-
-def _unplanned(plan: FleetPlan) -> Iterator[Result]:
-    """Results of the targets that the run does not touch."""
-    for state in plan.blocked:
-        status = Status.FAILED if state.kind is StateKind.UNREACHABLE else Status.REFUSED
-        yield Result(state.target, status, state.heads, state.heads, problem=state.problem, notes=state.notes)
-    for skipped in plan.skipped:
-        yield Result(skipped.target, Status.SKIPPED, notes=(skipped.reason,))
-
-
-def _run_status(results: Sequence[Result], *, stopped: bool) -> RunStatus:
-    if stopped:
-        return RunStatus.INTERRUPTED
-    return RunStatus.SUCCEEDED if all(r.status.good for r in results) else RunStatus.FAILED

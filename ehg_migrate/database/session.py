@@ -37,13 +37,21 @@ class Session:
     """
 
     def __init__(
-        self, target: Target, password: str | None, run: str, origin: Origin, notice: Notice | None = None
+        self,
+        target: Target,
+        password: str | None,
+        run: str,
+        origin: Origin,
+        notice: Notice | None = None,
+        *,
+        adopting: bool = False,
     ) -> None:
         self.target = target
         self.journal = Journal(target, run, origin)
         self.version_id_length = 255
         self._password = password
         self._notice = notice
+        self._adopting = adopting
         self._key = lock_key(target)
 
     def __enter__(self) -> Self:
@@ -150,7 +158,7 @@ class Session:
     def _lay_out(self) -> None:
         row = self.lock.execute(query("layout", self.target), {"version": version_name(self.target)}).fetchone()
         journal, version, id_length, has_foreign = row or (False, False, None, False)
-        if not version and has_foreign:
+        if not version and has_foreign and not self._adopting:
             heads = tuple(r[0] for r in self.lock.execute(query("foreign_heads")).fetchall())
             if heads:
                 raise TargetError(not_adopted(heads))

@@ -75,7 +75,8 @@ def kind(value: object) -> str:
 
 
 def clip(text: str) -> str:
-    """The text, or its beginning if it is too long for a message."""
+    """The text on one line, or its beginning if it is too long for a message."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 

@@ -12,7 +12,6 @@ from ehg_migrate.fleet.command import output_of
 from ehg_migrate.fleet.private import check_private, read_private
 from ehg_migrate.fleet.problems import Refused, listed
 from ehg_migrate.fleet.references import parse_reference
-from ehg_migrate.fleet.references import parse_reference
 from ehg_migrate.model import SecretRef, Target
 from ehg_migrate.redaction import register
 
@@ -45,36 +44,19 @@ def resolve_all(targets: Sequence[Target], root: Path) -> dict[str, str | None]:
 
 
 def resolve_text(reference: str, where: str, root: Path) -> str | None:
-    """The secret that a reference outside the target files stands for; None for an empty one.
+    """The secret that a reference outside the target files stands for, at `where`; None for an empty one.
 
-    `where` is its place, for the ConfigurationError that is raised if it cannot be had.
+    Raises ConfigurationError if it is no reference or cannot be resolved.
     """
     if not reference:
         return None
     try:
         found = _resolve(parse_reference(reference), root)
     except Refused as refused:
-        found = refused
+        raise ConfigurationError(refused.at(where)) from None
     if isinstance(found, Refused):
         raise ConfigurationError(found.at(where))
     return found
-
-
-def resolve_text(text: str, where: str, root: Path) -> str | None:
-    """The secret behind a reference that stands outside the target files, at `where`; None for an empty text.
-
-    Raises ConfigurationError if it is no reference or cannot be resolved.
-    """
-    if not text:
-        return None
-    try:
-        reference = parse_reference(text)
-    except Refused as refused:
-        raise ConfigurationError(refused.at(where)) from None
-    secret = _resolve(reference, root)
-    if isinstance(secret, Refused):
-        raise ConfigurationError(secret.at(where))
-    return secret
 
 
 def _secret(found: Mapping[SecretRef, str | Refused], reference: SecretRef | None) -> str | None:

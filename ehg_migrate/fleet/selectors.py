@@ -74,7 +74,7 @@ def _parse(text: str) -> Selector | Problem:
     if not pattern:
         return Problem(
             "empty_selector",
-            f"`{text}` selects nothing: it is empty",
+            f"the selector `{text}` names nothing" if text else "a selector is empty",
             "name targets, or `all`; an unset variable may stand behind it",
         )
     return Selector(text, text.startswith("!"), kind, pattern)

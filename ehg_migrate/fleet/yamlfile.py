@@ -6,7 +6,6 @@ billion values: all three are found here on the parsed nodes, before anything is
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 from yaml.constructor import SafeConstructor
 
+from ehg_migrate.fleet.private import read_bytes
 from ehg_migrate.fleet.problems import Refused, Report, clip
 
 LARGEST_FILE = 1024 * 1024
@@ -69,14 +69,15 @@ def _read_text(path: Path) -> str:
 
 
 def _read_bytes(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe must not hold us up
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor was opened to look before reading
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Refused("not_a_file", "this is not a regular file", "remove it, or give it another ending")
-        data = file.read(LARGEST_FILE + 1)
+    data = read_bytes(path, LARGEST_FILE, _check_regular)
     if len(data) > LARGEST_FILE:
         raise Refused("file_too_large", "the file is larger than 1 MiB", "split the targets over several files")
     return data
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise Refused("not_a_file", "this is not a regular file", "remove it, or give it another ending")
 
 
 # ----------------------------------------------------------------------------------------------------------- nodes

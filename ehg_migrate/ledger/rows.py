@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sqlalchemy import RowMapping
@@ -77,8 +78,8 @@ def read_run(row: RowMapping, results: tuple[Result, ...] = ()) -> Run:
     form["status"] = RunStatus.DIED if _died(row) else row["status"]
     form["origin"] = {name: row[name] for name in _ORIGIN_FIELDS}
     form["started_at"], form["finished_at"] = row["started_at"], row["finished_at"]
-    form["results"] = _in_order(row["targets"], results)
-    return _load(Run, form, f"run `{row['id']}`")
+    run = _load(Run, form, f"run `{row['id']}`")
+    return replace(run, results=_in_order(row["targets"], results))
 
 
 def read_result(row: RowMapping, prefix: str = "") -> Result:

@@ -44,7 +44,7 @@ class UtcTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError(f"the time {value.isoformat()} has no zone")
         moment = value.astimezone(UTC)
-        # always with microseconds: without them the order of the text is not that of the time
+        # one width for all, so that the order of the text is that of time
         return moment if dialect.name == "postgresql" else moment.isoformat(timespec="microseconds")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:

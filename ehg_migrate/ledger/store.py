@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
+    and_,
     cast,
     exists,
     func,
@@ -153,13 +154,13 @@ class Ledger:
             return {}
         order = (results.c.recorded_at.desc(), results.c.run_id.desc(), results.c.attempt.desc())
         rank = func.row_number().over(partition_by=results.c.target, order_by=order).label("rank")
-        newest = select(results, rank).where(results.c.target.in_(names)).subquery()
-        columns = [newest.c[column.name].label(f"{_RESULT}{column.name}") for column in results.c]
+        # the keys alone are ranked: with their outputs 100,000 rows take seconds instead of a tenth of one
+        keys = (results.c.run_id, results.c.target, results.c.attempt)
+        ranked = select(*keys, rank).where(results.c.target.in_(names)).subquery()
+        same = and_(*(key == ranked.c[key.name] for key in keys), ranked.c.rank == 1)
+        columns = [column.label(f"{_RESULT}{column.name}") for column in results.c]
         query = (
-            self._select_runs()
-            .add_columns(*columns)
-            .join(newest, newest.c.run_id == runs.c.id)
-            .where(newest.c.rank == 1)
+            self._select_runs().add_columns(*columns).join(results, results.c.run_id == runs.c.id).join(ranked, same)
         )
         with self._backend.transaction(write=False) as connection:
             rows = connection.execute(query).mappings().all()
@@ -190,7 +191,7 @@ class Ledger:
 
 
 def _lock(connection: Connection, run_id: str) -> list[Any]:
-    """Keeps other writers of this run out until the transaction ends; gives its notes. Raises LedgerError if unknown."""
+    """Keeps other writers of this run out until the transaction ends; gives its notes. LedgerError if unknown."""
     notes: list[Any] | None = connection.execute(
         select(runs.c.notes).where(runs.c.id == run_id).with_for_update()
     ).scalar_one_or_none()

@@ -66,6 +66,7 @@ def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, j
     of_run = [e for e in journal if e.run == run and e.event != "failed"]
     if not of_run:
         return Plan(target, Verb.ROLLBACK, heads, heads, (), undoes=run)
+    _only_declared(run, of_run)
     _nothing_since(run, journal, of_run)
     _nothing_half_done(run, of_run)
     goal = of_run[0].heads_before
@@ -79,6 +80,15 @@ def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, j
     steps = graph.steps(heads, goal)
     _same_steps(run, of_run, [(s.revision, str(s.direction)) for s in steps])
     return Plan(target, Verb.ROLLBACK, heads, goal, steps, overlap_note(graph, heads), undoes=run)
+
+
+def _only_declared(run: str, of_run: Sequence[JournalEntry]) -> None:
+    if any(e.event in ("adopted", "stamped") for e in of_run):
+        raise _inexact(
+            run,
+            "it declared revisions to be applied and did not run them",
+            "`downgrade` runs their `downgrade()`, which shows what it would do",
+        )
 
 
 def _nothing_since(run: str, journal: Sequence[JournalEntry], of_run: Sequence[JournalEntry]) -> None:
@@ -133,6 +143,34 @@ def _same_steps(run: str, of_run: Sequence[JournalEntry], planned: list[tuple[st
             "the steps back are not the run's own steps reversed: `down_revision` or `depends_on` changed since",
             "use the checkout that applied it, or use `downgrade`, which shows what it would do",
         )
+
+
+def plan_adoption(
+    graph: Graph, target: str, foreign: tuple[str, ...], declared: Sequence[str], releases: Releases
+) -> Plan:
+    """Declares that a database holds what its old version table says, or what `declared` names. Runs nothing.
+
+    Raises UsageError for a name that is no revision here, TargetError for rows that no file here explains.
+    """
+    if declared:
+        return Plan(target, Verb.ADOPT, (), graph.canonical(resolve_all(graph, declared, releases)), ())
+    unknown = [h for h in foreign if h not in graph]
+    if unknown or not foreign:
+        raise TargetError(
+            Problem(
+                "unknown_revision",
+                f"`public.alembic_version` holds {_names(tuple(unknown))}, which this target's branches do not have"
+                if unknown
+                else "there is no `public.alembic_version` with rows to take over",
+                "bring its revision files into versions/, or declare what is applied with `--heads`",
+            )
+        )
+    note = Problem(
+        "old_table_stays",
+        "`public.alembic_version` stays as it is and is no longer read",
+        "drop it when no other tool uses it",
+    )
+    return Plan(target, Verb.ADOPT, (), graph.canonical(foreign), (), (note,))
 
 
 def overlap_note(graph: Graph, heads: tuple[str, ...]) -> tuple[Problem, ...]:

@@ -40,11 +40,15 @@ class Book:
 
     def record(self, result: Result) -> None:
         """One target is done."""
-        self._try(lambda: self._ledger and self._ledger.record(self._run.id, result))
+        ledger = self._ledger
+        if ledger:
+            self._try(lambda: ledger.record(self._run.id, result))
 
     def finish(self, status: RunStatus) -> None:
         """The run is over."""
-        self._try(lambda: self._ledger and self._ledger.finish(self._run.id, status, self.notes))
+        ledger = self._ledger
+        if ledger:
+            self._try(lambda: ledger.finish(self._run.id, status, self.notes))
 
     def _begin(self) -> None:
         ledger = self._opener()
@@ -53,7 +57,11 @@ class Book:
 
     def _beat(self) -> None:
         while not self._over.wait(_HEARTBEAT):
-            self._try(lambda: self._ledger and self._ledger.heartbeat(self._run.id))
+            self._try(self._alive)
+
+    def _alive(self) -> None:
+        if self._ledger:
+            self._ledger.heartbeat(self._run.id)
 
     def _try(self, action: Callable[[], object]) -> None:
         try:

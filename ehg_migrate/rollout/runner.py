@@ -8,24 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ehg_migrate.model import Origin, Plan, Result, Status, Target
+from ehg_migrate.revisions.graph import Graph
+from ehg_migrate.rollout.adopting import adopt
 from ehg_migrate.rollout.jobs import Job, Watch
 from ehg_migrate.rollout.pool import Pool, Stop
 from ehg_migrate.settings import Settings
 
-Known = Callable[[Target], Mapping[str, tuple[str, str]]]
-"""For a target: revision -> (branch, checksum), of everything it can have."""
+Graphs = Callable[[Target], Graph]
+"""For a target the graph of everything it can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How the targets of a run are reached, and what they can have."""
+
+    targets: Mapping[str, Target]
+    passwords: Mapping[str, str | None]
+    graph: Graphs
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a run is to do: plans with their targets and passwords."""
+    """What a run is to do."""
 
     run: str
     origin: Origin
     plans: Sequence[Plan]
-    targets: Mapping[str, Target]
-    passwords: Mapping[str, str | None]
-    known: Known
+    reach: Reach
 
 
 def run_plans(settings: Settings, work: Work, parallel: int, watch: Watch, stop: Stop) -> Iterator[Result]:
@@ -39,15 +48,24 @@ def run_plans(settings: Settings, work: Work, parallel: int, watch: Watch, stop:
             yield from Pool(parallel, watch, stop).run(jobs)
 
 
+def adopt_plans(work: Work) -> Iterator[Result]:
+    """One Result for each adoption; there is nothing to run, so no worker is needed."""
+    for plan in work.plans:
+        target = work.reach.targets[plan.target]
+        yield adopt(
+            target, work.reach.passwords.get(plan.target), plan, work.reach.graph(target), work.run, work.origin
+        )
+
+
 def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) -> Job:
-    target = work.targets[plan.target]
+    target = work.reach.targets[plan.target]
     return Job(
         settings=settings,
         target=target,
-        password=work.passwords.get(plan.target),
+        password=work.reach.passwords.get(plan.target),
         plan=plan,
         run=work.run,
         origin=work.origin,
         output=str(folder / f"{number}.out"),
-        known=work.known(target),
+        known={r.id: (r.branch, r.checksum) for r in work.reach.graph(target).revisions},
     )

@@ -61,11 +61,12 @@ def _state(
     if isinstance(details, Problem):
         return State(target.name, StateKind.UNREACHABLE, reading.heads, problem=details)
     kind, problem, notes = _judge(reading, details or {}, history, history.graph(target.branches))
+    heads = reading.heads or reading.foreign_heads
     pending: tuple[str, ...] = ()
     if kind is StateKind.UP_TO_DATE:
         pending = _pending(target, reading.heads, history.graph(target.branches), releases)
         kind = StateKind.PENDING if pending else kind
-    return State(target.name, kind, reading.heads, pending, problem, notes, reading.server_version, reading.seconds)
+    return State(target.name, kind, heads, pending, problem, notes, reading.server_version, reading.seconds)
 
 
 def _judge(

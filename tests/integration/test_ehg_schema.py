@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -13,9 +13,9 @@ from alembic.config import Config
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script import ScriptDirectory
-from psycopg import errors, sql
+from psycopg import errors
 
-from ehg_migrate.model import Address
+from tests.support.postgres import Cluster
 
 VERSIONS = Path(__file__).resolve().parents[2] / "versions"
 BRANCHES = {
@@ -23,32 +23,10 @@ BRANCHES = {
     "app_1": ("app_1", "crm", "shared"),
     "app_2": ("app_2", "shared"),
 }
-OWNER = "ehg_schema_owner"  # what Supabase's `postgres` is: no superuser, may create roles
+SHAPES = (SUPABASE, PLAIN) = ("supabase", "plain")
+"""As `postgres`, who is no superuser, in a project's database; and as a superuser in an empty one."""
 ROLES, PGAUDIT = "bb4c4622a2e0", "da3035c313ca"
 AUDIT_INDEX, NAMESPACES, ROLLOUT, GRADUAL = "ffa9476a82bc", "26410fcdadfb", "153ba815b7ac", "362eea470ccf"
-
-CLUSTER_ROLES = """
-DO $$
-DECLARE name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['anon NOLOGIN', 'authenticated NOLOGIN', 'service_role NOLOGIN BYPASSRLS',
-                                'ehg_schema_owner LOGIN CREATEROLE CREATEDB'] LOOP
-        BEGIN
-            EXECUTE 'CREATE ROLE ' || name;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            RAISE DEBUG 'role % is there', name;
-        END;
-    END LOOP;
-END $$
-"""
-
-# What Supabase projects created before late 2026 give to every new object of `public`.
-OLD_SUPABASE_DEFAULTS = """
-ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated, service_role;
-ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
-ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
-GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;
-"""
 
 ACL = """(SELECT string_agg(format('%s=%s', CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END,
     privilege_type), ' ' ORDER BY grantee, privilege_type) FROM aclexplode(coalesce({}, acldefault({}, {}))))"""
@@ -96,23 +74,23 @@ SELECT 'database', '', {ACL.format("datacl", "'d'", "datdba")} FROM pg_database 
 ORDER BY 1, 2
 """
 
-_names = itertools.count()
+_numbers = itertools.count()
 
 
 class Database:
     """One database of one target, walked revision by revision with stock Alembic."""
 
-    def __init__(self, pg, target: str, *, user: str = "", setup: str = "") -> None:
-        name = f"ehg_schema_{target}_{next(_names)}"
-        address: Address = pg.create_database(name)
-        self.pg, self.name = pg, name
-        with pg.connect(name) as admin:
-            admin.execute(CLUSTER_ROLES)
-            if user:
-                admin.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*map(sql.Identifier, (name, user))))
-            admin.execute(sql.SQL("CREATE SCHEMA ehg_migrate AUTHORIZATION {}").format(_role(user)))
-            admin.execute(setup)
-        self.engine = _engine(address, user)
+    def __init__(self, pg: Cluster, target: str, shape: str) -> None:
+        self.pg, self.name = pg, f"ehg_schema_{target}_{next(_numbers)}"
+        if shape == SUPABASE:
+            address = pg.create_database(self.name)
+        else:
+            pg.create_plain_database(self.name)
+            address = pg.superuser_address(self.name)
+        url = sa.URL.create("postgresql+psycopg", address.user, pg.password, address.host, address.port, address.dbname)
+        self.engine = sa.create_engine(url, poolclass=sa.NullPool)
+        with self.engine.begin() as connection:
+            connection.execute(sa.schema.CreateSchema("ehg_migrate"))
         config = Config()
         config.set_main_option("script_location", str(VERSIONS))
         config.set_main_option("path_separator", "newline")
@@ -152,7 +130,7 @@ class Database:
 
     def connect(self) -> psycopg.Connection:
         """A superuser's connection; the caller closes it."""
-        return self.pg.connect(self.name)
+        return self.pg.admin(self.name)
 
     def all(self, statement: str) -> list[tuple]:
         """The rows of `statement`, committed."""
@@ -165,27 +143,27 @@ class Database:
             connection.execute(statement)
 
 
-def _role(user: str) -> sql.Composable:
-    return sql.Identifier(user) if user else sql.SQL("CURRENT_USER")
+@pytest.fixture
+def make(pg: Cluster) -> Iterator[Callable[..., Database]]:
+    """Makes databases that are gone after the test."""
+    made: list[Database] = []
 
+    def make(target: str, shape: str = SUPABASE) -> Database:
+        made.append(Database(pg, target, shape))
+        return made[-1]
 
-def _engine(address: Address, user: str) -> sa.Engine:
-    url = sa.URL.create(
-        "postgresql+psycopg",
-        username=user or address.user,
-        database=address.dbname,
-        query={"host": address.host, "port": str(address.port)},
-    )
-    return sa.create_engine(url, poolclass=sa.NullPool)
+    yield make
+    pg.drop_databases(database.name for database in made)
 
 
 @pytest.fixture(scope="module")
-def fleet(pg) -> dict[str, Database]:
-    """Every target at its heads, in databases with the open default privileges of older Supabase projects."""
-    made = {target: Database(pg, target, setup=OLD_SUPABASE_DEFAULTS) for target in BRANCHES}
+def fleet(pg: Cluster) -> Iterator[dict[str, Database]]:
+    """Every target at its heads, in databases with the open default privileges of Supabase."""
+    made = {target: Database(pg, target, SUPABASE) for target in BRANCHES}
     for database in made.values():
         database.up(*database.order)
-    return made
+    yield made
+    pg.drop_databases(database.name for database in made.values())
 
 
 @pytest.fixture
@@ -205,11 +183,11 @@ def engineer(fleet) -> Iterator[psycopg.Connection]:
 # ------------------------------------------------------------------------------------------------------ both ways
 
 
-@pytest.mark.parametrize("user", ["", OWNER], ids=["superuser", "createrole_owner"])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("target", BRANCHES)
-def test_each_downgrade_restores_exactly_what_was_before(pg, target, user):
+def test_each_downgrade_restores_exactly_what_was_before(make, target, shape):
     """Up, down and up again meets the same two catalogues for each revision, and so does the whole way back."""
-    database = Database(pg, target, user=user)
+    database = make(target, shape)
     history = [database.catalogue()]
     for revision in database.order:
         database.up(revision)
@@ -245,9 +223,9 @@ def test_targets_have_shared_and_their_own_and_nothing_else(fleet):
 
 
 @pytest.mark.parametrize("target", BRANCHES)
-def test_revisions_run_again_after_an_index_was_left_invalid(pg, target):
+def test_revisions_run_again_after_an_index_was_left_invalid(make, target):
     """A CONCURRENTLY that failed half way leaves an INVALID index; the next attempt makes it whole."""
-    database = Database(pg, target)
+    database = make(target)
     for revision in database.order:
         before = set(database.all(INDEXES))
         database.up(revision)
@@ -275,9 +253,9 @@ def _regclasses(names: set[str]) -> str:
 # ----------------------------------------------------------------------------------------------------------- data
 
 
-def test_flags_that_were_on_reach_everybody_and_keep_their_time(pg):
+def test_flags_that_were_on_reach_everybody_and_keep_their_time(make):
     """The data migration fills the percentage and pretends no edit: neither `updated_at` nor the audit log moves."""
-    database = Database(pg, "app_2")
+    database = make("app_2")
     database.up_to(GRADUAL)
     database.do("INSERT INTO feature_flags (flag, state) VALUES ('old', 'on'), ('new', 'off')")
     before = database.all("SELECT flag, updated_at FROM feature_flags ORDER BY flag")
@@ -287,9 +265,9 @@ def test_flags_that_were_on_reach_everybody_and_keep_their_time(pg):
     assert database.all("SELECT count(*) FROM audit_log") == [(2,)]
 
 
-def test_an_enum_value_is_taken_back_with_the_rows_that_use_it(pg):
+def test_an_enum_value_is_taken_back_with_the_rows_that_use_it(make):
     """Flags that are gradual are off after the downgrade, and the audit log still says what they were."""
-    database = Database(pg, "app_2")
+    database = make("app_2")
     database.up_to(GRADUAL)
     database.do("INSERT INTO feature_flags (flag, state) VALUES ('slow', 'gradual'), ('fast', 'on')")
     database.down(GRADUAL)
@@ -301,9 +279,9 @@ def test_an_enum_value_is_taken_back_with_the_rows_that_use_it(pg):
     assert database.all(logged) == [("gradual", "off")]
 
 
-def test_metadata_keys_survive_the_way_there_and_back(pg):
+def test_metadata_keys_survive_the_way_there_and_back(make):
     """Keys become namespace and name and the same keys again, with their values and times."""
-    database = Database(pg, "app_2")
+    database = make("app_2")
     database.up_to(AUDIT_INDEX)
     database.do(
         """INSERT INTO app_metadata (key, value) VALUES ('ui.theme.dark', 'true'), ('ui', '1'), ('a.1', '{}')"""
@@ -474,7 +452,8 @@ def test_api_roles_get_exactly_what_the_files_grant(fleet, target):
         " AND rolname IS DISTINCT FROM 'service_role' GROUP BY 1, 2"
     )
     expected = dict(API_GRANTS[target])
-    if fleet[target].connect().info.server_version < 150000:
+    ((version,),) = fleet[target].all("SELECT current_setting('server_version_num')::integer")
+    if version < 150000:
         expected.pop(("strategic_directives_backlog", "authenticated"), None)
     assert {(relation, role): granted for relation, role, granted in rows} == expected
 
@@ -543,9 +522,10 @@ NEEDED_ELSEWHERE = """SELECT DISTINCT CASE classid WHEN 'pg_database'::regclass 
     EXCEPT SELECT oid FROM pg_database WHERE datname = current_database()"""
 
 
-def test_roles_outlive_one_database_and_go_with_the_last(pg):
+@pytest.mark.parametrize("shape", SHAPES)
+def test_roles_outlive_one_database_and_go_with_the_last(make, shape):
     """Two databases of one cluster share the roles; a downgrade drops them only when no other database needs them."""
-    first, second = Database(pg, "ehg_engineer"), Database(pg, "ehg_engineer")
+    first, second = make("ehg_engineer", shape), make("ehg_engineer", shape)
     for database in (first, second):
         database.up_to(ROLES)
     made = [("ehg_engineer_migrator", True, False, False, False), ("ehg_engineer_role", False, False, False, False)]

@@ -76,7 +76,9 @@ def give_to_server_user(path: Path) -> None:
 
 def run(argv: Sequence[str | Path], **options: Any) -> str:
     """The standard output of a program; a failing one fails the test with what it said."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        argv, capture_output=True, text=True, check=False, **options
+    )
     if done.returncode:
         pytest.fail(f"`{Path(argv[0]).name}` ended with {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout

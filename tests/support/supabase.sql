@@ -12,6 +12,7 @@ CREATE ROLE supabase_storage_admin NOLOGIN NOINHERIT CREATEROLE;
 CREATE ROLE postgres LOGIN NOSUPERUSER CREATEDB CREATEROLE REPLICATION BYPASSRLS PASSWORD {password};
 ALTER ROLE supabase_admin PASSWORD {password};
 ALTER ROLE postgres SET statement_timeout = '2min';
+ALTER ROLE postgres SET search_path = "$user", public, extensions;
 ALTER ROLE anon SET statement_timeout = '3s';
 ALTER ROLE authenticated SET statement_timeout = '8s';
 GRANT anon, authenticated, service_role TO authenticator;

@@ -85,7 +85,8 @@ BEGIN
     IF 2 > (SELECT count(*) FROM pg_roles
             WHERE rolname IN ('ehg_engineer_role', 'ehg_engineer_migrator')
               AND shobj_description(oid, 'pg_authid') = 'made by ehg_engineer revision bb4c4622a2e0') THEN
-        RAISE NOTICE 'roles "ehg_engineer_role" and "ehg_engineer_migrator" stay: not both were made by this revision';
+        RAISE NOTICE 'roles "ehg_engineer_role" and "ehg_engineer_migrator" are left alone: '
+            'not both are there and made by this revision';
         RETURN;
     END IF;
     BEGIN

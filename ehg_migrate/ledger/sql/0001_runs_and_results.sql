@@ -2,7 +2,7 @@
 
 -- one row for each invocation of a verb that changes targets
 create table {schema}runs (
-    id              text primary key,
+    id              text not null primary key,
     verb            text not null,
     selector        text not null,
     actor           text not null,
@@ -40,5 +40,5 @@ create table {schema}results (
     primary key (run_id, target, attempt)
 );
 
--- the newest result of each target is what people ask for
-create index results_by_target on {schema}results (target, recorded_at);
+-- the newest result of each target is what people ask for: answered from this index alone
+create index results_by_target on {schema}results (target, recorded_at desc, run_id desc, attempt desc);

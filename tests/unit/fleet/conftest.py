@@ -20,9 +20,7 @@ MakeProject = Callable[..., Path]
 def project(tmp_path: Path) -> MakeProject:
     """Makes a project with the given target files (name -> text) and some branch folders; returns its root."""
 
-    def make(
-        *texts: str, branches: tuple[str, ...] = ("shared", "crm", "erp", "acme", "other"), **files: str
-    ) -> Path:
+    def make(*texts: str, branches: tuple[str, ...] = ("shared", "crm", "erp", "acme", "other"), **files: str) -> Path:
         root = tmp_path / "project"
         (root / "targets").mkdir(parents=True)
         (root / "versions").mkdir()

@@ -210,7 +210,7 @@ def a_secret_that_equals_a_name_masks_no_name(opener: Opener) -> None:
 
 
 def any_text_can_be_stored(opener: Opener) -> None:
-    """NUL bytes and halves of surrogate pairs, which PostgreSQL and UTF-8 refuse, are dropped or replaced; the rest stays."""
+    """What PostgreSQL and UTF-8 refuse (NUL, half a surrogate pair) is dropped or replaced; the rest stays."""
     ledger = opened(opener)
     ledger.start(a_run("r-1", selector="a\0b"))
     text = "a\0b \udc80 'quoted' \"double\" \\ % :name {x} \x1b ☃ 𝄞"

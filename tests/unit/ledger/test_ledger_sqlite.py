@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -228,18 +229,14 @@ def test_a_writer_that_never_ends(opener: Opener, path: Path) -> None:
 # --- helpers
 
 
-class _coded:  # noqa: N801  it reads as a word in `with`
+@contextmanager
+def _coded(code: str) -> Iterator[None]:
     """The LedgerError that passes through has this code."""
-
-    def __init__(self, code: str) -> None:
-        self.code = code
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, LedgerError):
-            assert [problem.code for problem in error.problems] == [self.code]
+    try:
+        yield
+    except LedgerError as e:
+        assert [problem.code for problem in e.problems] == [code]  # noqa: PT017  `refused` asserts that it comes
+        raise
 
 
 def _opening(path: Path) -> str:

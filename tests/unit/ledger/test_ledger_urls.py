@@ -6,6 +6,7 @@ import socket
 import traceback
 
 import pytest
+from sqlalchemy import event
 
 from ehg_migrate.errors import LedgerError
 from ehg_migrate.ledger import open_ledger
@@ -38,7 +39,7 @@ def test_refused_urls(url: str, words: str) -> None:
     assert caught.value.problems[0].code == "ledger_url"
     assert words in told
     assert "hint: write `postgresql://USER@HOST:PORT/DATABASE`" in told
-    assert _CANARY not in told.replace(f"open_ledger({url!r})", "")
+    assert _CANARY not in told
 
 
 @pytest.mark.parametrize(
@@ -55,11 +56,10 @@ def test_refused_urls(url: str, words: str) -> None:
     ],
 )
 def test_tls(rest: str, expected: str | None) -> None:
-    """TLS is demanded beyond this machine, the server is verified where a root is given, and `sslmode` has the last word."""
+    """TLS is demanded beyond this machine, the server is verified given a root, and `sslmode` has the last word."""
     engine = open_postgres(f"postgresql://me@{rest}", "word").engine
     _args, arguments = engine.dialect.create_connect_args(engine.url)
     seen: dict[str, object] = {}
-    from sqlalchemy import event
 
     @event.listens_for(engine, "do_connect")
     def stop(_dialect: object, _record: object, _args: object, kwargs: dict[str, object]) -> object:

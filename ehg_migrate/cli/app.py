@@ -1,0 +1,56 @@
+"""The program: its commands, and what happens to an exception that none of them expected."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+
+from ehg_migrate.cli import console
+from ehg_migrate.cli.making import init, local, release, revision
+from ehg_migrate.cli.reading import doctor, history, plan, runs, schema, show, status, targets
+from ehg_migrate.cli.running import adopt, downgrade, rollback, upgrade
+from ehg_migrate.errors import EhgMigrateError, TargetError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ehg_migrate", prog_name="ehg-migrate")
+def cli() -> None:
+    """Migrate a fleet of PostgreSQL databases with one Alembic environment.
+
+    Exit codes: 0 done or nothing to do, 1 a target failed, 2 could not start, 3 differences (--exit-code),
+    4 blocked by a rule, 130 interrupted.
+    """
+
+
+for command in (targets, status, plan, upgrade, downgrade, rollback, history, runs, show, doctor,
+                revision, release, adopt, init, local, schema):  # fmt: skip
+    cli.add_command(command)
+
+
+def run() -> None:
+    """Runs the program and ends the process with its exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        console.note("interrupted")
+        code = 130
+    except click.ClickException as e:
+        e.show()
+        code = e.exit_code
+    except EhgMigrateError as e:
+        for problem in e.problems:
+            console.problem(problem)
+        code = e.exit_code
+    except TargetError as e:
+        console.problem(e.problem)
+        code = 1
+    except BrokenPipeError:
+        code = 141  # the reader of stdout has gone, as for any program in a pipe
+        sys.stdout = None  # or the interpreter complains when it flushes
+    except Exception:  # noqa: BLE001 - the last line of defence: whatever it is, it is shown without secrets
+        console.note(traceback.format_exc().splitlines())
+        console.note("this is a fault of ehg-migrate; please report it with the lines above")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,24 @@
+"""Exit codes: 0 done, 1 a target failed, 2 could not start, 3 differences, 4 blocked by a gate, 130 interrupted."""
+
+from __future__ import annotations
+
+from ehg_migrate.model import GATES, Run, RunStatus, State, StateKind
+
+DIFFERENCES = 3
+
+
+def of_run(run: Run) -> int:
+    """Precedence 130 > 1 > 4 > 0."""
+    if run.status is RunStatus.INTERRUPTED:
+        return 130
+    bad = [r for r in run.results if not r.status.good]
+    if not bad:
+        return 0
+    return 4 if all(r.problem is not None and r.problem.code in GATES for r in bad) else 1
+
+
+def of_states(states: tuple[State, ...], *, exit_code: bool) -> int:
+    """1 where a target could not be read or is not as it should be; with `exit_code`, 3 where something is pending."""
+    if any(not s.kind.plannable for s in states):
+        return 1
+    return DIFFERENCES if exit_code and any(s.kind is StateKind.PENDING for s in states) else 0

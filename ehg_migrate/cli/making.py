@@ -1,0 +1,97 @@
+"""Commands that write files of a project, and the embedded server: init, revision, release, local."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ehg_migrate.cli import console, options
+from ehg_migrate.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    from ehg_migrate.local import LocalServer
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def init(folder: Path) -> None:
+    """Lay out a working project in FOLDER: alembic.ini, targets/, versions/shared with an example."""
+    from ehg_migrate.starter import lay_out
+
+    console.data(f"wrote {path}" for path in lay_out(folder))
+    console.note(f"next: cd {folder} && ehg-migrate upgrade --local --yes")
+
+
+@click.command()
+@click.option("--message", "-m", required=True, help="What it does, in a few words.")
+@click.option("--branch", "-b", default="shared", show_default=True, help="The folder of versions/ it belongs to.")
+@click.option("--depends-on", multiple=True, metavar="REV", help="Revision of shared or a group, or `branch@head`.")
+@click.option("--autogenerate", metavar="TARGET", help="Fill it with the difference between models and this target.")
+@options.project_options
+def revision(message: str, branch: str, depends_on: tuple[str, ...], autogenerate: str | None, **where: Any) -> None:
+    """Write a new revision file at the head of a branch; a new branch gets its folder and label."""
+    with options.opened(**where) as project:
+        path = project.new_revision(message, branch, depends_on, autogenerate)
+        console.data(f"wrote {path}")
+
+
+@click.command()
+@click.argument("name")
+@options.project_options
+def release(name: str, **where: Any) -> None:
+    """Name the present heads of all branches, for `--to release:NAME`."""
+    with options.opened(**where) as project:
+        for branch, heads in project.release(name).items():
+            console.data(f"{branch}: {', '.join(heads)}")
+
+
+@click.group()
+def local() -> None:
+    """The embedded PostgreSQL that `--local` uses."""
+
+
+_root = click.option("--project", "root", default=".", envvar="EHG_PROJECT", type=click.Path(path_type=Path))
+
+
+@local.command()
+@_root
+def start(root: Path) -> None:
+    """Start it and leave it running."""
+    server = _server(root)
+    server.start(keep=True)
+    console.data(f"PostgreSQL {server.server_version} at {server.address('postgres')}")
+
+
+@local.command()
+@_root
+def stop(root: Path) -> None:
+    """Stop it."""
+    _server(root).stop()
+    console.data("stopped")
+
+
+@local.command()
+@_root
+def state(root: Path) -> None:
+    """Say whether it runs."""
+    console.data("running" if _server(root).running() else "not running")
+
+
+@local.command()
+@options.yes
+@_root
+def wipe(yes: bool, root: Path) -> None:
+    """Stop it and delete all its databases."""
+    if not yes:
+        raise UsageError(Problem("not_confirmed", "this deletes every local database", "add `--yes`"))
+    _server(root).wipe()
+    console.data("deleted")
+
+
+def _server(root: Path) -> LocalServer:
+    from ehg_migrate.local import LocalServer
+    from ehg_migrate.settings import read_settings
+
+    return LocalServer(read_settings(root.resolve()).root / ".ehg" / "local")

@@ -1,0 +1,70 @@
+"""Options that many commands have, and how a command gets its project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ehg_migrate.cli import console
+
+if TYPE_CHECKING:
+    from ehg_migrate.project import Project
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+targets = click.option(
+    "--targets",
+    "-t",
+    "selectors",
+    multiple=True,
+    metavar="SELECTOR",
+    help="Name, glob, `tag:x`, `env:x`, `!x` to leave out; several with commas or by repeating. Default: all.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md) instead of text.")
+yes = click.option("--yes", "-y", is_flag=True, help="Do it without asking; needed where there is no terminal.")
+parallel = click.option(
+    "--parallel", "-p", type=click.IntRange(1, 256), help="Targets at a time. Default: `parallel` in alembic.ini, or 8."
+)
+
+
+def project_options(command: F) -> F:
+    """`--project`, `--local`, `--env-file`, given to the command as one `where`."""
+    for option in (
+        click.option(
+            "--project",
+            "root",
+            default=".",
+            envvar="EHG_PROJECT",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="The folder with alembic.ini, targets/ and versions/. Default: this one.",
+        ),
+        click.option("--local", is_flag=True, help="Give every target a database on the embedded PostgreSQL instead."),
+        click.option(
+            "--env-file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Read KEY=VALUE lines first; what is set in the environment wins.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def opened(root: Path, *, local: bool, env_file: Path | None) -> Iterator[Project]:
+    """The project, its warnings shown. Leaving it stops the embedded server if it was started."""
+    from ehg_migrate.database.connections import forget_environment
+    from ehg_migrate.project import Project
+
+    forget_environment()
+    if env_file:
+        from ehg_migrate.fleet.dotenv import load_env_file
+
+        load_env_file(env_file)
+    with Project.load(root, local=local) as project:
+        for warning in project.findings.warnings:
+            console.problem(warning, f"warning [{warning.code}]")
+        yield project

@@ -1,0 +1,112 @@
+"""A run while it runs: on a terminal a live line for each target at work, elsewhere plain lines."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ehg_migrate.cli import console
+from ehg_migrate.redaction import safe
+from ehg_migrate.report.text import result_lines
+from ehg_migrate.rollout.jobs import Event, EventKind
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from ehg_migrate.rollout.pool import Stop
+
+
+class PlainProgress:
+    """A line for each event, for logs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is left to end."""
+
+    def __call__(self, event: Event) -> None:
+        """Shows one event."""
+        if event.kind is EventKind.STEP_STARTED:
+            console.note(f"{event.target}: step {event.step} of {event.steps}: {event.text}")
+        elif event.kind is EventKind.NOTICE:
+            console.note(f"{event.target}: {event.text}")
+        elif event.result is not None:
+            console.note(result_lines(event.result))
+
+
+class LiveProgress:
+    """One live line for each target at work; what has ended scrolls up above them."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._rows: dict[str, TaskID] = {}
+        self._progress: Progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[now]}", markup=False),
+            console=Console(stderr=True, no_color=not console.colours(), highlight=False, soft_wrap=True),
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Shows one event."""
+        if event.result is not None:
+            self._end(event)
+            return
+        if event.target not in self._rows:
+            self._rows[event.target] = self._progress.add_task(event.target, total=event.steps, now="")
+        done = event.step if event.kind is EventKind.STEP_DONE else max(event.step - 1, 0)
+        row = self._rows[event.target]
+        if event.kind is EventKind.NOTICE:
+            self._progress.update(row, now=safe(event.text))
+        else:
+            self._progress.update(row, completed=done, now=safe(event.text))
+
+    def _end(self, event: Event) -> None:
+        row = self._rows.pop(event.target, None)
+        if row is not None:
+            self._progress.remove_task(row)
+        if event.result is not None:
+            for line in result_lines(event.result):
+                self._progress.console.print(safe(line), markup=False)
+
+
+def progress() -> PlainProgress | LiveProgress:
+    """What suits this stderr."""
+    return LiveProgress() if console.interactive() else PlainProgress()
+
+
+@contextmanager
+def stoppable(stop: Stop) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask to stop: once, running steps end; twice, the workers are killed."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.ask()
+        if stop.asked == 1:
+            console.note("stopping: running steps end, nothing new begins; again to kill the workers")
+
+    former = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

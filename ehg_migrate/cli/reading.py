@@ -1,0 +1,133 @@
+"""Commands that only look: targets, status, plan, history, runs, show, doctor, schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ehg_migrate.cli import console, exits, options
+from ehg_migrate.report import text
+
+
+@click.command()
+@options.targets
+@options.as_json
+@options.project_options
+def targets(selectors: tuple[str, ...], as_json: bool, **where: Any) -> None:
+    """List the fleet as targets/*.yaml says. Connects to nothing."""
+    with options.opened(**where) as project:
+        found = project.targets(selectors)
+        if as_json:
+            console.json("targets", found)
+        else:
+            console.data(text.targets_lines(found))
+
+
+@click.command()
+@options.targets
+@options.as_json
+@click.option("--exit-code", is_flag=True, help="Exit 3 where a target has pending steps.")
+@options.project_options
+def status(selectors: tuple[str, ...], as_json: bool, exit_code: bool, **where: Any) -> int:
+    """What each target is now, from the targets themselves."""
+    with options.opened(**where) as project:
+        states = project.status(selectors)
+        if as_json:
+            console.json("status", states)
+        else:
+            console.data(text.status_lines(states))
+        return exits.of_states(states, exit_code=exit_code)
+
+
+@click.command()
+@options.targets
+@click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
+@click.option("--sql", is_flag=True, help="Also the SQL of each distinct plan.")
+@click.option("--exit-code", is_flag=True, help="Exit 3 where something would be done.")
+@options.as_json
+@options.project_options
+def plan(
+    selectors: tuple[str, ...], to: tuple[str, ...], sql: bool, exit_code: bool, as_json: bool, **where: Any
+) -> int:
+    """What `upgrade` would do, step by step; targets with the same plan are shown once."""
+    with options.opened(**where) as project:
+        found = project.plan(selectors, to)
+        if as_json:
+            console.json("plan", found)
+        else:
+            console.data(text.plan_lines(found))
+        if sql:
+            console.data(line for group in project.sql(found) for line in ("", *group.splitlines()))
+        busy = any(p.steps for p in found.plans)
+        return 1 if found.blocked else exits.DIFFERENCES if exit_code and busy else 0
+
+
+@click.command()
+@click.argument("target")
+@options.as_json
+@options.project_options
+def history(target: str, as_json: bool, **where: Any) -> None:
+    """Everything that was done to one target, from its own journal."""
+    with options.opened(**where) as project:
+        entries = project.history(target)
+        if as_json:
+            console.json("history", entries)
+        else:
+            console.data(text.history_lines(entries))
+
+
+@click.command()
+@click.option("--limit", "-n", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--target", help="Only runs that touched this target.")
+@options.as_json
+@options.project_options
+def runs(limit: int, target: str | None, as_json: bool, **where: Any) -> None:
+    """The newest runs, from the ledger."""
+    with options.opened(**where) as project:
+        found = project.runs(limit, target)
+        if as_json:
+            console.json("runs", found)
+        else:
+            console.data(text.runs_lines(found))
+
+
+@click.command()
+@click.argument("run")
+@options.as_json
+@options.project_options
+def show(run: str, as_json: bool, **where: Any) -> None:
+    """One run with what happened to each target; the beginning of its id is enough."""
+    with options.opened(**where) as project:
+        found = project.show(run)
+        if as_json:
+            console.json("run", found)
+        else:
+            console.data(text.run_lines(found))
+
+
+@click.command()
+@options.targets
+@options.as_json
+@options.project_options
+def doctor(selectors: tuple[str, ...], as_json: bool, **where: Any) -> int:
+    """Examine targets: name, TCP, TLS, login, session mode, privileges, locks, other writers, latency."""
+    from ehg_migrate.report.doctor import doctor_lines
+
+    with options.opened(**where) as project:
+        findings = project.doctor(selectors)
+        if as_json:
+            console.json("doctor", findings)
+        else:
+            console.data(doctor_lines(findings))
+        return 1 if any(f.level == "error" for f in findings) else 0
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of targets/*.yaml, for editors."""
+    import json
+
+    from ehg_migrate.fleet import json_schema
+
+    console.data(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,82 @@
+"""New revision files, written by Alembic's own `revision` command into the folder of their branch."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from alembic import command
+from alembic.script import Script
+from alembic.util import CommandError
+
+from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.revisions.history import History, branch_folders
+from ehg_migrate.revisions.loading import alembic_config
+from ehg_migrate.settings import Settings
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+def new_revision(
+    settings: Settings,
+    history: History,
+    branch: str,
+    message: str,
+    depends_on: Sequence[str],
+    autogenerate: str | None,
+) -> Path:
+    """The file that was written. `depends_on` are ids; `autogenerate` names a target. Raises UsageError."""
+    if not _NAME.fullmatch(branch) or ".." in branch:
+        raise UsageError(Problem("bad_branch", f"`{branch}` cannot be a branch", "use letters, digits, `_`, `-`, `.`"))
+    heads = _heads(history, branch)
+    if len(heads) > 1:
+        listed = ", ".join(f"`{h}`" for h in heads)
+        hint = "merge them with `alembic merge` first"
+        raise UsageError(Problem("second_head", f"branch `{branch}` has {len(heads)} heads: {listed}", hint))
+    folder = settings.versions / branch
+    folder.mkdir(parents=True, exist_ok=True)
+    config = alembic_config(settings)
+    locations = [folder, *(f for f in branch_folders(settings.versions) if f != folder)]
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", "\n".join(str(f).replace("%", "%%") for f in locations))
+    if autogenerate:
+        config.cmd_opts = argparse.Namespace(
+            x=[f"target={autogenerate}"],
+            cmd=(command.revision, [], {}),
+            head=heads[0] if heads else "base",
+            version_path=None,
+        )
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+            warnings.simplefilter("ignore", UserWarning)  # equal ids in branches that exclude one another are linted
+            script = command.revision(
+                config,
+                message,
+                autogenerate=bool(autogenerate),
+                head=heads[0] if heads else "base",
+                version_path=str(folder),
+                branch_label=None if heads else branch,
+                depends_on=list(depends_on) or None,  # type: ignore[arg-type]  # Alembic takes a list, as it documents
+            )
+    except CommandError as e:
+        raise UsageError(Problem("revision", str(e), "see `ehg-migrate revision --help`")) from e
+    if not isinstance(script, Script):
+        raise UsageError(Problem("no_difference", "there is no difference to write down", "nothing was written"))
+    return Path(script.path)
+
+
+def branch_heads(history: History) -> Mapping[str, tuple[str, ...]]:
+    """The present heads of every branch that has revisions."""
+    return {b: _heads(history, b) for b, revisions in history.branches.items() if revisions}
+
+
+def _heads(history: History, branch: str) -> tuple[str, ...]:
+    """The revisions of a branch that nothing in it continues."""
+    revisions = history.branches.get(branch, ())
+    continued = {p for r in revisions for p in r.parents}
+    return tuple(r.id for r in revisions if r.id not in continued)

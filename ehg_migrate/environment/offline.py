@@ -1,0 +1,57 @@
+"""The SQL of planned steps, rendered without a database; what reads the database first cannot be rendered."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from ehg_migrate.environment.hosting import options
+from ehg_migrate.environment.steps import ExactStep
+from ehg_migrate.model import Step, Target
+from ehg_migrate.redaction import safe
+from ehg_migrate.revisions.loading import alembic_config, script_directory
+from ehg_migrate.settings import Settings
+
+
+def render(settings: Settings, target: Target, steps: tuple[Step, ...]) -> str:
+    """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database."""
+    config = alembic_config(settings, target.x)
+    script = script_directory(config, tuple(settings.versions / b for b in reversed(target.branches)))
+    parts = []
+    for step in steps:
+        title = safe(f"-- {step}  [{step.path}]").replace("\n", " ")
+        try:
+            parts.append(f"{title}\n{_render_one(config, script, target, step)}")
+        except (Exception, SystemExit) as e:  # noqa: BLE001 - a revision may raise anything when there is no database
+            reason = " ".join(safe(f"{type(e).__name__}: {e}").split())
+            parts.append(f"{title}\n-- cannot be shown without the database: {reason}\n")
+    return "\n".join(parts)
+
+
+def _render_one(config: Config, script: ScriptDirectory, target: Target, step: Step) -> str:
+    buffer = io.StringIO()
+
+    def fn(heads: tuple[str, ...], context: MigrationContext) -> list[ExactStep]:
+        return [ExactStep(script, step)]
+
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        EnvironmentContext(config, script, fn=fn, as_sql=True, destination_rev=None) as environment,
+    ):
+        environment.configure(
+            dialect_name="postgresql",
+            literal_binds=True,
+            dialect_opts={"paramstyle": "named"},  # else every `%` in a function body is doubled
+            output_buffer=buffer,
+            starting_rev=list(step.heads_before) or None,  # type: ignore[arg-type]  # a list is taken since 1.0
+            **options(target),
+        )
+        with environment.begin_transaction():
+            environment.run_migrations()
+    return buffer.getvalue().strip() + "\n"

@@ -1,0 +1,201 @@
+"""States, plans, runs and journals as lines of text. The last line of a run names targets, not only numbers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import FleetPlan, JournalEntry, Plan, Result, Run, State, Status, Target
+
+_NAMED = 8  # targets named in a line before the rest is counted
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns padded to their widest cell; the last one is left as it is."""
+    cells = [tuple(head), *(tuple(r) for r in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def problem_lines(problem: Problem, indent: str = "") -> Iterator[str]:
+    """What, where, and what to do next."""
+    state = f" (SQLSTATE {problem.sqlstate})" if problem.sqlstate else ""
+    yield f"{indent}{problem.message}{state}"
+    if problem.where:
+        yield f"{indent}  at {problem.where}"
+    if problem.hint:
+        yield f"{indent}  hint: {problem.hint}"
+
+
+def targets_lines(targets: Iterable[Target]) -> list[str]:
+    """The fleet as its files say."""
+    rows = [(t.name, t.env, ",".join(t.branches), ",".join(t.tags), str(t.address), t.purpose) for t in targets]
+    return table(("TARGET", "ENV", "BRANCHES", "TAGS", "ADDRESS", "PURPOSE"), rows)
+
+
+def status_lines(states: Sequence[State]) -> Iterator[str]:
+    """A line for each target, then what is to be said about some, then the sum."""
+    rows = [(s.target, s.kind.value, names(s.heads), str(len(s.pending)) if s.kind.plannable else "?") for s in states]
+    yield from table(("TARGET", "STATE", "HEADS", "PENDING"), rows)
+    for state in states:
+        for problem in (*((state.problem,) if state.problem else ()), *state.notes):
+            yield ""
+            yield from problem_lines(problem, f"{state.target}: ")
+    yield ""
+    yield counted((s.kind.value, s.target) for s in states)
+
+
+def plan_lines(plan: FleetPlan) -> Iterator[str]:
+    """Every distinct plan once, with the targets that share it; then who is left out and why."""
+    groups: dict[tuple[str, tuple[Problem, ...]], list[Plan]] = defaultdict(list)
+    idle = [p.target for p in plan.plans if not p.steps]
+    for p in plan.plans:
+        if p.steps:
+            groups[p.digest, p.notes].append(p)
+    for (digest, notes), plans in groups.items():
+        yield f"plan {digest} for {some([p.target for p in plans])}"
+        yield from _steps(plans[0])
+        for note in notes:
+            yield from problem_lines(note, "  note: ")
+        yield ""
+    for state in plan.blocked:
+        yield f"{state.target}: {state.kind.value.replace('_', ' ')}"
+        yield from problem_lines(state.problem, "  ") if state.problem else ()
+        yield ""
+    for skipped in plan.skipped:
+        yield f"{skipped.target}: skipped, {skipped.reason.message}"
+    if idle:
+        yield f"nothing to do for {some(idle)}"
+    yield plan_summary(plan)
+
+
+def _steps(plan: Plan) -> Iterator[str]:
+    yield f"  from  {names(plan.heads)}"
+    width = max(len(s.revision) for s in plan.steps)
+    branch = max(len(s.branch) for s in plan.steps)
+    for s in plan.steps:
+        yield f"  {s.direction.value:<4}  {s.revision.ljust(width)}  {s.branch.ljust(branch)}  {s.doc}".rstrip()
+    yield f"  to    {names(plan.goal)}"
+
+
+def plan_summary(plan: FleetPlan) -> str:
+    """How many targets would change, in a sentence."""
+    busy = [p for p in plan.plans if p.steps]
+    steps = sum(len(p.steps) for p in busy)
+    blocked = f", {len(plan.blocked)} blocked ({some([s.target for s in plan.blocked])})" if plan.blocked else ""
+    idle = len(plan.plans) - len(busy) + len(plan.skipped)
+    work = f"{number(steps, 'step')} on {number(len(busy), 'target')}"
+    return f"{plan.verb.value}: {work}, nothing to do on {idle}{blocked}"
+
+
+def result_lines(result: Result) -> Iterator[str]:
+    """What happened to one target, and what to do about it."""
+    steps = f", {number(len(result.steps), 'step')}" if result.steps else ""
+    left = f", {len(result.not_done)} not done" if result.not_done else ""
+    yield f"{result.target}: {result.status.value} in {result.seconds:.2f} s{steps}{left}"
+    if result.problem:
+        yield from problem_lines(result.problem, "  ")
+        yield f"  holds {names(result.heads_after)}" if result.heads_after or result.steps else "  holds what it held"
+        if result.output.strip():
+            yield "  output of its revisions (the end):"
+            yield from (f"    | {line}" for line in result.output.strip().splitlines()[-12:])
+    for note in result.notes:
+        yield from problem_lines(note, "  note: ")
+
+
+def run_lines(run: Run) -> Iterator[str]:
+    """A run: who, when, each target that is worth a word, the sum."""
+    undoes = f" of {run.undoes}" if run.undoes else ""
+    yield f"run {run.id}: {run.verb.value}{undoes} of `{run.selector}` by {run.origin.actor} on {run.origin.host}"
+    yield f"  commit {run.origin.git_commit or 'unknown'}, started {when(run.started_at)}, {run.status.value}"
+    yield ""
+    rows = [_result_row(r) for r in run.results]
+    yield from table(("TARGET", "STATUS", "HEADS BEFORE", "HEADS AFTER", "STEPS", "SECONDS"), rows)
+    for result in run.results:
+        if result.problem or result.notes:
+            yield ""
+            yield from result_lines(result)
+    yield from notes_lines(run.notes)
+    yield ""
+    yield run_summary(run)
+
+
+def _result_row(r: Result) -> tuple[str, ...]:
+    return r.target, r.status.value, names(r.heads_before), names(r.heads_after), str(len(r.steps)), f"{r.seconds:.2f}"
+
+
+def notes_lines(notes: Iterable[Problem]) -> Iterator[str]:
+    """What a run could not do besides its targets."""
+    for note in notes:
+        yield ""
+        yield from problem_lines(note, "note: ")
+
+
+def run_summary(run: Run) -> str:
+    """The last line: `run ID: 2 succeeded (a, b), 1 failed (c)`."""
+    return f"run {run.id}: {counted((r.status.value, r.target) for r in run.results)}"
+
+
+def runs_lines(runs: Iterable[Run]) -> list[str]:
+    """The newest runs."""
+    rows = [
+        (r.id, r.verb.value, r.status.value, when(r.started_at), r.origin.actor, r.selector, _outcome(r)) for r in runs
+    ]
+    return table(("RUN", "VERB", "STATUS", "STARTED", "ACTOR", "SELECTION", "TARGETS"), rows)
+
+
+def _outcome(run: Run) -> str:
+    bad = [r.target for r in run.results if not r.status.good and r.status is not Status.NOT_ATTEMPTED]
+    return f"{len(run.results)} of {len(run.targets)}" + (f", not good: {some(bad)}" if bad else "")
+
+
+def history_lines(entries: Iterable[JournalEntry]) -> list[str]:
+    """A target's journal, oldest first."""
+    rows = [
+        (
+            when(e.started_at),
+            e.run,
+            e.event,
+            e.direction,
+            e.revision,
+            e.branch,
+            f"{e.seconds:.2f}",
+            f"{e.actor}@{e.host}",
+            e.git_commit[:12],
+            names(e.heads_after),
+        )
+        for e in entries
+    ]
+    head = ("WHEN", "RUN", "EVENT", "DIR", "REVISION", "BRANCH", "SECONDS", "WHO", "COMMIT", "HEADS AFTER")
+    return table(head, rows)
+
+
+def names(heads: Sequence[str]) -> str:
+    """Version rows in a cell."""
+    return ",".join(heads) or "-"
+
+
+def some(targets: Sequence[str]) -> str:
+    """Names, the rest counted."""
+    more = len(targets) - _NAMED
+    return ", ".join(targets[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def number(count: int, thing: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def counted(pairs: Iterable[tuple[str, str]]) -> str:
+    """`2 succeeded (a, b), 1 failed (c)`: what is good may be counted only, what is not is named."""
+    groups: Mapping[str, list[str]] = defaultdict(list)
+    for word, target in pairs:
+        groups[word].append(target)
+    return ", ".join(f"{len(t)} {word} ({some(t)})" for word, t in groups.items()) or "no targets"
+
+
+def when(moment: datetime) -> str:
+    """UTC, to the second."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}Z"

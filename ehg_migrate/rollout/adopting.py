@@ -1,0 +1,63 @@
+"""Taking over a database that already holds revisions: its rows written into our version table, nothing run."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import psycopg
+
+from ehg_migrate.database.connections import ConnectError
+from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.session import Session
+from ehg_migrate.database.statements import query
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import Origin, Plan, Result, Status, Target
+from ehg_migrate.revisions.graph import Graph
+
+
+def declared(graph: Graph, plan: Plan) -> tuple[str, ...]:
+    """The revisions that adopting declares applied, oldest first."""
+    return tuple(graph.revisions[i].id for i in graph.newest_first(graph.closure(plan.goal)))[::-1]
+
+
+def adopt(target: Target, password: str | None, plan: Plan, graph: Graph, run: str, origin: Origin) -> Result:
+    """Writes `plan.goal` as the target's version rows, and a journal entry for each revision declared applied.
+
+    In one transaction under the lock. Never raises for the target. A foreign version table is left as it is.
+    """
+    start = time.monotonic()
+    try:
+        with Session(target, password, run, origin, adopting=True) as session:
+            _write(session, plan, graph)
+            heads = session.heads()
+    except TargetError as e:
+        status = Status.FAILED if isinstance(e, ConnectError) else Status.REFUSED
+        return Result(target.name, status, plan.heads, plan.heads, problem=e.problem)
+    except psycopg.Error as e:
+        return Result(target.name, Status.FAILED, plan.heads, plan.heads, problem=run_fault(e).problem)
+    seconds = time.monotonic() - start
+    return Result(target.name, Status.SUCCEEDED, plan.heads, heads, notes=plan.notes, seconds=seconds)
+
+
+def _write(session: Session, plan: Plan, graph: Graph) -> None:
+    if session.heads():
+        held = ", ".join(f"`{h}`" for h in session.heads())
+        raise TargetError(
+            Problem("adopted_already", f"the target is ours already and holds {held}", "use `upgrade` or `downgrade`")
+        )
+    with session.lock.transaction():
+        for head in plan.goal:
+            session.lock.execute(query("put_row", session.target), {"revision": head})
+        for revision in declared(graph, plan):
+            session.journal.record(
+                session.lock,
+                "adopted",
+                revision=revision,
+                direction="up",
+                branch=graph[revision].branch,
+                checksum=graph[revision].checksum,
+                heads_before=(),
+                heads_after=plan.goal,
+                started_at=datetime.now(UTC),
+            )

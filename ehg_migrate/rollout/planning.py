@@ -1,0 +1,40 @@
+"""A fleet plan: one plan for each target whose state allows it, and for the others why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from ehg_migrate.errors import TargetError, UsageError
+from ehg_migrate.model import FleetPlan, Plan, Skipped, State, StateKind, Verb
+
+Make = Callable[[State], Plan]
+"""A plan for a target in this state. Raises TargetError if the target allows none, UsageError if the wish does not."""
+
+
+def fleet_plan(
+    verb: Verb, selectors: Sequence[str], states: Iterable[State], make: Make, *, lenient: bool = False
+) -> FleetPlan:
+    """`lenient`: a target that does not have what the wish names is left out, unless that is every target."""
+    plans: list[Plan] = []
+    blocked: list[State] = []
+    skipped: list[Skipped] = []
+    for state in states:
+        if not (state.kind.plannable or (verb is Verb.ADOPT and state.kind is StateKind.NOT_ADOPTED)):
+            blocked.append(state)
+            continue
+        try:
+            plans.append(_with_notes(make(state), state))
+        except TargetError as e:
+            blocked.append(replace(state, kind=StateKind.REFUSED, problem=e.problem))
+        except UsageError as e:
+            if not lenient:
+                raise
+            skipped.append(Skipped(state.target, e.problems[0]))
+    if skipped and not plans and not blocked:
+        raise UsageError(skipped[0].reason)
+    return FleetPlan(verb, ",".join(selectors) or "all", tuple(plans), tuple(blocked), tuple(skipped))
+
+
+def _with_notes(plan: Plan, state: State) -> Plan:
+    return replace(plan, notes=(*plan.notes, *(n for n in state.notes if n not in plan.notes)))

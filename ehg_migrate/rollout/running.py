@@ -1,0 +1,72 @@
+"""A fleet plan carried out: recorded in the ledger from before the first target until after the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from ehg_migrate.database.origin import find_origin, new_run_id
+from ehg_migrate.ledger import Ledger
+from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, StateKind, Status, Verb
+from ehg_migrate.rollout.book import Book
+from ehg_migrate.rollout.jobs import Watch
+from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.rollout.runner import Reach, Work, adopt_plans, run_plans
+from ehg_migrate.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a run is done: how many at a time, who watches, who may stop it, where it is recorded."""
+
+    parallel: int
+    watch: Watch
+    stop: Stop
+    ledger: Callable[[], Ledger]
+
+
+def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Run:
+    """Does what the plan says. The Run has a Result for every target of the plan, in the plan's order."""
+    names = (*(p.target for p in plan.plans), *(s.target for s in plan.blocked), *(s.target for s in plan.skipped))
+    run = Run(
+        id=new_run_id(),
+        verb=plan.verb,
+        selector=plan.selector,
+        origin=find_origin(settings.root),
+        started_at=datetime.now(UTC),
+        targets=names,
+        undoes=plan.undoes,
+    )
+    results: dict[str, Result] = {}
+    with Book(how.ledger, run) as book:
+        for result in _results(settings, plan, Work(run.id, run.origin, plan.plans, reach), how):
+            results[result.target] = result
+            book.record(result)
+        status = _status(list(results.values()), stopped=bool(how.stop.asked))
+        book.finish(status)
+    return replace(
+        run,
+        status=status,
+        finished_at=datetime.now(UTC),
+        results=tuple(results[name] for name in names),
+        notes=tuple(book.notes),
+    )
+
+
+def _results(settings: Settings, plan: FleetPlan, work: Work, how: How) -> Iterator[Result]:
+    for state in plan.blocked:
+        status = Status.FAILED if state.kind is StateKind.UNREACHABLE else Status.REFUSED
+        yield Result(state.target, status, state.heads, state.heads, problem=state.problem, notes=state.notes)
+    for skipped in plan.skipped:
+        yield Result(skipped.target, Status.SKIPPED, notes=(skipped.reason,))
+    if plan.verb is Verb.ADOPT:
+        yield from adopt_plans(work)
+    else:
+        yield from run_plans(settings, work, how.parallel, how.watch, how.stop)
+
+
+def _status(results: Sequence[Result], *, stopped: bool) -> RunStatus:
+    if stopped:
+        return RunStatus.INTERRUPTED
+    return RunStatus.SUCCEEDED if all(r.status.good for r in results) else RunStatus.FAILED

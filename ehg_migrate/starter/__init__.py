@@ -1,0 +1,36 @@
+"""The files that `init` lays out: a project that works as it is."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from ehg_migrate.errors import Problem, UsageError
+
+# template in this package -> file of the project
+_FILES = {
+    "targets.yaml.tmpl": "targets/targets.yaml",
+    "first_revision.py.tmpl": "versions/shared/0001_notes.py",
+    "gitignore.tmpl": ".gitignore",
+}
+
+
+def lay_out(folder: Path) -> list[Path]:
+    """Writes the files; the paths, in order. Raises UsageError, before anything is written, if one exists already."""
+    texts = {"alembic.ini": _read("ehg_migrate.environment", "alembic.ini.tmpl")}
+    texts |= {path: _read("ehg_migrate.starter", template) for template, path in _FILES.items()}
+    taken = [path for path in texts if (folder / path).exists()]
+    if taken:
+        names = ", ".join(f"`{folder / path}`" for path in taken)
+        raise UsageError(Problem("exists", f"there is already {names}", "choose an empty folder"))
+    written = []
+    for path, text in texts.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        written.append(file)
+    return written
+
+
+def _read(package: str, name: str) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,159 @@
+"""The ledger in PostgreSQL: the same contract as in SQLite, and what only a server can get wrong."""
+
+from __future__ import annotations
+
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
+from urllib.parse import quote, urlencode
+
+import pytest
+from psycopg import sql
+
+from ehg_migrate.errors import LedgerError
+from ehg_migrate.ledger import open_ledger
+from ehg_migrate.ledger.postgres import open_postgres
+from ehg_migrate.ledger.schema import POSTGRES_SCHEMA
+from ehg_migrate.model import Address
+from tests.support.postgres import Cluster
+from tests.unit.ledger.contract import CHECKS, Opener, a_run, opened, refused
+
+
+@pytest.fixture
+def address(pg: Cluster, make_database: Callable[[str], Address]) -> Address:
+    """A database of this test alone, like a Supabase project's, over TLS with the server's certificate verified."""
+    return pg.secured(make_database("ledger"))
+
+
+@pytest.fixture
+def opener(pg: Cluster, address: Address) -> Opener:
+    """Opens the same database each time, without migrating it."""
+    return partial(open_postgres, url(address), pg.password)
+
+
+def url(address: Address, user: str = "", dbname: str = "") -> str:
+    """The ledger's URL for an address, perhaps with another user or database."""
+    query = urlencode({"sslmode": address.sslmode, "sslrootcert": address.sslrootcert})
+    place = f"{address.host}:{address.port}/{quote(dbname or address.dbname)}"
+    return f"postgresql://{quote(user or address.user)}@{place}?{query}"
+
+
+@pytest.fixture
+def stranger(pg: Cluster, address: Address) -> Iterator[str]:
+    """A login role with no rights but to connect, and the cluster's password."""
+    role = f"stranger_{uuid.uuid4().hex[:12]}"
+    name = sql.Identifier(role)
+    with pg.admin(address.dbname) as connection:
+        connection.execute(sql.SQL("create role {} login password {}").format(name, sql.Literal(pg.password)))
+        yield role
+        connection.execute(sql.SQL("drop owned by {}").format(name))
+        connection.execute(sql.SQL("drop role {}").format(name))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(check: Callable[[Opener], None], opener: Opener) -> None:
+    """Each promise of `contract.py` holds on PostgreSQL."""
+    check(opener)
+
+
+def test_nothing_in_public(pg: Cluster, address: Address, opener: Opener) -> None:
+    """All tables stand in the ledger's own schema, and no other schema got one."""
+    query = "select schemaname, tablename from pg_tables"
+    with pg.connect(address.dbname) as connection:
+        before = set(connection.execute(query))
+        opened(opener).close()
+        made = set(connection.execute(query)) - before
+    assert made == {(POSTGRES_SCHEMA, name) for name in ("ledger_schema", "results", "runs")}
+
+
+def test_closed_to_the_public(pg: Cluster, address: Address, opener: Opener, stranger: str) -> None:
+    """Nobody else may read it, even where the server's defaults grant new tables and schemas to everybody."""
+    with pg.connect(address.dbname) as connection:
+        connection.execute("alter default privileges grant all on tables to public")
+        connection.execute("alter default privileges grant all on schemas to public")
+        opened(opener).close()
+        rights = connection.execute(
+            "select has_schema_privilege(%(who)s, %(schema)s, 'usage'),"
+            " bool_or(has_table_privilege(%(who)s, oid, 'select'))"
+            " from pg_class where relnamespace = %(schema)s::regnamespace and relkind = 'r'",
+            {"who": stranger, "schema": POSTGRES_SCHEMA},
+        ).fetchone()
+    assert rights == (False, False)
+
+
+def test_a_user_with_rights_on_the_tables_alone(pg: Cluster, address: Address, opener: Opener, stranger: str) -> None:
+    """Once its owner has made it, a user who may neither create nor own anything works with it."""
+    opened(opener).close()
+    with pg.connect(address.dbname) as connection:
+        who, schema = sql.Identifier(stranger), sql.Identifier(POSTGRES_SCHEMA)
+        connection.execute(sql.SQL("grant usage on schema {} to {}").format(schema, who))
+        connection.execute(sql.SQL("grant select, insert, update on all tables in schema {} to {}").format(schema, who))
+    with open_ledger(url(address, user=stranger), password=pg.password) as ledger:
+        ledger.start(a_run("r-1"))
+        assert [run.id for run in ledger.runs()] == ["r-1"]
+
+
+def test_a_user_without_rights(pg: Cluster, address: Address, opener: Opener, stranger: str) -> None:
+    """A user without rights is told which ones to ask for, for a ledger to be made and for one that is there."""
+    for _ in ("no ledger yet", "a ledger of somebody else"):
+        with refused(LedgerError, "does not allow it", f"grant usage on schema {POSTGRES_SCHEMA}"):
+            open_ledger(url(address, user=stranger), password=pg.password)
+        opened(opener).close()
+
+
+def test_a_wrong_password(pg: Cluster, address: Address, stranger: str) -> None:
+    """A wrong password is told as a refused login and stands nowhere in the error."""
+    wrong = "wr0ng-p4ssw0rd-canary"
+    with refused(LedgerError, "refused the login", "check its user and password"):
+        try:
+            open_ledger(url(address, user=stranger), password=wrong)
+        except LedgerError as e:
+            assert wrong not in "".join(traceback.format_exception(e))  # noqa: PT017  `refused` asserts that it comes
+            assert e.problems[0].code == "ledger_login"  # noqa: PT017
+            raise
+
+
+def test_no_database(pg: Cluster, address: Address) -> None:
+    """A database that does not exist is told by name; it is not created."""
+    word = "there_is_no_such_database"
+    with refused(LedgerError, word, "does not exist", "create the database first"):
+        open_ledger(url(address, dbname=word), password=pg.password)
+
+
+def test_a_standby(pg: Cluster, address: Address, opener: Opener) -> None:
+    """A server that accepts no writes is told as read-only; what it holds is still read."""
+    with opened(opener) as ledger:
+        ledger.start(a_run("r-1"))
+        with pg.connect(address.dbname) as connection:
+            connection.execute(
+                sql.SQL("alter database {} set default_transaction_read_only = on").format(
+                    sql.Identifier(address.dbname)
+                )
+            )
+        assert [run.id for run in ledger.runs()] == ["r-1"]
+        with refused(LedgerError, "is read-only", "primary"):
+            ledger.heartbeat("r-1")
+
+
+def test_a_table_that_was_dropped(pg: Cluster, address: Address, opener: Opener) -> None:
+    """A ledger that somebody took apart is told as damaged."""
+    with opened(opener) as ledger:
+        with pg.connect(address.dbname) as connection:
+            connection.execute(f"drop table {POSTGRES_SCHEMA}.results")
+        with refused(LedgerError, "lacks a table", "drop schema"):
+            ledger.last_results(["acme"])
+
+
+def test_no_connection_stays(pg: Cluster, address: Address, opener: Opener) -> None:
+    """Between its operations the ledger holds no connection, so it takes none from a pooler's limit."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1"))
+    with pg.connect(address.dbname) as connection:
+        connection.execute("set statement_timeout = '30s'")
+        connection.execute(
+            # a backend leaves the list a moment after its client has gone
+            "do $$ begin while exists (select from pg_stat_activity where application_name = 'ehg-migrate ledger'"
+            " and datname = current_database()) loop perform pg_stat_clear_snapshot(); end loop; end $$"
+        )
+    assert [run.id for run in ledger.runs()] == ["r-1"]

@@ -1,0 +1,266 @@
+"""References to secrets, resolved with real variables, files, programs and a real keyring backend."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import keyring
+import pytest
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringLocked
+
+from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.fleet import resolve, resolve_all, resolve_text
+from ehg_migrate.fleet.command import output_of
+from ehg_migrate.fleet.problems import Refused
+from ehg_migrate.model import Address, SecretRef, Target
+from ehg_migrate.redaction import redact
+
+SECRET = "S3cretCanary"
+
+
+def _target(reference: SecretRef | None, name: str = "acme", passfile: str | None = None) -> Target:
+    address = Address("h", 5432, "u", name, "disable", passfile=passfile)
+    return Target(name, address, ("shared",), password=reference, source=f"targets/x.yaml: targets.{name}")
+
+
+def _wrong(reference: SecretRef, root: Path) -> Problem:
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(_target(reference), root)
+    (problem,) = caught.value.problems
+    assert SECRET not in str(caught.value)
+    assert problem.hint
+    assert problem.where == "targets/x.yaml: targets.acme.password"
+    return problem
+
+
+def _file(root: Path, content: bytes, mode: int = 0o600) -> SecretRef:
+    path = root / "secret"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return SecretRef("file", ("secret",))
+
+
+def test_no_reference(tmp_path: Path) -> None:
+    """A target without a reference has no password, and nothing is asked."""
+    assert resolve(_target(None), tmp_path) is None
+
+
+def test_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable's value is the password, and is masked from then on."""
+    monkeypatch.setenv("ACME_PW", "from-Env-1")
+    assert resolve(_target(SecretRef("env", ("ACME_PW",))), tmp_path) == "from-Env-1"
+    assert redact("x from-Env-1 y") == "x *** y"
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "message"),
+    [
+        (None, "secret_missing", "the environment variable `ACME_PW` is not set"),
+        ("", "secret_missing", "the environment variable `ACME_PW` is empty"),
+        (f"{SECRET}\n", "secret_format", "the secret `env:ACME_PW` holds a line break or a NUL in it"),
+    ],
+)
+def test_env_wrong(value: str | None, code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is missing, empty or more than a line is a problem that names it and never shows it."""
+    monkeypatch.delenv("ACME_PW", raising=False)
+    if value is not None:
+        monkeypatch.setenv("ACME_PW", value)
+    problem = _wrong(SecretRef("env", ("ACME_PW",)), tmp_path)
+    assert (problem.code, problem.message) == (code, message)
+
+
+@pytest.mark.parametrize("content", [b"pass word", b"pass word\n", b"pass word\r\n"])
+def test_file(content: bytes, tmp_path: Path) -> None:
+    """A file relative to the project is read, without one line break at its end."""
+    assert resolve(_target(_file(tmp_path, content)), tmp_path) == "pass word"
+
+
+_OPEN = "others than its owner may use the file `secret`: its mode is {}"
+_LINES = "the secret `file:secret` holds a line break or a NUL in it"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "code", "message", "hint"),
+    [
+        (b"x", 0o640, "secret_file_mode", _OPEN.format("0640"), "chmod 600 secret"),
+        (b"x", 0o604, "secret_file_mode", _OPEN.format("0604"), "chmod 600 secret"),
+        (b"", 0o600, "secret_empty", "the secret `file:secret` is empty", "put the password there"),
+        (b"\n", 0o600, "secret_empty", "the secret `file:secret` is empty", "put the password there"),
+        (b"S3cretCanary\nb\n", 0o600, "secret_format", _LINES, None),
+        (b"S3cretCanary\n\n", 0o600, "secret_format", _LINES, None),
+        (b"S3cretCanary\0", 0o600, "secret_format", _LINES, None),
+        (b"S3cretCanary\xff", 0o600, "secret_file", "the file `secret` is not UTF-8", "save it as UTF-8"),
+        (b"x" * 70_000, 0o600, "secret_file", "the file `secret` is larger than 64 KiB", "put nothing else into it"),
+    ],
+)  # fmt: skip
+def test_file_wrong(content: bytes, mode: int, code: str, message: str, hint: str | None, tmp_path: Path) -> None:
+    """A file that others may read, or that is not one line of text, is refused without showing it."""
+    problem = _wrong(_file(tmp_path, content, mode), tmp_path)
+    assert (problem.code, problem.message) == (code, message)
+    assert hint in (None, problem.hint)
+
+
+def test_file_missing_folder_and_pipe(tmp_path: Path) -> None:
+    """A missing file, a folder and a named pipe are problems; the pipe holds nobody up."""
+    assert _wrong(SecretRef("file", ("none",)), tmp_path).message == (
+        "the file `none` cannot be read: No such file or directory"
+    )
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert _wrong(SecretRef("file", ("pipe",)), tmp_path).message == "`pipe` is not a regular file"
+    (tmp_path / "folder").mkdir(mode=0o700)
+    assert _wrong(SecretRef("file", ("folder",)), tmp_path).code == "secret_file"
+
+
+def _python(code: str) -> SecretRef:
+    return SecretRef("cmd", (sys.executable, "-c", code))
+
+
+def test_command(tmp_path: Path) -> None:
+    """A command is run in the project's folder without a shell, with no stdin, and its one line is the password."""
+    code = "import os, sys; print(os.getcwd(), sys.argv[1], repr(sys.stdin.read()))"
+    reference = SecretRef("cmd", (sys.executable, "-c", code, "$HOME; `id`"))
+    assert resolve(_target(reference), tmp_path) == f"{tmp_path} $HOME; `id` ''"
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (f"print('{SECRET}'); raise SystemExit(3)", "ended with exit code 3"),
+        (f"import os; print('{SECRET}', flush=True); os.kill(os.getpid(), 15)", "was ended by signal 15"),
+        ("pass", "printed nothing (exit code 0)"),
+        ("print('  ')", "printed nothing (exit code 0)"),
+        (f"import os; os.write(1, b'{SECRET}\\xff')", "did not print UTF-8"),
+        (f"print('{SECRET}' * 100000)", "printed more than 64 KiB"),
+    ],
+)  # fmt: skip
+def test_command_wrong(code: str, message: str, tmp_path: Path) -> None:
+    """A command that fails or prints no password is a problem with its name and exit code, never with its output."""
+    problem = _wrong(_python(code), tmp_path)
+    assert (problem.code, problem.message) == ("secret_command", f"the command `{sys.executable}` {message}")
+
+
+def test_command_missing(tmp_path: Path) -> None:
+    """A program that is not there, or may not be run, is a problem that says so."""
+    (tmp_path / "plain").write_text("x")
+    missing = _wrong(SecretRef("cmd", ("no-such-program-here",)), tmp_path)
+    assert missing.message == "the command `no-such-program-here` cannot be run: No such file or directory"
+    assert "Permission denied" in _wrong(SecretRef("cmd", ("./plain",)), tmp_path).message
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import signal; signal.pause()",
+        "import os, signal; os.close(1); signal.pause()",
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(5)'])",
+    ],
+)
+def test_command_has_a_time_limit(code: str, tmp_path: Path) -> None:
+    """A command that does not end is killed after the limit, also if it closed its output or left it to a child."""
+    with pytest.raises(Refused) as caught:
+        output_of([sys.executable, "-c", code], tmp_path, limit=0.5)
+    assert caught.value.message == f"the command `{sys.executable}` did not end within 0.5 s"
+
+
+class _Backend(KeyringBackend):
+    """A keyring backend that holds one password, and is locked for another service."""
+
+    priority = 1.0
+    held = "from-Keyring"
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.held = password
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if service == "locked":
+            raise KeyringLocked(SECRET)
+        return self.held if (service, username) == ("ehg/acme", "migrator") else None
+
+
+@pytest.fixture
+def _keyring() -> Iterator[None]:
+    before = keyring.get_keyring()
+    keyring.set_keyring(_Backend())
+    yield
+    keyring.set_keyring(before)
+
+
+@pytest.mark.usefixtures("_keyring")
+def test_keyring(tmp_path: Path) -> None:
+    """The part before the last slash is the service; a missing entry and a locked keyring are problems."""
+    assert resolve(_target(SecretRef("keyring", ("ehg/acme/migrator",))), tmp_path) == "from-Keyring"
+    assert redact("from-Keyring") == "***"
+    missing = _wrong(SecretRef("keyring", ("ehg/acme/other",)), tmp_path)
+    assert (missing.message, missing.hint) == (
+        "the keyring has no password of `other` for `ehg/acme`",
+        "keyring set ehg/acme other",
+    )
+    assert (
+        _wrong(SecretRef("keyring", ("locked/u",)), tmp_path).message == "the keyring cannot be asked (KeyringLocked)"
+    )
+
+
+def test_keyring_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the package cannot be imported the hint says how to install it."""
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    problem = _wrong(SecretRef("keyring", ("ehg/acme",)), tmp_path)
+    assert (problem.code, problem.hint) == ("keyring_missing", "pip install 'ehg_migrate[keyring]'")
+
+
+def test_each_reference_once_and_all_problems_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Targets with one reference share its resolution; every reference that fails is reported, with its targets."""
+    counter = tmp_path / "count"
+    code = f"open({str(counter)!r}, 'a').write('x'); print('from-Command')"
+    monkeypatch.delenv("NOT_SET", raising=False)
+    good = [_target(_python(code), name) for name in ("a", "b", "c")]
+    assert resolve_all([*good, _target(None, "d")], tmp_path) == {
+        "a": "from-Command",
+        "b": "from-Command",
+        "c": "from-Command",
+        "d": None,
+    }
+    assert counter.read_text() == "x"
+    bad = [_target(SecretRef("env", ("NOT_SET",)), n) for n in ("e", "f", "g")]
+    bad.append(_target(SecretRef("file", ("none",)), "h"))
+    bad.append(_target(_python("raise SystemExit(4)"), "i"))
+    with pytest.raises(ConfigurationError) as caught:
+        resolve_all([*good, *bad], tmp_path)
+    assert [(p.where, p.message) for p in caught.value.problems] == [
+        (
+            "targets/x.yaml: targets.e.password",
+            "the environment variable `NOT_SET` is not set (wanted also by `f`, `g`)",
+        ),
+        ("targets/x.yaml: targets.h.password", "the file `none` cannot be read: No such file or directory"),
+        ("targets/x.yaml: targets.i.password", f"the command `{sys.executable}` ended with exit code 4"),
+    ]
+
+
+def test_passfile(tmp_path: Path) -> None:
+    """A passfile that libpq would ignore is a problem before anything is connected; a good one needs no password."""
+    path = tmp_path / "pgpass"
+    target = _target(None, passfile=str(path))
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        resolve(target, tmp_path)
+    path.write_text(f"*:*:*:*:{SECRET}\n")
+    path.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="its mode is 0644") as caught:
+        resolve(target, tmp_path)
+    assert caught.value.problems[0].where == "targets/x.yaml: targets.acme.passfile"
+    path.chmod(0o600)
+    assert resolve(target, tmp_path) is None
+
+
+def test_resolve_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference outside the target files is resolved alike, and its problems stand at the place it came from."""
+    monkeypatch.setenv("LEDGER_PW", "from-Ledger")
+    assert resolve_text("env:LEDGER_PW", "alembic.ini", tmp_path) == "from-Ledger"
+    assert resolve_text("", "alembic.ini", tmp_path) is None
+    for text in (SECRET, "env:NOT_SET_ANYWHERE"):
+        with pytest.raises(ConfigurationError) as caught:
+            resolve_text(text, "alembic.ini", tmp_path)
+        assert caught.value.problems[0].where == "alembic.ini"
+        assert SECRET not in str(caught.value)

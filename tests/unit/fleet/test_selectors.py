@@ -1,0 +1,119 @@
+"""The language that chooses targets."""
+
+from __future__ import annotations
+
+import pytest
+
+from ehg_migrate.errors import UsageError
+from ehg_migrate.fleet import Fleet
+from ehg_migrate.model import Address, Target
+
+
+def _target(name: str, env: str = "", *tags: str) -> Target:
+    return Target(name, Address("h", 5432, "u", name, "disable"), ("shared",), env=env, tags=tags)
+
+
+FLEET = Fleet(
+    (
+        _target("eu-1", "production", "prod", "eu"),
+        _target("eu-2", "staging", "eu"),
+        _target("us-1", "production", "prod", "us"),
+        _target("acme", "", "canary"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("selectors", "names"),
+    [
+        ([], "eu-1 eu-2 us-1 acme"),
+        (["all"], "eu-1 eu-2 us-1 acme"),
+        (["*"], "eu-1 eu-2 us-1 acme"),
+        (["acme"], "acme"),
+        (["acme", "eu-1"], "eu-1 acme"),
+        (["acme, eu-1"], "eu-1 acme"),
+        (["eu-*"], "eu-1 eu-2"),
+        (["??-1"], "eu-1 us-1"),
+        (["tag:prod"], "eu-1 us-1"),
+        (["tag:?u"], "eu-1 eu-2"),
+        (["env:staging"], "eu-2"),
+        (["env:prod*"], "eu-1 us-1"),
+        (["tag:eu,acme"], "eu-1 eu-2 acme"),
+        (["!acme"], "eu-1 eu-2 us-1"),
+        (["!tag:eu", "!acme"], "us-1"),
+        (["tag:eu,!env:staging"], "eu-1"),
+        (["!eu-2", "tag:eu"], "eu-1"),
+        (["all,!tag:*n*"], "eu-1 eu-2 us-1"),
+    ],
+)
+def test_select(selectors: list[str], names: str) -> None:
+    """Selectors add up, exclusions are taken away wherever they stand, and the fleet's order is kept."""
+    assert " ".join(t.name for t in FLEET.select(selectors)) == names
+
+
+_ALL = "targets: eu-1, eu-2, us-1, acme; tags: canary, eu, prod, us; envs: production, staging"
+
+
+@pytest.mark.parametrize(
+    ("selectors", "problems"),
+    [
+        (["eu-3"], [("no_match", "no target matches `eu-3`", f"did you mean `eu-2` or `eu-1` or `tag:eu`?; {_ALL}")]),
+        (["ACME"], [("no_match", "no target matches `ACME`", f"did you mean `acme`?; {_ALL}")]),
+        (["canary"], [("no_match", "no target matches `canary`", f"did you mean `tag:canary`?; {_ALL}")]),
+        (["zzz*"], [("no_match", "no target matches `zzz*`", _ALL)]),
+        (
+            ["tag:prd"],
+            [("no_match", "no target with the tag matches `prd`", f"did you mean `tag:prod`?; {_ALL}")],
+        ),
+        (
+            ["env:stage"],
+            [("no_match", "no target with the env matches `stage`", f"did you mean `env:staging`?; {_ALL}")],
+        ),
+        (["all,!acm"], [("no_match", "no target matches `acm`", f"did you mean `!acme`?; {_ALL}")]),
+        ([""], [("empty_selector", "a selector is empty", None)]),
+        (["acme,"], [("empty_selector", "a selector is empty", None)]),
+        (["!"], [("empty_selector", "the selector `!` names nothing", None)]),
+        (["tag:"], [("empty_selector", "the selector `tag:` names nothing", None)]),
+        (
+            ["group:crm"],
+            [
+                (
+                    "bad_selector",
+                    "`group:crm` is not a selector",
+                    "use a name, a glob like `eu-*`, `tag:...` or `env:...`",
+                )
+            ],
+        ),
+        (["acme,!acme"], [("empty_selection", "`acme,!acme` leaves no target", "take away one of the `!` selectors")]),
+        (["!*"], [("empty_selection", "`!*` leaves no target", "take away one of the `!` selectors")]),
+        (
+            ["qqq", "acme", "!tag:www", "a:b"],
+            [
+                ("no_match", "no target matches `qqq`", None),
+                ("no_match", "no target with the tag matches `www`", None),
+                ("bad_selector", "`a:b` is not a selector", None),
+            ],
+        ),
+    ],
+)
+def test_wrong_selectors(selectors: list[str], problems: list[tuple[str, str, str | None]]) -> None:
+    """Every selector that is wrong or matches nothing is reported at once, with what may have been meant."""
+    with pytest.raises(UsageError) as caught:
+        FLEET.select(selectors)
+    assert [(p.code, p.message) for p in caught.value.problems] == [(code, text) for code, text, _ in problems]
+    for found, (_, _, hint) in zip(caught.value.problems, problems, strict=True):
+        assert found.hint
+        assert hint is None or found.hint == hint
+
+
+def test_long_lists_are_shortened() -> None:
+    """Of a large fleet the hint names eight targets and says how many more there are."""
+    fleet = Fleet(tuple(_target(f"t{i}") for i in range(500)))
+    with pytest.raises(UsageError) as caught:
+        fleet.select(["zzz"])
+    assert caught.value.problems[0].hint == "targets: t0, t1, t2, t3, t4, t5, t6, t7 and 492 more"
+
+
+def test_a_text_is_one_item() -> None:
+    """A text in place of a list is one item, not its letters."""
+    assert [t.name for t in FLEET.select("acme")] == ["acme"]
