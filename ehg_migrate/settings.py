@@ -6,13 +6,15 @@ Everything of ours stands in `[ehg_migrate]`; `[alembic]` stays Alembic's, and o
 from __future__ import annotations
 
 import configparser
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ehg_migrate.errors import ConfigurationError, Problem
 
 INI = "alembic.ini"
-_KNOWN = {"ledger", "ledger_password", "lint_ignore", "parallel"}
+_KNOWN = {"ledger", "ledger_password", "lint_ignore", "metadata", "parallel"}
+_METADATA = re.compile(r"(?P<branch>[^\s=]+)\s*=\s*(?P<place>[\w.]+:[\w.]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Settings:
     ledger_secret: str  # a reference such as `env:LEDGER_PASSWORD`, or nothing
     lint_ignore: frozenset[str]
     parallel: int
+    metadata: tuple[tuple[str, str], ...] = ()  # (branch, `package.module:attribute`), for autogenerate
 
     @property
     def ini(self) -> Path:
@@ -71,7 +74,21 @@ def _settings(root: Path, parser: configparser.ConfigParser) -> Settings:
         ledger_secret=ours.get("ledger_password", ""),
         lint_ignore=frozenset(ours.get("lint_ignore", "").replace(",", " ").split()),
         parallel=parallel,
+        metadata=_metadata(ours.get("metadata", "")),
     )
+
+
+def _metadata(text: str) -> tuple[tuple[str, str], ...]:
+    """`branch=package.module:attribute`, one on a line."""
+    found: dict[str, str] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        parts = _METADATA.fullmatch(line)
+        if parts is None:
+            raise ValueError(f"[ehg_migrate] metadata: expected `branch=package.module:attribute`, found `{line}`")
+        if parts["branch"] in found:
+            raise ValueError(f"[ehg_migrate] metadata names branch `{parts['branch']}` twice; a branch has one MetaData")
+        found[parts["branch"]] = parts["place"]
+    return tuple(found.items())
 
 
 def _ledger_url(root: Path, url: str) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from alembic import context
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -67,8 +68,15 @@ def options(target: Target) -> dict[str, Any]:
 @contextmanager
 def sqlalchemy_connection(session: Session) -> Iterator[Connection]:
     """SQLAlchemy over the session's working connection, which stays the session's to close."""
-    session.work.autocommit = False
-    engine = create_engine("postgresql+psycopg://", creator=lambda: session.work, poolclass=StaticPool)
+    with sqlalchemy_over(session.work) as connection:
+        yield connection
+
+
+@contextmanager
+def sqlalchemy_over(driver: psycopg.Connection) -> Iterator[Connection]:
+    """The same over any connection of the driver's."""
+    driver.autocommit = False
+    engine = create_engine("postgresql+psycopg://", creator=lambda: driver, poolclass=StaticPool)
     with engine.connect() as connection:
         # the engine's own questions opened a transaction; Alembic would take it for one of the caller's
         connection.rollback()

@@ -56,7 +56,7 @@ def _start_time_from_proc(pid: int) -> str | None:
 
 
 def _start_time_from_psutil(pid: int) -> str | None:
-    import psutil  # type: ignore[import-untyped]  # it has no annotations, and its stubs are no dependency of ours
+    import psutil
 
     try:
         process = psutil.Process(pid)

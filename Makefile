@@ -1,0 +1,50 @@
+# Two commands matter: `make demo` runs the main job on an embedded PostgreSQL, `make check` is the test command.
+# Both set up all they need in .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+WORKERS ?= 2
+
+.PHONY: demo check format lint types contracts unit integration acceptance tools clean
+
+demo: $(VENV)/.run
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
+
+check: lint types contracts tools
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope -q tests
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports --no-logo
+
+unit integration acceptance: $(VENV)/.dev
+	$(BIN)/pytest -q tests/$@
+
+# pgbouncer and a PostgreSQL server with TLS, for the tests; from Debian's packages where they are missing
+tools:
+	@sh tests/support/tools.sh
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) .ehg build *.egg-info

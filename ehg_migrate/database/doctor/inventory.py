@@ -1,0 +1,180 @@
+"""What is in a target and who is at work there: version table, other tools' histories, the lock, transactions."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+from ehg_migrate.database.doctor.examination import Examination
+from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, listed, span, warning
+from ehg_migrate.database.session import lock_key, not_adopted
+from ehg_migrate.database.statements import version_name
+from ehg_migrate.model import META_SCHEMA
+
+_ROUND_TRIPS = 5
+_MOST_TRANSACTIONS = 5
+
+# Names in lower case: of tables in `public` (or where the role's tables land), and of tables in a schema of their own.
+_TOOLS = {
+    "__diesel_schema_migrations": "Diesel",
+    "__efmigrationshistory": "Entity Framework",
+    "_prisma_migrations": "Prisma",
+    "_sqlx_migrations": "sqlx",
+    "atlas_schema_revisions": "Atlas",
+    "databasechangelog": "Liquibase",
+    "django_migrations": "Django",
+    "doctrine_migration_versions": "Doctrine",
+    "flyway_schema_history": "Flyway",
+    "goose_db_version": "goose",
+    "knex_migrations": "Knex",
+    "pgmigrations": "node-pg-migrate",
+    "refinery_schema_history": "Refinery",
+    "schema_migrations": "Rails, Ecto, dbmate or golang-migrate",
+    "sequelizemeta": "Sequelize",
+}
+_PLACES = {
+    "atlas_schema_revisions.atlas_schema_revisions": "Atlas",
+    "drizzle.__drizzle_migrations": "Drizzle",
+    "sqitch.changes": "Sqitch",
+}
+_SUPABASE = "supabase_migrations.schema_migrations"
+_TWO_OWNERS = "agree on one: let every change of this schema come through `versions/`, and stop the other tool"
+_ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+
+
+# --- version table
+
+
+def version_table(exam: Examination) -> Verdict:
+    """The heads, whose version table it is, and that nobody of the API can read or write it."""
+    found = exam.row("layout", {"version": version_name(exam.target)})
+    return combined([_heads(exam, found), *_old_table(exam, found), *_readers(exam)])
+
+
+def _heads(exam: Examination, found: dict[str, Any]) -> Verdict:
+    if found["version"]:
+        heads = [row["version_num"] for row in exam.rows("version_heads")]
+        return good(f"heads: {listed(heads)}" if heads else "the version table is empty")
+    if found["has_foreign"]:
+        foreign = tuple(str(row["version_num"]) for row in exam.rows("foreign_heads"))
+        if foreign:
+            problem = not_adopted(foreign)
+            return warning(problem.message, problem.hint)
+    return good("no version table yet: nothing is applied")
+
+
+def _old_table(exam: Examination, found: dict[str, Any]) -> Iterator[Verdict]:
+    ours = (exam.target.version_table_schema, exam.target.version_table)
+    if found["version"] and found["has_foreign"] and ours != ("public", "alembic_version"):
+        yield good("a `public.alembic_version` is still there, and is not looked at any more")
+
+
+def _readers(exam: Examination) -> Iterator[Verdict]:
+    t = exam.target
+    names = {"meta": META_SCHEMA, "version_schema": t.version_table_schema, "version_table": t.version_table}
+    for row in exam.rows("doctor_readers", names):
+        who = "PUBLIC" if row["reader"] == "public" else str(row["reader"])
+        yield error(f"`{row['place']}` is open to `{who}`", f"REVOKE ALL ON {row['kind']} {row['place']} FROM {who}")
+
+
+# --- other tools
+
+
+def foreign_writers(exam: Examination) -> Verdict:
+    """Histories of other migration tools in this database."""
+    rows = exam.rows("doctor_histories", {"names": [*_TOOLS], "places": [*_PLACES, _SUPABASE]})
+    verdicts = [_writer(exam, str(row["schema"]), str(row["name"])) for row in rows]
+    return combined(verdicts) if verdicts else good("no other migration tool has left a history here")
+
+
+def _writer(exam: Examination, schema: str, name: str) -> Verdict:
+    place = f"{schema}.{name}"
+    if place == _SUPABASE:
+        return _supabase(exam)
+    tool = _PLACES.get(place) or _TOOLS.get(name.lower(), "another tool")
+    return warning(f"two owners of one schema: `{place}` is the history of {tool}", _TWO_OWNERS)
+
+
+def _supabase(exam: Examination) -> Verdict:
+    try:
+        row = exam.row("doctor_supabase_history")
+    except psycopg.errors.InsufficientPrivilege:
+        return warning(f"two owners of one schema: `{_SUPABASE}` is there, and this role may not read it", _TWO_OWNERS)
+    if not row["migrations"]:
+        return good(f"`{_SUPABASE}` is there and empty")
+    message = f"`{_SUPABASE}` has {row['migrations']} migrations of the Supabase CLI, the newest `{row['newest']}`"
+    return warning(f"two owners of one schema: {message}", _TWO_OWNERS)
+
+
+# --- who is at work
+
+
+def lock(exam: Examination) -> Verdict:
+    """Who holds the lock of this target right now."""
+    rows = exam.rows("holder", {"key": lock_key(exam.target)})
+    if not rows:
+        return good("nobody holds the lock")
+    return warning(f"another runner is at work: {_holder(exam, rows[0])}", "let it end; a run waits `queue_timeout`")
+
+
+def _holder(exam: Examination, held: dict[str, Any]) -> str:
+    try:
+        leases = exam.rows("lease", {"pid": held["pid"]})
+    except (*_ABSENT, psycopg.errors.InsufficientPrivilege):
+        leases = []  # the holder is just making the tables, or is another role's
+    if leases:
+        lease = leases[0]
+        return (
+            f"run `{lease['run']}` of {lease['actor']} on {lease['host']} (process {lease['pid']}) "
+            f"since {lease['taken_at']:%F %T %Z}"
+        )
+    since = f" since {held['backend_start']:%F %T %Z}" if held["backend_start"] else ""  # hidden from other roles
+    return f"backend {held['pid']} `{held['application_name'] or 'without a name'}`{since}"
+
+
+def long_transactions(exam: Examination) -> Verdict:
+    """Transactions whose locks a migration would wait for, and which CONCURRENTLY waits for in any case."""
+    old = exam.rows("doctor_transactions", {"seconds": exam.long_transaction})
+    hidden = int(exam.row("doctor_hidden_sessions")["sessions"])
+    unseen = f" ({hidden} sessions of other roles cannot be looked into)" if hidden else ""
+    if not old:
+        return Verdict(
+            Level.OK,
+            f"no transaction is older than {span(exam.long_transaction)}{unseen}",
+            "GRANT pg_read_all_stats to this role shows them" if hidden else "",
+        )
+    more = f"; and {len(old) - _MOST_TRANSACTIONS} more" if len(old) > _MOST_TRANSACTIONS else ""
+    return warning(
+        "; ".join(_transaction(row) for row in old[:_MOST_TRANSACTIONS]) + more + unseen,
+        "let them end, or end them with pg_terminate_backend(pid): a migration would wait for their locks",
+    )
+
+
+def _transaction(row: dict[str, Any]) -> str:
+    return (
+        f"pid {row['pid']} of `{row['role']}`: a transaction of {span(float(row['age']))}, {row['state']}: "
+        f"{' '.join(str(row['query']).split())}"
+    )
+
+
+# --- latency
+
+
+def latency(exam: Examination) -> Verdict:
+    """One round trip, the median of a few, and what connecting costs in those."""
+    trip = statistics.median(_round_trip(exam) for _ in range(_ROUND_TRIPS))
+    message = (
+        f"one round trip takes {trip * 1000:.2f} ms; connecting took {exam.connect_seconds * 1000:.1f} ms, "
+        f"as long as {exam.connect_seconds / trip:.0f} round trips"
+    )
+    return Verdict(Level.OK, message, seconds=trip)
+
+
+def _round_trip(exam: Examination) -> float:
+    start = time.monotonic()
+    exam.connection.execute("SELECT 1")
+    return time.monotonic() - start
