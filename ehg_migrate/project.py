@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from ehg_migrate.fleet.secrets import resolve_all as resolve_secrets
 from ehg_migrate.fleet.secrets import resolve_text
 from ehg_migrate.model import (
     SHARED,
+    Address,
     FleetPlan,
     JournalEntry,
     Plan,
@@ -69,6 +70,7 @@ class Project(AbstractContextManager["Project"]):
         self.releases = releases
         self._local = local
         self._server: LocalServer | None = None
+        self._in_use = ExitStack()
 
     @classmethod
     def load(cls, root: Path | str = ".", *, local: bool = False) -> Self:
@@ -83,9 +85,8 @@ class Project(AbstractContextManager["Project"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        self._server = None
+        self._in_use.close()
 
     @cached_property
     def findings(self) -> Findings:
@@ -138,9 +139,13 @@ class Project(AbstractContextManager["Project"]):
         from ehg_migrate.local import LocalServer
 
         if self._server is None:
-            self._server = LocalServer(self.settings.root / ".ehg" / "local")
-            self._server.start()
+            self._server = self._in_use.enter_context(LocalServer(self.settings.local_home))
         return self._server
+
+    def local_address(self, target: str) -> Address:
+        """Where the local database of one target is; it is made if it is missing."""
+        targets, _ = self._reach((self._one(target).name,))
+        return targets[0].address
 
     def ledger(self) -> Ledger:
         """The record of runs, open; the caller closes it. Raises LedgerError."""
@@ -299,8 +304,9 @@ class Project(AbstractContextManager["Project"]):
         from ehg_migrate.local import localize
 
         server = self.embedded()
-        server.ensure_databases([t.name for t in targets])
-        return tuple(localize(t, server) for t in targets), {}
+        local = tuple(localize(t, server) for t in targets)
+        server.ensure_databases([t.address.dbname for t in local])
+        return local, {}
 
     def _journals(self, selectors: Selectors) -> dict[str, tuple[JournalEntry, ...] | Problem]:
         from ehg_migrate.database.probe import journals

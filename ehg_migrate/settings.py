@@ -35,6 +35,11 @@ class Settings:
         return self.root / INI
 
     @property
+    def local_home(self) -> Path:
+        """Where the embedded PostgreSQL of `--local` keeps its files."""
+        return self.root / ".ehg" / "local"
+
+    @property
     def versions(self) -> Path:
         """The folder whose sub-folders are the branches."""
         return self.root / "versions"
@@ -86,7 +91,9 @@ def _metadata(text: str) -> tuple[tuple[str, str], ...]:
         if parts is None:
             raise ValueError(f"[ehg_migrate] metadata: expected `branch=package.module:attribute`, found `{line}`")
         if parts["branch"] in found:
-            raise ValueError(f"[ehg_migrate] metadata names branch `{parts['branch']}` twice; a branch has one MetaData")
+            raise ValueError(
+                f"[ehg_migrate] metadata names branch `{parts['branch']}` twice; a branch has one MetaData"
+            )
         found[parts["branch"]] = parts["place"]
     return tuple(found.items())
 

@@ -9,7 +9,7 @@ import click
 
 from ehg_migrate.cli import console
 from ehg_migrate.cli.making import init, local, release, revision
-from ehg_migrate.cli.reading import doctor, history, plan, runs, schema, show, status, targets
+from ehg_migrate.cli.reading import doctor, history, lint, plan, runs, schema, show, status, targets
 from ehg_migrate.cli.running import adopt, downgrade, rollback, upgrade
 from ehg_migrate.errors import EhgMigrateError, TargetError
 
@@ -24,7 +24,7 @@ def cli() -> None:
     """
 
 
-for command in (targets, status, plan, upgrade, downgrade, rollback, history, runs, show, doctor,
+for command in (targets, status, plan, upgrade, downgrade, rollback, history, runs, show, doctor, lint,
                 revision, release, adopt, init, local, schema):  # fmt: skip
     cli.add_command(command)
 

@@ -67,9 +67,8 @@ def start(root: Path) -> None:
 @local.command()
 @_root
 def stop(root: Path) -> None:
-    """Stop it."""
-    _server(root).stop()
-    console.data("stopped")
+    """Stop it, once nobody uses it any more."""
+    console.data("stopped" if _server(root).stop() else "in use; it stops when the last command that uses it ends")
 
 
 @local.command()
@@ -90,8 +89,25 @@ def wipe(yes: bool, root: Path) -> None:
     console.data("deleted")
 
 
+@local.command(context_settings={"ignore_unknown_options": True})
+@click.argument("target")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@_root
+def psql(target: str, arguments: tuple[str, ...], root: Path) -> int:
+    """Open psql on a target's local database; what follows `--` goes to psql."""
+    import subprocess
+
+    from ehg_migrate.project import Project
+
+    with Project.load(root, local=True) as project:
+        address = project.local_address(target)
+        program = project.embedded().program("psql")
+        place = ["-h", address.host, "-p", str(address.port), "-U", address.user, "-d", address.dbname]
+        return subprocess.run([program, *place, *arguments], check=False).returncode
+
+
 def _server(root: Path) -> LocalServer:
     from ehg_migrate.local import LocalServer
     from ehg_migrate.settings import read_settings
 
-    return LocalServer(read_settings(root.resolve()).root / ".ehg" / "local")
+    return LocalServer(read_settings(root.resolve()).local_home)

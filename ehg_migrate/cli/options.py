@@ -54,8 +54,8 @@ def project_options(command: F) -> F:
 
 
 @contextmanager
-def opened(root: Path, *, local: bool, env_file: Path | None) -> Iterator[Project]:
-    """The project, its warnings shown. Leaving it stops the embedded server if it was started."""
+def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = False) -> Iterator[Project]:
+    """The project, its warnings shown unless `quiet`. Leaving it stops the embedded server if it was started."""
     from ehg_migrate.database.connections import forget_environment
     from ehg_migrate.project import Project
 
@@ -65,6 +65,6 @@ def opened(root: Path, *, local: bool, env_file: Path | None) -> Iterator[Projec
 
         load_env_file(env_file)
     with Project.load(root, local=local) as project:
-        for warning in project.findings.warnings:
+        for warning in () if quiet else project.findings.warnings:
             console.problem(warning, f"warning [{warning.code}]")
         yield project

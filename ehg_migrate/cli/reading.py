@@ -124,6 +124,23 @@ def doctor(selectors: tuple[str, ...], as_json: bool, **where: Any) -> int:
 
 
 @click.command()
+@click.option("--exit-code", is_flag=True, help="Exit 3 where there is a warning.")
+@options.as_json
+@options.project_options
+def lint(exit_code: bool, as_json: bool, **where: Any) -> int:
+    """Check targets/ and versions/ without connecting to anything. Errors end every command with exit 2."""
+    with options.opened(**where, quiet=True) as project:
+        warnings = project.findings.warnings
+        if as_json:
+            console.json("lint", warnings)
+        else:
+            for warning in warnings:
+                console.data([f"[{warning.code}]", *text.problem_lines(warning, "  ")])
+            console.data(f"{text.number(len(warnings), 'warning')}")
+        return exits.DIFFERENCES if exit_code and warnings else 0
+
+
+@click.command()
 def schema() -> None:
     """Print the JSON Schema of targets/*.yaml, for editors."""
     import json

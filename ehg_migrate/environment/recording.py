@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,20 +26,32 @@ class Known:
     checksum: str
 
 
+Between = Callable[[tuple[str, ...], tuple[str, ...]], Iterable[tuple[str, Direction]]]
+"""Which revisions come and go where version rows change without being run: a stamp."""
+
+
 class Recorder:
     """Journals every step of one session: `done` inside the step's transaction, `started` beside it where it leaves it.
 
     `atomic` tells of the current step whether everything it did is still in one transaction.
     """
 
-    def __init__(self, session: Session, known: Callable[[str], Known], heads: tuple[str, ...]) -> None:
+    def __init__(
+        self, session: Session, known: Callable[[str], Known], heads: tuple[str, ...], between: Between | None = None
+    ) -> None:
         self.session = session
         self.atomic = True
         self.invalid_before: tuple[str, ...] = ()
         self._known = known
+        self._between = between
         self._heads = heads
         self._step: tuple[str, Direction] | None = None
         self._started = datetime.now(UTC)
+
+    @property
+    def current(self) -> tuple[str, Direction] | None:
+        """The step that has begun and is not yet done."""
+        return self._step
 
     def begin(self, revision: str, direction: Direction) -> None:
         """The next step is this one."""
@@ -67,8 +79,7 @@ class Recorder:
         """Alembic's `on_version_apply`: the version row is written and the transaction still open."""
         connection = driver_connection(ctx.connection)
         now = tuple(sorted(heads))
-        direction = Direction.UP if step.is_upgrade else Direction.DOWN
-        for revision in step.up_revision_ids:
+        for revision, direction in self._changes(step, now):
             known = self._known(revision)
             self.session.journal.record(
                 connection,
@@ -84,6 +95,11 @@ class Recorder:
         self._heads = now
         self._step = None
         self._started = datetime.now(UTC)  # for stock commands, which do not announce the next step
+
+    def _changes(self, step: MigrationInfo, now: tuple[str, ...]) -> Iterable[tuple[str, Direction]]:
+        if step.is_stamp and self._between:
+            return self._between(self._heads, now)
+        return [(r, Direction.UP if step.is_upgrade else Direction.DOWN) for r in step.up_revision_ids]
 
     def failed(self, revision: str, direction: Direction, detail: str) -> None:
         """Writes the failure beside the transaction that was rolled back. Raises psycopg.Error."""

@@ -65,7 +65,7 @@ def examine(target: Target, password: str | None, *, long_transaction: float = L
 def examine_all(
     targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
 ) -> dict[str, tuple[Finding, ...]]:
-    """The findings of each target by name, in the order given; `at_once` targets, of two connections each, at a time."""
+    """The findings of each target by name, in the order given; `at_once` targets of two connections each at a time."""
     targets = tuple(targets)
     with ThreadPoolExecutor(max(1, at_once), "doctor") as pool:
         try:

@@ -174,6 +174,7 @@ def _role(row: dict[str, Any]) -> Iterator[Verdict]:
     if row["superuser"]:
         hint = "use a role that owns what it migrates and no more"
         yield warning(f"role `{row['role']}` is a superuser, which is more than needed", hint)
+        return  # it has everything else as well
     facts = [name for name in ("BYPASSRLS", "CREATEROLE") if row[name.lower()]]
     if facts:
         yield good(f"it has {' and '.join(facts)}")

@@ -20,6 +20,7 @@ from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Level, Verdict, error, good, listed, warning
 from ehg_migrate.database.faults import connect_fault
 from ehg_migrate.fleet.endpoint import direct_ref
+from ehg_migrate.fleet.values import is_ip
 
 _SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _POOLER = "use the host of the session pooler, which has IPv4: the project's Connect dialog shows it"
@@ -51,7 +52,7 @@ def judge_addresses(host: str, addresses: Sequence[str]) -> Verdict:
     if all(p.version == 6 and not p.is_loopback for p in parsed):
         hint = _POOLER if direct_ref(host) else "give the host an IPv4 address, or run this from a network with IPv6"
         return warning(f"`{host}` has only IPv6 addresses: {listed(addresses)}", hint)
-    return good(f"`{host}` is {listed(addresses)}")
+    return good("an IP address, no name to resolve" if is_ip(host) else f"`{host}` is {listed(addresses)}")
 
 
 def _folder(folder: Path) -> Verdict:

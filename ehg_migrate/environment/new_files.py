@@ -1,0 +1,83 @@
+"""`alembic revision` and `merge` without a database: the file goes into the folder of its branch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from alembic import context
+from alembic.operations.ops import MigrationScript
+from alembic.script import Script
+
+from ehg_migrate.environment.invocation import Invocation
+from ehg_migrate.environment.placing import Place, find_place
+from ehg_migrate.environment.scoping import scope, write_to
+from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.fleet.fleet import Fleet
+from ehg_migrate.model import SHARED
+from ehg_migrate.revisions.history import History
+from ehg_migrate.settings import Settings
+
+
+def prepare_file(invocation: Invocation, settings: Settings, fleet: Fleet, history: History) -> None:
+    """Sets up what Alembic needs to write the file by itself when env.py is done. Raises UsageError."""
+    if invocation.command == "merge":
+        _prepare_merge(invocation, settings)
+        return
+    revision = invocation.revision
+    assert revision is not None
+    given = revision.command_args
+    # first among all branches, to find the one that is meant; then only with those that stand beside it
+    place = find_place(given, settings.versions, history, _in_order(history.branches))
+    branches = _beside(place.branch, fleet)
+    place = find_place(given, settings.versions, history, branches)
+    folders = [settings.versions / b for b in reversed(branches)]
+    scope(context.script, [f for f in folders if f.is_dir()])
+    context.configure(dialect_name="postgresql", process_revision_directives=directive(place))
+    invocation.options["fn"]((), context.get_context())
+    write_to(context.script, place.folder)
+
+
+def directive(place: Place) -> Any:
+    """Alembic's `process_revision_directives`: head, folder and label of the file."""
+
+    def process(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
+        script = directives[0]
+        script.head = place.head  # type: ignore[assignment]  # several heads are taken as well
+        script.version_path = str(place.folder)
+        script.branch_label = place.label
+
+    return process
+
+
+def _prepare_merge(invocation: Invocation, settings: Settings) -> None:
+    wanted = getattr(invocation.arguments, "revisions", None)
+    if not wanted:
+        return  # Alembic's Python API: the file goes beside the first of the heads
+    found = context.script.get_revisions(wanted)
+    homes = dict.fromkeys(_branch_of(s, settings.versions) for s in found if s is not None)
+    if len(homes) != 1:
+        names = ", ".join(f"`{b}`" for b in homes)
+        raise UsageError(
+            Problem(
+                "one_branch",
+                f"these heads lie in {names}; a merge across branches would tie every target to all of them",
+                "name the heads of one branch; to need another branch use `alembic revision --depends-on`",
+            )
+        )
+    write_to(context.script, settings.versions / next(iter(homes)))
+
+
+def _branch_of(script: Script, versions: Path) -> str:
+    return Path(script.path).resolve().relative_to(versions.resolve()).parts[0]
+
+
+def _in_order(branches: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(branches, key=lambda b: b != SHARED))
+
+
+def _beside(branch: str, fleet: Fleet) -> Sequence[str]:
+    """Every branch that some target has together with this one, in order of application, this one last."""
+    together = {b for t in fleet.targets if branch in t.branches for b in t.branches} or {SHARED}
+    return (*_in_order(sorted(together - {branch})), branch)

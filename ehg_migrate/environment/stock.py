@@ -1,0 +1,137 @@
+"""What env.py does under the stock `alembic` command: the targets that are meant, one after the other.
+
+    alembic upgrade heads                    all targets; so do current, check and --sql
+    alembic -x target=acme downgrade s1      one target: downgrade, stamp, --autogenerate and the like want exactly one
+    alembic -x target=tag:canary upgrade heads
+    alembic revision --head acme@head -m ..  no database; the file goes into versions/acme
+
+Everything but reading has the same lock, session proof, version table and journal as `ehg-migrate`, under a run id of
+its own, so `ehg-migrate history` shows it and `rollback` takes it back; only the ledger does not know it. Through
+Alembic's Python API env.py cannot know the command, so exactly one target must be named, as on a terminal for
+`downgrade`: `Config(..., cmd_opts=argparse.Namespace(x=["target=acme"]))`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterable
+from logging.config import fileConfig
+from pathlib import Path
+
+import psycopg
+from alembic import context
+from alembic.config import Config
+from alembic.util import CommandError
+
+from ehg_migrate.database.connections import forget_environment
+from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.origin import find_origin, new_run_id
+from ehg_migrate.environment.invocation import Invocation
+from ehg_migrate.environment.models import load_models
+from ehg_migrate.environment.new_files import prepare_file
+from ehg_migrate.environment.scoping import scope
+from ehg_migrate.environment.stock_target import Stock
+from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
+from ehg_migrate.fleet.fleet import Fleet
+from ehg_migrate.fleet.load import load_fleet
+from ehg_migrate.fleet.secrets import resolve_all
+from ehg_migrate.model import Target
+from ehg_migrate.redaction import safe
+from ehg_migrate.revisions.history import History, read_history
+from ehg_migrate.revisions.lint import lint
+from ehg_migrate.settings import Settings, read_settings
+
+log = logging.getLogger("alembic.target")
+
+
+def run_stock() -> None:
+    """The whole of env.py under a stock command. Raises CommandError, which `alembic` prints and ends with 255."""
+    try:
+        _run(context.config)
+    except EhgMigrateError as e:
+        raise CommandError("; ".join(_line(p) for p in e.problems)) from e
+
+
+def _run(config: Config) -> None:
+    invocation = Invocation.read(config)
+    if invocation.from_terminal:
+        _own_process(config)
+    settings = read_settings(Path(config.config_file_name or "alembic.ini").resolve().parent)
+    fleet, history = load_fleet(settings.root), read_history(settings)
+    if invocation.needs_target:
+        _check_revisions(settings, fleet, history)
+        _run_on(invocation.choose(fleet), _stock(invocation, settings, history), config)
+    elif invocation.writes_file:
+        prepare_file(invocation, settings, fleet, history)
+    else:  # `history` of everything
+        invocation.options["fn"]((), context.get_context())
+
+
+def _own_process(config: Config) -> None:
+    """Only where the process is Alembic's own: an application has its logging and environment for itself."""
+    forget_environment()
+    if config.config_file_name and config.file_config.has_section("loggers"):
+        fileConfig(config.config_file_name, disable_existing_loggers=False, encoding="utf-8")
+
+
+def _check_revisions(settings: Settings, fleet: Fleet, history: History) -> None:
+    names = frozenset(t.name for t in fleet.targets)
+    findings = lint(history, (t.branches for t in fleet.targets), names, settings.lint_ignore)
+    if findings.errors:
+        raise CommandError("; ".join(_line(p) for p in findings.errors))
+
+
+def _stock(invocation: Invocation, settings: Settings, history: History) -> Stock:
+    models = load_models(settings) if invocation.autogenerates else {}
+    return Stock(invocation, settings, history, {}, models, new_run_id(), find_origin(settings.root))
+
+
+def _run_on(targets: tuple[Target, ...], stock: Stock, config: Config) -> None:
+    if not stock.invocation.offline:
+        stock.passwords.update(resolve_all(targets, stock.settings.root))
+    failed = [t.name for t in targets if not _run_one(t, stock, config)]
+    if failed:
+        raise CommandError(f"failed on {len(failed)} of {len(targets)} targets: {', '.join(failed)}")
+
+
+def _run_one(target: Target, stock: Stock, config: Config) -> bool:
+    """Whether it went well; what happened stands on stderr. One bad target never hides the others."""
+    log.info("%s", target.name)
+    stock.invocation.forget()
+    scope(context.script, (stock.settings.versions / b for b in reversed(target.branches)))
+    if config.cmd_opts is not None:
+        config.cmd_opts.x = [*(f"{k}={v}" for k, v in target.x.items()), *stock.invocation.x]
+    try:
+        _say(target.name, stock.on(target, lambda text: _say(target.name, text)))
+    except (Exception, SystemExit) as e:
+        _say(target.name, f"failed: {_line(_problem(e))}")
+        return False
+    return True
+
+
+def _problem(error: BaseException) -> Problem:
+    if isinstance(error, TargetError):
+        return error.problem
+    if isinstance(error, EhgMigrateError):
+        return error.problems[0]
+    if isinstance(error, CommandError):
+        return Problem("alembic", str(error))
+    if isinstance(error, psycopg.Error) or hasattr(error, "orig"):
+        return run_fault(error, lost=bool(getattr(error, "connection_invalidated", False))).problem
+    sys.stderr.write(safe("".join(traceback.format_exception(error))))  # a revision's own fault: its author wants this
+    return Problem("revision_raised", f"{type(error).__name__}: {error}".rstrip(": "))
+
+
+def _say(name: str, text: str) -> None:
+    sys.stderr.write(f"{name}: {safe(text)}\n")
+
+
+def _line(problem: Problem) -> str:
+    parts: Iterable[str] = (
+        f"{problem.where}: " if problem.where else "",
+        problem.message,
+        f" (hint: {problem.hint})" if problem.hint else "",
+    )
+    return " ".join(safe("".join(parts)).split())

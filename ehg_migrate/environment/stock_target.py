@@ -1,0 +1,251 @@
+"""What a stock command does on one target: with lock and journal, only looking, or as printed SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from alembic import context
+from alembic.operations.ops import MigrationScript
+from alembic.runtime.migration import MigrationContext, RevisionStep
+
+from ehg_migrate.database.connections import connect
+from ehg_migrate.database.session import Session, not_adopted
+from ehg_migrate.database.statements import query, version_name
+from ehg_migrate.environment import hosting
+from ehg_migrate.environment.invocation import Invocation
+from ehg_migrate.environment.models import Comparison, Models, comparison
+from ehg_migrate.environment.new_files import directive
+from ehg_migrate.environment.placing import find_place
+from ehg_migrate.environment.recording import Known, Recorder
+from ehg_migrate.environment.scoping import write_to
+from ehg_migrate.environment.steps import ExactStep
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import Direction, Origin, Step, Target
+from ehg_migrate.revisions.graph import Graph
+from ehg_migrate.revisions.history import History
+from ehg_migrate.settings import Settings
+
+Say = Callable[[str], None]
+Steps = Callable[[tuple[str, ...], MigrationContext], Sequence[RevisionStep]]
+"""Alembic's own choice of steps from given version rows."""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """One stock command on many targets, one after the other: Alembic's proxies allow no more at a time."""
+
+    invocation: Invocation
+    settings: Settings
+    history: History
+    passwords: dict[str, str | None]
+    models: Models
+    run: str
+    origin: Origin
+
+    def on(self, target: Target, say: Say) -> str:
+        """The command on one target whose scope is set; what to say about it. Raises whatever goes wrong."""
+        if self.invocation.offline:
+            return self._print_sql(target)
+        if self.invocation.only_reads:
+            return self._look(target)
+        return self._change(target, say)
+
+    # --- with lock and journal
+
+    def _change(self, target: Target, say: Say) -> str:
+        with Session(target, self.passwords[target.name], self.run, self.origin, say) as session:
+            graph = self.history.graph(target.branches)
+            before = session.heads()
+            if not self.invocation.options.get("purge"):  # `stamp --purge` is the way out of wrong rows
+                check_rows(before, graph, self.history)
+            recorder = _recorder(session, graph, before)
+            with hosting.sqlalchemy_connection(session) as connection:
+                chosen: Steps = self.invocation.options["fn"]
+                fn = _exactly(chosen, graph, lambda step: _before(step, session, recorder))
+                hosting.configure(target, connection, recorder, fn=fn)
+                try:
+                    _migrate()
+                except BaseException as e:
+                    _note_failure(session, recorder, e)
+                    raise
+            after = session.heads()
+            return f"at {_names(after)}" + (f", run {self.run}" if set(after) != set(before) else ", as before")
+
+    # --- only looking
+
+    def _look(self, target: Target) -> str:
+        application = f"ehg_migrate alembic {self.invocation.command}"
+        with closing(connect(target, self.passwords[target.name], application)) as driver:
+            _refuse_foreign(driver, target)
+            driver.read_only = True
+            with hosting.sqlalchemy_over(driver) as connection:
+                compared = self._comparison(target)
+                if compared is not None and not compared.branches:
+                    return "skipped: none of its branches has models to compare with"
+                found: list[str] = []
+                more = {**hosting.options(target), **(self._compare(compared, found) if compared else {})}
+                if self.invocation.command == "current":
+                    context.config.print_stdout(f"{target.name}:")
+                context.configure(connection=connection, dont_mutate=True, **more)
+                _migrate()
+        return ", ".join(found) or "read"
+
+    def _comparison(self, target: Target) -> Comparison | None:
+        revision = self.invocation.revision
+        if revision is None or not self.invocation.autogenerates:
+            return None
+        if self.invocation.command == "check":
+            return comparison(target, self.models, target.branches)
+        place = find_place(revision.command_args, self.settings.versions, self.history, target.branches, new=False)
+        if place.branch not in self.models:
+            raise TargetError(
+                Problem(
+                    "no_models",
+                    f"branch `{place.branch}` has no models to compare with",
+                    f"name them below `metadata =` in alembic.ini: `{place.branch} = package.module:Base`",
+                )
+            )
+        return comparison(target, self.models, (place.branch,))
+
+    def _compare(self, compared: Comparison, found: list[str]) -> dict[str, Any]:
+        revision = self.invocation.revision
+        assert revision is not None
+
+        def process(migration: MigrationContext, rows: Any, directives: list[MigrationScript]) -> None:
+            differences = len(directives[-1].upgrade_ops_list[-1].as_diffs())
+            found.append(f"{differences} differences from the models of {_names(compared.branches)}")
+            if self.invocation.command == "revision":
+                given, versions = revision.command_args, self.settings.versions
+                place = find_place(given, versions, self.history, compared.target.branches, new=False)
+                directive(place)(migration, rows, directives)
+                write_to(context.script, place.folder)
+
+        return {**compared.options(), "process_revision_directives": process}
+
+    # --- as SQL
+
+    def _print_sql(self, target: Target) -> str:
+        chosen: Steps = self.invocation.options["fn"]
+        fn = _exactly(chosen, self.history.graph(target.branches), lambda step: None)
+        context.configure(
+            dialect_name="postgresql",
+            literal_binds=True,
+            dialect_opts={"paramstyle": "named"},
+            fn=fn,
+            **hosting.options(target),
+        )
+        context.static_output(f"-- target: {target.name} ({target.address})")
+        if context.get_starting_revision_argument() is None and target.version_table_schema != "public":
+            context.execute(f'CREATE SCHEMA IF NOT EXISTS "{target.version_table_schema}"')
+        _migrate()
+        return "printed"
+
+
+def _migrate() -> None:
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def check_rows(heads: tuple[str, ...], graph: Graph, history: History) -> None:
+    """Raises TargetError for version rows that Alembic would stumble over in the middle."""
+    for head in heads:
+        if head in graph:
+            continue
+        branches = history.holders(head)
+        place = (
+            f"of branch {_names(branches)}, which this target does not have" if branches else "which no file here has"
+        )
+        hint = "is the address that of another target? else add the branch to its `branches`"
+        raise TargetError(
+            Problem(
+                "unknown_revision",
+                f"the version table holds `{head}` {place}",
+                hint if branches else "update the checkout, or find out who wrote the row",
+            )
+        )
+    needless = sorted(set(heads) - set(graph.canonical(heads)))
+    if needless:
+        raise TargetError(
+            Problem(
+                "overlapping_rows",
+                f"the version table holds {_names(needless)} although another row implies it",
+                "`ehg-migrate upgrade` takes such rows out first; stock Alembic cannot go on from them",
+            )
+        )
+
+
+def _recorder(session: Session, graph: Graph, heads: tuple[str, ...]) -> Recorder:
+    def known(revision: str) -> Known:
+        return Known(graph[revision].branch, graph[revision].checksum) if revision in graph else Known("", "")
+
+    def between(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[tuple[str, Direction]]:
+        had, has = graph.closure(h for h in before if h in graph), graph.closure(after)
+        for bits, direction in ((had & ~has, Direction.DOWN), (has & ~had, Direction.UP)):
+            yield from ((revision, direction) for revision in graph.ids(bits))
+
+    return Recorder(session, known, heads, between)
+
+
+def _before(step: Step, session: Session, recorder: Recorder) -> None:
+    if not session.still_locked():
+        raise psycopg.OperationalError("the connection that holds the lock was lost")
+    session.prepare_work()
+    recorder.begin(step.revision, step.direction)
+
+
+def _note_failure(session: Session, recorder: Recorder, error: BaseException) -> None:
+    step = recorder.current
+    if step and session.still_locked():
+        recorder.failed(*step, " ".join(str(getattr(error, "orig", error)).split())[:1000])
+
+
+def _exactly(chosen: Steps, graph: Graph, before: Callable[[Step], None]) -> Callable[..., Iterator[object]]:
+    """Alembic chooses which revisions go up or down; the version rows of each step come from the graph.
+
+    Alembic's own arithmetic of rows fails where one parent of a revision implies another.
+    """
+
+    def fn(heads: tuple[str, ...], migration: MigrationContext) -> Iterator[object]:
+        steps = chosen(heads, migration)
+        if not all(isinstance(s, RevisionStep) for s in steps):  # a stamp runs nothing
+            yield from steps
+            return
+        for step in _planned(graph, heads, steps):
+            before(step)
+            yield ExactStep(context.script, step)
+
+    return fn
+
+
+def _planned(graph: Graph, heads: tuple[str, ...], steps: Sequence[RevisionStep]) -> tuple[Step, ...]:
+    active = graph.closure(heads)
+    for step in steps:
+        bit = 1 << graph.index[step.revision.revision]
+        active = active | bit if step.is_upgrade else active & ~bit
+    planned = graph.steps(heads, graph.ids(graph.maximal(active)))
+    wanted = {(s.revision.revision, Direction.UP if s.is_upgrade else Direction.DOWN) for s in steps}
+    if {(s.revision, s.direction) for s in planned} != wanted:
+        raise TargetError(
+            Problem(
+                "not_closed",
+                "stock Alembic would leave a revision without one that it needs",
+                "use `ehg-migrate downgrade`, which shows what it would do",
+            )
+        )
+    return planned
+
+
+def _refuse_foreign(driver: psycopg.Connection, target: Target) -> None:
+    row = driver.execute(query("layout", target), {"version": version_name(target)}).fetchone()
+    if row and not row[1] and row[3]:
+        heads = tuple(str(r[0]) for r in driver.execute(query("foreign_heads")).fetchall())
+        if heads:
+            raise TargetError(not_adopted(heads))
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{n}`" for n in sorted(names)) or "nothing"

@@ -1,0 +1,6 @@
+"""The embedded PostgreSQL: a server of the project's own, without Docker and without root, for `--local` and rehearsals."""
+
+from ehg_migrate.local.server import LocalServer
+from ehg_migrate.local.targets import database_name, localize
+
+__all__ = ["LocalServer", "database_name", "localize"]

