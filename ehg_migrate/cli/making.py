@@ -34,7 +34,7 @@ def revision(message: str, branch: str, depends_on: tuple[str, ...], autogenerat
     """Write a new revision file at the head of a branch; a new branch gets its folder and label."""
     with options.opened(**where) as project:
         path = project.new_revision(message, branch, depends_on, autogenerate)
-        console.data(f"wrote {path}")
+        console.data(f"wrote {path.relative_to(project.settings.root)}")
 
 
 @click.command()

@@ -152,10 +152,10 @@ SELECT r.rolname::text AS role, r.rolsuper AS superuser, r.rolbypassrls AS bypas
        pg_get_userbyid(meta.nspowner)::text AS meta_owner,
        ARRAY(SELECT DISTINCT schema || '.' || name FROM found WHERE table_oid IS NULL ORDER BY 1) AS absent,
        ARRAY(SELECT DISTINCT 'USAGE on schema ' || schema FROM found
-              WHERE NOT has_schema_privilege(schema_oid, 'USAGE')
-             UNION
-             SELECT privilege || ' on ' || schema || '.' || name FROM found
-              WHERE NOT has_table_privilege(table_oid, privilege) ORDER BY 1) AS lacking
+              WHERE NOT has_schema_privilege(schema_oid, 'USAGE') ORDER BY 1)
+       || ARRAY(SELECT string_agg(privilege, ', ' ORDER BY privilege) || ' on ' || schema || '.' || name FROM found
+                 WHERE NOT has_table_privilege(table_oid, privilege)
+                 GROUP BY schema, name ORDER BY schema, name) AS lacking
   FROM pg_roles r LEFT JOIN pg_namespace meta ON meta.nspname = %(meta)s
  WHERE r.rolname = current_user
 

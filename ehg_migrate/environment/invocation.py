@@ -133,6 +133,7 @@ def _refuse_misspelt(x: Sequence[str]) -> None:
                 Problem(
                     "misspelt_target",
                     f"`-x {key}=` names no target, so this would go over all of them",
-                    f"write `-x target={value or 'NAME'}`; if `{key}` is an argument of your revisions, say `-x target=all` too",
+                    f"write `-x target={value or 'NAME'}`; where `{key}` is an argument of your revisions, say "
+                    "`-x target=all` too",
                 )
             )

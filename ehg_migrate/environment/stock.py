@@ -104,10 +104,12 @@ def _run_one(target: Target, stock: Stock, config: Config) -> bool:
     if config.cmd_opts is not None:
         config.cmd_opts.x = [*(f"{k}={v}" for k, v in target.x.items()), *stock.invocation.x]
     try:
-        _say(target.name, stock.on(target, lambda text: _say(target.name, text)))
-    except (Exception, SystemExit) as e:
+        done = stock.on(target, lambda text: _say(target.name, text))
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - a revision may raise anything
         _say(target.name, f"failed: {_line(_problem(e))}")
         return False
+    if done:
+        _say(target.name, done)
     return True
 
 

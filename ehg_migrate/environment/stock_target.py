@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -47,7 +48,10 @@ class Stock:
     origin: Origin
 
     def on(self, target: Target, say: Say) -> str:
-        """The command on one target whose scope is set; what to say about it. Raises whatever goes wrong."""
+        """The command on one target whose scope is set; what to say about it, if anything.
+
+        Raises whatever goes wrong.
+        """
         if self.invocation.offline:
             return self._print_sql(target)
         if self.invocation.only_reads:
@@ -90,9 +94,10 @@ class Stock:
                 more = {**hosting.options(target), **(self._compare(compared, found) if compared else {})}
                 if self.invocation.command == "current":
                     context.config.print_stdout(f"{target.name}:")
+                    _count_needed_heads_once()
                 context.configure(connection=connection, dont_mutate=True, **more)
                 _migrate()
-        return ", ".join(found) or "read"
+        return ", ".join(found)
 
     def _comparison(self, target: Target) -> Comparison | None:
         revision = self.invocation.revision
@@ -145,6 +150,12 @@ class Stock:
         return "printed"
 
 
+def _count_needed_heads_once() -> None:
+    """`current --check-heads` asks for a row of each head, also of one that a dependency implies; there never is one."""
+    script = context.script
+    script.get_heads = partial(script.get_heads, consider_depends_on=True)  # type: ignore[method-assign]
+
+
 def _migrate() -> None:
     with context.begin_transaction():
         context.run_migrations()
@@ -184,8 +195,10 @@ def _recorder(session: Session, graph: Graph, heads: tuple[str, ...]) -> Recorde
 
     def between(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[tuple[str, Direction]]:
         had, has = graph.closure(h for h in before if h in graph), graph.closure(after)
-        for bits, direction in ((had & ~has, Direction.DOWN), (has & ~had, Direction.UP)):
-            yield from ((revision, direction) for revision in graph.ids(bits))
+        for i in graph.newest_first(had & ~has):
+            yield graph.revisions[i].id, Direction.DOWN
+        for i in graph.newest_first(has & ~had)[::-1]:
+            yield graph.revisions[i].id, Direction.UP
 
     return Recorder(session, known, heads, between)
 

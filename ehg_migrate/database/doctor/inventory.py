@@ -140,7 +140,7 @@ def long_transactions(exam: Examination) -> Verdict:
     """Transactions whose locks a migration would wait for, and which CONCURRENTLY waits for in any case."""
     old = exam.rows("doctor_transactions", {"seconds": exam.long_transaction})
     hidden = int(exam.row("doctor_hidden_sessions")["sessions"])
-    unseen = f" ({hidden} sessions of other roles cannot be looked into)" if hidden else ""
+    unseen = f" (sessions of other roles that cannot be looked into: {hidden})" if hidden else ""
     if not old:
         return Verdict(
             Level.OK,
