@@ -11,7 +11,7 @@ from alembic.operations.ops import MigrationScript
 from alembic.script import Script
 
 from ehg_migrate.environment.invocation import Invocation
-from ehg_migrate.environment.placing import Place, find_place
+from ehg_migrate.environment.placing import Place, find_branch, find_place
 from ehg_migrate.environment.scoping import scope, write_to
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.fleet.fleet import Fleet
@@ -28,9 +28,8 @@ def prepare_file(invocation: Invocation, settings: Settings, fleet: Fleet, histo
     revision = invocation.revision
     assert revision is not None
     given = revision.command_args
-    # first among all branches, to find the one that is meant; then only with those that stand beside it
-    place = find_place(given, settings.versions, history, _in_order(history.branches))
-    branches = _beside(place.branch, fleet)
+    # equal ids may stand in branches that no target has together, so only those are loaded that go with the one meant
+    branches = _beside(find_branch(given, settings.versions, history, _in_order(history.branches)), fleet)
     place = find_place(given, settings.versions, history, branches)
     folders = [settings.versions / b for b in reversed(branches)]
     scope(context.script, [f for f in folders if f.is_dir()])

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.revisions.history import History
-from ehg_migrate.revisions.specs import resolve
+from ehg_migrate.revisions.specs import resolve_all
 
-_DEFAULT = "head"  # what Alembic has where `--head` is not given
+_BASE = "base"
+_NOT_GIVEN = "head"  # what Alembic has where there is no `--head`
+_SHORTEST_PREFIX = 4
+
+Arguments = Mapping[str, Any]
+"""Alembic's arguments of `revision`: `head`, `version_path`, `branch_label`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,37 +29,55 @@ class Place:
     label: str | None  # a new branch gets its own name for a label
 
 
-def find_place(
-    arguments: Mapping[str, Any], versions: Path, history: History, branches: Sequence[str], new: bool = True
-) -> Place:
-    """What the arguments of `alembic revision` say, among these branches (in order of application).
-
-    Raises UsageError where they leave open which branch is meant, or name one that is not among them (but for a `new`
-    one).
-    """
-    head = arguments["head"] or _DEFAULT
-    folder = _folder(arguments["version_path"], versions)
-    label = _first(arguments["branch_label"])
-    branch = folder.relative_to(versions).parts[0] if folder else ""
-    if head not in (_DEFAULT, "base"):
-        branch, head = _continues(head, history, branches, branch)
-    else:
-        branch = branch or label or (branches[0] if len(branches) == 1 else "")
-        if not branch:
-            raise UsageError(_which(branches))
-        _check(branch, branches, new)
-        if head == _DEFAULT:
-            head = _head_of(branch, history, branches)
-    if not label and not history.branches.get(branch):
-        label = branch
-    return Place(branch, folder or versions / branch, head, label)
+def find_place(arguments: Arguments, versions: Path, history: History, branches: Sequence[str]) -> Place:
+    """What the arguments say, in the scope of these branches (in order of application). Raises UsageError."""
+    branch = find_branch(arguments, versions, history, branches)
+    given = _given_heads(arguments)
+    is_new = not history.branches.get(branch)
+    label = _label(arguments) or (branch if is_new else None)
+    folder = _folder(arguments, versions) or versions / branch
+    if given == (_BASE,) or (len(given) == 1 and given[0].endswith(f"@{_BASE}")) or (not given and is_new):
+        return Place(branch, folder, _BASE, label)
+    heads = resolve_all(history.graph(tuple(branches)), given or (f"{branch}@head",), {})
+    return Place(branch, folder, heads[0] if len(heads) == 1 else heads, label)
 
 
-def _folder(given: object, versions: Path) -> Path | None:
+def find_branch(arguments: Arguments, versions: Path, history: History, branches: Sequence[str]) -> str:
+    """The branch that the arguments mean among these; also one that does not exist yet. Raises UsageError."""
+    folder = _folder(arguments, versions)
+    if folder:
+        return folder.relative_to(versions).parts[0]
+    given = [h for h in _given_heads(arguments) if h != _BASE]
+    if given:
+        homes = tuple(dict.fromkeys(b for h in given for b in _homes(h, history, branches)))
+        if len(homes) != 1:
+            raise UsageError(_not_one(given, homes, branches))
+        return homes[0]
+    branch = _label(arguments) or (branches[0] if len(branches) == 1 else None)
+    if branch is None:
+        hint = f"give `--head BRANCH@head`; branches here: {_names(branches)}"
+        raise UsageError(Problem("which_branch", "it is left open which branch the new file belongs to", hint))
+    return branch
+
+
+def _homes(head: str, history: History, branches: Sequence[str]) -> list[str]:
+    """The branches that a `--head` may mean."""
+    name, at, _ = head.rpartition("@")
+    if at:
+        labelled = [b for b in branches if any(name in r.labels for r in history.branches.get(b, ()))]
+        return [name] if name in branches else labelled
+    return [b for b in branches if any(_means(head, r.id) for r in history.branches.get(b, ()))]
+
+
+def _means(head: str, revision: str) -> bool:
+    return head in ("heads", revision) or (len(head) >= _SHORTEST_PREFIX and revision.startswith(head))
+
+
+def _folder(arguments: Arguments, versions: Path) -> Path | None:
+    given = arguments["version_path"]
     if not given:
         return None
-    folder = Path(str(given)).resolve()
-    root = versions.resolve()
+    folder, root = Path(given).resolve(), versions.resolve()
     if root not in folder.parents:
         raise UsageError(
             Problem(
@@ -66,45 +89,29 @@ def _folder(given: object, versions: Path) -> Path | None:
     return versions / folder.relative_to(root)
 
 
-def _continues(
-    head: str | Sequence[str], history: History, branches: Sequence[str], folder_branch: str
-) -> tuple[str, str | tuple[str, ...]]:
-    """The branch of an explicit `--head`, and the ids it stands for."""
-    specs = (head,) if isinstance(head, str) else tuple(head)
-    if len(specs) == 1 and specs[0].endswith("@base"):
-        return folder_branch or specs[0].partition("@")[0], "base"
-    graph = history.graph(tuple(branches))
-    ids = tuple(dict.fromkeys(i for spec in specs for i in resolve(graph, spec, {})))
-    homes = dict.fromkeys(graph[i].branch for i in ids)
-    if len(homes) != 1 or (folder_branch and folder_branch not in homes):
-        found = ", ".join(f"`{b}`" for b in homes) or "no branch"
-        raise UsageError(
-            Problem(
-                "one_branch",
-                f"`--head {' '.join(specs)}` lies in {found}, and a file belongs to one branch",
-                "continue one branch and name what it needs of another with `--depends-on`",
-            )
-        )
-    return next(iter(homes)), ids[0] if len(ids) == 1 else ids
+def _given_heads(arguments: Arguments) -> tuple[str, ...]:
+    head = arguments["head"] or _NOT_GIVEN
+    heads = (head,) if isinstance(head, str) else tuple(head)
+    return () if heads == (_NOT_GIVEN,) else heads
 
 
-def _head_of(branch: str, history: History, branches: Sequence[str]) -> str:
-    if not history.branches.get(branch):
-        return "base"
-    return resolve(history.graph(tuple(branches)), f"{branch}@head", {})[0]
+def _label(arguments: Arguments) -> str | None:
+    label = arguments["branch_label"]
+    if isinstance(label, str) or not label:
+        return label or None
+    return str(label[0])
 
 
-def _check(branch: str, branches: Sequence[str], new: bool) -> None:
-    if branch not in branches and not new:
-        raise UsageError(_which(branches, f"the target has no branch `{branch}`"))
+def _not_one(given: Sequence[str], homes: Sequence[str], branches: Sequence[str]) -> Problem:
+    text = " ".join(given)
+    if not homes:
+        return Problem("which_branch", f"`--head {text}` is in no branch here", f"branches here: {_names(branches)}")
+    return Problem(
+        "one_branch",
+        f"`--head {text}` lies in {_names(homes)}, and a file belongs to one branch",
+        "continue one branch, and name what it needs of another with `--depends-on`",
+    )
 
 
-def _which(branches: Sequence[str], message: str = "it is left open which branch the new file belongs to") -> Problem:
-    known = ", ".join(f"`{b}`" for b in branches)
-    return Problem("which_branch", message, f"give `--head BRANCH@head`; branches here: {known}")
-
-
-def _first(label: object) -> str | None:
-    if isinstance(label, str):
-        return label
-    return str(label[0]) if isinstance(label, (list, tuple)) and label else None
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{n}`" for n in names) or "none"

@@ -91,13 +91,15 @@ def _stock(invocation: Invocation, settings: Settings, history: History) -> Stoc
 def _run_on(targets: tuple[Target, ...], stock: Stock, config: Config) -> None:
     if not stock.invocation.offline:
         stock.passwords.update(resolve_all(targets, stock.settings.root))
-    failed = [t.name for t in targets if not _run_one(t, stock, config)]
+    failed = {t.name: problem for t in targets if (problem := _run_one(t, stock, config))}
+    if len(targets) == 1 and failed:
+        raise CommandError(f"{targets[0].name}: {_line(failed[targets[0].name])}")
     if failed:
         raise CommandError(f"failed on {len(failed)} of {len(targets)} targets: {', '.join(failed)}")
 
 
-def _run_one(target: Target, stock: Stock, config: Config) -> bool:
-    """Whether it went well; what happened stands on stderr. One bad target never hides the others."""
+def _run_one(target: Target, stock: Stock, config: Config) -> Problem | None:
+    """What went wrong, if anything; it stands on stderr too. One bad target never hides the others."""
     log.info("%s", target.name)
     stock.invocation.forget()
     scope(context.script, (stock.settings.versions / b for b in reversed(target.branches)))
@@ -106,11 +108,12 @@ def _run_one(target: Target, stock: Stock, config: Config) -> bool:
     try:
         done = stock.on(target, lambda text: _say(target.name, text))
     except (Exception, SystemExit) as e:  # noqa: BLE001 - a revision may raise anything
-        _say(target.name, f"failed: {_line(_problem(e))}")
-        return False
+        problem = _problem(e)
+        _say(target.name, f"failed: {_line(problem)}")
+        return problem
     if done:
         _say(target.name, done)
-    return True
+    return None
 
 
 def _problem(error: BaseException) -> Problem:

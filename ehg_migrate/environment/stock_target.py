@@ -105,7 +105,7 @@ class Stock:
             return None
         if self.invocation.command == "check":
             return comparison(target, self.models, target.branches)
-        place = find_place(revision.command_args, self.settings.versions, self.history, target.branches, new=False)
+        place = find_place(revision.command_args, self.settings.versions, self.history, target.branches)
         if place.branch not in self.models:
             raise TargetError(
                 Problem(
@@ -122,10 +122,10 @@ class Stock:
 
         def process(migration: MigrationContext, rows: Any, directives: list[MigrationScript]) -> None:
             differences = len(directives[-1].upgrade_ops_list[-1].as_diffs())
-            found.append(f"{differences} differences from the models of {_names(compared.branches)}")
+            found.append(f"{differences or 'no'} {'difference' if differences == 1 else 'differences'} from the models")
             if self.invocation.command == "revision":
                 given, versions = revision.command_args, self.settings.versions
-                place = find_place(given, versions, self.history, compared.target.branches, new=False)
+                place = find_place(given, versions, self.history, compared.target.branches)
                 directive(place)(migration, rows, directives)
                 write_to(context.script, place.folder)
 

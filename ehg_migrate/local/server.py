@@ -62,8 +62,6 @@ class LocalServer:
 
     def stop(self) -> bool:
         """Ends what `start(keep=True)` began. True if it is down now, False if others use it: the last one stops it."""
-        if not self._place.root.exists():
-            return True
         return self._leave(stop_kept=True)
 
     def running(self) -> bool:
@@ -76,8 +74,11 @@ class LocalServer:
         if not self._place.root.exists():
             return
         with self._use.turn():
+            joined = self._use.joined
             self._use.leave()
             if not self._use.alone():
+                if joined:
+                    self._use.join()
                 raise LocalServerError(
                     Problem(
                         "local_in_use",
@@ -138,6 +139,8 @@ class LocalServer:
             c.execute(resources.files(__package__).joinpath("prelude.sql").read_bytes())
 
     def _leave(self, stop_kept: bool = False) -> bool:
+        if not self._place.root.exists():
+            return True  # never started, or wiped
         with self._use.turn():
             if stop_kept:
                 self._place.keep.unlink(missing_ok=True)

