@@ -91,8 +91,13 @@ SELECT seq, run, event, revision, direction, branch, checksum, heads_before, hea
   FROM {meta}.migration_journal WHERE target_name = %(target)s ORDER BY seq
 
 -- name: started_detail
-SELECT detail FROM {meta}.migration_journal
- WHERE target_name = %(target)s AND revision = %(revision)s AND event = 'started' ORDER BY seq DESC LIMIT 1
+-- What was noted when a step left its transaction, if nobody has seen that step end since.
+SELECT detail
+  FROM (SELECT event, detail FROM {meta}.migration_journal
+         WHERE target_name = %(target)s AND revision = %(revision)s
+           AND event IN ('done', 'started', 'stamped', 'adopted')
+         ORDER BY seq DESC LIMIT 1) AS latest
+ WHERE event = 'started'
 
 -- name: invalid_indexes
 -- Left behind by a CREATE or REINDEX INDEX CONCURRENTLY that did not end; those being built right now are not meant.

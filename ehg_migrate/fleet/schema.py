@@ -78,7 +78,7 @@ class Defaults(_Model):
     lock_timeout: Seconds | None = _field("a time", "PostgreSQL's lock_timeout while a step runs.", "5s")
     statement_timeout: Seconds | None = _field("a time", "PostgreSQL's statement_timeout while a step runs.", "15min")
     idle_in_transaction_timeout: Seconds | None = _field(
-        "a time", "PostgreSQL's idle_in_transaction_session_timeout while a step runs.", "1min"
+        "a time", "PostgreSQL's idle_in_transaction_session_timeout while a step runs.", "10min"
     )
     queue_timeout: Seconds | None = _field("a time", "How long to wait for another runner to leave the target.", "30s")
     deadline: Seconds | None = _field("a time", "How long the whole work on one target may take, measured here.", "1h")

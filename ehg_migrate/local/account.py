@@ -52,16 +52,15 @@ class Account:
         )
 
 
-def server_account(home: Path) -> Account:
-    """The user for a server whose files stand in `home`. Raises LocalServerError: we are root and there is no other.
+def server_account(folder: Path) -> Account:
+    """The user for a server whose files stand below `folder`, which exists.
 
     Root becomes the owner of the project's folder, so that `sudo` leaves nothing behind that its user cannot use; in
-    root's own folders `postgres`, or `nobody`.
+    root's own folders `postgres`, or `nobody`. Raises LocalServerError: we are root and there is no such user.
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid(), "", switch=False)
-    there = next(p for p in (home, *home.parents) if p.exists())
-    owner = there.stat().st_uid
+    owner = folder.stat().st_uid
     for name in ((_name_of(owner),) if owner else ()) + _UNPRIVILEGED:
         try:
             entry = pwd.getpwnam(name)

@@ -27,7 +27,6 @@ _SETTINGS = {
     "max_connections": "300",
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "wal_level": "logical",
     "max_wal_size": "256MB",
     "shared_buffers": "64MB",

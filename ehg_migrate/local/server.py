@@ -29,8 +29,9 @@ class LocalServer:
     """The embedded PostgreSQL whose files stand in `home`; listens on a Unix socket that only its owner can reach.
 
     `with LocalServer(home) as server:` starts it if it is not running; it stops when the last such block of any process
-    has ended, were it by SIGKILL, unless `start(keep=True)` left it running. Not made to hold data that matters: it
-    does not wait for the disk. All methods raise LocalServerError.
+    ends, unless `start(keep=True)` left it running. A process that is killed stops nothing, and is not waited for: the
+    next block to end does it. Nothing here waits for the disk, so the data may be lost with the machine, and only then.
+    All methods raise LocalServerError.
     """
 
     def __init__(self, home: Path) -> None:
@@ -48,9 +49,10 @@ class LocalServer:
     def start(self, keep: bool = False) -> None:
         """Returns when connections are accepted; initialises the data folder the first time (2 s).
 
-        With `keep` the server outlives this process, until `stop()`.
+        This process counts as a user until `stop()`. With `keep` the server needs none to stay, until `stop()`.
         """
         with self._use.turn():
+            joined = self._use.joined
             self._use.join()
             try:
                 self._ensure_running()
@@ -59,6 +61,8 @@ class LocalServer:
                 raise
             if keep:
                 self._place.keep.touch()
+                if not joined:
+                    self._use.leave()
 
     def stop(self) -> bool:
         """Ends what `start(keep=True)` began. True if it is down now, False if others use it: the last one stops it."""

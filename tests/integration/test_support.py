@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -36,7 +37,7 @@ def data_directory(connection: psycopg.Connection) -> object:
     return value(connection, "SELECT system_identifier || current_setting('port') FROM pg_control_system()")
 
 
-def refused(pg: Cluster, address: Address, **more: object) -> str:
+def refused(pg: Cluster, address: Address, **more: Any) -> str:
     """What a failing connection says."""
     with pytest.raises(psycopg.OperationalError) as caught:
         pg.open(address, **more)
@@ -58,7 +59,7 @@ def test_postgres_is_as_little_of_a_superuser_as_on_supabase(pg: Cluster, databa
     role = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
     with pg.connect(database.dbname) as c:
         row = c.execute(f"SELECT {role} FROM pg_roles WHERE rolname = current_user".encode()).fetchone()
-        owners = dict(
+        owners: dict[str, str] = dict(
             c.execute(
                 "SELECT nspname, nspowner::regrole::text FROM pg_namespace"
                 " WHERE nspname IN ('auth', 'storage', 'extensions')"
@@ -169,7 +170,7 @@ def test_a_tenant_may_stand_for_one_database(pg: Cluster, standin: StandIn, data
 
 def test_start_up_options_are_dropped_silently(pg: Cluster, standin: StandIn) -> None:
     """lock_timeout does not arrive; the application's name does, with the pooler's before it."""
-    options = {"options": "-c lock_timeout=4321", "application_name": "me"}
+    options: dict[str, Any] = {"options": "-c lock_timeout=4321", "application_name": "me"}
     with pg.open(standin.address(REF_A), **options) as c:
         assert value(c, "SHOW lock_timeout") == "0"
         assert value(c, "SHOW application_name") == "Supavisor - me"
