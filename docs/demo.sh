@@ -9,7 +9,9 @@ mkdir -p .ehg/demo && cp -R alembic.ini targets versions .ehg/demo/ && cd .ehg/d
 say() { printf '\n# %s\n' "$*"; }
 ehg() { # shows the command, runs it, stops unless it ends as expected
     local expected=$1; shift
-    printf '$ ehg-migrate %s\n' "$*"
+    printf '$ ehg-migrate'
+    for word in "$@"; do case $word in *[\ \;]*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac; done
+    printf '\n'
     ehg-migrate "$@"; local code=$?
     [ "$code" = 0 ] || echo "(exit $code)"
     [ "$code" = "$expected" ] || { echo "demo: expected exit $expected"; exit 1; }
@@ -51,7 +53,7 @@ ehg 1 upgrade --local --yes
 say "app_2 failed alone. Back to exactly where it was before that run"
 run=$(ehg-migrate runs --local -n 1 --json | sed -n 's/^ *"id": "\(.*\)",/\1/p' | head -n 1)
 ehg 0 rollback "$run" --targets app_2 --local --yes
-ehg 0 history app_2 --local | tail -n 3
+ehg 0 history app_2 --local
 
 say "the hand-made table goes, and the next run does what is missing, only there"
 ehg 0 local psql app_2 -- -qc 'DROP TABLE surveys'

@@ -205,7 +205,9 @@ class FleetPlan:
     plans: tuple[Plan, ...]
     blocked: tuple[State, ...] = ()  # targets that cannot be planned for; the run reports them and touches them not
     skipped: tuple[Skipped, ...] = ()
+    wish: tuple[str, ...] = ()  # the revisions that were named, as they were written
     undoes: str | None = None
+    resumes: str | None = None  # the run whose unfinished targets these are
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +282,9 @@ class Run:
     finished_at: datetime | None = None
     targets: tuple[str, ...] = ()
     results: tuple[Result, ...] = ()
+    wish: tuple[str, ...] = ()
     undoes: str | None = None
+    resumes: str | None = None
     notes: tuple[Problem, ...] = ()  # what the run itself could not do: record in the ledger, for example
 
 

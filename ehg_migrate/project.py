@@ -20,6 +20,7 @@ from ehg_migrate.model import (
     FleetPlan,
     JournalEntry,
     Plan,
+    Result,
     Run,
     State,
     StateKind,
@@ -36,6 +37,7 @@ from ehg_migrate.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from ehg_migrate.database.doctor import Finding
+    from ehg_migrate.database.locks import Held
     from ehg_migrate.ledger import Ledger
     from ehg_migrate.local import LocalServer
     from ehg_migrate.rollout.jobs import Watch
@@ -102,16 +104,20 @@ class Project(AbstractContextManager["Project"]):
         return self.fleet.select(selectors)
 
     def status(self, selectors: Selectors = ()) -> tuple[State, ...]:
-        """What each selected target is now, from the target itself: one connection and one query each."""
-        from ehg_migrate.rollout.states import read_states
+        """What each selected target is now, from the target itself: one connection and one query each.
 
-        targets, passwords = self._reach(selectors)
-        return read_states(targets, passwords, self.revisions, self.releases, self._at_once)
+        A note says where the ledger last saw it elsewhere; a ledger that is not there or cannot be read has no say.
+        """
+        from ehg_migrate.rollout.reconcile import with_ledger
+
+        states = self._states(selectors)
+        last = self._last_results([s.target for s in states])
+        return with_ledger(states, last) if last else states
 
     def history(self, target: str) -> tuple[JournalEntry, ...]:
         """Everything that was done to one target, oldest first, from its own journal. Raises TargetError."""
-        found = self._journals((target,))
-        entries = found[self.fleet.select((target,))[0].name]
+        name = self._one(target).name
+        entries = self._journals((name,))[name]
         if isinstance(entries, Problem):
             raise TargetError(entries)
         return entries
@@ -125,6 +131,23 @@ class Project(AbstractContextManager["Project"]):
         """One run with its results; the beginning of an id is enough."""
         with self.ledger() as ledger:
             return ledger.run(run)
+
+    def locks(self, selectors: Selectors = ()) -> tuple[Held, ...]:
+        """Who holds the lock of each selected target, if anybody. Reads only."""
+        from ehg_migrate.database.locks import held
+
+        targets, passwords = self._reach(selectors)
+        return held(targets, passwords, self._at_once)
+
+    def break_lock(self, target: str) -> Held:
+        """Ends the sessions that hold one target's lock; what they held. Their open step is rolled back by the server.
+
+        Raises TargetError: unreachable, nobody there, not allowed, or they would not end.
+        """
+        from ehg_migrate.database.locks import break_lock
+
+        targets, passwords = self._reach((self._one(target).name,))
+        return break_lock(targets[0], passwords.get(targets[0].name))
 
     def doctor(self, selectors: Selectors = ()) -> tuple[Finding, ...]:
         """Each selected target examined from its name to long transactions. Reads only, leaves nothing behind."""
@@ -152,7 +175,7 @@ class Project(AbstractContextManager["Project"]):
         from ehg_migrate.ledger import open_ledger
 
         if self._local:
-            return open_ledger(f"sqlite:///{self.settings.root / '.ehg' / 'local-ledger.sqlite'}")
+            return open_ledger(f"sqlite:///{self.settings.ledger_file(local=True)}")
         return open_ledger(self.settings.ledger_url, password=self._ledger_password())
 
     def _ledger_password(self) -> str | None:
@@ -169,7 +192,7 @@ class Project(AbstractContextManager["Project"]):
             target = self.fleet.by_name[state.target]
             return plan_upgrade(self._graph(target), state.target, state.heads, to or target.upgrade_to, self.releases)
 
-        return self._plan(Verb.UPGRADE, selectors, make, lenient=bool(to))
+        return replace(self._plan(Verb.UPGRADE, selectors, make, lenient=bool(to)), wish=tuple(to))
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""
@@ -178,7 +201,7 @@ class Project(AbstractContextManager["Project"]):
         def make(state: State) -> Plan:
             return plan_downgrade(self._graph(found), state.target, state.heads, to, self.releases)
 
-        return self._plan(Verb.DOWNGRADE, (found.name,), make)
+        return replace(self._plan(Verb.DOWNGRADE, (found.name,), make), wish=tuple(to))
 
     def plan_rollback(self, run: str, selectors: Selectors = ()) -> FleetPlan:
         """What takes `run` back on the selected targets, by the targets' own journals. Raises UsageError.
@@ -209,7 +232,26 @@ class Project(AbstractContextManager["Project"]):
             foreign = state.heads if state.kind is StateKind.NOT_ADOPTED else ()
             return plan_adoption(self._graph(found), state.target, foreign, heads, self.releases)
 
-        return self._plan(Verb.ADOPT, (found.name,), make)
+        return replace(self._plan(Verb.ADOPT, (found.name,), make), wish=tuple(heads))
+
+    def plan_resume(self, run: str, *, failed_only: bool = False) -> FleetPlan:
+        """What is missing of a run, planned anew from what its targets hold: all of it, or only what failed.
+
+        Raises UsageError where nothing is missing or the run still works, LedgerError where the ledger cannot be read.
+        """
+        from ehg_migrate.rollout.reconcile import unfinished
+
+        found = self.show(run)
+        left = unfinished(found, failed_only=failed_only)
+        if found.verb is Verb.ROLLBACK and found.undoes:
+            plan = self.plan_rollback(found.undoes, left)
+        elif found.verb is Verb.DOWNGRADE:
+            plan = self.plan_downgrade(left[0], found.wish)
+        elif found.verb is Verb.ADOPT:
+            plan = self.plan_adoption(left[0], found.wish)
+        else:
+            plan = self.plan(left, found.wish)
+        return replace(plan, resumes=found.id)
 
     def declared(self, plan: Plan) -> tuple[str, ...]:
         """The revisions that an adoption declares applied, oldest first."""
@@ -308,6 +350,22 @@ class Project(AbstractContextManager["Project"]):
         server.ensure_databases([t.address.dbname for t in local])
         return local, {}
 
+    def _states(self, selectors: Selectors) -> tuple[State, ...]:
+        from ehg_migrate.rollout.states import read_states
+
+        targets, passwords = self._reach(selectors)
+        return read_states(targets, passwords, self.revisions, self.releases, self._at_once)
+
+    def _last_results(self, targets: Sequence[str]) -> Mapping[str, tuple[Run, Result]]:
+        path = self.settings.ledger_file(local=self._local)
+        if path is not None and not path.exists():
+            return {}  # looking must not make one
+        try:
+            with self.ledger() as ledger:
+                return ledger.last_results(targets)
+        except LedgerError:
+            return {}
+
     def _journals(self, selectors: Selectors) -> dict[str, tuple[JournalEntry, ...] | Problem]:
         from ehg_migrate.database.probe import journals
 
@@ -317,7 +375,7 @@ class Project(AbstractContextManager["Project"]):
     def _plan(self, verb: Verb, selectors: Selectors, make: Make, *, lenient: bool = False) -> FleetPlan:
         from ehg_migrate.rollout.planning import fleet_plan
 
-        return fleet_plan(verb, selectors, self.status(selectors), make, lenient=lenient)
+        return fleet_plan(verb, selectors, self._states(selectors), make, lenient=lenient)
 
     def _one(self, name: str) -> Target:
         found = self.fleet.select((name,))

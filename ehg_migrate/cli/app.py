@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 
@@ -37,7 +38,9 @@ def run() -> None:
         console.note("interrupted")
         code = 130
     except click.ClickException as e:
-        e.show()
+        said = io.StringIO()
+        e.show(said)
+        console.note(said.getvalue().splitlines())
         code = e.exit_code
     except EhgMigrateError as e:
         for problem in e.problems:
@@ -46,9 +49,6 @@ def run() -> None:
     except TargetError as e:
         console.problem(e.problem)
         code = 1
-    except BrokenPipeError:
-        code = 141  # the reader of stdout has gone, as for any program in a pipe
-        sys.stdout = None  # or the interpreter complains when it flushes
     except Exception:  # noqa: BLE001 - the last line of defence: whatever it is, it is shown without secrets
         console.note(traceback.format_exc().splitlines())
         console.note("this is a fault of ehg-migrate; please report it with the lines above")

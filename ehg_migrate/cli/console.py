@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any, TextIO
 
 import click
 
 from ehg_migrate.errors import Problem
 from ehg_migrate.redaction import safe
 
+_READER_GONE = 141  # what a shell says of a program that a closed pipe has ended
+
 
 def data(lines: Iterable[str] | str) -> None:
     """What was asked for, on stdout."""
-    _write(lines, err=False)
+    _write((safe(line) for line in _lines(lines)), err=False)
 
 
 def note(lines: Iterable[str] | str) -> None:
-    """Progress, warnings, questions: on stderr, so that stdout can be piped."""
-    _write(lines, err=True)
+    """Progress, warnings, questions: on stderr, so that stdout can be piped. A stderr that is gone stops nothing."""
+    _write((safe(line) for line in _lines(lines)), err=True)
 
 
 def json(kind: str, value: object) -> None:
     """`{"schema_version": 1, "kind": ..., "data": ...}` on stdout; `docs/json.md` describes it."""
-    from ehg_migrate.json_form import SCHEMA_VERSION, dumps
+    from ehg_migrate.json_form import SCHEMA_VERSION, dump, dumps
 
-    data(dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "data": value}))
+    # each text by itself: a secret is looked for as it is, not as JSON writes it, and no quote of JSON's is masked
+    _write([dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "data": _safe_texts(dump(value))})], err=False)
 
 
 def problem(p: Problem, level: str = "error") -> None:
     """One thing that is wrong: what, where, what to do next."""
-    note(f"{_coloured(level)}: {p.message}" + (f" (SQLSTATE {p.sqlstate})" if p.sqlstate else ""))
+    state = f" (SQLSTATE {p.sqlstate})" if p.sqlstate else ""
+    # only our own colours may pass
+    _write([f"{_coloured(level)}: {safe(p.message + state)}"], err=True)
     if p.where:
         note(f"  at {p.where}")
     if p.hint:
@@ -40,25 +47,66 @@ def problem(p: Problem, level: str = "error") -> None:
 
 def interactive() -> bool:
     """Whether there is a person who can answer."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+
+
+def terminal() -> bool:
+    """Whether stderr is a terminal on which lines can move."""
+    return _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
 
 
 def colours() -> bool:
     """Whether stderr is a terminal that wants colours; see https://no-color.org."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return terminal() and not os.environ.get("NO_COLOR")
 
 
 def ask(question: str) -> str:
-    """What the person types."""
-    return str(click.prompt(safe(question), default="", show_default=False, err=True))
+    """What the person types; nothing at the end of the input."""
+    click.echo(f"{safe(question)}: ", nl=False, err=True)
+    typed = sys.stdin.readline()
+    if not typed.endswith("\n"):
+        note("")
+    return typed.strip()
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # None where the program was started with it closed
 
 
 def _coloured(level: str) -> str:
     return click.style(level, fg="red" if level == "error" else "yellow", bold=True) if colours() else level
 
 
-def _write(lines: Iterable[str] | str, *, err: bool) -> None:
-    for line in [lines] if isinstance(lines, str) else lines:
-        # only our own colours may pass, and they are added to words of ours
-        text = line if line.startswith("\x1b[") else safe(line)
-        click.echo(text, err=err)
+def _lines(lines: Iterable[str] | str) -> Iterable[str]:
+    return [lines] if isinstance(lines, str) else lines
+
+
+def _safe_texts(value: Any) -> Any:
+    """Plain JSON values with every text redacted."""
+    if isinstance(value, dict):
+        return {safe(key): _safe_texts(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_safe_texts(item) for item in value]
+    return safe(value) if isinstance(value, str) else value
+
+
+def _write(lines: Iterable[str], *, err: bool) -> None:
+    """Ends the program where stdout cannot be written: its reader has gone, or the disk is full."""
+    for line in lines:
+        try:
+            click.echo(line, err=err)
+        except OSError as e:
+            _forget(2 if err else 1)
+            if err:
+                return  # a run must not end in its middle because nobody watches it any more
+            if e.errno == errno.EPIPE:
+                raise SystemExit(_READER_GONE) from None
+            note(f"error: the output cannot be written: {e.strerror}")
+            raise SystemExit(1) from None
+
+
+def _forget(descriptor: int) -> None:
+    """What is still written there is lost, without a word from the interpreter when it flushes at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)

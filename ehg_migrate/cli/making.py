@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ehg_migrate.cli import console, options
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.cli.confirm import confirm
 
 if TYPE_CHECKING:
     from ehg_migrate.local import LocalServer
@@ -21,11 +22,19 @@ def init(folder: Path) -> None:
     from ehg_migrate.starter import lay_out
 
     console.data(f"wrote {path}" for path in lay_out(folder))
-    console.note(f"next: cd {folder} && ehg-migrate upgrade --local --yes")
+    console.note(f"next: cd {shlex.quote(str(folder))} && ehg-migrate upgrade --local --yes")
+
+
+def _one_line(context: click.Context, parameter: click.Parameter, message: str) -> str:
+    """It becomes the first line of a docstring, and the name of a file."""
+    message = " ".join(message.split())
+    if not message or not message.isprintable() or '"""' in message or "\\" in message or message.endswith('"'):
+        raise click.BadParameter("Expected a few words in one line, without a backslash and without quotes at the end.")
+    return message
 
 
 @click.command()
-@click.option("--message", "-m", required=True, help="What it does, in a few words.")
+@click.option("--message", "-m", required=True, callback=_one_line, help="What it does, in a few words.")
 @click.option("--branch", "-b", default="shared", show_default=True, help="The folder of versions/ it belongs to.")
 @click.option("--depends-on", multiple=True, metavar="REV", help="Revision of shared or a group, or `branch@head`.")
 @click.option("--autogenerate", metavar="TARGET", help="Fill it with the difference between models and this target.")
@@ -52,7 +61,14 @@ def local() -> None:
     """The embedded PostgreSQL that `--local` uses."""
 
 
-_root = click.option("--project", "root", default=".", envvar="EHG_PROJECT", type=click.Path(path_type=Path))
+_root = click.option(
+    "--project",
+    "root",
+    default=".",
+    envvar="EHG_PROJECT",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder with alembic.ini. Default: this one.",
+)
 
 
 @local.command()
@@ -83,9 +99,10 @@ def state(root: Path) -> None:
 @_root
 def wipe(yes: bool, root: Path) -> None:
     """Stop it and delete all its databases."""
-    if not yes:
-        raise UsageError(Problem("not_confirmed", "this deletes every local database", "add `--yes`"))
-    _server(root).wipe()
+    server = _server(root)
+    console.note("this deletes every local database of this project")
+    confirm(yes, "yes", "type `yes` to go on")
+    server.wipe()
     console.data("deleted")
 
 
@@ -95,6 +112,7 @@ def wipe(yes: bool, root: Path) -> None:
 @_root
 def psql(target: str, arguments: tuple[str, ...], root: Path) -> int:
     """Open psql on a target's local database; what follows `--` goes to psql."""
+    import signal
     import subprocess
 
     from ehg_migrate.project import Project
@@ -103,7 +121,12 @@ def psql(target: str, arguments: tuple[str, ...], root: Path) -> int:
         address = project.local_address(target)
         program = project.embedded().program("psql")
         place = ["-h", address.host, "-p", str(address.port), "-U", address.user, "-d", address.dbname]
+        signal.signal(signal.SIGINT, _left_to_psql)
         return subprocess.run([program, *place, *arguments], check=False).returncode
+
+
+def _left_to_psql(number: int, frame: object) -> None:
+    """Ctrl-C ends a query of psql, not psql."""
 
 
 def _server(root: Path) -> LocalServer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ehg_migrate.cli import console
+from ehg_migrate.settings import MOST_PARALLEL
 
 if TYPE_CHECKING:
     from ehg_migrate.project import Project
@@ -27,7 +28,10 @@ targets = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md) instead of text.")
 yes = click.option("--yes", "-y", is_flag=True, help="Do it without asking; needed where there is no terminal.")
 parallel = click.option(
-    "--parallel", "-p", type=click.IntRange(1, 256), help="Targets at a time. Default: `parallel` in alembic.ini, or 8."
+    "--parallel",
+    "-p",
+    type=click.IntRange(1, MOST_PARALLEL),
+    help="Targets at a time. Default: `parallel` in alembic.ini, or 8.",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from ehg_migrate.rollout.pool import Stop
+
+
+_STOPPING = "stopping: running steps end, nothing new begins; again to kill the workers"
 
 
 class PlainProgress:
@@ -87,12 +91,12 @@ class LiveProgress:
             self._progress.remove_task(row)
         if event.result is not None:
             for line in result_lines(event.result):
-                self._progress.console.print(safe(line), markup=False)
+                self._progress.console.print(safe(line), markup=False, emoji=False)
 
 
 def progress() -> PlainProgress | LiveProgress:
     """What suits this stderr."""
-    return LiveProgress() if console.interactive() else PlainProgress()
+    return LiveProgress() if console.terminal() else PlainProgress()
 
 
 @contextmanager
@@ -102,7 +106,8 @@ def stoppable(stop: Stop) -> Iterator[None]:
     def ask(number: int, frame: FrameType | None) -> None:
         stop.ask()
         if stop.asked == 1:
-            console.note("stopping: running steps end, nothing new begins; again to kill the workers")
+            # in a thread: the signal may have come in the middle of a write, and a stream cannot be entered twice
+            threading.Thread(target=console.note, args=(_STOPPING,), daemon=True).start()
 
     former = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

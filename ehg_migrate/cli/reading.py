@@ -51,6 +51,8 @@ def plan(
     selectors: tuple[str, ...], to: tuple[str, ...], sql: bool, exit_code: bool, as_json: bool, **where: Any
 ) -> int:
     """What `upgrade` would do, step by step; targets with the same plan are shown once."""
+    if sql and as_json:
+        raise click.UsageError("`--sql` and `--json` are two forms of output; choose one.")
     with options.opened(**where) as project:
         found = project.plan(selectors, to)
         if as_json:

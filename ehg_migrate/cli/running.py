@@ -8,16 +8,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ehg_migrate.cli import console, exits, options
-from ehg_migrate.errors import GateError, Problem, UsageError
+from ehg_migrate.cli.confirm import confirm
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import Verb
 from ehg_migrate.report import text
 
 if TYPE_CHECKING:
     from ehg_migrate.model import FleetPlan, Run
     from ehg_migrate.project import Project
 
+
+def _in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuses, before anything is done, a report that could not be written after it."""
+    if path and not path.parent.is_dir():
+        raise click.BadParameter(f"There is no folder '{path.parent}'.")
+    return path
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 reports = (
-    click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML report."),
-    click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Append a Markdown report."),
+    click.option("--junit", type=_FILE, callback=_in_a_folder, help="Write a JUnit XML report."),
+    click.option("--summary", type=_FILE, callback=_in_a_folder, help="Append a Markdown report."),
 )
 
 
@@ -78,7 +89,8 @@ def adopt(target: str, heads: tuple[str, ...], yes: bool, **how: Any) -> int:
     with options.opened(**_where(how)) as project:
         plan = project.plan_adoption(target, heads)
         for p in plan.plans:
-            console.note(f"{p.target}: nothing is run; these revisions are declared applied, by your word:")
+            source = "by your word" if heads else "by its public.alembic_version"
+            console.note(f"{p.target}: nothing is run; these revisions are declared applied, {source}:")
             console.note(f"  {revision}" for revision in project.declared(p))
             console.note(f"  version rows: {text.names(p.goal)}")
         name = plan.selector
@@ -100,35 +112,38 @@ def _carry_out(
 
     console.note(text.plan_lines(plan))
     if always or any(p.steps for p in plan.plans):
-        _confirm(yes, expected, question)
+        confirm(yes, expected, question)
     stop = Stop()
     with stoppable(stop), progress() as watch:
         run = project.run(plan, parallel=how["parallel"], watch=watch, stop=stop)
-    _report(run, how)
+    _report(run, plan, how)
     return exits.of_run(run)
 
 
-def _confirm(yes: bool, expected: str, question: str) -> None:
-    if yes:
-        return
-    if not console.interactive():
-        raise UsageError(Problem("no_terminal", "there is no terminal to ask on", "look at the plan, then add `--yes`"))
-    if console.ask(question).strip() != expected:
-        raise GateError(Problem("not_confirmed", "not confirmed; nothing was done"))
-
-
-def _report(run: Run, how: dict[str, Any]) -> None:
-    if how["junit"]:
-        from ehg_migrate.report.junit import junit
-
-        how["junit"].write_text(junit(run), encoding="utf-8")
-    if how["summary"]:
-        from ehg_migrate.report.markdown import markdown
-
-        with how["summary"].open("a", encoding="utf-8") as file:
-            file.write(markdown(run))
+def _report(run: Run, plan: FleetPlan, how: dict[str, Any]) -> None:
+    planned = {p.target for p in plan.plans}
+    if run.verb is Verb.ADOPT:  # without workers nobody has told what happened
+        for result in run.results:
+            console.note(text.result_lines(result) if result.target in planned else ())
+    console.note(text.notes_lines(run.notes))
+    _write_reports(run, how)
     if how["as_json"]:
         console.json("run", run)
     else:
-        console.note(text.notes_lines(run.notes))
         console.data(text.run_summary(run))
+
+
+def _write_reports(run: Run, how: dict[str, Any]) -> None:
+    """A report that cannot be written does not change what the run was: it is told, and the run's exit code stays."""
+    from ehg_migrate.report.junit import junit
+    from ehg_migrate.report.markdown import markdown
+
+    for name, mode, make in (("junit", "w", junit), ("summary", "a", markdown)):
+        if not how[name]:
+            continue
+        try:
+            with how[name].open(mode, encoding="utf-8", errors="backslashreplace") as file:
+                file.write(make(run))
+        except OSError as e:
+            hint = f"the run is in the ledger: `ehg-migrate show {run.id}`"
+            console.problem(Problem("report", f"`{how[name]}` cannot be written: {e.strerror}", hint), "warning")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay
@@ -18,6 +18,7 @@ from ehg_migrate.model import Target
 _ATTEMPTS = 5
 _LONGEST_WAIT = 120.0  # seconds for all attempts together
 
+T = TypeVar("T")
 Notice = Callable[[str], None]
 """Told in words that something is being waited for."""
 
@@ -58,6 +59,26 @@ def forget_environment() -> None:
 
 def connect(target: Target, password: str | None, application: str, notice: Notice | None = None) -> psycopg.Connection:
     """A session in autocommit, its limits set and read back. Raises ConnectError, after retries where they are safe."""
+    return _with_retries(lambda: connect_once(target, password, application), notice)
+
+
+def connect_two(
+    target: Target, password: str | None, application: str, notice: Notice | None = None
+) -> tuple[psycopg.Connection, psycopg.Connection]:
+    """The same twice. Nobody waits for the second with the first in hand: such runners can fill a pool forever."""
+
+    def both() -> tuple[psycopg.Connection, psycopg.Connection]:
+        first = connect_once(target, password, application)
+        try:
+            return first, connect_once(target, password, application)
+        except TargetError:
+            first.close()
+            raise
+
+    return _with_retries(both, notice)
+
+
+def _with_retries(action: Callable[[], T], notice: Notice | None) -> T:
     for attempt in Retrying(
         retry=retry_if_exception(lambda e: isinstance(e, ConnectError) and e.retry is Retry.CONNECT),
         stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST_WAIT),
@@ -66,8 +87,8 @@ def connect(target: Target, password: str | None, application: str, notice: Noti
         reraise=True,
     ):
         with attempt:
-            connection = connect_once(target, password, application)
-    return connection
+            result = action()
+    return result
 
 
 def connect_once(target: Target, password: str | None, application: str) -> psycopg.Connection:

@@ -185,6 +185,13 @@ _STATES: dict[str, tuple[str, str, Retry]] = {
         Retry.NEVER,
     ),
 }
+# SQLSTATE -> (code, hint), where it is why the server ended the connection
+_LOST = {
+    "25P03": (
+        "idle_in_transaction",
+        "the step did nothing on the server for too long: raise `idle_in_transaction_timeout`, or split the revision",
+    ),
+}
 _DEFAULT_HINT = "correct the revision and run again"
 
 
@@ -210,8 +217,8 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     state = sqlstate(error)
     text = _text(error)
     if lost:
-        hint = "the target is looked at again before anything else is done"
-        return Fault(Problem("connection_lost", text, hint, sqlstate=state), Retry.LOOK)
+        code, hint = _LOST.get(state or "", ("connection_lost", "run again; if it stays, look at the server's log"))
+        return Fault(Problem(code, text, hint, sqlstate=state), Retry.LOOK)
     code, hint, retry = _STATES.get(state or "", ("statement_failed", _DEFAULT_HINT, Retry.NEVER))
     if state == "57014" and "user request" in text:
         code, hint = "cancelled", "somebody cancelled the statement"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import dict_row
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from ehg_migrate.database.connections import ConnectError, parameters
 from ehg_migrate.database.faults import Retry
@@ -53,26 +53,28 @@ Ask = Callable[[Connection, Target], Awaitable[object]]
 
 def probe(targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int) -> dict[str, Reading | Problem]:
     """A Reading or a Problem for each target, by name. Reads only; never raises for a target."""
-    return _ask_all(targets, passwords, at_once, _read)  # type: ignore[return-value]  # _read gives a Reading
+    return ask_all(targets, passwords, at_once, _read)  # type: ignore[return-value]  # _read gives a Reading
 
 
 def journals(
     targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
 ) -> dict[str, tuple[JournalEntry, ...] | Problem]:
     """The whole journal of each target, oldest first; empty where there is none."""
-    return _ask_all(targets, passwords, at_once, _journal)  # type: ignore[return-value]  # _journal gives entries
+    return ask_all(targets, passwords, at_once, _journal)  # type: ignore[return-value]  # _journal gives entries
 
 
 def applied(
     targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
 ) -> dict[str, dict[str, Applied] | Problem]:
     """For each target: applied revision -> how it was applied."""
-    return _ask_all(targets, passwords, at_once, _applied)  # type: ignore[return-value]  # _applied gives a dict
+    return ask_all(targets, passwords, at_once, _applied)  # type: ignore[return-value]  # _applied gives a dict
 
 
-def _ask_all(
+def ask_all(
     targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int, ask: Ask
 ) -> dict[str, object]:
+    """What each target answers to `ask`, by name, or a Problem; `at_once` connections at a time."""
+
     async def every() -> dict[str, object]:
         gate = asyncio.Semaphore(at_once)
         answers = [_one(t, passwords.get(t.name), gate, ask) for t in targets]
@@ -93,7 +95,7 @@ async def _with_retries(target: Target, password: str | None, ask: Ask) -> objec
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(lambda e: isinstance(e, ConnectError) and e.retry is Retry.CONNECT),
         stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_exponential_jitter(initial=0.2, max=2, jitter=0.3),
+        wait=wait_exponential(multiplier=0.2, max=2) + wait_random(0, 0.3),
         reraise=True,
     ):
         with attempt:
@@ -114,7 +116,7 @@ async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
                 await connection.close()
     except TimeoutError as e:
         raise ConnectError(TimeoutError(f"no answer within {limit:.0f} s: timed out")) from e
-    except psycopg.Error as e:
+    except (psycopg.Error, OSError, UnicodeError) as e:  # the last: a host or a row that is no text
         raise ConnectError(e) from e
 
 
@@ -128,7 +130,7 @@ async def _read(connection: Connection, target: Target) -> Reading:
         raise TargetError(_not_ours(e)) from e
     row = await cursor.fetchone() or {}
     return Reading(
-        heads=tuple(row["heads"]),  # type: ignore[arg-type]  # text[]
+        heads=tuple(sorted(row["heads"])),  # type: ignore[call-overload]  # text[], in the database's own order
         checksums=row["checksums"],  # type: ignore[arg-type]  # text or NULL
         unfinished=tuple(row["unfinished"]),  # type: ignore[arg-type]  # text[]
         server_version=str(row["server_version"]),
@@ -157,7 +159,7 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
 
 async def _column(connection: Connection, name: str, target: Target) -> tuple[str, ...]:
     cursor = await connection.execute(query(name, target))
-    return tuple(str(next(iter(row.values()))) for row in await cursor.fetchall())
+    return tuple(sorted(str(next(iter(row.values()))) for row in await cursor.fetchall()))
 
 
 async def _journal(connection: Connection, target: Target) -> tuple[JournalEntry, ...]:

@@ -35,10 +35,18 @@ SELECT set_config('lock_timeout', %(lock)s, false),
        set_config('idle_in_transaction_session_timeout', %(idle)s, false),
        set_config('client_connection_check_interval', '500ms', false)
 
--- name: search_path
--- Ours comes last: what a revision creates without a schema lands where it always did, and a revision that names
--- `alembic_version` finds it.
-SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(%(schema)s), false)
+-- name: prepare
+-- The same before each step, with what else a revision may have changed (RESET ALL, DISCARD ALL, pg_dump's empty
+-- search_path). Ours comes last in the path: what a revision creates without a schema lands where it always did, and a
+-- revision that names `alembic_version` finds it.
+SELECT set_config('lock_timeout', %(lock)s, false),
+       set_config('statement_timeout', %(statement)s, false),
+       set_config('idle_in_transaction_session_timeout', %(idle)s, false),
+       set_config('client_connection_check_interval', '500ms', false),
+       set_config('search_path', concat_ws(', ',
+                  (SELECT nullif(reset_val, '') FROM pg_settings WHERE name = 'search_path'),
+                  quote_ident(%(schema)s)), false),
+       pg_try_advisory_lock(%(key)s)
 
 -- name: listen
 LISTEN {channel}
@@ -60,13 +68,29 @@ SELECT l.pid, a.application_name, a.client_addr::text, a.backend_start, a.state
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND (l.classid::bigint << 32 | l.objid::bigint) = %(key)s
 
+-- name: holders
+-- Both connections of whoever has the lock, with what the runner wrote down of itself.
+SELECT l.pid, a.application_name, a.client_addr::text AS client_addr, a.backend_start, a.state,
+       left(a.query, 200) AS query, e.run, e.actor, e.host, e.pid AS process
+  FROM pg_locks l
+  LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+  LEFT JOIN {meta}.migration_lease e ON e.backend_pid = l.pid
+ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND (l.classid::bigint << 32 | l.objid::bigint) = ANY(%(keys)s)
+ ORDER BY l.pid
+
 -- name: lease
 SELECT run, actor, host, pid, git_commit, taken_at FROM {meta}.migration_lease WHERE backend_pid = %(pid)s
 
 -- name: take_lease
-WITH gone AS (DELETE FROM {meta}.migration_lease WHERE key = %(key)s)
 INSERT INTO {meta}.migration_lease (key, backend_pid, run, actor, host, pid, git_commit)
 VALUES (%(key)s, pg_backend_pid(), %(run)s, %(actor)s, %(host)s, %(pid)s, %(git_commit)s)
+
+-- name: clear_lease
+-- Whoever has the lock takes the place of a row that a killed runner left. Two statements: a DELETE in a WITH of the
+-- INSERT comes after it, and an UPDATE by ON CONFLICT needs a privilege that nothing else here needs.
+DELETE FROM {meta}.migration_lease WHERE key = %(key)s
 
 -- name: drop_lease
 DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND backend_pid = pg_backend_pid()

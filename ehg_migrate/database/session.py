@@ -2,7 +2,8 @@
 
 The lock is a session advisory lock on a connection of its own, so that a revision which runs DISCARD ALL, COMMIT or
 CONCURRENTLY cannot lose it or wait for it. It is polled, never waited for: a blocked waiter is an open transaction, and
-CREATE INDEX CONCURRENTLY waits for those.
+CREATE INDEX CONCURRENTLY waits for those. The working connection has a second lock: when the client dies, the server
+goes on with a statement for a while after the first lock is free, and nobody may look at the target before it ends.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import hashlib
 import os
 import socket
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 import psycopg
 
-from ehg_migrate.database.connections import Notice, connect, settings
+from ehg_migrate.database.connections import ConnectError, Notice, connect_two, settings
 from ehg_migrate.database.faults import is_lost, run_fault
 from ehg_migrate.database.journal import Journal
 from ehg_migrate.database.proof import prove_session_mode
@@ -32,8 +33,9 @@ _POLL = 0.25  # seconds between two looks at a lock that somebody else has
 class Session:
     """A target that is ours: proven to be in session mode, locked, with our tables in place.
 
-    Use as a context manager; leaving it gives the lock back. Raises TargetError on entering: unreachable, a transaction
-    pooler, another runner at work, no privilege to make our schema.
+    Use as a context manager; leaving it gives the lock back. Raises on entering: ConnectError where the server cannot
+    be reached or fails, other TargetErrors for what must not be touched: a transaction pooler, another runner at work,
+    no privilege to make our schema.
     """
 
     def __init__(
@@ -56,9 +58,8 @@ class Session:
 
     def __enter__(self) -> Self:
         application = f"ehg_migrate {self.journal.run}@{self.journal.origin.host}"
-        self.lock = connect(self.target, self._password, application, self._notice)
+        self.lock, self.work = connect_two(self.target, self._password, application, self._notice)
         try:
-            self.work = connect(self.target, self._password, application, self._notice)
             self._work_pid = prove_session_mode(self.lock, self.work)
             self._take_lock()
             self._lay_out()
@@ -66,7 +67,7 @@ class Session:
             self.prepare_work()
         except psycopg.Error as e:
             self._close()
-            raise TargetError(run_fault(e, lost=is_lost(self.lock)).problem) from e
+            raise ConnectError(e) from e
         except BaseException:
             self._close()
             raise
@@ -76,6 +77,7 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            self.work.close()  # first, or the next runner finds the one lock free and must wait for the other
             if not is_lost(self.lock):
                 self.lock.execute(query("drop_lease", self.target), {"key": self._key})
                 self.lock.execute(query("unlock"), {"key": self._key})
@@ -91,63 +93,77 @@ class Session:
         return tuple(row[0] for row in rows)
 
     def prepare_work(self) -> None:
-        """Our settings on the working connection, again: a revision may have changed any of them."""
-        self.work.execute(query("settings"), settings(self.target))
-        self.work.execute(query("search_path"), {"schema": self.target.version_table_schema})
+        """Our settings on the working connection, again: a revision may have changed any of them.
+
+        Raises psycopg.Error, also where the lock was lost and somebody else has it now.
+        """
+        wanted = {**settings(self.target), "schema": self.target.version_table_schema, "key": self._key + 1}
+        row = self.work.execute(query("prepare"), wanted).fetchone()
+        if not (row and row[-1]):
+            raise psycopg.OperationalError("the lock of the working connection was lost")
 
     def still_locked(self) -> bool:
         """Whether the lock's connection still stands, told without a round trip."""
-        if is_lost(self.lock):
-            return False
-        try:
-            self.lock.pgconn.consume_input()
-        except psycopg.Error:
-            return False
-        return not is_lost(self.lock)
+        with self.lock.lock:  # another thread asks on this connection who blocks us
+            if is_lost(self.lock):
+                return False
+            try:
+                for _ in range(2):  # a server that ends a connection says why first: that is input, not its end
+                    self.lock.pgconn.consume_input()
+            except psycopg.Error:
+                return False
+            return not is_lost(self.lock)
 
     def abort(self) -> None:
         """Called from another thread: ends whatever hangs, by taking the connections' sockets away from under it."""
         for name in ("work", "lock"):
             connection: psycopg.Connection | None = getattr(self, name, None)
             if connection is not None and not connection.closed:
-                with socket.socket(fileno=os.dup(connection.fileno())) as handle, contextlib.suppress(OSError):
-                    handle.shutdown(socket.SHUT_RDWR)  # suppressed: the other side may have gone first
+                # suppressed: the other side, or the connection's own thread, may have closed it first
+                with contextlib.suppress(OSError, psycopg.Error):
+                    _shut(connection.fileno())
 
     def invalid_indexes(self) -> tuple[str, ...]:
         """Indexes that a CONCURRENTLY left behind unfinished."""
         return tuple(r[0] for r in self.lock.execute(query("invalid_indexes", self.target), {}).fetchall())
 
-    def blockers(self) -> str:
-        """Who keeps the working connection waiting, in words; empty where nobody does."""
+    def blockers(self) -> dict[int, str]:
+        """Who keeps the working connection waiting: pid -> who, for how long, with what. Raises psycopg.Error."""
         rows = self.lock.execute(query("blockers"), {"pid": self._work_pid}).fetchall()
-        return "; ".join(f"pid {r[0]} ({r[1]}, {r[2] or 'no name'}) since {r[3]}: {r[5]}" for r in rows)
+        return {row[0]: _blocker(*row) for row in rows}
 
     def _take_lock(self) -> None:
         deadline = time.monotonic() + self.target.limits.queue
+        self._wait_for(self.lock, self._key, deadline)
+        self._wait_for(self.work, self._key + 1, deadline)
+
+    def _wait_for(self, connection: psycopg.Connection, key: int, deadline: float) -> None:
         told = False
         while True:
-            row = self.lock.execute(query("try_lock"), {"key": self._key}).fetchone()
+            row = connection.execute(query("try_lock"), {"key": key}).fetchone()
             if row and row[0]:
                 return
-            holder = self._holder()
+            holder = self._holder(key)
             if time.monotonic() >= deadline:
                 raise TargetError(_busy(holder, self.target.limits.queue))
-            if not told:
+            if holder and not told:
                 self._tell(f"waiting for another runner: {holder}")
                 told = True
             time.sleep(_POLL)  # there is no way to wait for an advisory lock without an open statement
 
-    def _holder(self) -> str:
-        row = self.lock.execute(query("holder"), {"key": self._key}).fetchone()
+    def _holder(self, key: int) -> str:
+        row = self.lock.execute(query("holder"), {"key": key}).fetchone()
         if row is None:
-            return "it has just gone"
+            return ""  # it has just gone
         pid, application, address, since, _ = row
         lease = self._lease(pid)
         if lease:
             run, actor, host, process, commit, taken = lease
             origin = f"{actor} on {host} (process {process}, commit {commit[:12] or 'none'})"
             return f"run {run} of {origin} since {taken:%F %T %Z}"
-        return f"backend {pid} `{application}` from {address or 'this machine'} since {since:%F %T %Z}"
+        # another role's session hides when it began and where it comes from
+        began = f" since {since:%F %T %Z}" if since else ""
+        return f"backend {pid} `{application}` from {address or 'an unknown address'}{began}"
 
     def _lease(self, pid: int) -> tuple[str, str, str, int, str, datetime] | None:
         try:
@@ -184,6 +200,7 @@ class Session:
 
     def _write_lease(self) -> None:
         origin = self.journal.origin
+        self.lock.execute(query("clear_lease", self.target), {"key": self._key})
         self.lock.execute(
             query("take_lease", self.target),
             {
@@ -213,6 +230,19 @@ def lock_key(target: Target) -> int:
     return int.from_bytes(digest[:8], "big") >> 1  # bigint is signed
 
 
+def _shut(descriptor: int) -> None:
+    """Ends the connection behind a descriptor that stays its owner's to close."""
+    with socket.socket(fileno=os.dup(descriptor)) as handle:
+        handle.shutdown(socket.SHUT_RDWR)
+
+
+def _blocker(pid: int, role: str | None, application: str | None, age: timedelta | None, state: str | None,
+             statement: str | None) -> str:  # fmt: skip
+    who = ", ".join(filter(None, (role, application)))
+    since = f", {state} for {age.total_seconds():.1f} s" if state and age is not None else ""
+    return f"pid {pid} ({who}{since}): {' '.join((statement or '').split())}"
+
+
 def not_adopted(heads: tuple[str, ...]) -> Problem:
     """A database that somebody else's Alembic has migrated."""
     names = ", ".join(f"`{h}`" for h in heads)
@@ -226,6 +256,6 @@ def not_adopted(heads: tuple[str, ...]) -> Problem:
 def _busy(holder: str, waited: float) -> Problem:
     return Problem(
         "locked",
-        f"another runner is at work here, waited {waited:.0f} s: {holder}",
+        f"another runner is at work here, waited {waited:g} s: {holder or 'it has just gone'}",
         "let it end, or raise `queue_timeout`",
     )

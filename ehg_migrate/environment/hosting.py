@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,12 +15,15 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool
 
+from ehg_migrate.database.connections import connect_once
 from ehg_migrate.database.session import Session
+from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.recording import Recorder
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.model import Step, Target
+from ehg_migrate.settings import INI, read_settings
 
 _KEY = "ehg_migrate"
 
@@ -67,20 +71,32 @@ def options(target: Target) -> dict[str, Any]:
 
 @contextmanager
 def sqlalchemy_connection(session: Session) -> Iterator[Connection]:
-    """SQLAlchemy over the session's working connection, which stays the session's to close."""
-    with sqlalchemy_over(session.work) as connection:
+    """SQLAlchemy over the session's working connection, which is closed with it."""
+    with sqlalchemy_over(session.work, session.target) as connection:
         yield connection
 
 
 @contextmanager
-def sqlalchemy_over(driver: psycopg.Connection) -> Iterator[Connection]:
-    """The same over any connection of the driver's."""
+def sqlalchemy_over(driver: psycopg.Connection, target: Target) -> Iterator[Connection]:
+    """The same over any connection of the driver's.
+
+    A revision that asks `op.get_bind().engine` for a connection gets another one, as from any engine: with this one it
+    would roll back the step when it closes it.
+    """
     driver.autocommit = False
-    engine = create_engine("postgresql+psycopg://", creator=lambda: driver, poolclass=StaticPool)
+    first = [driver]
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: first.pop() if first else _beside(driver, target), poolclass=NullPool
+    )
     with engine.connect() as connection:
         # the engine's own questions opened a transaction; Alembic would take it for one of the caller's
         connection.rollback()
         yield connection
+
+
+def _beside(driver: psycopg.Connection, target: Target) -> psycopg.Connection:
+    """A second connection to where the first one is, with the same limits: they may wait for each other's locks."""
+    return connect_once(target, driver.info.password, driver.info.get_parameters().get("application_name", ""))
 
 
 def run_steps(
@@ -93,12 +109,14 @@ def run_steps(
     before: BeforeStep,
 ) -> None:
     """Runs exactly these steps through env.py, each in its own transaction. Raises whatever a revision raises."""
+    models = named_models(read_settings(Path(config.config_file_name or INI).parent))
 
     def fn(heads: tuple[str, ...], migration: MigrationContext) -> Iterator[ExactStep]:
         for step in steps:
             if not before(step):
                 return
             recorder.begin(step.revision, step.direction)
+            migration.opts["target_metadata"] = models.get(step.branch)
             yield ExactStep(script, step)
 
     config.attributes[_KEY] = Hosted(target, connection, recorder)

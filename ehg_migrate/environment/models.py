@@ -40,6 +40,14 @@ def load_models(settings: Settings) -> Models:
     return models
 
 
+def named_models(settings: Settings) -> Models:
+    """The same, and nothing where none are named.
+
+    Running a revision wants them too: names that it leaves to Alembic follow the MetaData's naming convention.
+    """
+    return load_models(settings) if settings.metadata else {}
+
+
 def _load(branch: str, place: str, settings: Settings) -> MetaData:
     if not (settings.versions / branch).is_dir():
         raise _wrong(f"there is no branch `{branch}`", f"create `versions/{branch}`, or correct the name")

@@ -10,8 +10,10 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import MetaData
 
 from ehg_migrate.environment.hosting import options
+from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.model import Step, Target
 from ehg_migrate.redaction import safe
@@ -23,18 +25,19 @@ def render(settings: Settings, target: Target, steps: tuple[Step, ...]) -> str:
     """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database."""
     config = alembic_config(settings, target.x)
     script = script_directory(config, tuple(settings.versions / b for b in reversed(target.branches)))
+    models = named_models(settings)
     parts = []
     for step in steps:
         title = safe(f"-- {step}  [{step.path}]").replace("\n", " ")
         try:
-            parts.append(f"{title}\n{_render_one(config, script, target, step)}")
+            parts.append(f"{title}\n{_render_one(config, script, target, step, models.get(step.branch))}")
         except (Exception, SystemExit) as e:  # noqa: BLE001 - a revision may raise anything when there is no database
             reason = " ".join(safe(f"{type(e).__name__}: {e}").split())
             parts.append(f"{title}\n-- cannot be shown without the database: {reason}\n")
     return "\n".join(parts)
 
 
-def _render_one(config: Config, script: ScriptDirectory, target: Target, step: Step) -> str:
+def _render_one(config: Config, script: ScriptDirectory, target: Target, step: Step, metadata: MetaData | None) -> str:
     buffer = io.StringIO()
 
     def fn(heads: tuple[str, ...], context: MigrationContext) -> list[ExactStep]:
@@ -46,6 +49,7 @@ def _render_one(config: Config, script: ScriptDirectory, target: Target, step: S
     ):
         environment.configure(
             dialect_name="postgresql",
+            target_metadata=metadata,
             literal_binds=True,
             dialect_opts={"paramstyle": "named"},  # else every `%` in a function body is doubled
             output_buffer=buffer,

@@ -101,8 +101,16 @@ class Recorder:
             return self._between(self._heads, now)
         return [(r, Direction.UP if step.is_upgrade else Direction.DOWN) for r in step.up_revision_ids]
 
+    def settle(self, heads: tuple[str, ...]) -> None:
+        """Journals what changed the version rows without a word: `stamp --purge` empties the table. Raises psycopg.Error."""
+        if self._between and set(heads) != set(self._heads):
+            for revision, direction in self._between(self._heads, heads):
+                self._beside("stamped", revision, direction, "", heads)
+            self._heads = heads
+
     def failed(self, revision: str, direction: Direction, detail: str) -> None:
         """Writes the failure beside the transaction that was rolled back. Raises psycopg.Error."""
+        self._step = None  # another recorder may watch this connection from now on
         self._beside("failed", revision, direction, detail)
 
     def _left_transaction(self) -> None:
@@ -111,7 +119,9 @@ class Recorder:
             self.invalid_before = self.session.invalid_indexes()
             self._beside("started", *self._step, json.dumps({"invalid_indexes": self.invalid_before}))
 
-    def _beside(self, kind: str, revision: str, direction: Direction, detail: str) -> None:
+    def _beside(
+        self, kind: str, revision: str, direction: Direction, detail: str, after: tuple[str, ...] | None = None
+    ) -> None:
         known = self._known(revision)
         self.session.journal.record(
             self.session.lock,
@@ -121,7 +131,7 @@ class Recorder:
             branch=known.branch,
             checksum=known.checksum,
             heads_before=self._heads,
-            heads_after=self._heads,
+            heads_after=self._heads if after is None else after,
             started_at=self._started,
             detail=detail,
         )

@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterable
 from logging.config import fileConfig
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from ehg_migrate.database.connections import forget_environment
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.environment.invocation import Invocation
-from ehg_migrate.environment.models import load_models
+from ehg_migrate.environment.models import load_models, named_models
 from ehg_migrate.environment.new_files import prepare_file
 from ehg_migrate.environment.scoping import scope
 from ehg_migrate.environment.stock_target import Stock
@@ -48,10 +47,15 @@ log = logging.getLogger("alembic.target")
 
 def run_stock() -> None:
     """The whole of env.py under a stock command. Raises CommandError, which `alembic` prints and ends with 255."""
+    config = context.config
+    given = getattr(config.cmd_opts, "x", None)
     try:
-        _run(context.config)
+        _run(config)
     except EhgMigrateError as e:
         raise CommandError("; ".join(_line(p) for p in e.problems)) from e
+    finally:
+        if config.cmd_opts is not None:
+            config.cmd_opts.x = given  # an application may use its Config again
 
 
 def _run(config: Config) -> None:
@@ -84,7 +88,7 @@ def _check_revisions(settings: Settings, fleet: Fleet, history: History) -> None
 
 
 def _stock(invocation: Invocation, settings: Settings, history: History) -> Stock:
-    models = load_models(settings) if invocation.autogenerates else {}
+    models = load_models(settings) if invocation.autogenerates else named_models(settings)
     return Stock(invocation, settings, history, {}, models, new_run_id(), find_origin(settings.root))
 
 
@@ -106,7 +110,7 @@ def _run_one(target: Target, stock: Stock, config: Config) -> Problem | None:
     if config.cmd_opts is not None:
         config.cmd_opts.x = [*(f"{k}={v}" for k, v in target.x.items()), *stock.invocation.x]
     try:
-        done = stock.on(target, lambda text: _say(target.name, text))
+        done = stock.on(target, lambda text: _say(target.name, safe(text)))
     except (Exception, SystemExit) as e:  # noqa: BLE001 - a revision may raise anything
         problem = _problem(e)
         _say(target.name, f"failed: {_line(problem)}")
@@ -130,13 +134,10 @@ def _problem(error: BaseException) -> Problem:
 
 
 def _say(name: str, text: str) -> None:
-    sys.stderr.write(f"{name}: {safe(text)}\n")
+    sys.stderr.write(f"{name}: {text}\n")
 
 
 def _line(problem: Problem) -> str:
-    parts: Iterable[str] = (
-        f"{problem.where}: " if problem.where else "",
-        problem.message,
-        f" (hint: {problem.hint})" if problem.hint else "",
-    )
-    return " ".join(safe("".join(parts)).split())
+    place = f"{problem.where}: " if problem.where else ""
+    hint = f" (hint: {safe(problem.hint)})" if problem.hint else ""
+    return " ".join(f"{place}{safe(problem.message)}{hint}".split())

@@ -69,14 +69,15 @@ class Stock:
             recorder = _recorder(session, graph, before)
             with hosting.sqlalchemy_connection(session) as connection:
                 chosen: Steps = self.invocation.options["fn"]
-                fn = _exactly(chosen, graph, lambda step: _before(step, session, recorder))
+                fn = _exactly(chosen, graph, self.models, lambda step: _before(step, session, recorder))
                 hosting.configure(target, connection, recorder, fn=fn)
                 try:
                     _migrate()
                 except BaseException as e:
                     _note_failure(session, recorder, e)
                     raise
-            after = session.heads()
+            after = tuple(sorted(session.heads()))
+            recorder.settle(after)
             return f"at {_names(after)}" + (f", run {self.run}" if set(after) != set(before) else ", as before")
 
     # --- only looking
@@ -86,7 +87,7 @@ class Stock:
         with closing(connect(target, self.passwords[target.name], application)) as driver:
             _refuse_foreign(driver, target)
             driver.read_only = True
-            with hosting.sqlalchemy_over(driver) as connection:
+            with hosting.sqlalchemy_over(driver, target) as connection:
                 compared = self._comparison(target)
                 if compared is not None and not compared.branches:
                     return "skipped: none of its branches has models to compare with"
@@ -106,6 +107,12 @@ class Stock:
         if self.invocation.command == "check":
             return comparison(target, self.models, target.branches)
         place = find_place(revision.command_args, self.settings.versions, self.history, target.branches)
+        if place.branch not in (*target.branches, target.name):
+            raise TargetError(
+                Problem(
+                    "which_branch", f"the target has no branch `{place.branch}`", "compare with a target that has it"
+                )
+            )
         if place.branch not in self.models:
             raise TargetError(
                 Problem(
@@ -135,7 +142,7 @@ class Stock:
 
     def _print_sql(self, target: Target) -> str:
         chosen: Steps = self.invocation.options["fn"]
-        fn = _exactly(chosen, self.history.graph(target.branches), lambda step: None)
+        fn = _exactly(chosen, self.history.graph(target.branches), self.models, lambda step: None)
         context.configure(
             dialect_name="postgresql",
             literal_binds=True,
@@ -151,7 +158,7 @@ class Stock:
 
 
 def _count_needed_heads_once() -> None:
-    """`current --check-heads` asks for a row of each head, also of one that a dependency implies; there never is one."""
+    """`current --check-heads` asks for a row of each head, also of one that a dependency implies and has none."""
     script = context.script
     script.get_heads = partial(script.get_heads, consider_depends_on=True)  # type: ignore[method-assign]
 
@@ -216,7 +223,9 @@ def _note_failure(session: Session, recorder: Recorder, error: BaseException) ->
         recorder.failed(*step, " ".join(str(getattr(error, "orig", error)).split())[:1000])
 
 
-def _exactly(chosen: Steps, graph: Graph, before: Callable[[Step], None]) -> Callable[..., Iterator[object]]:
+def _exactly(
+    chosen: Steps, graph: Graph, models: Models, before: Callable[[Step], None]
+) -> Callable[..., Iterator[object]]:
     """Alembic chooses which revisions go up or down; the version rows of each step come from the graph.
 
     Alembic's own arithmetic of rows fails where one parent of a revision implies another.
@@ -229,6 +238,7 @@ def _exactly(chosen: Steps, graph: Graph, before: Callable[[Step], None]) -> Cal
             return
         for step in _planned(graph, heads, steps):
             before(step)
+            migration.opts["target_metadata"] = models.get(step.branch)
             yield ExactStep(context.script, step)
 
     return fn

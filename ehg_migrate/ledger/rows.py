@@ -20,7 +20,7 @@ T = TypeVar("T")
 # the rows of that target into those of `***`.
 _NAMES = (
     frozenset({"id", "target", "targets", "status", "verb", "direction", "revision", "branch"})
-    | {"heads_before", "heads_after", "not_done", "undoes", "code", "sqlstate"}
+    | {"heads_before", "heads_after", "not_done", "wish", "undoes", "resumes", "code", "sqlstate"}
 )  # fmt: skip
 
 _RESULT_FIELDS = (
@@ -36,7 +36,7 @@ _RESULT_FIELDS = (
     "seconds",
 )
 _ORIGIN_FIELDS = ("actor", "host", "pid", "git_commit", "tool_version")
-_RUN_FIELDS = ("id", "verb", "selector", "status", "targets", "undoes", "notes")
+_RUN_FIELDS = ("id", "verb", "selector", "status", "targets", "wish", "undoes", "resumes", "notes")
 
 
 def clean(value: Any, name: str = "") -> Any:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree as ET
 
 from ehg_migrate.model import Result, Run, Status
 from ehg_migrate.redaction import safe
 from ehg_migrate.report.text import result_lines
 
+# what no XML document may hold, not even escaped
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 
 def junit(run: Run) -> str:
-    """The whole document. Cancelled targets are failures too: a pipeline must not be green over them."""
+    """The whole document, for UTF-8. Cancelled targets are failures too: a pipeline must not be green over them."""
     suite = ET.Element(
         "testsuite",
         name=f"ehg-migrate {run.verb.value}",
@@ -24,16 +28,22 @@ def junit(run: Run) -> str:
     for result in run.results:
         _case(suite, run, result)
     ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+    # not "unicode": that declares the encoding of this machine's locale
+    document: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return document.decode() + "\n"
 
 
 def _case(suite: ET.Element, run: Run, result: Result) -> None:
     case = ET.SubElement(
         suite, "testcase", classname=f"ehg-migrate.{run.verb.value}", name=result.target, time=f"{result.seconds:.3f}"
     )
-    text = safe("\n".join(result_lines(result)))
+    text = _clean("\n".join(result_lines(result)))
     if not result.status.good:
-        message = safe(result.problem.message) if result.problem else result.status.value
+        message = _clean(result.problem.message) if result.problem else result.status.value
         ET.SubElement(case, "failure", type=result.status.value, message=message).text = text
     elif result.status is Status.SKIPPED:
         ET.SubElement(case, "skipped", message=text)
+
+
+def _clean(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", safe(text))

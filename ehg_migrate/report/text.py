@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from ehg_migrate.errors import Problem
-from ehg_migrate.model import FleetPlan, JournalEntry, Plan, Result, Run, State, Status, Target
+from ehg_migrate.model import FleetPlan, JournalEntry, Plan, Result, Run, State, Status, Target, Verb
 
 _NAMED = 8  # targets named in a line before the rest is counted
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns padded to their widest cell; the last one is left as it is."""
-    cells = [tuple(head), *(tuple(r) for r in rows)]
+    """Columns padded to their widest cell, each row on one line."""
+    cells = [tuple(" ".join(cell.split()) for cell in row) for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
 
@@ -50,7 +50,7 @@ def status_lines(states: Sequence[State]) -> Iterator[str]:
 def plan_lines(plan: FleetPlan) -> Iterator[str]:
     """Every distinct plan once, with the targets that share it; then who is left out and why."""
     groups: dict[tuple[str, tuple[Problem, ...]], list[Plan]] = defaultdict(list)
-    idle = [p.target for p in plan.plans if not p.steps]
+    idle = [p.target for p in plan.plans if not p.steps and plan.verb is not Verb.ADOPT]
     for p in plan.plans:
         if p.steps:
             groups[p.digest, p.notes].append(p)
@@ -86,6 +86,8 @@ def plan_summary(plan: FleetPlan) -> str:
     steps = sum(len(p.steps) for p in busy)
     blocked = f", {len(plan.blocked)} blocked ({some([s.target for s in plan.blocked])})" if plan.blocked else ""
     idle = len(plan.plans) - len(busy) + len(plan.skipped)
+    if plan.verb is Verb.ADOPT:  # it declares, and has no steps
+        return f"adopt: {number(len(plan.plans), 'target')}{blocked}"
     work = f"{number(steps, 'step')} on {number(len(busy), 'target')}"
     return f"{plan.verb.value}: {work}, nothing to do on {idle}{blocked}"
 
@@ -189,7 +191,7 @@ def number(count: int, thing: str) -> str:
 
 
 def counted(pairs: Iterable[tuple[str, str]]) -> str:
-    """`2 succeeded (a, b), 1 failed (c)`: what is good may be counted only, what is not is named."""
+    """`2 succeeded (a, b), 1 failed (c)`; of many targets the first are named."""
     groups: Mapping[str, list[str]] = defaultdict(list)
     for word, target in pairs:
         groups[word].append(target)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from ehg_migrate.settings import Settings
 _FILE = re.compile(r"(?!\.#|__init__).*\.py$")
 _LEGACY_ID = re.compile(r"([a-f0-9]+)\.py$")
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
+_NAME_SET = frozenset(_NAMES)
 _BAD_ID = re.compile(r"[@\-+:]")
+_WORDS = ("base", "head", "heads")  # what Alembic reads in the place of an id
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,12 @@ def read_history(settings: Settings) -> History:
     problems: list[Problem] = []
     for folder in branch_folders(settings.versions):
         found: list[Revision] = []
-        for path in _files(folder, settings.recursive):
+        try:
+            paths = list(_files(folder, settings.recursive))
+        except OSError as e:
+            paths = []
+            problems += _unreadable(f"versions/{folder.name}", f"the folder cannot be read: {e.strerror}").problems
+        for path in paths:
             try:
                 found.append(_read(path, folder.name, settings))
             except RevisionsError as e:
@@ -89,7 +97,7 @@ def _files(folder: Path, recursive: bool) -> Iterator[Path]:
     yield from (p for p in entries if p.is_file() and _FILE.match(p.name))
     if recursive:
         for p in entries:
-            if p.is_dir() and p.name != "__pycache__":
+            if p.is_dir() and not p.is_symlink() and p.name != "__pycache__":  # nor does Alembic follow links
                 yield from _files(p, recursive)
 
 
@@ -97,7 +105,7 @@ def _read(path: Path, branch: str, settings: Settings) -> Revision:
     where = path.relative_to(settings.root).as_posix()
     try:
         source = path.read_bytes()
-        tree = ast.parse(source)
+        tree = _parsed(source)
     except (OSError, SyntaxError, ValueError, RecursionError) as e:
         line = f" (line {e.lineno})" if isinstance(e, SyntaxError) and e.lineno else ""
         reason = e.msg if isinstance(e, SyntaxError) else e
@@ -117,8 +125,15 @@ def _read(path: Path, branch: str, settings: Settings) -> Revision:
         path=where,
         checksum=hashlib.sha256(source).hexdigest(),
         doc=(doc or "").strip().split("\n")[0],
+        has_upgrade=_defines(tree, "upgrade"),
         has_downgrade=_defines(tree, "downgrade"),
     )
+
+
+def _parsed(source: bytes) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an invalid escape in a string is said when the file is run
+        return ast.parse(source)
 
 
 def _literals(tree: ast.Module) -> dict[str, Any] | None:
@@ -129,14 +144,15 @@ def _literals(tree: ast.Module) -> dict[str, Any] | None:
         if target in _NAMES and value is not None:
             try:
                 found[target] = ast.literal_eval(value)
-            except ValueError:
+            except (ValueError, TypeError):  # not a literal; a set of lists
                 return None
     stores = [
         n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id in _NAMES
     ]
     inside = sum(_stores_inside_functions(node) for node in tree.body)
     imported = any(isinstance(n, ast.ImportFrom) and _imports(n) for n in tree.body)
-    return None if imported or len(stores) - inside != len(found) else found
+    hidden = any(isinstance(n, ast.Global) and not _NAME_SET.isdisjoint(n.names) for n in ast.walk(tree))
+    return None if imported or hidden or len(stores) - inside != len(found) else found
 
 
 def _assignment(node: ast.stmt) -> tuple[str, ast.expr | None]:
@@ -192,6 +208,8 @@ def _id(names: Mapping[str, Any], path: Path, where: str) -> str:
         )
     if _BAD_ID.search(value):
         raise _unreadable(where, f"revision id `{value}` holds one of the characters `@ - + :`", "rename the revision")
+    if value in _WORDS:
+        raise _unreadable(where, f"`{value}` means something else where a revision is named", "rename the revision")
     return value
 
 
@@ -199,10 +217,15 @@ def _strings(names: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]
     value = names.get(name)
     if name == "down_revision" and name not in names:
         raise _unreadable(where, "the file has no `down_revision`", "write `down_revision = None` in a first revision")
-    items = () if value is None else (value,) if isinstance(value, str) else value
-    if not isinstance(items, tuple | list | set | frozenset) or not all(isinstance(i, str) and i for i in items):
-        raise _unreadable(where, f"`{name}` is {value!r}; expected an id, several ids or None")
-    return tuple(sorted(items)) if isinstance(items, set | frozenset) else tuple(items)
+    if value is None or (name == "branch_labels" and value == ""):
+        return ()
+    items = (value,) if isinstance(value, str) else value
+    items = sorted(items, key=str) if isinstance(items, set | frozenset) else items  # a set has another order each time
+    listed = tuple(items) if isinstance(items, Iterable) else (items,)
+    if not all(isinstance(i, str) and i for i in listed):
+        kind = "a label, several labels" if name == "branch_labels" else "an id, several ids"
+        raise _unreadable(where, f"`{name}` is {value!r}; expected {kind} or None")
+    return tuple(dict.fromkeys(listed))
 
 
 def _unreadable(where: str, message: str, hint: str = "correct the file") -> RevisionsError:

@@ -6,8 +6,9 @@ everything else is a warning, which `lint_ignore` in alembic.ini settles by the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import SHARED
@@ -39,8 +40,10 @@ def lint(
         errors += [p for p in problems if p not in errors]
         if not problems:
             warnings += [w for w in _graph_warnings(graph) if w not in warnings]
-    errors += _directions(history, targets)
+    lacking, meant = _directions(history, targets, scopes)
+    errors += lacking
     errors += _too_long(history)
+    warnings += meant
     warnings += [*_loose(history), *_same_id_apart(history, scopes), *_unused(history, scopes)]
     return Findings(tuple(errors), tuple(w for w in warnings if w.code not in ignore))
 
@@ -56,20 +59,32 @@ def _too_long(history: History) -> Iterator[Problem]:
             )
 
 
-def _directions(history: History, targets: frozenset[str]) -> Iterator[Problem]:
-    """Dependencies go from a target's own branch to groups and shared, never back: else other targets lack them."""
+def _directions(
+    history: History, targets: frozenset[str], scopes: Sequence[tuple[str, ...]]
+) -> tuple[list[Problem], list[Problem]]:
+    """Dependencies go from a target's own branch to groups and shared, not back: else other targets lack them.
+
+    Errors where a target does lack it, warnings where each that has the one branch has the other too.
+    """
+    errors: list[Problem] = []
+    warnings: list[Problem] = []
     homes = {name: r for r in _all(history) for name in (r.id, *r.labels)}
     for r in _all(history):
         for name in (*r.parents, *r.depends_on):
             other = homes.get(name)
-            if other and _rank(other.branch, targets) > _rank(r.branch, targets) and not _local(history, r, name):
-                yield Problem(
+            if other is None or _local(history, r, name) or _rank(other.branch, targets) <= _rank(r.branch, targets):
+                continue
+            lacking = any(r.branch in scope and other.branch not in scope for scope in scopes)
+            (errors if lacking else warnings).append(
+                Problem(
                     "dependency_direction",
                     f"revision `{r.id}` of branch `{r.branch}` needs `{name}` of branch `{other.branch}`, "
-                    "which other targets do not have",
+                    f"which other targets {'do not' if lacking else 'need not'} have",
                     "depend only toward a group and `shared`; move the revision to the more special branch",
                     r.path,
                 )
+            )
+    return errors, warnings
 
 
 def _local(history: History, r: Revision, name: str) -> bool:
@@ -88,27 +103,26 @@ def _graph_warnings(graph: Graph) -> Iterator[Problem]:
 
 
 def _second_heads(graph: Graph) -> Iterator[Problem]:
-    """Two files that continue the same revision, without a label that would say that it is meant."""
+    """Two files that continue the same revision, which nothing merges, and no label says that it is meant."""
     children: dict[tuple[str, ...], list[Revision]] = {}
-    merged = {p for r in graph.revisions if len(r.parents) > 1 for p in r.parents}
     for r in graph.revisions:
-        if len(r.parents) == 1:
+        if len(r.parents) == 1 and not r.labels:
             children.setdefault((r.branch, *r.parents), []).append(r)
     for (branch, parent), siblings in children.items():
-        open_ends = [s for s in siblings if not s.labels and s.id not in merged and not _merged_later(graph, s)]
-        if len(open_ends) > 1:
-            files = " and ".join(f"`{s.path}`" for s in open_ends)
+        apart = [pair for pair in combinations(siblings, 2) if not _joined(graph, *pair)]
+        for one, other in apart[:1]:
             yield Problem(
                 "second_head",
-                f"branch `{branch}` has a second head: {files} both continue revision `{parent}`",
+                f"branch `{branch}` has a second head: `{one.path}` and `{other.path}` both continue revision "
+                f"`{parent}`",
                 "set the `down_revision` of one to the other, or merge them with `alembic merge`",
-                open_ends[1].path,
+                other.path,
             )
 
 
-def _merged_later(graph: Graph, sibling: Revision) -> bool:
-    bit = 1 << graph.index[sibling.id]
-    return any(graph.ancestors[i] & bit and len(r.parents) > 1 for i, r in enumerate(graph.revisions))
+def _joined(graph: Graph, one: Revision, other: Revision) -> bool:
+    both = graph.bits((one.id, other.id))
+    return any(a & both == both for a in graph.ancestors)
 
 
 def _bases_and_labels(graph: Graph) -> Iterator[Problem]:

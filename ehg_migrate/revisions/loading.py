@@ -21,17 +21,32 @@ from ehg_migrate.settings import Settings
 def alembic_config(settings: Settings, x: Mapping[str, str] | None = None) -> Config:
     """The project's own Config, read from its alembic.ini, with these `-x` arguments. Holds no URL and no secret."""
     toml = settings.root / "pyproject.toml"
-    return Config(
+    config = Config(
         str(settings.ini),
         toml_file=str(toml) if toml.is_file() else None,
         cmd_opts=argparse.Namespace(x=[f"{key}={value}" for key, value in (x or {}).items()]),
         stdout=sys.stderr,
     )
+    _anchor_paths(config, settings.root)
+    return config
+
+
+def _anchor_paths(config: Config, root: Path) -> None:
+    """Lists of paths, however the ini separates them, made absolute: `.` is the project, wherever we stand."""
+    lists = {
+        "prepend_sys_path": config.get_prepend_sys_paths_list(),
+        "version_locations": config.get_version_locations_list(),
+    }
+    config.set_main_option("path_separator", "newline")
+    for name, paths in lists.items():
+        if paths:
+            # `package:folder` is Alembic's way to name something in a package
+            absolute = [p if ":" in p else str(root / p) for p in paths]
+            config.set_main_option(name, "\n".join(absolute).replace("%", "%%"))
 
 
 def script_directory(config: Config, locations: tuple[Path, ...]) -> ScriptDirectory:
     """Alembic's ScriptDirectory over exactly these folders, whatever the ini lists."""
-    config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", "\n".join(str(p).replace("%", "%%") for p in locations))
     before = list(sys.path)
     script = ScriptDirectory.from_config(config)

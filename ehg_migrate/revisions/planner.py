@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.model import JournalEntry, Plan, Verb
+from ehg_migrate.model import JournalEntry, Plan, Step, Verb
 from ehg_migrate.revisions.graph import Graph
-from ehg_migrate.revisions.specs import Releases, branch_members, lineage_above, resolve, resolve_all
+from ehg_migrate.revisions.specs import RELEASE, Releases, branch_members, lineage_above, resolve, resolve_all
 
 
 def plan_upgrade(graph: Graph, target: str, heads: tuple[str, ...], to: Iterable[str], releases: Releases) -> Plan:
@@ -25,7 +25,7 @@ def plan_downgrade(graph: Graph, target: str, heads: tuple[str, ...], to: Sequen
     active = graph.closure(heads)
     removed = 0
     for spec in to:
-        removed |= _above(graph, spec, active, releases)
+        removed |= _above(graph, spec.strip(), active, releases)
     for i in range(len(graph.revisions)):
         if active >> i & 1 and graph.ancestors[i] & removed:
             removed |= 1 << i
@@ -37,7 +37,7 @@ def _above(graph: Graph, spec: str, active: int, releases: Releases) -> int:
     """What a downgrade to this revision takes away by itself: the applied revisions above it on its own line."""
     if spec == "base":
         return active
-    if spec.startswith("release:"):
+    if spec.startswith(RELEASE):
         return active & ~graph.closure(resolve(graph, spec, releases))
     branch, at, name = spec.rpartition("@")
     if at and name == "base":
@@ -60,64 +60,78 @@ def _above(graph: Graph, spec: str, active: int, releases: Releases) -> int:
 def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, journal: Sequence[JournalEntry]) -> Plan:
     """Back to exactly the heads before `run`, by the target's own journal (oldest entry first).
 
-    Raises TargetError where that is not exact: something was done since, a file changed, the graph changed, or a step
-    of the run was left half done.
+    What later runs did must have been taken back, so that all that is left since is the run's own, or a part of it.
+    Raises TargetError where the way back is not exact: something else was done since, a file changed, the graph
+    changed, a revision was only declared, or left half done.
     """
     of_run = [e for e in journal if e.run == run and e.event != "failed"]
     if not of_run:
         return Plan(target, Verb.ROLLBACK, heads, heads, (), undoes=run)
-    _only_declared(run, of_run)
-    _nothing_since(run, journal, of_run)
-    _nothing_half_done(run, of_run)
-    goal = of_run[0].heads_before
-    _still_known(graph, run, of_run)
-    if graph.canonical(heads) != graph.canonical(of_run[-1].heads_after):
-        raise _inexact(
-            run,
-            f"the target holds {_names(heads)}, and the run left {_names(of_run[-1].heads_after)}",
-            "somebody stamped it by hand; use `downgrade`, which shows what it would do",
-        )
+    since = [e for e in journal if e.seq >= of_run[0].seq and e.event != "failed"]
+    own, left = _changes(of_run), _changes(since)
+    _nothing_declared(run, since)
+    _nothing_half_done(run, since)
+    _nothing_else(run, own, left)
+    _still_known(graph, run, of_run, [e for e in since if e.revision in own])
+    _as_recorded(graph, run, heads, since[-1])
+    goal = graph.canonical(of_run[0].heads_before)
     steps = graph.steps(heads, goal)
-    _same_steps(run, of_run, [(s.revision, str(s.direction)) for s in steps])
-    return Plan(target, Verb.ROLLBACK, heads, goal, steps, overlap_note(graph, heads), undoes=run)
+    _same_steps(run, left, steps)
+    notes = overlap_note(graph, heads) if left or not own else (_taken_back(run, since[-1].run),)
+    return Plan(target, Verb.ROLLBACK, heads, goal, steps, notes, undoes=run)
 
 
-def _only_declared(run: str, of_run: Sequence[JournalEntry]) -> None:
-    if any(e.event in ("adopted", "stamped") for e in of_run):
+def _changes(entries: Iterable[JournalEntry]) -> dict[str, JournalEntry]:
+    """By revision the step that these entries did and that no later one of them took back."""
+    net: dict[str, JournalEntry] = {}
+    for e in entries:
+        if e.event == "done" and net.pop(e.revision, e).direction == e.direction:
+            net[e.revision] = e
+    return net
+
+
+def _nothing_declared(run: str, since: Sequence[JournalEntry]) -> None:
+    declared = [e for e in since if e.event in ("adopted", "stamped")]
+    if declared:
+        who = "it" if declared[0].run == run else f"run `{declared[0].run}`"
         raise _inexact(
             run,
-            "it declared revisions to be applied and did not run them",
+            f"{who} declared revisions to be applied and did not run them",
             "`downgrade` runs their `downgrade()`, which shows what it would do",
         )
 
 
-def _nothing_since(run: str, journal: Sequence[JournalEntry], of_run: Sequence[JournalEntry]) -> None:
-    later = [e.run for e in journal if e.seq > of_run[-1].seq and e.event not in ("failed", "started")]
-    if later:
-        names = ", ".join(f"`{r}`" for r in dict.fromkeys(later))
-        raise _inexact(run, f"later runs changed the target: {names}", f"roll back `{later[-1]}` first")
-
-
-def _nothing_half_done(run: str, of_run: Sequence[JournalEntry]) -> None:
-    done = {e.revision for e in of_run if e.event != "started"}
-    half = [e.revision for e in of_run if e.event == "started" and e.revision not in done]
+def _nothing_half_done(run: str, since: Sequence[JournalEntry]) -> None:
+    half: dict[str, JournalEntry] = {}
+    for e in since:
+        if e.event == "started":
+            half[e.revision] = e
+        elif e.event == "done":
+            half.pop(e.revision, None)
     if half:
         raise _inexact(
             run,
-            f"revision `{half[0]}` ran outside a transaction and did not end",
-            "run `upgrade` to finish it, or repair it by hand, then roll back",
+            f"revision `{next(iter(half))}` ran outside a transaction and did not end",
+            "run `upgrade` to finish it and roll that back too, or repair it by hand and use `downgrade`",
         )
 
 
-def _still_known(graph: Graph, run: str, of_run: Sequence[JournalEntry]) -> None:
-    for e in of_run:
-        for revision in (*e.heads_before, *e.heads_after):
-            if revision not in graph:
-                raise _inexact(
-                    run,
-                    f"revision `{revision}` is not in versions/ of this checkout",
-                    "use the checkout that applied it",
-                )
+def _nothing_else(run: str, own: Mapping[str, JournalEntry], left: Mapping[str, JournalEntry]) -> None:
+    other = [e.run for r, e in left.items() if r not in own or own[r].direction != e.direction]
+    if other:
+        names = ", ".join(f"`{r}`" for r in dict.fromkeys(other))
+        raise _inexact(run, f"later runs changed the target: {names}", f"roll back `{other[-1]}` first")
+
+
+def _still_known(graph: Graph, run: str, of_run: Iterable[JournalEntry], steps: Iterable[JournalEntry]) -> None:
+    for revision in (h for e in of_run for h in (*e.heads_before, *e.heads_after)):
+        if revision not in graph:
+            raise _inexact(
+                run,
+                f"revision `{revision}` is not in versions/ of this checkout",
+                "use the checkout that applied it",
+            )
+    for e in steps:
         if e.event == "done" and e.checksum != graph[e.revision].checksum:
             raise _inexact(
                 run,
@@ -126,23 +140,31 @@ def _still_known(graph: Graph, run: str, of_run: Sequence[JournalEntry]) -> None
             )
 
 
-def _same_steps(run: str, of_run: Sequence[JournalEntry], planned: list[tuple[str, str]]) -> None:
-    """The planned steps must be the run's own, the other way round; anything else means that the graph has changed."""
+def _as_recorded(graph: Graph, run: str, heads: tuple[str, ...], last: JournalEntry) -> None:
+    known = all(h in graph for h in last.heads_after)
+    if not known or graph.canonical(heads) != graph.canonical(last.heads_after):
+        raise _inexact(
+            run,
+            f"the target holds {_names(heads)}, and run `{last.run}` left {_names(last.heads_after)}",
+            "somebody stamped it by hand; use `downgrade`, which shows what it would do",
+        )
+
+
+def _same_steps(run: str, left: Mapping[str, JournalEntry], planned: Iterable[Step]) -> None:
+    """The planned steps must be what is left of the run, reversed; anything else means that the graph has changed."""
     opposite = {"up": "down", "down": "up"}
-    net: dict[str, str] = {}
-    for e in of_run:
-        if e.event != "done":
-            continue
-        if net.get(e.revision) == opposite[e.direction]:
-            del net[e.revision]
-        else:
-            net[e.revision] = e.direction
-    if sorted((r, opposite[d]) for r, d in net.items()) != sorted(planned):
+    if sorted((r, opposite[e.direction]) for r, e in left.items()) != sorted(
+        (s.revision, s.direction) for s in planned
+    ):
         raise _inexact(
             run,
             "the steps back are not the run's own steps reversed: `down_revision` or `depends_on` changed since",
             "use the checkout that applied it, or use `downgrade`, which shows what it would do",
         )
+
+
+def _taken_back(run: str, by: str) -> Problem:
+    return Problem("taken_back", f"run `{run}` is taken back here already, by run `{by}`")
 
 
 def plan_adoption(

@@ -93,7 +93,7 @@ def _heads(graph: Graph, spec: str, scope: int, *, single: bool) -> tuple[str, .
     heads = graph.ids(graph.maximal(scope))
     if single and len(heads) > 1:
         names = ", ".join(f"`{h}`" for h in heads)
-        raise _unknown(spec, f"`{spec}` is not one revision but {len(heads)}: {names}", "write `heads`, or name one")
+        raise _unknown(spec, f"`{spec}` is not one revision but {len(heads)}: {names}", f"write `{spec}s`, or name one")
     return heads
 
 

@@ -11,9 +11,10 @@ from ehg_migrate.database.connections import ConnectError
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import TargetError
 from ehg_migrate.model import Origin, Plan, Result, Status, Target
 from ehg_migrate.revisions.graph import Graph
+from ehg_migrate.rollout.planning import adopted_already
 
 
 def declared(graph: Graph, plan: Plan) -> tuple[str, ...]:
@@ -42,10 +43,7 @@ def adopt(target: Target, password: str | None, plan: Plan, graph: Graph, run: s
 
 def _write(session: Session, plan: Plan, graph: Graph) -> None:
     if session.heads():
-        held = ", ".join(f"`{h}`" for h in session.heads())
-        raise TargetError(
-            Problem("adopted_already", f"the target is ours already and holds {held}", "use `upgrade` or `downgrade`")
-        )
+        raise TargetError(adopted_already(session.heads()))
     with session.lock.transaction():
         for head in plan.goal:
             session.lock.execute(query("put_row", session.target), {"revision": head})

@@ -52,7 +52,11 @@ class Book:
 
     def _begin(self) -> None:
         ledger = self._opener()
-        ledger.start(self._run)
+        try:
+            ledger.start(self._run)
+        except EhgMigrateError:
+            ledger.close()
+            raise
         self._ledger = ledger
 
     def _beat(self) -> None:

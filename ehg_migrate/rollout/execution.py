@@ -5,21 +5,34 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 
-from ehg_migrate.database.faults import Retry
+import psycopg
+from sqlalchemy.exc import DBAPIError
+
+from ehg_migrate.database.faults import Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
 from ehg_migrate.environment.hosting import sqlalchemy_connection
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Result, Status, Step, StepResult
-from ehg_migrate.rollout.guards import check_ids, drop_hint, leftovers, normalize, refuse_half_done, was_started
+from ehg_migrate.rollout.guards import (
+    check_ids,
+    drop_hint,
+    half_done,
+    leftovers,
+    normalize,
+    refuse_half_done,
+    was_started,
+)
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.stepping import StepFailed, Stepper, Tells
 from ehg_migrate.rollout.watch import Watchdog
 
 _RECONNECTS = 3  # after a connection was lost in the middle
+# losses that the same step brings about again: it takes too long, or closes the connection by itself
+_AGAIN_THE_SAME = ("idle_in_transaction", "revision_raised")
 
 
 class _Lost(Exception):
-    """The connection went in the middle of a step."""
+    """The connection went in the middle of a step, or between two."""
 
     def __init__(self, failure: StepFailed) -> None:
         self.failure = failure
@@ -28,7 +41,7 @@ class _Lost(Exception):
 
 @dataclass
 class Execution:
-    """Runs `job.plan`. `run` gives the Result; it raises TargetError only where nothing has been done."""
+    """Runs `job.plan`. `run` gives the Result; it raises TargetError only where the target could not be entered."""
 
     job: Job
     teller: Tells
@@ -42,9 +55,9 @@ class Execution:
             try:
                 result = self._look_left() if self.job.look else self._with_reconnects(watchdog)
             except TargetError:
-                if watchdog.expired:
-                    raise TargetError(self._deadline()) from None
-                raise
+                if not watchdog.expired:
+                    raise
+                result = self._result(Status.FAILED, self.job.plan.heads, self._deadline())
         return replace(result, seconds=time.monotonic() - start)
 
     def _with_reconnects(self, watchdog: Watchdog) -> Result:
@@ -54,7 +67,7 @@ class Execution:
                 return self._work(watchdog, lost)
             except _Lost as e:
                 lost = e.failure
-                if watchdog.expired:
+                if watchdog.expired or lost.fault.problem.code in _AGAIN_THE_SAME:
                     break
                 self.teller.notice(f"{lost.fault.problem.message}; looking what the target holds")
             except TargetError as e:
@@ -73,18 +86,32 @@ class Execution:
         session = self._session()
         watchdog.guard(session)
         with session:
-            heads = session.heads()
+            try:
+                return self._in(session, lost)
+            except (psycopg.Error, DBAPIError) as e:  # in a question of our own, not in a step
+                fault = run_fault(e, lost=is_lost(session.lock) or is_lost(session.work))
+                step = self.job.plan.steps[min(len(self.done), len(self.job.plan.steps) - 1)]
+                raise _Lost(StepFailed(step, fault, None)) from e
+
+    def _in(self, session: Session, lost: StepFailed | None) -> Result:
+        heads = session.heads()
+        try:
             steps = self._remaining(heads, resuming=lost is not None)
+            if lost and not lost.atomic and lost.step in steps:
+                return self._finished(session, lost)  # a part of it may be done: not again
             check_ids(session, steps)
             refuse_half_done(session, steps)
-            if lost is None:
-                normalize(session, self.job, heads)
-            with sqlalchemy_connection(session) as connection:
-                stepper = Stepper(self.job, self.teller, session, connection, self.done)
-                failure = stepper.run(steps) if steps else None
-                if failure and failure.fault.retry is Retry.LOOK:
-                    raise _Lost(failure)
-            return self._finished(session, failure)
+        except TargetError as e:
+            return self._result(Status.INDETERMINATE if lost else Status.REFUSED, heads, e.problem)
+        normalize(session, self.job, heads)
+        return self._finished(session, self._run(session, steps) if steps else None)
+
+    def _run(self, session: Session, steps: tuple[Step, ...]) -> StepFailed | None:
+        with sqlalchemy_connection(session) as connection:
+            failure = Stepper(self.job, self.teller, session, connection, self.done).run(steps)
+            if failure and failure.fault.retry is Retry.LOOK:
+                raise _Lost(failure)
+        return failure
 
     def _remaining(self, heads: tuple[str, ...], *, resuming: bool) -> tuple[Step, ...]:
         """The steps still to do on a target that holds `heads`. Raises TargetError if the plan is not for these."""
@@ -134,13 +161,19 @@ class Execution:
             return self._could_not_look(lost, e.problem)
 
     def _look_left(self) -> Result:
-        """What a worker left that died: the lock is taken first, so that its last statement has ended."""
+        """What a worker left that died: its locks are taken first, so that its last statement has ended."""
         with self._session() as session:
             heads = session.heads()
-            left = self._remaining(heads, resuming=True)
-            half = left and was_started(session, left[0].revision) is not None
-            status = Status.INDETERMINATE if half else Status.FAILED if left else Status.SUCCEEDED
-            return self._result(status, heads, None)
+            try:
+                left = self._remaining(heads, resuming=True)
+            except TargetError as e:
+                return self._result(Status.INDETERMINATE, heads, e.problem)
+            before = was_started(session, left[0].revision) if left else None
+            if before is None:
+                return self._result(Status.FAILED if left else Status.SUCCEEDED, heads, None)
+            if invalid := leftovers(session, before):
+                self.notes.append(half_done(left[0], invalid))
+            return self._result(Status.INDETERMINATE, heads, None)
 
     def _could_not_look(self, lost: StepFailed, why: Problem) -> Result:
         problem = Problem(
@@ -167,7 +200,7 @@ class Execution:
             heads_before=plan.heads,
             heads_after=tuple(sorted(heads)),
             steps=tuple(self.done),
-            not_done=tuple(s.revision for s in plan.steps[len(self.done) :]),
+            not_done=() if status.good else tuple(s.revision for s in plan.steps[len(self.done) :]),
             problem=problem,
             notes=(*plan.notes, *self.notes),
         )

@@ -42,13 +42,17 @@ def refuse_half_done(session: Session, steps: tuple[Step, ...]) -> None:
     for step in steps[:1]:
         before = was_started(session, step.revision)
         if before is not None and (left := leftovers(session, before)):
-            raise TargetError(
-                Problem(
-                    "half_done",
-                    f"revision `{step.revision}` was cut outside a transaction; INVALID indexes: {', '.join(left)}",
-                    drop_hint(left),
-                )
-            )
+            raise TargetError(half_done(step, left))
+
+
+def half_done(step: Step, left: list[str]) -> Problem:
+    """A step that was cut outside a transaction and left INVALID indexes."""
+    return Problem(
+        "half_done",
+        f"revision `{step.revision}` was cut outside a transaction; INVALID indexes: {', '.join(left)}",
+        drop_hint(left),
+        step.path,
+    )
 
 
 def leftovers(session: Session, before: tuple[str, ...]) -> list[str]:
@@ -62,8 +66,11 @@ def drop_hint(left: list[str]) -> str:
 
 
 def normalize(session: Session, job: Job, heads: tuple[str, ...]) -> None:
-    """Takes out version rows that another row implies. What is applied does not change by it; the journal says so."""
-    if not job.plan.steps:
+    """Takes out version rows that another row implies. What is applied does not change by it; the journal says so.
+
+    Only from the rows that the plan was made for: on any others, what is needless is not known here.
+    """
+    if not job.plan.steps or set(heads) != set(job.plan.heads):
         return
     keep = job.plan.steps[0].heads_before
     with session.lock.transaction():

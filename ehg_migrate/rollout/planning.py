@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from ehg_migrate.errors import TargetError, UsageError
+from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.model import FleetPlan, Plan, Skipped, State, StateKind, Verb
+from ehg_migrate.revisions.specs import ABSENT
 
 Make = Callable[[State], Plan]
 """A plan for a target in this state. Raises TargetError if the target allows none, UsageError if the wish does not."""
@@ -20,6 +21,8 @@ def fleet_plan(
     blocked: list[State] = []
     skipped: list[Skipped] = []
     for state in states:
+        if verb is Verb.ADOPT:
+            state = _adoptable(state)  # noqa: PLW2901 - a state that cannot be planned from takes its place
         if not (state.kind.plannable or (verb is Verb.ADOPT and state.kind is StateKind.NOT_ADOPTED)):
             blocked.append(state)
             continue
@@ -28,12 +31,25 @@ def fleet_plan(
         except TargetError as e:
             blocked.append(replace(state, kind=StateKind.REFUSED, problem=e.problem))
         except UsageError as e:
-            if not lenient:
+            if not lenient or any(p.code not in ABSENT for p in e.problems):
                 raise
             skipped.append(Skipped(state.target, e.problems[0]))
     if skipped and not plans and not blocked:
         raise UsageError(skipped[0].reason)
     return FleetPlan(verb, ",".join(selectors) or "all", tuple(plans), tuple(blocked), tuple(skipped))
+
+
+def _adoptable(state: State) -> State:
+    """The same state, or a refusal where the target has version rows in our table already."""
+    if not (state.kind.plannable and state.heads):
+        return state
+    return replace(state, kind=StateKind.REFUSED, problem=adopted_already(state.heads))
+
+
+def adopted_already(heads: tuple[str, ...]) -> Problem:
+    """A target that needs no adopting."""
+    held = ", ".join(f"`{h}`" for h in heads)
+    return Problem("adopted_already", f"the target is ours already and holds {held}", "use `upgrade` or `downgrade`")
 
 
 def _with_notes(plan: Plan, state: State) -> Plan:

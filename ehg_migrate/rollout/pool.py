@@ -13,9 +13,10 @@ import sys
 import time
 import types
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
@@ -34,10 +35,13 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.heard_by: list[Callable[[], None]] = []
 
     def ask(self) -> None:
-        """One more time."""
+        """One more time. From a signal handler or any thread; when it returns, the workers have been told."""
         self.asked += 1
+        for hear in self.heard_by:
+            hear()
 
 
 @dataclass
@@ -65,42 +69,60 @@ class Pool:
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """One Result for each job, as they end."""
         waiting = deque(jobs)
+        self._stop.heard_by.append(self._tell_to_stop)
+        _start_server()
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < self._parallel and not self._stop.asked:
-                    self._start(waiting.popleft())
+                    yield from self._start(waiting.popleft())
                 if self._stop.asked:
                     yield from (_not_begun(job) for job in waiting)
                     waiting.clear()
                 yield from self._listen()
         finally:
+            self._stop.heard_by.remove(self._tell_to_stop)
             for running in list(self._running.values()):
                 running.process.kill()
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job) -> Iterator[Result]:
+        """Nothing, or at once the Result of a target whose worker could not be started."""
         ours, theirs = multiprocessing.Pipe()
-        with _without_main():
-            process = self._context.Process(target=main, args=(job, theirs, dict(os.environ)), daemon=False)
-            process.start()
-        theirs.close()
+        process = self._context.Process(target=main, args=(job, theirs, dict(os.environ)), daemon=False)
+        try:
+            with _without_main():
+                process.start()
+        except (OSError, EOFError) as e:  # no memory, no processes left, or the fork server was killed
+            ours.close()
+            problem = Problem("worker_not_started", f"no worker could be started: {type(e).__name__}: {e}", "run again")
+            yield self._ended(job, Status.INDETERMINATE if job.look else Status.FAILED, problem)
+            return
+        finally:
+            theirs.close()
         limit = job.target.limits.deadline
         self._running[ours] = _Running(job, process, ours, time.monotonic() + limit + _GRACE if limit else None)
 
     def _listen(self) -> Iterator[Result]:
-        for pipe in wait(list(self._running), timeout=_TICK):
-            running = self._running[pipe]  # type: ignore[index]  # wait() gives back what it was given
+        every = list(self._running.values())
+        # a process that a revision forked holds the pipe open when the worker is gone: so its end is waited for too
+        ready = set(wait([x for r in every for x in (r.pipe, r.process.sentinel)], timeout=_TICK))
+        for running in every:
+            if not ready & {running.pipe, running.process.sentinel}:
+                continue
             result = self._hear(running)
-            if result is None and running.pipe not in self._running:
-                result = self._after_death(running)
             if result is not None:
                 yield result
+            elif running.pipe not in self._running:
+                yield from self._after_death(running)
         self._enforce()
 
     def _hear(self, running: _Running) -> Result | None:
         """The Result if there is one. After None the worker is alive, or dead and no longer among the running."""
         try:
+            if not running.pipe.poll():
+                raise EOFError  # it has ended and left nothing unread
             event: Event = running.pipe.recv()
         except (EOFError, OSError):
+            running.process.kill()  # it may live: without its pipe, or without the fork server that told of its end
             self._end(running)
             return None
         if event.kind is not EventKind.FINISHED:
@@ -122,21 +144,23 @@ class Pool:
             running.process.kill()
             running.process.join()
 
-    def _after_death(self, running: _Running) -> Result | None:
+    def _after_death(self, running: _Running) -> Iterator[Result]:
         """A worker ended without a word: another one looks what the target holds."""
         job, name = running.job, running.job.target.name
-        problem = _death(running)
-        if not job.look:
-            self._dead[name] = problem
-            self._watch(Event(name, EventKind.NOTICE, f"{problem.message}; looking what the target holds"))
-            if self._stop.asked < 2:  # asked twice: nobody will wait
-                self._start(replace(job, look=True))
-                return None
-        result = Result(
-            name, Status.INDETERMINATE, job.plan.heads, (), (), tuple(s.revision for s in job.plan.steps), problem
-        )
-        result = replace(result, output=read_output(job.output))
-        self._watch(Event(name, EventKind.FINISHED, result=result))
+        problem = self._dead.setdefault(name, _death(running))
+        if job.look or self._stop.asked > 1:  # asked twice: nobody will wait
+            yield self._ended(job, Status.INDETERMINATE, problem)
+            return
+        self._watch(Event(name, EventKind.NOTICE, f"{problem.message}; looking what the target holds"))
+        yield from self._start(replace(job, look=True))
+
+    def _ended(self, job: Job, status: Status, problem: Problem) -> Result:
+        """What is to be said of a target whose worker cannot say it."""
+        after = job.plan.heads if status is Status.FAILED else ()
+        left = tuple(s.revision for s in job.plan.steps)
+        output = read_output(job.output)
+        result = Result(job.target.name, status, job.plan.heads, after, (), left, problem, output=output)
+        self._watch(Event(job.target.name, EventKind.FINISHED, result=result))
         return result
 
     def _explained(self, result: Result) -> Result:
@@ -145,16 +169,21 @@ class Pool:
         if result.status is Status.SUCCEEDED:
             return replace(result, notes=(*result.notes, problem))
         if result.problem:  # the look failed too
-            message = f"{problem.message}; the target cannot be read since: {result.problem.message}"
+            message = f"{problem.message}; the look at the target ended so: {result.problem.message}"
             return replace(result, status=Status.INDETERMINATE, problem=replace(problem, message=message))
         return replace(result, problem=problem)
 
-    def _enforce(self) -> None:
-        now = time.monotonic()
-        for running in self._running.values():
-            if self._stop.asked and not running.told_to_stop:
+    def _tell_to_stop(self) -> None:
+        for running in list(self._running.values()):
+            if not running.told_to_stop:
                 running.told_to_stop = True
                 _send_stop(running.pipe)
+
+    def _enforce(self) -> None:
+        now = time.monotonic()
+        if self._stop.asked:
+            self._tell_to_stop()
+        for running in self._running.values():
             if self._stop.asked > 1 or (running.kill_at is not None and now > running.kill_at):
                 running.overdue = self._stop.asked < 2
                 running.process.kill()
@@ -199,6 +228,20 @@ def _death(running: _Running) -> Problem:
         f"the worker ended by itself with exit code {code}",
         "a revision ended the process (`os._exit`); see its output",
     )
+
+
+def _start_server() -> None:
+    """Ctrl-C in a terminal reaches the fork server too and would end it while it still imports: it is born deaf to it.
+
+    What tracks resources comes first, since starting that lets the signal through again.
+    """
+    resource_tracker.ensure_running()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with _without_main():
+            forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ehg_migrate.database.origin import find_origin, new_run_id
+from ehg_migrate.errors import Problem
 from ehg_migrate.ledger import Ledger
 from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, StateKind, Status, Verb
 from ehg_migrate.rollout.book import Book
-from ehg_migrate.rollout.jobs import Watch
+from ehg_migrate.rollout.jobs import Event, Watch
 from ehg_migrate.rollout.pool import Stop
 from ehg_migrate.rollout.runner import Reach, Work, adopt_plans, run_plans
 from ehg_migrate.settings import Settings
@@ -36,10 +37,13 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         origin=find_origin(settings.root),
         started_at=datetime.now(UTC),
         targets=names,
+        wish=plan.wish,
         undoes=plan.undoes,
+        resumes=plan.resumes,
     )
     results: dict[str, Result] = {}
     with Book(how.ledger, run) as book:
+        how = replace(how, watch=_harmless(how.watch, book.notes))
         for result in _results(settings, plan, Work(run.id, run.origin, plan.plans, reach), how):
             results[result.target] = result
             book.record(result)
@@ -64,6 +68,22 @@ def _results(settings: Settings, plan: FleetPlan, work: Work, how: How) -> Itera
         yield from adopt_plans(work)
     else:
         yield from run_plans(settings, work, how.parallel, how.watch, how.stop)
+
+
+def _harmless(watch: Watch, notes: list[Problem]) -> Watch:
+    """The same watcher, not asked again once it has failed: a terminal that has gone must not end work on targets."""
+    broken: list[Exception] = []
+
+    def tell(event: Event) -> None:
+        if broken:
+            return
+        try:
+            watch(event)
+        except Exception as e:  # noqa: BLE001 - it is somebody else's code, and the run goes on without it
+            broken.append(e)
+            notes.append(Problem("watcher_failed", f"progress was not shown: {type(e).__name__}: {e}"))
+
+    return tell
 
 
 def _status(results: Sequence[Result], *, stopped: bool) -> RunStatus:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from ehg_migrate.database.probe import Applied, Reading, applied, probe
 from ehg_migrate.database.session import not_adopted
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.errors import ConfigurationError, Problem, UsageError
 from ehg_migrate.model import State, StateKind, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
@@ -22,12 +23,30 @@ def read_states(
     releases: Releases,
     at_once: int,
 ) -> tuple[State, ...]:
-    """The State of each target, in their order: all probed at once, with one query each where all is in order."""
+    """The State of each target, in their order: all probed at once, with one query each where all is in order.
+
+    Raises ConfigurationError, before any connection, where an `upgrade_to` names what a target does not have.
+    """
     targets = tuple(targets)
+    goals = _goals(targets, history, releases)
     readings = probe(targets, passwords, at_once)
     curious = [t for t in targets if _wants_details(readings[t.name], history.graph(t.branches))]
     details = applied(curious, passwords, at_once) if curious else {}
-    return tuple(_state(t, readings[t.name], details.get(t.name), history, releases) for t in targets)
+    return tuple(_state(t, readings[t.name], details.get(t.name), history, goals[t.name]) for t in targets)
+
+
+def _goals(targets: Iterable[Target], history: History, releases: Releases) -> dict[str, tuple[str, ...]]:
+    """What `upgrade` brings each target to, beside what it holds."""
+    goals: dict[str, tuple[str, ...]] = {}
+    problems: list[Problem] = []
+    for target in targets:
+        try:
+            goals[target.name] = resolve_all(history.graph(target.branches), target.upgrade_to, releases)
+        except UsageError as e:
+            problems += [replace(p, where=f"{target.source}.upgrade_to") for p in e.problems]
+    if problems:
+        raise ConfigurationError(problems)
+    return goals
 
 
 def _wants_details(reading: Reading | Problem, graph: Graph) -> bool:
@@ -53,7 +72,7 @@ def _state(
     reading: Reading | Problem,
     details: Mapping[str, Applied] | Problem | None,
     history: History,
-    releases: Releases,
+    goal: tuple[str, ...],
 ) -> State:
     if isinstance(reading, Problem):
         kind = StateKind.REFUSED if reading.code == "no_privilege" else StateKind.UNREACHABLE
@@ -64,7 +83,7 @@ def _state(
     heads = reading.heads or reading.foreign_heads
     pending: tuple[str, ...] = ()
     if kind is StateKind.UP_TO_DATE:
-        pending = _pending(target, reading.heads, history.graph(target.branches), releases)
+        pending = _pending(reading.heads, goal, history.graph(target.branches))
         kind = StateKind.PENDING if pending else kind
     return State(target.name, kind, heads, pending, problem, notes, reading.server_version, reading.seconds)
 
@@ -140,13 +159,9 @@ def _half_done(reading: Reading, graph: Graph) -> list[Problem]:
     ]
 
 
-def _pending(target: Target, heads: tuple[str, ...], graph: Graph, releases: Releases) -> tuple[str, ...]:
-    try:
-        goal = resolve_all(graph, target.upgrade_to, releases)
-    except UsageError as e:
-        place = f"{target.source}.upgrade_to"
-        raise UsageError([Problem(p.code, p.message, p.hint, place) for p in e.problems]) from e
-    return tuple(s.revision for s in graph.steps(heads, {*heads, *goal}))
+def _pending(heads: tuple[str, ...], goal: tuple[str, ...], graph: Graph) -> tuple[str, ...]:
+    missing = graph.closure(goal) & ~graph.closure(heads)
+    return tuple(graph.revisions[i].id for i in reversed(graph.newest_first(missing)))
 
 
 def _names(branches: Iterable[str]) -> str:

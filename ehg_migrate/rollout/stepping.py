@@ -11,6 +11,7 @@ from typing import Protocol
 
 import psycopg
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from ehg_migrate.database.faults import Fault, Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
@@ -24,6 +25,7 @@ from ehg_migrate.rollout.jobs import EventKind, Job
 from ehg_migrate.rollout.watch import BlockerWatch
 
 _LONGEST_WAIT = 30.0  # seconds between two attempts of a step
+_TICK = 0.2  # seconds between two looks, while waiting, whether it is still worth it
 
 
 class Tells(Protocol):
@@ -62,6 +64,7 @@ class Stepper:
         self._session = session
         self._connection = connection
         self._open: Step | None = None
+        self._next: Step | None = None  # the last that was to begin, whether or not it did
         self._since = time.monotonic()
         self._attempt = 1
 
@@ -92,13 +95,14 @@ class Stepper:
             with blockers:
                 run_steps(config, script, self._job.target, self._connection, recorder, steps, self._before)
         except BaseException as e:  # noqa: BLE001 - a revision may raise anything, SystemExit too
-            return self._failed(e, self._open or steps[0], recorder, blockers.last)
+            return self._failed(e, self._next or steps[0], recorder, blockers.last)
         self._close_step()
         return None
 
     def _before(self, step: Step) -> bool:
         """Called between two transactions: the step before this one is committed; may this one begin?"""
         self._close_step()
+        self._next = step
         if self._teller.asked_to_stop():
             return False
         if not self._session.still_locked():
@@ -121,19 +125,30 @@ class Stepper:
         self._open = None
         fault = self._fault(error, step, blockers)
         if fault.retry is not Retry.LOOK:
-            self._connection.rollback()
-            recorder.failed(step.revision, step.direction, fault.problem.message)
+            try:
+                self._roll_back()
+                recorder.failed(step.revision, step.direction, fault.problem.message)
+            except (psycopg.Error, DBAPIError):  # lost just now: its reason stays, what it left must be looked at
+                fault = Fault(fault.problem, Retry.LOOK)
         return StepFailed(step, fault, None if recorder.atomic else recorder.invalid_before)
+
+    def _roll_back(self) -> None:
+        """The driver's transaction too: it may have begun where SQLAlchemy knows of none."""
+        if not self._connection.closed:  # a revision may have closed it
+            self._connection.rollback()
+        if not is_lost(self._session.work):
+            self._session.work.rollback()
 
     def _fault(self, error: BaseException, step: Step, blockers: str) -> Fault:
         lost = is_lost(self._session.work) or not self._session.still_locked()
         lost = lost or bool(getattr(error, "connection_invalidated", False))
-        if lost or isinstance(error, psycopg.Error) or hasattr(error, "orig"):
+        if isinstance(error, psycopg.Error) or hasattr(error, "orig"):
             fault = run_fault(error, lost=lost)
         else:
             traceback.print_exception(error)
             words = safe(f"{type(error).__name__}: {error}".rstrip(": "))
-            fault = Fault(Problem("revision_raised", words, "correct the revision and run again"), Retry.NEVER)
+            problem = Problem("revision_raised", words, "correct the revision and run again")
+            fault = Fault(problem, Retry.LOOK if lost else Retry.NEVER)
         problem = replace(fault.problem, where=_where(error, self._job.settings.versions) or step.path)
         if blockers and problem.code in ("lock_timeout", "statement_timeout"):
             problem = replace(problem, message=f"{problem.message}; blocked by {blockers}")
@@ -146,7 +161,10 @@ class Stepper:
             f"again in {wait:.1f} s"
         )
         self._attempt += 1
-        time.sleep(wait)  # the other session must get its time; there is nothing to wait on
+        until = time.monotonic() + wait
+        # the other session must get its time; there is nothing to wait on
+        while time.monotonic() < until and not self._teller.asked_to_stop() and self._session.still_locked():
+            time.sleep(_TICK)
 
 
 def _where(error: BaseException, versions: Path) -> str:

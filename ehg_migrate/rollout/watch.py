@@ -11,8 +11,9 @@ import psycopg
 from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.session import Session
 
-_FIRST_LOOK = 1.0  # seconds a step may run before anybody asks why
-_LOOK_EVERY = 1.0
+_LOOK_EVERY = 1.0  # seconds between two questions why a step takes so long
+_LOOKS = 4  # questions before a lock timeout ends the waiting that they ask about
+_AGAIN = 0.2  # seconds until a session is ended that was only connecting when its deadline came
 
 
 class Watchdog:
@@ -20,29 +21,32 @@ class Watchdog:
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
+        self._seconds = seconds
         self._session: Session | None = None
-        self._timer = threading.Timer(seconds, self._expire) if seconds else None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._wait, name="deadline", daemon=True)
 
     def guard(self, session: Session) -> None:
         """This session is the one to end."""
         self._session = session
 
     def __enter__(self) -> Self:
-        if self._timer:
-            self._timer.daemon = True
-            self._timer.start()
+        if self._seconds:
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._timer:
-            self._timer.cancel()
+        self._over.set()
 
-    def _expire(self) -> None:
-        self.expired = True
-        if self._session:
-            self._session.abort()
+    def _wait(self) -> None:
+        wait = self._seconds
+        while not self._over.wait(wait):
+            wait = _AGAIN
+            self.expired = True
+            if self._session:
+                self._session.abort()
 
 
 class BlockerWatch:
@@ -52,6 +56,8 @@ class BlockerWatch:
         self.last = ""
         self._session = session
         self._notice = notice
+        limit = session.target.limits.lock
+        self._every = min(_LOOK_EVERY, limit / _LOOKS) if limit else _LOOK_EVERY
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="blockers", daemon=True)
 
@@ -66,13 +72,15 @@ class BlockerWatch:
         self._thread.join()
 
     def _look(self) -> None:
-        wait = _FIRST_LOOK
-        while not self._over.wait(wait):
-            wait = _LOOK_EVERY
+        told: set[int] = set()
+        while not self._over.wait(self._every):
             try:
                 found = self._session.blockers()
             except psycopg.Error:
                 return  # the lock's connection is gone; whoever runs the step finds out and says so
-            if found and found != self.last:
-                self._notice(f"blocked by {found}")
-            self.last = found or self.last
+            if not found:
+                continue
+            self.last = "; ".join(found.values())
+            if not found.keys() <= told:
+                self._notice(f"blocked by {self.last}")
+            told |= found.keys()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -11,7 +13,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
-from ehg_migrate.database.connections import ConnectError
+from ehg_migrate.database.connections import ConnectError, forget_environment
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import register, safe
@@ -26,7 +28,9 @@ def main(job: Job, pipe: Pipe, environ: dict[str, str]) -> None:
     # Ctrl-C in a terminal reaches the whole process group; the parent decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.environ.clear()  # the fork server's is that of the moment it was started
     os.environ.update(environ)
+    forget_environment()
     os.chdir(job.settings.root)
     _take_output(job.output)
     if job.password:
@@ -34,8 +38,8 @@ def main(job: Job, pipe: Pipe, environ: dict[str, str]) -> None:
     teller = Teller(job, pipe)
     result = _result(job, teller)
     _flush()
-    pipe.send(Event(job.target.name, EventKind.FINISHED, result=_with_output(result, job)))
-    pipe.close()
+    teller.finish(replace(result, output=read_output(job.output)))
+    os._exit(0)  # a thread that a revision left behind would keep the process alive
 
 
 class Teller:
@@ -49,7 +53,13 @@ class Teller:
 
     def tell(self, kind: EventKind, text: str = "", step: int = 0) -> None:
         """Sends one event; a parent that has gone is not this worker's trouble."""
-        event = Event(self._job.target.name, kind, safe(text), step, len(self._job.plan.steps))
+        self._send(Event(self._job.target.name, kind, safe(text), step, len(self._job.plan.steps)))
+
+    def finish(self, result: Result) -> None:
+        """The last word."""
+        self._send(Event(self._job.target.name, EventKind.FINISHED, result=result))
+
+    def _send(self, event: Event) -> None:
         with self._lock:
             try:
                 self._pipe.send(event)
@@ -96,15 +106,16 @@ def _take_output(path: str) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    # ours, whatever the parent's were: by lines, so that a process that dies has said what it said
+    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    faulthandler.enable()  # a crash in a library names the revision's line
 
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-
-
-def _with_output(result: Result, job: Job) -> Result:
-    return replace(result, output=read_output(job.output))
+        with contextlib.suppress(Exception):  # whatever a revision has put in its place, or closed
+            stream.flush()
 
 
 def read_output(path: str) -> str:

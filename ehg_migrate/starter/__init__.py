@@ -16,20 +16,28 @@ _FILES = {
 
 
 def lay_out(folder: Path) -> list[Path]:
-    """Writes the files; the paths, in order. Raises UsageError, before anything is written, if one exists already."""
+    """Writes the files; the paths, in order. Raises UsageError, before anything is written, if one exists already.
+
+    Also where there is a targets/ or versions/ of something else: its files would become part of the project.
+    """
     texts = {"alembic.ini": _read("ehg_migrate.environment", "alembic.ini.tmpl")}
     texts |= {path: _read("ehg_migrate.starter", template) for template, path in _FILES.items()}
-    taken = [path for path in texts if (folder / path).exists()]
+    tops = dict.fromkeys(folder / Path(path).parts[0] for path in texts)
+    taken = [path for path in tops if path.exists() or path.is_symlink()]
     if taken:
-        names = ", ".join(f"`{folder / path}`" for path in taken)
+        names = ", ".join(f"`{path}`" for path in taken)
         raise UsageError(Problem("exists", f"there is already {names}", "choose an empty folder"))
-    written = []
-    for path, text in texts.items():
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        written.append(file)
-    return written
+    try:
+        return [_write(folder / path, text) for path, text in texts.items()]
+    except OSError as e:
+        problem = Problem("unwritable", f"`{e.filename}` cannot be written: {e.strerror}", "choose another folder")
+        raise UsageError(problem) from e
+
+
+def _write(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
 
 
 def _read(package: str, name: str) -> str:

@@ -10,9 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from ehg_migrate.model import Address
+from tests.support.programs import postgres_bin, speaks_tls
 from tests.support.server import CANARY, SUPABASE_TEMPLATE, SUPERUSER, ProcessServer, Server, supabase_template
 
 __all__ = ["CANARY", "Cluster"]
@@ -102,6 +104,8 @@ class Cluster:
 
     def secured(self, address: Address) -> Address:
         """The same place with `verify-full`, which this cluster's certificate passes."""
+        if isinstance(self._server, ProcessServer) and not speaks_tls(postgres_bin()):
+            pytest.fail("this PostgreSQL was built without TLS, and the test needs it; `apt-get install postgresql`")
         return replace(address, sslmode="verify-full", sslrootcert=str(self.ca_file))
 
     # --- sessions

@@ -49,6 +49,12 @@ def server_version(bin_dir: Path) -> tuple[int, ...]:
 
 
 @cache
+def speaks_tls(bin_dir: Path) -> bool:
+    """Whether this PostgreSQL was built with TLS: Debian's is, the wheel's is not."""
+    return "ssl" in run([bin_dir / "pg_config", "--configure"])
+
+
+@cache
 def server_user() -> pwd.struct_passwd | None:
     """As whom servers run: None for ourselves; `postgres` or `nobody` if we are root, whom they refuse."""
     if os.geteuid() != 0:

@@ -24,6 +24,7 @@ from tests.support.programs import (
     postgres_bin,
     run,
     server_version,
+    speaks_tls,
 )
 from tests.support.tls import Certificates, make_certificates
 
@@ -46,10 +47,12 @@ password_encryption = scram-sha-256
 unix_socket_directories = '..'
 listen_addresses = '127.0.0.1'
 log_min_messages = warning
+include = 'port.conf'
+"""
+_TLS = """
 ssl = on
 ssl_cert_file = 'server.crt'
 ssl_key_file = 'server.key'
-include = 'port.conf'
 """
 _HBA = """
 local all supabase_admin trust
@@ -209,7 +212,7 @@ def _initdb(data: Path) -> None:
         options += ["--locale-provider=builtin", "--locale=C", "--builtin-locale=C.UTF-8"]
     run([postgres_bin() / "initdb", "-D", data, *options], cwd=data.parent, **as_server_user())
     with (data / "postgresql.conf").open("a") as file:
-        file.write(_CONFIGURATION)
+        file.write(_CONFIGURATION + (_TLS if speaks_tls(postgres_bin()) else ""))
     (data / "pg_hba.conf").write_text(_HBA)
     for source, name in ((certificates().certificate, "server.crt"), (certificates().key, "server.key")):
         shutil.copyfile(source, data / name)

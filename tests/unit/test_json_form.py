@@ -79,6 +79,8 @@ _runs = st.builds(
     st.none() | _times,
     _many,
     _tuples(_results),
+    _many,
+    st.none() | _words,
     st.none() | _words,
     _notes,
 )

@@ -1,0 +1,130 @@
+"""Who holds the lock of a target, and the end of a holder that will not end by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.sql import Composed
+
+from ehg_migrate.database.connections import connect
+from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.probe import ask_all
+from ehg_migrate.database.session import lock_key
+from ehg_migrate.database.statements import query
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import Target
+from ehg_migrate.redaction import safe
+
+_ENDS_WITHIN = 10.0  # seconds for a terminated backend to roll back
+_POLL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Who holds one target's lock. `pids` are backends; empty where nobody does. What is not known is empty."""
+
+    target: str
+    pids: tuple[int, ...] = ()
+    application: str = ""
+    address: str = ""
+    since: datetime | None = None
+    state: str = ""
+    doing: str = ""  # the last statement of the working session
+    run: str = ""
+    actor: str = ""
+    host: str = ""
+    process: int | None = None
+    problem: Problem | None = None
+
+
+def held(targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int) -> tuple[Held, ...]:
+    """For each target who holds its lock, or why that cannot be known. Reads only."""
+    targets = tuple(targets)
+    found = ask_all(targets, passwords, at_once, _ask)
+    return tuple(_held(t.name, found[t.name]) for t in targets)
+
+
+def _held(name: str, answer: object) -> Held:
+    if isinstance(answer, Held):
+        return answer
+    assert isinstance(answer, Problem)
+    return Held(name, problem=answer)
+
+
+def break_lock(target: Target, password: str | None) -> Held:
+    """Ends the sessions that hold the lock, and returns when they are gone; the server rolls their open step back.
+
+    Raises TargetError: unreachable, nobody holds it, not allowed, or a session does not end.
+    """
+    with closing(connect(target, password, "ehg_migrate locks break")) as connection:
+        try:
+            holder = _of(target, connection.cursor(row_factory=dict_row).execute(*_question(target)).fetchall())
+            if not holder.pids:
+                raise TargetError(
+                    Problem("nobody", "nobody holds the lock of this target", "there is nothing to break")
+                )
+            for pid in holder.pids:
+                connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            _wait_until_gone(connection, target, holder)
+        except psycopg.Error as e:
+            raise TargetError(run_fault(e).problem) from e
+    return holder
+
+
+def _wait_until_gone(connection: psycopg.Connection, target: Target, holder: Held) -> None:
+    deadline = time.monotonic() + _ENDS_WITHIN
+    while set(holder.pids) & {row[0] for row in connection.execute(*_question(target)).fetchall()}:
+        if time.monotonic() > deadline:
+            raise TargetError(
+                Problem(
+                    "will_not_end",
+                    f"backends {', '.join(map(str, holder.pids))} were told to end and have not after "
+                    f"{_ENDS_WITHIN:.0f} s",
+                    "look at the server; a long rollback ends by itself",
+                )
+            )
+        time.sleep(_POLL)  # a backend's end cannot be waited for in SQL
+
+
+def _question(target: Target) -> tuple[Composed, dict[str, list[int]]]:
+    key = lock_key(target)
+    return query("holders", target), {"keys": [key, key + 1]}
+
+
+async def _ask(connection: psycopg.AsyncConnection[dict[str, object]], target: Target) -> Held:
+    try:
+        cursor = await connection.execute(*_question(target))
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        return Held(target.name)  # nothing of ours is there yet
+    return _of(target, await cursor.fetchall())
+
+
+def _of(target: Target, rows: list[dict[str, object]]) -> Held:
+    """The rows of both connections of a runner, in one."""
+    if not rows:
+        return Held(target.name)
+    first = next((r for r in rows if r["run"]), rows[0])
+    working = max(rows, key=lambda r: (r["state"] == "active", str(r["state"]).startswith("idle in")))
+    return Held(
+        target=target.name,
+        pids=tuple(sorted({int(str(r["pid"])) for r in rows})),
+        application=_text(first["application_name"]),
+        address=_text(first["client_addr"]),
+        since=first["backend_start"] if isinstance(first["backend_start"], datetime) else None,
+        state=_text(working["state"]),
+        doing=_text(working["query"]),
+        run=_text(first["run"]),
+        actor=_text(first["actor"]),
+        host=_text(first["host"]),
+        process=int(str(first["process"])) if first["process"] is not None else None,
+    )
+
+
+def _text(value: object) -> str:
+    return " ".join(safe(str(value)).split()) if value is not None else ""

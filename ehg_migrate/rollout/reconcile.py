@@ -1,0 +1,54 @@
+"""The ledger held against the targets, which are the truth: where they disagree, and what a run left undone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.model import Result, Run, RunStatus, State, StateKind, Status
+
+_FAILED = (Status.FAILED, Status.INDETERMINATE, Status.REFUSED)
+_UNREAD = (StateKind.UNREACHABLE, StateKind.REFUSED)
+
+
+def with_ledger(states: tuple[State, ...], last: Mapping[str, tuple[Run, Result]]) -> tuple[State, ...]:
+    """The same states, each with a note where the ledger's last word on the target is another."""
+    return tuple(replace(s, notes=(*s.notes, *_disagreement(s, last.get(s.target)))) for s in states)
+
+
+def _disagreement(state: State, last: tuple[Run, Result] | None) -> tuple[Problem, ...]:
+    if last is None or state.kind in _UNREAD:
+        return ()
+    run, result = last
+    if run.status is RunStatus.RUNNING or result.status in (Status.INDETERMINATE, Status.SKIPPED):
+        return ()
+    if set(result.heads_after) == set(state.heads) or not (result.status.good or result.heads_after):
+        return ()
+    return (
+        Problem(
+            "ledger_disagrees",
+            f"by the ledger run `{run.id}` left {_names(result.heads_after)}, and it holds {_names(state.heads)}",
+            "`history` shows what was done since; if nothing, it was restored to an earlier time, or stamped",
+        ),
+    )
+
+
+def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
+    """The targets of a run that are not where it wanted them. Raises UsageError: none, or the run still works."""
+    if run.status is RunStatus.RUNNING:
+        where = f"process {run.origin.pid} on {run.origin.host}"
+        raise UsageError(Problem("still_running", f"run `{run.id}` is still at work: {where}", "let it end first"))
+    results = {r.target: r for r in run.results}
+    if failed_only:
+        left = tuple(r.target for r in run.results if r.status in _FAILED)
+    else:
+        left = tuple(t for t in run.targets if t not in results or not results[t].status.good)
+    if not left:
+        what = "failed" if failed_only else "is missing"
+        raise UsageError(Problem("nothing_left", f"nothing of run `{run.id}` {what}", "`show` tells what it did"))
+    return left
+
+
+def _names(heads: tuple[str, ...]) -> str:
+    return ", ".join(f"`{h}`" for h in heads) or "nothing"

@@ -1,0 +1,371 @@
+"""Every state that a target can be in: how it is told apart, what is said about it, what is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from ehg_migrate.model import Address, State, StateKind, Status
+from ehg_migrate.project import Project
+from tests.conftest import MakeProject
+from tests.integration.fleets import SHARED, entries, execute, journal, making, own, rows, statuses
+from tests.support.postgres import Cluster
+from tests.support.programs import free_port
+from tests.support.project import PASSWORD_VARIABLE, add_revision, revision
+from tests.support.wire import CountingProxy
+
+MakeDatabase = Callable[[str], Address]
+
+CONCURRENTLY = """\
+with op.get_context().autocommit_block():
+    op.execute("CREATE INDEX CONCURRENTLY cut ON s1 (id)")
+"""
+
+
+@pytest.fixture
+def project(make_project: MakeProject, database: Address, tmp_path: Path) -> Project:
+    """One target, `one`, whose database is fresh; shared has s1, s2, s3."""
+    return Project.load(make_project(tmp_path, entries({"one": database}), SHARED))
+
+
+def state(project: Project) -> State:
+    """Of the only target, read by the files as they are now."""
+    (found,) = Project.load(project.settings.root).status()
+    return found
+
+
+def said(found: State) -> tuple[StateKind, str]:
+    """The kind and the text of the problem."""
+    return found.kind, str(found.problem) if found.problem else ""
+
+
+def noted(found: State) -> list[str]:
+    """The texts of the notes."""
+    return [str(n) for n in found.notes]
+
+
+# --- pending, up to date
+
+
+def test_a_fresh_database_is_pending(project: Project, pg: Cluster) -> None:
+    """Everything is pending, in order; reading it has left nothing behind."""
+    found = state(project)
+    assert (found.kind, found.heads, found.pending) == (StateKind.PENDING, (), ("s1", "s2", "s3"))
+    assert (found.problem, found.notes) == (None, ())
+    with pg.connect("postgres") as c:
+        assert found.server_version.split()[0] == c.info.parameter_status("server_version").split()[0]
+    assert pg.dump_schema(project.targets()[0].address.dbname, ()).count("ehg_migrate") == 0
+
+
+def test_an_upgraded_database_is_up_to_date(project: Project) -> None:
+    """Then a new file makes it pending again."""
+    project.upgrade()
+    found = state(project)
+    assert (found.kind, found.heads, found.pending, found.notes) == (StateKind.UP_TO_DATE, ("s3",), (), ())
+    add_revision(project.settings.root, "shared/4", making("s4", "s3"))
+    found = state(project)
+    assert (found.kind, found.pending) == (StateKind.PENDING, ("s4",))
+
+
+def test_an_up_to_date_target_costs_one_query(
+    pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """One connection and one statement, which is the whole of a status."""
+    with CountingProxy(pg.host, pg.port) as proxy:
+        address = replace(database, host=proxy.host, port=proxy.port)
+        project = Project.load(make_project(tmp_path, entries({"one": address}), SHARED | own("one")))
+        project.upgrade()
+        proxy.reset()
+        assert [s.kind for s in project.status()] == [StateKind.UP_TO_DATE]
+        assert (proxy.connections, proxy.queries) == (1, 1)
+        add_revision(project.settings.root, "shared/4", making("s4", "s3"))
+        proxy.reset()
+        assert state(project).kind is StateKind.PENDING
+        assert (proxy.connections, proxy.queries) == (1, 1)
+
+
+# --- ahead, unknown
+
+
+def test_another_targets_database_is_ahead(
+    make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """An address that was mixed up: the branch is named, and nothing is planned."""
+    addresses = {"a": make_database("a"), "b": make_database("b")}
+    root = make_project(tmp_path, entries(addresses), SHARED | own("a") | own("b"))
+    Project.load(root).upgrade()
+    make_project(tmp_path, entries({"a": addresses["b"], "b": addresses["a"]}), {})
+    mixed = Project.load(root)
+    assert said(mixed.status(["a"])[0]) == (
+        StateKind.AHEAD,
+        "the version table holds `b_2` of branch `b`, which this target does not have\n"
+        "  hint: is the entry's address that of another target? If not, add the branch to its `branches`",
+    )
+    assert statuses(mixed.upgrade()) == {"a": Status.REFUSED, "b": Status.REFUSED}
+
+
+def test_a_newer_checkout_is_ahead(project: Project) -> None:
+    """The journal knows the run and the commit that applied what is missing here."""
+    run = project.upgrade()
+    (project.settings.versions / "shared" / "3.py").unlink()
+    found = state(project)
+    commit = run.origin.git_commit or "unknown"
+    assert said(found) == (
+        StateKind.AHEAD,
+        f"the version table holds `s3`, which run `{run.id}` applied from commit {commit} and this checkout does not "
+        "have\n  hint: update the checkout; to go back, run `downgrade` from the checkout that has the revision",
+    )
+    assert (found.heads, found.pending) == (("s3",), ())
+
+
+def test_a_row_that_nothing_knows_is_unknown(project: Project, database: Address, pg: Cluster) -> None:
+    """Neither a file nor the journal; it is not touched."""
+    project.upgrade()
+    execute(pg, database, "UPDATE ehg_migrate.alembic_version SET version_num = 'feedbeef'")
+    assert said(state(project)) == (
+        StateKind.UNKNOWN,
+        "the version table holds `feedbeef`, which neither this checkout nor the target's journal knows\n"
+        "  hint: either its file was deleted or the row was written by hand: find out which before anything is changed",
+    )
+    for run in (project.upgrade(), project.downgrade("one", ["base"])):
+        assert statuses(run) == {"one": Status.REFUSED}
+    assert rows(pg, database) == {"feedbeef"}
+
+
+def test_what_was_taken_back_is_not_known_by_the_journal(project: Project, database: Address, pg: Cluster) -> None:
+    """A revision that was applied and taken back, and whose row somebody then wrote by hand."""
+    project.upgrade()
+    project.downgrade("one", ["s2"])
+    (project.settings.versions / "shared" / "3.py").unlink()
+    execute(pg, database, "UPDATE ehg_migrate.alembic_version SET version_num = 's3'")
+    assert state(project).kind is StateKind.UNKNOWN
+
+
+# --- not adopted
+
+
+def test_somebody_elses_history_is_not_adopted(project: Project, database: Address, pg: Cluster) -> None:
+    """An `alembic_version` in public, as stock Alembic makes it; nothing of ours is made beside it."""
+    execute(
+        pg,
+        database,
+        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+        "INSERT INTO alembic_version VALUES ('s1')",
+    )
+    found = state(project)
+    assert said(found) == (
+        StateKind.NOT_ADOPTED,
+        "`public.alembic_version` holds `s1`, and this tool has no record of its own here\n"
+        "  hint: `ehg-migrate adopt TARGET` shows what taking over means, and does it",
+    )
+    assert found.heads == ("s1",)
+    assert statuses(project.upgrade()) == {"one": Status.REFUSED}
+    assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
+
+
+def test_an_empty_table_of_alembics_is_nothing(project: Project, database: Address, pg: Cluster) -> None:
+    """Whoever began and did not go on has applied nothing."""
+    execute(pg, database, "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+    assert state(project).kind is StateKind.PENDING
+    assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}
+
+
+def test_a_version_table_that_stays_in_public_is_ours(
+    pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """Where the entry says so, its rows count at once, without a journal."""
+    execute(
+        pg,
+        database,
+        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+        "INSERT INTO alembic_version VALUES ('s1')",
+        "CREATE TABLE s1 (id int PRIMARY KEY)",
+    )
+    kept = {"alembic": {"version_table_schema": "public"}}
+    project = Project.load(make_project(tmp_path, entries({"one": database}, one=kept), SHARED))
+    assert (state(project).kind, state(project).pending) == (StateKind.PENDING, ("s2", "s3"))
+    assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}
+    assert (state(project).kind, state(project).heads, state(project).notes) == (StateKind.UP_TO_DATE, ("s3",), ())
+
+
+# --- unreachable
+
+
+def nobody_listens(address: Address) -> Address:
+    return replace(address, port=free_port())
+
+
+def no_such_host(address: Address) -> Address:
+    return replace(address, host="nowhere.invalid", sslmode="require")
+
+
+def no_such_database(address: Address) -> Address:
+    return replace(address, dbname="not_there")
+
+
+UNREACHABLE: dict[Callable[[Address], Address], tuple[str, str, str]] = {
+    nobody_listens: (
+        "connection_refused",
+        "Connection refused",
+        "is the server running, are `host` and `port` right? After wrong passwords a Supabase host bans the address",
+    ),
+    no_such_host: (
+        "unresolved_host",
+        "failed to resolve host",
+        "correct `host`; a direct host `db.<ref>.supabase.co` has only an IPv6 address, use the pooler's",
+    ),
+    no_such_database: (
+        "no_database",
+        'database "not_there" does not exist',
+        "create it, or correct `database` in the entry",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREACHABLE, ids=lambda case: case.__name__)
+def test_what_cannot_be_reached_is_a_state(
+    case: Callable[[Address], Address], database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """Beside one that can, whose state is told all the same."""
+    code, text, hint = UNREACHABLE[case]
+    project = Project.load(make_project(tmp_path, entries({"gone": case(database), "here": database}), SHARED))
+    gone, here = project.status()
+    assert here.kind is StateKind.PENDING
+    assert gone.kind is StateKind.UNREACHABLE
+    assert gone.problem is not None
+    assert (gone.problem.code, gone.problem.hint) == (code, hint)
+    assert text in gone.problem.message
+
+
+def test_a_wrong_password_costs_one_attempt(
+    pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Poolers ban whoever insists."""
+    with CountingProxy(pg.host, pg.port) as proxy:
+        address = replace(database, host=proxy.host, port=proxy.port)
+        project = Project.load(make_project(tmp_path, entries({"one": address}), SHARED))
+        monkeypatch.setenv(PASSWORD_VARIABLE, "not the right one")
+        found = state(project)
+        assert proxy.connections == 1
+    assert found.kind is StateKind.UNREACHABLE
+    assert found.problem is not None
+    assert found.problem.code == "wrong_password"
+    assert "not the right one" not in str(found.problem)
+
+
+# --- refused
+
+
+@pytest.fixture
+def reader(pg: Cluster, database: Address) -> Iterator[Address]:
+    """The database as a role that may log in and nothing else."""
+    name = f"reader_{database.dbname}"
+    with pg.admin() as c:
+        password = sql.Literal(pg.password).as_string(c)
+        c.execute(f"CREATE ROLE {name} LOGIN PASSWORD {password}".encode())
+        yield replace(database, user=name)
+        c.execute(f"DROP ROLE {name}".encode())
+
+
+def test_a_role_that_may_not_look_is_refused(
+    project: Project, reader: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """It reached the database, and what it may not see is said, with the server's SQLSTATE."""
+    project.upgrade()
+    make_project(tmp_path, entries({"one": reader}), {})
+    found = state(project)
+    assert said(found) == (
+        StateKind.REFUSED,
+        "the role of this target may not read the version table: permission denied for schema ehg_migrate\n"
+        "  hint: use the role that migrates this target, or grant it USAGE on schema `ehg_migrate` and SELECT on its "
+        "tables",
+    )
+    assert found.problem is not None
+    assert found.problem.sqlstate == "42501"
+
+
+@pytest.mark.parametrize("upgraded", [True, False])
+def test_a_database_that_takes_no_writes_is_refused(
+    project: Project, database: Address, pg: Cluster, upgraded: bool
+) -> None:
+    """As a replica, or a project whose disk is full; its heads are told, a run does not touch it."""
+    if upgraded:
+        project.upgrade()
+    execute(pg, database, f"ALTER DATABASE {database.dbname} SET default_transaction_read_only = on")
+    found = state(project)
+    assert said(found) == (
+        StateKind.REFUSED,
+        "the database takes no writes\n"
+        "  hint: a replica, or a project with a full disk; look at the project, and use its primary",
+    )
+    assert found.heads == (("s3",) if upgraded else ())
+    assert statuses(project.upgrade()) == {"one": Status.REFUSED}
+
+
+# --- notes
+
+
+def test_an_edited_file_is_noted(project: Project) -> None:
+    """By its checksum, with the run that applied it; it stops nothing, and restoring the file ends it."""
+    run = project.upgrade()
+    file = project.settings.versions / "shared" / "2.py"
+    before = file.read_text()
+    was = Project.load(project.settings.root).revisions.branches["shared"][1].checksum
+    file.write_text(before + "\n# a second thought\n")
+    now = Project.load(project.settings.root).revisions.branches["shared"][1].checksum
+    add_revision(project.settings.root, "shared/4", making("s4", "s3"))
+    commit = run.origin.git_commit
+    note = (
+        f"versions/shared/2.py: revision `s2` was edited after run `{run.id}` applied it here (checksum {was[:12]}, "
+        f"now {now[:12]})\n  hint: put the change into a new revision and restore the file"
+        + (f" from commit {commit[:12]}" if commit else "")
+    )
+    found = state(project)
+    assert (found.kind, noted(found)) == (StateKind.PENDING, [note])
+    after = Project.load(project.settings.root).upgrade()
+    assert [str(n) for n in after.results[0].notes] == [note]
+    assert (state(project).kind, noted(state(project))) == (StateKind.UP_TO_DATE, [note])
+    file.write_text(before)
+    assert noted(state(project)) == []
+
+
+def test_overlapping_rows_are_noted_and_taken_out_by_the_next_run(
+    project: Project, database: Address, pg: Cluster
+) -> None:
+    """As stock Alembic leaves them after some downgrades; the journal says what was done about them."""
+    project.upgrade(to=["s2"])
+    execute(pg, database, "INSERT INTO ehg_migrate.alembic_version VALUES ('s1')")
+    found = state(project)
+    assert (found.kind, found.heads, found.pending) == (StateKind.PENDING, ("s1", "s2"), ("s3",))
+    assert noted(found) == [
+        "the version table holds `s1` although another row implies it\n"
+        "  hint: the next run takes the needless rows out before its first step"
+    ]
+    run = project.upgrade()
+    assert statuses(run) == {"one": Status.SUCCEEDED}
+    assert rows(pg, database) == {"s3"}
+    assert journal(pg, database)[-2:] == [("normalized", "", "s1"), ("done", "up", "s3")]
+    assert (state(project).kind, state(project).notes) == (StateKind.UP_TO_DATE, ())
+    project.rollback(run.id)
+    assert rows(pg, database) == {"s2"}
+
+
+def test_a_step_that_was_cut_outside_a_transaction_is_noted(project: Project, database: Address, pg: Cluster) -> None:
+    """Until a run has finished it."""
+    cut = revision("s4", "s3", up_code=CONCURRENTLY + "op.execute('SELECT 1 / 0')")
+    add_revision(project.settings.root, "shared/4", cut)
+    run = Project.load(project.settings.root).upgrade()
+    assert statuses(run) == {"one": Status.INDETERMINATE}
+    found = state(project)
+    assert (found.kind, found.pending) == (StateKind.PENDING, ("s4",))
+    assert noted(found) == [
+        "versions/shared/4.py: revision `s4` began outside a transaction and nobody saw it end\n"
+        "  hint: `upgrade` finishes it, or names what it left behind"
+    ]
+    add_revision(project.settings.root, "shared/4", revision("s4", "s3", up="SELECT 1"))
+    Project.load(project.settings.root).upgrade()
+    assert (state(project).kind, state(project).notes) == (StateKind.UP_TO_DATE, ())

@@ -1,0 +1,527 @@
+"""A worker may do what it likes: its target's Result says so, the target is consistent, and the others never notice."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ehg_migrate.cli import exits
+from ehg_migrate.model import Address, Run, RunStatus, Status
+from ehg_migrate.rollout import pool
+from ehg_migrate.rollout.jobs import Event
+from ehg_migrate.rollout.pool import Stop
+from tests.support.postgres import CANARY, Cluster
+from tests.support.programs import wait_until
+from tests.support.project import PASSWORD_VARIABLE
+from tests.support.running import (
+    CANARY_PARTS,
+    Fleet,
+    Gate,
+    code_of,
+    exposed,
+    interrupt,
+    make_fleet,
+    read_until,
+    result_of,
+    step,
+)
+
+MakeDatabase = Callable[[str], Address]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One revision after `s1`, what it does, and what is to be said of it."""
+
+    code: str
+    status: Status
+    problem: str = ""
+    message: str = ""  # a pattern
+    output: str = ""  # a pattern
+    sqlstate: str | None = None
+    line: int = 0  # of the revision's file, where it is known
+
+
+_SPOIL = """
+op.execute("SET lock_timeout = 0"); op.execute("SET statement_timeout = '1h'")
+op.execute("SELECT set_config('search_path', '', false)")
+"""
+_DISCARD = """
+with op.get_context().autocommit_block():
+    op.execute("DISCARD ALL")
+"""
+_SAY = """
+import os, subprocess, sys
+print("printed out"); print("printed beside", file=sys.stderr)
+os.write(1, b"written below python\\n"); subprocess.run(["echo", "said by a program"], check=True)
+print("password=open-sesame", op.get_bind().engine.url)
+"""
+
+CASES = {
+    "fine": Case("", Status.SUCCEEDED),
+    "raises": Case(
+        'raise RuntimeError("the roof is on fire")',
+        Status.FAILED,
+        "revision_raised",
+        "RuntimeError: the roof is on fire",
+        r"Traceback[^$]*the roof is on fire",
+        line=13,
+    ),
+    "sql_error": Case(
+        'op.execute("INSERT INTO sql_error_1 VALUES (1/0)")',
+        Status.FAILED,
+        "statement_failed",
+        "division by zero",
+        sqlstate="22012",
+        line=13,
+    ),
+    "sys_exit": Case("import sys; sys.exit(0)", Status.FAILED, "revision_raised", "SystemExit: 0", line=13),
+    "system_exit": Case("raise SystemExit", Status.FAILED, "revision_raised", "SystemExit", line=13),
+    "os_exit": Case(
+        'print("last words"); import os; os._exit(3)',
+        Status.FAILED,
+        "worker_died",
+        "exit code 3",
+        "last words",
+    ),
+    "segfault": Case(
+        "import ctypes; ctypes.string_at(0)",
+        Status.FAILED,
+        "worker_killed",
+        "SIGSEGV",
+        r"Segmentation fault[^$]*segfault_1\.py",
+    ),
+    "closed_bind": Case("op.get_bind().close()", Status.FAILED, "revision_raised", "closed"),
+    "no_privilege": Case(
+        "op.execute(\"COPY no_privilege_1 FROM PROGRAM 'true'\")",
+        Status.FAILED,
+        "no_privilege",
+        "must be superuser",
+        sqlstate="42501",
+        line=13,
+    ),
+    "prints": Case(
+        _SAY,
+        Status.SUCCEEDED,
+        output=r"printed out\nprinted beside\nwritten below python\nsaid by a program\npassword=\*\*\* ",
+    ),
+    "mute": Case("import sys; sys.stdout.close(); sys.stderr = None", Status.SUCCEEDED),
+    "thread": Case(
+        "import threading; threading.Thread(target=threading.Event().wait).start()",
+        Status.SUCCEEDED,
+    ),
+    "forks": Case("import os, time\nif os.fork() == 0:\n    time.sleep(3); os._exit(0)", Status.SUCCEEDED),
+    "spoils": Case(_SPOIL, Status.SUCCEEDED),
+    "resets": Case('op.execute("RESET ALL")', Status.SUCCEEDED),
+    "discards": Case(_DISCARD, Status.SUCCEEDED),
+}
+
+
+_NOTE = """
+op.execute(\"\"\"DO $$ BEGIN EXECUTE format('COMMENT ON TABLE {table} IS %L', concat_ws(' ',
+    current_setting('lock_timeout'), current_setting('statement_timeout'),
+    (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
+    current_setting('search_path'))); END $$\"\"\")
+"""
+
+
+def _own(name: str, case: Case) -> dict[str, str]:
+    """The branch of a case: the revision that it is about, and one that notes what settings it finds."""
+    first, second = f"{name}_1", f"{name}_2"
+    return {
+        f"{name}/{first}.py": step(first, None, case.code, label=name, depends=("s1",)),
+        f"{name}/{second}.py": step(second, first, _NOTE.format(table=second)),
+    }
+
+
+@pytest.fixture(scope="module")
+def fleet(pg: Cluster, make_module_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A target for each case, all upgraded in one run."""
+    revisions = {"shared/s1.py": step("s1", label="shared")}
+    for name, case in CASES.items():
+        revisions |= _own(name, case)
+    addresses = {name: make_module_database(name) for name in CASES}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PASSWORD_VARIABLE, CANARY)
+        yield make_fleet(pg, tmp_path_factory.mktemp("fleet"), addresses, revisions)
+
+
+@pytest.fixture(scope="module")
+def run(fleet: Fleet) -> Run:
+    """The run of all cases."""
+    return fleet.upgrade(parallel=4)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_result_says_what_a_revision_did(fleet: Fleet, run: Run, name: str) -> None:
+    """Status, code, message, place and output; what was rolled back is not there, what was committed is."""
+    case, result = CASES[name], result_of(run, name)
+    assert (result.status, code_of(result)) == (case.status, case.problem), result
+    done = case.status is Status.SUCCEEDED
+    if result.problem:
+        assert re.search(case.message, result.problem.message)
+        assert result.problem.sqlstate == case.sqlstate
+        assert result.problem.hint
+        place = f"versions/{name}/{name}_1.py:{case.line}" if case.line else result.problem.where
+        assert result.problem.where == place
+    assert re.search(case.output, result.output), result.output
+    steps = ["s1", f"{name}_1", f"{name}_2"]
+    assert [s.revision for s in result.steps] == (steps if done else steps[:1])
+    assert list(result.not_done) == ([] if done else steps[1:])
+    assert list(result.heads_after) == fleet.heads(name) == ([f"{name}_2"] if done else ["s1"])
+    assert result.seconds < 2.9, "nothing that a revision leaves behind is waited for"
+    fleet.check(name, holds=steps if done else steps[:1])
+    fleet.check_no_lease(name)
+    fleet.check_secrets()
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if c.status is Status.SUCCEEDED])
+def test_the_next_step_has_our_settings_again(fleet: Fleet, run: Run, name: str) -> None:
+    """Timeouts, the search path and the lock of the working connection, whatever the step before did to them."""
+    assert result_of(run, name).status is Status.SUCCEEDED
+    (found,) = fleet.values(name, f"SELECT obj_description('{name}_2'::regclass)")
+    assert found == '5s 15min 1 "$user", public, extensions, ehg_migrate'
+
+
+def test_a_run_with_failures_says_so(fleet: Fleet, run: Run) -> None:
+    """Its status, its exit code, and one Result for each target, in the ledger too."""
+    assert (run.status, exits.of_run(run)) == (RunStatus.FAILED, 1)
+    assert sorted(r.target for r in run.results) == sorted(CASES)
+    recorded = fleet.load().show(run.id)
+    assert {r.target: r.status for r in recorded.results} == {r.target: r.status for r in run.results}
+    assert run.notes == ()
+
+
+def test_when_the_files_are_corrected_exactly_what_is_missing_is_done(fleet: Fleet, run: Run) -> None:
+    """Every target ends at its heads; each step has been done once."""
+    for name, case in CASES.items():
+        if case.status is not Status.SUCCEEDED:
+            for path, text in _own(name, replace(case, code="")).items():
+                fleet.write(path, text)
+    again = fleet.upgrade(parallel=4)
+    assert exits.of_run(again) == 0
+    for name in CASES:
+        was_done = result_of(run, name).status is Status.SUCCEEDED
+        steps = [s.revision for s in result_of(again, name).steps]
+        assert steps == ([] if was_done else [f"{name}_1", f"{name}_2"])
+        done = [revision for event, revision in fleet.journal(name) if event == "done"]
+        assert done == ["s1", f"{name}_1", f"{name}_2"]
+    fleet.check()
+
+
+# --- one at a time
+
+
+@pytest.fixture
+def two(
+    pg: Cluster, tmp_path: Path, make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Fleet]]:
+    """Makes a fleet of `acme` (revisions a1, a2 with these codes) and `other` (o1), beside `shared` (s1)."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
+    made: list[Fleet] = []
+
+    def make(first: str = "", second: str = "", **entry: object) -> Fleet:
+        revisions = {
+            "shared/s1": step("s1", label="shared"),
+            "acme/a1": step("a1", None, first, label="acme", depends=("s1",)),
+            "acme/a2": step("a2", "a1", second),
+            "other/o1": step("o1", None, label="other", depends=("s1",)),
+        }
+        addresses = {name: make_database(name) for name in ("acme", "other")}
+        made.append(make_fleet(pg, tmp_path / "project", addresses, revisions, {"acme": entry}))
+        return made[-1]
+
+    yield make
+    for fleet in made:
+        fleet.check_secrets()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """Opened at the end, whatever comes."""
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.open()
+
+
+def test_a_file_that_cannot_be_imported_stops_its_own_target(two: Callable[..., Fleet]) -> None:
+    """Its syntax is good, so it can be planned; the worker cannot load it, and says which line of which file."""
+    fleet = two()
+    fleet.write("acme/a2", "import no_such_module_anywhere\n" + step("a2", "a1"))
+    run = fleet.upgrade()
+    acme = result_of(run, "acme")
+    assert (acme.status, code_of(acme)) == (Status.FAILED, "revision_raised")
+    assert acme.problem
+    assert "No module named 'no_such_module_anywhere'" in acme.problem.message
+    assert acme.problem.where == "versions/acme/a2.py:1"
+    assert result_of(run, "other").status is Status.SUCCEEDED
+    fleet.check("acme", holds=[])
+    fleet.write("acme/a2", step("a2", "a1"))
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
+def test_what_revisions_print_is_never_among_the_data(two: Callable[..., Fleet]) -> None:
+    """`--json` stays JSON, the words stand in the result; at the top of a file too."""
+    fleet = two('print("{]"); import os; os.system("echo {]")')
+    fleet.write("acme/a2", 'print("[} at the top")\n' + step("a2", "a1"))
+    done = fleet.cli("upgrade", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    (acme,) = [r for r in json.loads(done.stdout)["data"]["results"] if r["target"] == "acme"]
+    assert acme["output"] == "[} at the top\n{]\n{]\n"
+    fleet.check()
+
+
+def test_a_worker_that_is_killed_is_looked_after(two: Callable[..., Fleet], gate: Gate) -> None:
+    """SIGKILL in the middle of a step: it is rolled back, another worker says what the target holds."""
+    fleet = two(second=gate.code)
+    future = fleet.background(fleet.upgrade)
+    os.kill(gate.pid, signal.SIGKILL)
+    run = future.result(30)
+    acme = result_of(run, "acme")
+    assert (acme.status, code_of(acme), acme.not_done) == (Status.FAILED, "worker_killed", ("a2",))
+    assert [s.revision for s in acme.steps] == ["s1", "a1"]
+    assert result_of(run, "other").status is Status.SUCCEEDED
+    assert any("looking what the target holds" in n for n in fleet.notices("acme"))
+    fleet.check("acme", holds=["a1", "s1"])
+    fleet.check_no_lease()
+    gate.open()
+    assert [s.revision for s in result_of(fleet.upgrade(), "acme").steps] == ["a2"]
+    fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
+def test_the_server_has_ended_a_dead_workers_statement_before_its_target_is_looked_at(
+    two: Callable[..., Fleet], gate: Gate
+) -> None:
+    """A statement outlives its client for a moment: until then the working connection's own lock keeps others out."""
+    fleet = two(second="import os, pathlib\npathlib.Path(os.environ['EHG_TEST_MARK']).write_text(str(os.getpid()))\n"
+                "op.execute('SELECT pg_sleep(600)')")  # fmt: skip
+    mark = fleet.folder / "mark"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EHG_TEST_MARK", str(mark))
+        future = fleet.background(fleet.upgrade)
+        wait_until(lambda: "active" in fleet.backends("acme").values() and mark.exists(), "nobody sleeps", 20)
+        os.kill(int(mark.read_text()), signal.SIGKILL)
+        acme = result_of(future.result(30), "acme")
+    left = fleet.backends("acme")
+    assert (acme.status, left) == (Status.FAILED, {}), "the look came after the end of the statement"
+    fleet.check("acme", holds=["a1", "s1"])
+
+
+def test_deadlines_end_what_hangs_in_python_and_in_sql(
+    pg: Cluster, tmp_path: Path, make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement is ended on the server by closing its connection; a loop in Python by killing the worker."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
+    monkeypatch.setattr(pool, "_GRACE", 0.5)
+    loop = "import time\nwhile True:\n    time.sleep(0.1)"
+    revisions = {
+        "shared/s1": step("s1", label="shared"),
+        "python/p1": step("p1", None, loop, label="python", depends=("s1",)),
+        "sql/q1": step("q1", None, "op.execute('SELECT pg_sleep(600)')", label="sql", depends=("s1",)),
+    }
+    addresses = {name: make_database(name) for name in ("python", "sql")}
+    short = {"deadline": "1s"}
+    fleet = make_fleet(pg, tmp_path / "p", addresses, revisions, {"python": short, "sql": short})
+    run = fleet.upgrade()
+    for name, left, within in (("python", "p1", 3.0), ("sql", "q1", 2.0)):
+        result = result_of(run, name)
+        assert (result.status, code_of(result), result.not_done) == (Status.FAILED, "deadline", (left,))
+        assert result.seconds < within
+        assert fleet.backends(name) == {}, "the server has ended it too"
+        fleet.check(name, holds=["s1"])
+    fleet.write("python/p1", step("p1", None, label="python", depends=("s1",)))
+    fleet.write("sql/q1", step("q1", None, label="sql", depends=("s1",)))
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    fleet.check()
+    fleet.check_secrets()
+
+
+def test_a_watcher_that_fails_does_not_end_the_work(two: Callable[..., Fleet]) -> None:
+    """A terminal that has gone: all is done all the same, and the run says that it was not shown."""
+    fleet = two()
+
+    def watch(event: Event) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    project = fleet.load()
+    run = project.run(project.plan(), watch=watch)
+    assert run.status is RunStatus.SUCCEEDED
+    assert [n.code for n in run.notes] == ["watcher_failed"]
+    fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
+# --- stopping
+
+
+def test_asked_to_stop_the_running_step_ends_and_nothing_begins(two: Callable[..., Fleet], gate: Gate) -> None:
+    """Through Python: the step is committed, its target cancelled, the others not attempted."""
+    fleet, stop = two(gate.code), Stop()
+    future = fleet.background(lambda: fleet.upgrade(parallel=1, stop=stop))
+    assert gate.pid
+    stop.ask()
+    gate.open()
+    run = future.result(30)
+    acme, other = result_of(run, "acme"), result_of(run, "other")
+    assert (acme.status, code_of(acme), acme.not_done) == (Status.CANCELLED, "cancelled", ("a2",))
+    assert (other.status, other.not_done) == (Status.NOT_ATTEMPTED, ("s1", "o1"))
+    assert (run.status, exits.of_run(run)) == (RunStatus.INTERRUPTED, 130)
+    fleet.check("acme", holds=["a1", "s1"])
+    fleet.check("other", holds=[])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_between_steps(two: Callable[..., Fleet], gate: Gate, number: int) -> None:
+    """Ctrl-C reaches the whole process group, SIGTERM the command alone; both mean the same."""
+    fleet = two(gate.code)
+    with fleet.command("upgrade", "--yes", "--json", "--parallel", "1") as process:
+        assert gate.pid
+        interrupt(process) if number == signal.SIGINT else process.send_signal(number)
+        read_until(process, "stopping")
+        gate.open()
+        done = fleet.end(process)
+    data = json.loads(done.stdout)["data"]
+    statuses = {r["target"]: r["status"] for r in data["results"]}
+    assert (done.returncode, statuses) == (130, {"acme": "cancelled", "other": "not_attempted"})
+    assert fleet.load().show(data["id"]).status is RunStatus.INTERRUPTED
+    fleet.check("acme", holds=["a1", "s1"])
+    fleet.check_no_lease("acme")
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
+def test_a_second_signal_kills_the_workers(two: Callable[..., Fleet], gate: Gate) -> None:
+    """The step is rolled back by the server; what the run can say of the target is that somebody must look."""
+    fleet = two(gate.code)
+    with fleet.command("upgrade", "--yes", "--json", "--parallel", "1") as process:
+        worker = gate.pid
+        interrupt(process)
+        read_until(process, "stopping")
+        interrupt(process)
+        done = fleet.end(process)
+    assert not psutil.pid_exists(worker)
+    statuses = {r["target"]: r["status"] for r in json.loads(done.stdout)["data"]["results"]}
+    assert (done.returncode, statuses) == (130, {"acme": "indeterminate", "other": "not_attempted"})
+    fleet.check("acme", holds=["s1"])
+    (state,) = fleet.load().status(["acme"])
+    assert (state.heads, state.pending) == (("s1",), ("a1", "a2"))
+    gate.open()
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    fleet.check_no_lease()
+
+
+def test_ctrl_c_while_the_workers_are_being_started(two: Callable[..., Fleet]) -> None:
+    """The fork server does not hear it, so no target is lost in the middle of nothing."""
+    fleet = two()
+    with fleet.command("upgrade", "--yes", "--json") as process:
+        # the tracker of resources, and the fork server, which is busy importing for half a second
+        wait_until(lambda: len(psutil.Process(process.pid).children()) > 1, "no fork server", 20)
+        interrupt(process)
+        done = fleet.end(process)
+    assert done.returncode == 130
+    statuses = {r["status"] for r in json.loads(done.stdout)["data"]["results"]}
+    assert statuses <= {"cancelled", "not_attempted", "succeeded"}, done.stderr
+    fleet.check()
+    assert fleet.upgrade().status is not RunStatus.FAILED
+    fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
+def test_workers_of_a_killed_command_begin_no_further_step(two: Callable[..., Fleet], gate: Gate) -> None:
+    """The running step ends, the run is seen to have died, and the next one does the rest."""
+    fleet = two(gate.code)
+    with fleet.command("upgrade", "--yes", "--parallel", "1") as process:
+        worker = gate.pid
+        process.kill()
+        process.wait()
+        gate.open()
+        wait_until(lambda: not psutil.pid_exists(worker), "the worker goes on", 20)
+    fleet.check("acme", holds=["a1", "s1"])
+    fleet.check("other", holds=[])
+    (run,) = fleet.load().runs()
+    assert run.status is RunStatus.DIED
+    assert "died" in fleet.cli("runs").stdout
+    assert [s.revision for s in result_of(fleet.upgrade(), "acme").steps] == ["a2"]
+    fleet.check_no_lease()
+
+
+# --- the password
+
+
+def test_a_password_from_a_file_is_in_no_list_of_processes(two: Callable[..., Fleet], gate: Gate) -> None:
+    """Neither in the arguments nor in the environment of the command, the fork server or a worker."""
+    fleet = two(gate.code)
+    secret = fleet.folder.parent / "secret"
+    secret.write_text(CANARY)
+    secret.chmod(0o600)
+    entries = fleet.folder / "targets" / "t.yaml"
+    entries.write_text(entries.read_text().replace(f"env:{PASSWORD_VARIABLE}", f"file:{secret}"))
+    with fleet.command("upgrade", "--yes", **{PASSWORD_VARIABLE: "another"}) as process:
+        assert gate.pid
+        seen = exposed(process)
+        gate.open()
+        assert fleet.end(process).returncode == 0
+    assert "forkserver" in seen
+    assert not [part for part in CANARY_PARTS if part in seen]
+    fleet.check()
+
+
+def test_an_error_that_quotes_the_password_is_told_without_it(two: Callable[..., Fleet]) -> None:
+    """In messages, output, events, journal and ledger."""
+    fleet = two(f"import os; secret = os.environ[{PASSWORD_VARIABLE!r}]; print(secret); raise ValueError(secret)")
+    acme = result_of(fleet.upgrade(), "acme")
+    assert acme.problem
+    assert acme.problem.message == "ValueError: ***"
+    assert acme.output.startswith("***\n")
+    (detail,) = fleet.values("acme", "SELECT detail FROM ehg_migrate.migration_journal WHERE event = 'failed'")
+    assert detail == "ValueError: ***"
+
+
+# --- the ledger
+
+
+@pytest.mark.parametrize("trouble", ["a folder in its place", "nothing may be written"])
+def test_a_ledger_that_cannot_be_written_stops_nothing(two: Callable[..., Fleet], trouble: str) -> None:
+    """The run succeeds and says what was not recorded."""
+    fleet = two()
+    file = fleet.folder / ".ehg" / "ledger.sqlite"
+    if trouble == "a folder in its place":
+        file.mkdir(parents=True)
+    else:
+        _refuse_results(fleet, file)
+    run = fleet.upgrade()
+    assert run.status is RunStatus.SUCCEEDED
+    assert len(run.notes) == 1
+    assert run.notes[0].code.startswith("ledger")
+    assert run.notes[0].hint
+    fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
+def _refuse_results(fleet: Fleet, file: Path) -> None:
+    """What SQLite says of a file that became read-only; a mode does not keep root from writing."""
+    import sqlite3
+
+    fleet.load().runs()
+    with sqlite3.connect(file) as ledger:
+        ledger.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON results "
+            "BEGIN SELECT RAISE(ABORT, 'attempt to write a readonly database'); END"
+        )
+
+
+def test_a_thousand_lines_of_output_are_kept_to_their_end(two: Callable[..., Fleet]) -> None:
+    """The end only, and quickly."""
+    start = time.monotonic()
+    fleet = two("for i in range(100_000):\n    print('line', i)")
+    acme = result_of(fleet.upgrade(), "acme")
+    assert acme.output.endswith("line 99999\n")
+    assert len(acme.output) <= 4000
+    assert time.monotonic() - start < 10

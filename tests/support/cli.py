@@ -1,0 +1,82 @@
+"""The command line as its users have it: the installed program in a process of its own, and what it said."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+PROGRAM = str(SCRIPTS / "ehg-migrate")
+ALEMBIC = str(SCRIPTS / "alembic")
+
+# of whoever runs the tests; they would change what is said
+_NOT_OURS = ("EHG_PROJECT", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+
+_VARIABLE = (
+    (re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{4}\b"), "RUN"),
+    (re.compile(r"\bplan [0-9a-f]{12}\b"), "plan DIGEST"),
+    (re.compile(r"\b\d+\.\d\d s\b"), "SECONDS s"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"), "TIME"),
+    (re.compile(r"\b\d{12}_"), "MINUTE_"),  # file names begin with it; 12 digits are no revision id there
+    (re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{12}\b"), "REVISION"),
+    (re.compile(r"^Generating .*\n", re.MULTILINE), ""),  # Alembic's own line, with a path of this machine
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it wrote where."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What `--json` printed."""
+        return json.loads(self.out)
+
+    @property
+    def everything(self) -> str:
+        """Both streams, to look for what must be in neither."""
+        return self.out + self.err
+
+
+def environment(more: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """This process's variables, without those that change what is said, and some more; None takes one away."""
+    found = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
+    path = f"{SCRIPTS}{os.pathsep}{found.get('PATH', '')}"
+    return {name: value for name, value in {**found, "PATH": path, **(more or {})}.items() if value is not None}
+
+
+def ehg(folder: Path, *arguments: str, program: str = PROGRAM, typed: str = "", **variables: str | None) -> Said:
+    """Runs `ehg-migrate` in `folder`, without a terminal; `typed` is its standard input."""
+    done = subprocess.run(
+        [program, *arguments],
+        cwd=folder,
+        env=environment(variables),
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def normalised(text: str) -> str:
+    """`text` with a word in place of what differs from run to run.
+
+    Run ids, plan digests, generated revision ids, seconds, times and the minute in new files' names; Alembic's own line
+    about a file that it generates goes.
+    """
+    for pattern, word in _VARIABLE:
+        text = pattern.sub(word, text)
+    return text

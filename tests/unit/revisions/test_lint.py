@@ -1,0 +1,200 @@
+"""Each rule with a tree that breaks it and one that does not, and what `lint_ignore` settles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from ehg_migrate.errors import Problem
+from ehg_migrate.revisions.graph import Revision
+from ehg_migrate.revisions.history import History
+from ehg_migrate.revisions.lint import Findings, lint
+from tests.unit.revisions.trees import rev
+
+S1 = rev("s1", labels=["shared"])
+S2 = rev("s2", "s1")
+A1 = rev("a1", depends="s1", branch="app", labels=["app"])
+APP = ("shared", "app")
+CRM = ("shared", "crm", "app")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Revisions, the fleet's branch combinations, and the only finding there is, as text; none if empty."""
+
+    revisions: tuple[Revision, ...]
+    scopes: tuple[tuple[str, ...], ...] = (APP,)
+    text: str = ""
+    error: bool = False
+    loose: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+
+def history(case: Case) -> History:
+    """The case's versions/."""
+    names = dict.fromkeys((*(r.branch for r in case.revisions), *case.folders))
+    return History({n: tuple(r for r in case.revisions if r.branch == n) for n in names}, (), case.loose)
+
+
+def findings(case: Case, *ignore: str) -> Findings:
+    """What lint says of it; `app` and `app2` are targets."""
+    return lint(history(case), case.scopes, frozenset({"app", "app2"}), frozenset(ignore))
+
+
+def rule_of(name: str) -> str:
+    """Its first word."""
+    return name.partition(" ")[0]
+
+
+BROKEN = {
+    "second_head": Case(
+        (S1, S2, rev("s2b", "s1"), A1),
+        text="versions/shared/s2b.py: branch `shared` has a second head: `versions/shared/s2.py` and "
+        "`versions/shared/s2b.py` both continue revision `s1`\n"
+        "  hint: set the `down_revision` of one to the other, or merge them with `alembic merge`",
+    ),
+    "second_head beside a merge": Case(
+        (S1, S2, rev("s2b", "s1"), rev("x1", "s2"), rev("x2", "s2", labels=["x"]), rev("m", ["x1", "x2"]), A1),
+        text="versions/shared/s2b.py: branch `shared` has a second head: `versions/shared/s2.py` and "
+        "`versions/shared/s2b.py` both continue revision `s1`\n"
+        "  hint: set the `down_revision` of one to the other, or merge them with `alembic merge`",
+    ),
+    "second_base": Case(
+        (S1, rev("t1"), A1),
+        text="versions/shared/t1.py: branch `shared` has 2 first revisions: `versions/shared/s1.py`, "
+        "`versions/shared/t1.py`\n  hint: give each its own label if that is meant, else a `down_revision`",
+    ),
+    "no_label": Case(
+        (S1, replace(A1, labels=())),
+        text="versions/app/a1.py: branch `app` has no label, so stock Alembic does not know `app@head`\n"
+        '  hint: write `branch_labels = ("app",)` in its first revision',
+    ),
+    "long_id": Case(
+        (S1, A1, rev("x" * 33, "a1", branch="app")),
+        text=f"versions/app/{'x' * 33}.py: revision id `{'x' * 33}` has 33 characters; a version table made by stock "
+        "Alembic holds 32\n  hint: shorten it before anybody applies it",
+    ),
+    "label_dependency": Case(
+        (S1, S2, replace(A1, depends_on=("shared",))),
+        text="versions/app/a1.py: `depends_on` names the label `shared`, which stands for its FIRST revision `s1`, not "
+        "its head\n  hint: name the revision that is needed; write `s1` if the first is meant",
+    ),
+    "crossing_down_revision": Case(
+        (S1, replace(A1, parents=("s1",), depends_on=())),
+        text="versions/app/a1.py: `down_revision` of `a1` lies in another branch, so that branch's label spreads to "
+        "this one\n  hint: use `down_revision = None` and `depends_on`",
+    ),
+    "redundant_parent": Case(
+        (S1, S2, replace(A1, depends_on=("s1", "s2"))),
+        text="versions/app/a1.py: revision `a1` names `s1`, which another of its parents needs already; stock Alembic "
+        "stops there with a KeyError\n  hint: leave `s1` out",
+    ),
+    "loose_file": Case(
+        (S1, A1),
+        loose=("versions/x.py",),
+        text="versions/x.py: the file lies in no branch, so no target gets it\n"
+        "  hint: move it into a folder of versions/, such as versions/shared/",
+    ),
+    "same_id_in_branches": Case(
+        (S1, A1, rev("a1", branch="app2", labels=["app2"])),
+        (APP, ("shared", "app2")),
+        text="versions/app2/a1.py: revision id `a1` is used in branch `app` (`versions/app/a1.py`) too\n"
+        "  hint: rename one: with one id for two things, a database of the other branch cannot be recognised",
+    ),
+    "unused_branch": Case(
+        (S1, A1),
+        folders=("old",),
+        text="versions/old: no target has this branch\n  hint: add it to a target's `branches`, or delete the folder",
+    ),
+    "dependency_direction that all keep": Case(
+        (rev("s1", depends="c1", labels=["shared"]), rev("c1", branch="crm", labels=["crm"])),
+        (CRM,),
+        text="versions/shared/s1.py: revision `s1` of branch `shared` needs `c1` of branch `crm`, which other targets "
+        "need not have\n"
+        "  hint: depend only toward a group and `shared`; move the revision to the more special branch",
+    ),
+    "revision_id_length": Case(
+        (S1, A1, rev("y" * 256, branch="old", labels=["old"])),
+        (APP, ("shared", "old")),
+        error=True,
+        text=f"versions/old/{'y' * 256}.py: revision id `{'y' * 40}...` has 256 characters\n  hint: shorten it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_rule_is_a_finding(name: str) -> None:
+    """The only one, of the rule's name, with its place and its mend."""
+    case, rule = BROKEN[name], rule_of(name)
+    found = findings(case, "long_id" if rule == "revision_id_length" else "none")
+    errors, warnings = ([(rule, case.text)], []) if case.error else ([], [(rule, case.text)])
+    assert ([(p.code, str(p)) for p in found.errors], [(p.code, str(p)) for p in found.warnings]) == (errors, warnings)
+
+
+@pytest.mark.parametrize("name", [n for n, c in BROKEN.items() if not c.error])
+def test_a_warning_is_settled_by_its_rule(name: str) -> None:
+    """By the name of the rule, and by no other name."""
+    assert findings(BROKEN[name], rule_of(name), "something_else") == Findings((), ())
+
+
+@pytest.mark.parametrize("name", [n for n, c in BROKEN.items() if c.error])
+def test_an_error_is_not_settled(name: str) -> None:
+    """The step would fail all the same."""
+    assert [p.code for p in findings(BROKEN[name], "long_id", rule_of(name)).errors] == [rule_of(name)]
+
+
+WHOLE = {
+    "plain": Case((S1, S2, A1)),
+    "expand and contract": Case(
+        (S1, rev("e1", "s1", labels=["expand"]), rev("c1", "s1", labels=["contract"]), rev("e2", "e1"), A1)
+    ),
+    "a labelled line beside the main one": Case((S1, S2, rev("x1", "s1", labels=["x"]), A1)),
+    "merged": Case((S1, S2, rev("s2b", "s1"), rev("m", ["s2", "s2b"]), A1)),
+    "merged later": Case((S1, S2, rev("s3", "s2"), rev("s2b", "s1"), rev("m", ["s3", "s2b"]), A1)),
+    "two bases with labels": Case((S1, rev("t1", labels=["tenant"]), A1)),
+    "dependencies toward groups and shared": Case(
+        (S1, rev("c1", depends="s1", branch="crm", labels=["crm"]), replace(A1, depends_on=("c1",))), (CRM,)
+    ),
+    "an id of 32 characters": Case((S1, A1, rev("x" * 32, "a1", branch="app"))),
+    "a dependency on an id that is a label elsewhere": Case((S1, S2, replace(A1, depends_on=("s2",)))),
+    "a folder without revisions": Case((S1, A1), (APP, CRM), folders=("crm",)),
+    "nothing": Case((), ()),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_whole_has_no_finding(name: str) -> None:
+    """Histories that people have on purpose."""
+    assert findings(WHOLE[name]) == Findings((), ())
+
+
+def test_a_dependency_that_a_target_lacks_is_an_error() -> None:
+    """Said twice: what is missing, and that the direction is wrong; `lint_ignore` settles neither."""
+    case = Case((rev("s1", depends="a1", labels=["shared"]), replace(A1, depends_on=())), (APP, ("shared", "app2")))
+    found = findings(case, "dependency_direction", "missing_revision")
+    assert [str(p) for p in found.errors] == [
+        "versions/shared/s1.py: `depends_on` of revision `s1` names `a1`, which is in none of the folders it is used "
+        "with\n  hint: restore the missing file, or correct the name",
+        "versions/shared/s1.py: revision `s1` of branch `shared` needs `a1` of branch `app`, which other targets do "
+        "not have\n  hint: depend only toward a group and `shared`; move the revision to the more special branch",
+    ]
+
+
+def test_another_targets_branch_is_missing() -> None:
+    """Two targets' own branches cannot depend on one another: the one never has the other's."""
+    case = Case((S1, A1, rev("b1", depends="a1", branch="app2", labels=["app2"])), (APP, ("shared", "app2")))
+    assert [p.code for p in findings(case).errors] == ["missing_revision"]
+
+
+def test_problems_of_files_are_errors() -> None:
+    """And stand first."""
+    bad = Problem("revision_file", "m", "h", "versions/shared/bad.py")
+    found = lint(History({"shared": (S1,)}, (bad,)), [("shared",)], frozenset(), frozenset({"revision_file"}))
+    assert found.errors == (bad,)
+
+
+def test_the_same_finding_is_said_once() -> None:
+    """However many targets share it."""
+    case = replace(BROKEN["second_head"], scopes=(APP, CRM, ("shared",)), folders=("crm",))
+    assert [p.code for p in findings(case).warnings] == ["second_head"]

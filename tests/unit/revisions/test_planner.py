@@ -1,0 +1,366 @@
+"""Plans of upgrades, downgrades, rollbacks and adoptions, from rows and journals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from ehg_migrate.errors import TargetError, UsageError
+from ehg_migrate.model import Plan, Verb
+from ehg_migrate.revisions.graph import Graph
+from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_rollback, plan_upgrade
+from tests.unit.revisions.trees import Book, graph_of, rev
+
+RELEASES = {"v1": {"shared": ("s2",), "app": ("a1",), "other": ("x9",)}}
+
+
+def fleet_graph() -> Graph:
+    """shared s1 - s2 - s3; app a1 (needs s1) - a2 (needs s2)."""
+    return graph_of(
+        rev("s1", labels=["shared"]),
+        rev("s2", "s1"),
+        rev("s3", "s2"),
+        rev("a1", depends="s1", branch="app", labels=["app"]),
+        rev("a2", "a1", "s2", branch="app"),
+    )
+
+
+def steps(plan: Plan) -> list[str]:
+    """`+s1` for up, `-s1` for down."""
+    return [f"{'+' if s.direction == 'up' else '-'}{s.revision}" for s in plan.steps]
+
+
+# --- upgrade
+
+
+@pytest.mark.parametrize(
+    ("heads", "to", "expected", "goal"),
+    [
+        ((), ["heads"], ["+s1", "+s2", "+s3", "+a1", "+a2"], ("a2", "s3")),
+        ((), ["app@head"], ["+s1", "+s2", "+a1", "+a2"], ("a2",)),
+        ((), ["shared@head"], ["+s1", "+s2", "+s3"], ("s3",)),
+        (("s1",), ["a1"], ["+a1"], ("a1",)),
+        (("a1", "s3"), ["s2"], [], ("a1", "s3")),
+        (("a1",), ["release:v1"], ["+s2"], ("a1", "s2")),
+        (("s3",), ["base"], [], ("s3",)),
+        ((), ["s1", "a1"], ["+s1", "+a1"], ("a1",)),
+    ],
+)
+def test_an_upgrade_adds_what_is_named_and_takes_nothing(
+    heads: tuple[str, ...], to: list[str], expected: list[str], goal: tuple[str, ...]
+) -> None:
+    """Also where what is named lies below what is applied."""
+    plan = plan_upgrade(fleet_graph(), "t", heads, to, RELEASES)
+    assert sorted(steps(plan)) == sorted(expected)
+    assert (plan.verb, plan.heads, plan.goal, plan.notes) == (Verb.UPGRADE, heads, goal, ())
+    assert (plan.steps[-1].heads_after if plan.steps else plan.heads) == goal
+
+
+def test_rows_that_overlap_are_said_and_planned_from() -> None:
+    """The first step starts from the rows without the needless one."""
+    plan = plan_upgrade(fleet_graph(), "t", ("a1", "s1"), ["heads"], {})
+    assert plan.heads == ("a1", "s1")
+    assert plan.steps[0].heads_before == ("a1",)
+    assert [str(n) for n in plan.notes] == [
+        "the version table holds `s1` although another row implies it\n"
+        "  hint: the next run takes the needless rows out before its first step"
+    ]
+
+
+# --- downgrade
+
+
+@pytest.mark.parametrize(
+    ("heads", "to", "expected", "goal"),
+    [
+        (("a2", "s3"), ["s2"], ["-s3"], ("a2",)),
+        (("a2", "s3"), ["s1"], ["-s3", "-a2", "-s2"], ("a1",)),
+        (("a2", "s3"), ["shared@base"], ["-s3", "-a2", "-s2", "-a1", "-s1"], ()),
+        (("a2", "s3"), ["app@base"], ["-a2", "-a1"], ("s3",)),
+        (("a2", "s3"), ["app@a1"], ["-a2"], ("a1", "s3")),
+        (("a2", "s3"), ["a1", "s2"], ["-a2", "-s3"], ("a1", "s2")),
+        (("a2", "s3"), [" base "], ["-s3", "-a2", "-s2", "-a1", "-s1"], ()),
+        (("a2", "s3"), ["release:v1"], ["-s3", "-a2"], ("a1", "s2")),
+        (("a2",), ["s2"], [], ("a2",)),
+        (("a2",), ["app@head"], [], ("a2",)),
+    ],
+)
+def test_a_downgrade_takes_what_stands_above_and_what_needs_it(
+    heads: tuple[str, ...], to: list[str], expected: list[str], goal: tuple[str, ...]
+) -> None:
+    """On the named line, and elsewhere only what cannot stay."""
+    plan = plan_downgrade(fleet_graph(), "t", heads, to, RELEASES)
+    assert sorted(steps(plan)) == sorted(expected)
+    assert (plan.verb, plan.goal) == (Verb.DOWNGRADE, goal)
+
+
+def test_a_downgrade_to_what_is_not_applied_is_refused() -> None:
+    """Instead of doing nothing without a word."""
+    with pytest.raises(TargetError) as caught:
+        plan_downgrade(fleet_graph(), "t", ("s2",), ["s3"], {})
+    assert str(caught.value) == (
+        "revision `s3` is not applied, so there is nothing above it to take back\n"
+        "  hint: `history` shows what is applied"
+    )
+
+
+@pytest.mark.parametrize(("to", "code"), [("nothing", "no_such_revision"), ("none@base", "unknown_branch")])
+def test_a_downgrade_to_what_does_not_exist_is_a_mistake(to: str, code: str) -> None:
+    """Of the one who asks, not of the target."""
+    with pytest.raises(UsageError) as caught:
+        plan_downgrade(fleet_graph(), "t", ("s2",), [to], {})
+    assert [p.code for p in caught.value.problems] == [code]
+
+
+# --- rollback
+
+
+def upgraded(*goals: Sequence[str], graph: Graph | None = None) -> Book:
+    """A target that runs `A`, `B`, ... brought to these heads, one after the other."""
+    book, graph = Book(), graph or fleet_graph()
+    for run, goal in zip("ABCD", goals, strict=False):
+        book.does(run, plan_upgrade(graph, "t", book.heads, goal, {}))
+    return book
+
+
+def taken_back(book: Book, run: str, by: str, *, count: int | None = None) -> None:
+    """Run `by` takes `run` back, or the first steps of it."""
+    book.does(by, plan_rollback(fleet_graph(), "t", book.heads, run, book.entries), steps=count)
+
+
+def rollback(book: Book, run: str, graph: Graph | None = None) -> Plan:
+    """The plan."""
+    return plan_rollback(graph or fleet_graph(), "t", book.heads, run, book.entries)
+
+
+def test_a_rollback_is_the_run_reversed() -> None:
+    """Back to the rows before it."""
+    plan = rollback(upgraded(["s1"], ["heads"]), "B")
+    assert sorted(steps(plan)) == ["-a1", "-a2", "-s2", "-s3"]
+    assert (plan.verb, plan.goal, plan.undoes, plan.notes) == (Verb.ROLLBACK, ("s1",), "B", ())
+
+
+def test_a_rollback_of_a_downgrade_goes_up() -> None:
+    """A run is taken back in whichever direction it went."""
+    book = upgraded(["heads"])
+    book.does("D", plan_downgrade(fleet_graph(), "t", book.heads, ["s1"], {}))
+    plan = rollback(book, "D")
+    assert sorted(steps(plan)) == ["+a2", "+s2", "+s3"]
+    assert plan.goal == ("a2", "s3")
+
+
+def test_a_run_that_did_nothing_here_leaves_nothing_to_do() -> None:
+    """Unknown to the journal, or failed in its first step."""
+    book = upgraded(["s1"])
+    book.add("F", "failed", "s2")
+    for run in ("F", "never"):
+        assert (steps(rollback(book, run)), rollback(book, run).goal) == ([], ("s1",))
+
+
+def test_a_part_of_a_failed_run_is_taken_back() -> None:
+    """What it had committed before the step that failed."""
+    book = upgraded(["s1"])
+    book.does("F", plan_upgrade(fleet_graph(), "t", book.heads, ["heads"], {}), steps=2)
+    book.add("F", "failed", "s3")
+    assert len(rollback(book, "F").steps) == 2
+    assert rollback(book, "F").goal == ("s1",)
+
+
+def test_runs_are_taken_back_one_after_the_other() -> None:
+    """What was taken back is no later change; after the newest run the one before can go."""
+    book = upgraded(["s1"], ["s2"], ["heads"])
+    for run, by, goal in (("C", "R1", ("s2",)), ("B", "R2", ("s1",)), ("A", "R3", ())):
+        assert rollback(book, run).goal == goal
+        taken_back(book, run, by)
+        assert book.heads == goal
+
+
+def test_a_rollback_that_was_cut_goes_on() -> None:
+    """What is left of the run is taken back; when nothing is left, that is said and nothing is done."""
+    book = upgraded(["s1"], ["heads"])
+    taken_back(book, "B", "R1", count=1)
+    assert len(rollback(book, "B").steps) == 3
+    taken_back(book, "B", "R2")
+    again = rollback(book, "B")
+    assert (again.steps, again.goal, [str(n) for n in again.notes]) == (
+        (),
+        ("s1",),
+        ["run `B` is taken back here already, by run `R2`"],
+    )
+
+
+def test_a_rollback_of_a_rollback_goes_forward() -> None:
+    """And then the first run can be taken back once more."""
+    book = upgraded(["s1"], ["heads"])
+    taken_back(book, "B", "R1")
+    taken_back(book, "R1", "R2")
+    assert book.heads == ("a2", "s3")
+    assert rollback(book, "B").goal == ("s1",)
+
+
+def test_needless_rows_are_not_brought_back() -> None:
+    """A run that took them out first is rolled back to the same state, without them."""
+    book = Book(("a1", "s1"))
+    book.add("N", "normalized", "s1", "", ("a1",))
+    book.does("N", plan_upgrade(fleet_graph(), "t", book.heads, ["a2"], {}))
+    plan = rollback(book, "N")
+    assert (plan.goal, plan.steps[-1].heads_after) == (("a1",), ("a1",))
+
+
+def later_run() -> tuple[Book, Graph]:
+    return upgraded(["s1"], ["s2"]), fleet_graph()
+
+
+def edited_file() -> tuple[Book, Graph]:
+    edited = [rev(r.id, r.parents, checksum="0" * 64) for r in (rev("s1"), rev("s2", "s1"))]
+    return upgraded(["s2"]), graph_of(*edited)
+
+
+def edited_between() -> tuple[Book, Graph]:
+    book = upgraded(["s1"])
+    book.add("B", "done", "s1", "down", ())
+    book.add("C", "done", "s1", "up", ("s1",), checksum="f" * 64)
+    return book, fleet_graph()
+
+
+def unknown_revision() -> tuple[Book, Graph]:
+    return upgraded(["s2"]), graph_of(rev("s1"))
+
+
+def graph_changed() -> tuple[Book, Graph]:
+    book = upgraded(["s1"], ["s2"])
+    spliced = graph_of(rev("s1"), rev("s15", "s1"), rev("s2", "s15"))
+    return book, spliced
+
+
+def half_done() -> tuple[Book, Graph]:
+    book = upgraded(["s1"])
+    book.does("A", plan_upgrade(fleet_graph(), "t", book.heads, ["s2"], {}))
+    book.add("A", "started", "s3")
+    return book, fleet_graph()
+
+
+def half_done_later() -> tuple[Book, Graph]:
+    book = upgraded(["s1"])
+    book.add("B", "started", "s2")
+    return book, fleet_graph()
+
+
+def adopted() -> tuple[Book, Graph]:
+    book = Book()
+    book.add("A", "adopted", "s1", after=("s1",))
+    return book, fleet_graph()
+
+
+def stamped_later() -> tuple[Book, Graph]:
+    book = upgraded(["s1"])
+    book.add("S", "stamped", "s2", after=("s2",))
+    return book, fleet_graph()
+
+
+def heads_moved() -> tuple[Book, Graph]:
+    book = upgraded(["s2"])
+    book.heads = ("s1",)
+    return book, fleet_graph()
+
+
+def heads_gone() -> tuple[Book, Graph]:
+    book = upgraded(["s1"])
+    book.heads = ()
+    return book, fleet_graph()
+
+
+REFUSALS: dict[Callable[[], tuple[Book, Graph]], str] = {
+    later_run: "later runs changed the target: `B`\n  hint: roll back `B` first",
+    edited_file: "`versions/shared/s1.py` was edited after it was applied (checksum sum-s1)\n"
+    "  hint: use the file as it was (git commit c0ffee), or use `downgrade`",
+    edited_between: "`versions/shared/s1.py` was edited after it was applied (checksum ffffffffffff)\n"
+    "  hint: use the file as it was (git commit c0ffee), or use `downgrade`",
+    unknown_revision: "revision `s2` is not in versions/ of this checkout\n  hint: use the checkout that applied it",
+    half_done: "revision `s3` ran outside a transaction and did not end\n"
+    "  hint: run `upgrade` to finish it and roll that back too, or repair it by hand and use `downgrade`",
+    half_done_later: "revision `s2` ran outside a transaction and did not end\n"
+    "  hint: run `upgrade` to finish it and roll that back too, or repair it by hand and use `downgrade`",
+    adopted: "it declared revisions to be applied and did not run them\n"
+    "  hint: `downgrade` runs their `downgrade()`, which shows what it would do",
+    stamped_later: "run `S` declared revisions to be applied and did not run them\n"
+    "  hint: `downgrade` runs their `downgrade()`, which shows what it would do",
+    heads_moved: "the target holds `s1`, and run `A` left `s2`\n"
+    "  hint: somebody stamped it by hand; use `downgrade`, which shows what it would do",
+    heads_gone: "the target holds nothing, and run `A` left `s1`\n"
+    "  hint: somebody stamped it by hand; use `downgrade`, which shows what it would do",
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.__name__)
+def test_a_rollback_that_would_not_be_exact_is_refused(case: Callable[[], tuple[Book, Graph]]) -> None:
+    """With the reason and the way out; it is a gate, not a failure."""
+    book, graph = case()
+    with pytest.raises(TargetError) as caught:
+        rollback(book, "A", graph)
+    assert caught.value.problem.code == "rollback_inexact"
+    assert str(caught.value) == f"run `A` cannot be taken back exactly: {REFUSALS[case]}"
+
+
+def test_a_changed_graph_is_refused() -> None:
+    """A revision spliced in below the run's own would go down with it, and was never applied by it."""
+    book, graph = graph_changed()
+    with pytest.raises(TargetError) as caught:
+        rollback(book, "B", graph)
+    assert str(caught.value) == (
+        "run `B` cannot be taken back exactly: the steps back are not the run's own steps reversed: `down_revision` or "
+        "`depends_on` changed since\n"
+        "  hint: use the checkout that applied it, or use `downgrade`, which shows what it would do"
+    )
+
+
+def test_what_was_left_half_done_before_the_run_does_not_stop_it() -> None:
+    """The rollback restores what was there before the run, the half included."""
+    book = Book()
+    book.add("Z", "started", "s3")
+    book.does("A", plan_upgrade(fleet_graph(), "t", book.heads, ["s1"], {}))
+    assert steps(rollback(book, "A")) == ["-s1"]
+
+
+def test_a_started_step_that_ended_is_taken_back() -> None:
+    """`started` beside `done` is the ordinary journal of a CONCURRENTLY."""
+    book = Book()
+    book.add("A", "started", "s1")
+    book.does("A", plan_upgrade(fleet_graph(), "t", book.heads, ["s1"], {}))
+    assert steps(rollback(book, "A")) == ["-s1"]
+
+
+# --- adopt
+
+
+def test_adopting_takes_rows_over_or_declares() -> None:
+    """Rows of the old table without needless ones; or the revisions that are named; no step either way."""
+    graph = fleet_graph()
+    taken = plan_adoption(graph, "t", ("a1", "s1"), (), {})
+    assert (taken.verb, taken.heads, taken.goal, taken.steps) == (Verb.ADOPT, (), ("a1",), ())
+    assert [n.code for n in taken.notes] == ["old_table_stays"]
+    declared = plan_adoption(graph, "t", (), ["shared@head", "a1"], {})
+    assert (declared.goal, declared.notes) == (("a1", "s3"), ())
+
+
+@pytest.mark.parametrize(
+    ("foreign", "text"),
+    [
+        (
+            ("s1", "zz"),
+            "`public.alembic_version` holds `zz`, which this target's branches do not have\n"
+            "  hint: bring its revision files into versions/, or declare what is applied with `--heads`",
+        ),
+        (
+            (),
+            "there is no `public.alembic_version` with rows to take over\n"
+            "  hint: bring its revision files into versions/, or declare what is applied with `--heads`",
+        ),
+    ],
+)
+def test_adopting_what_nothing_explains_is_refused(foreign: tuple[str, ...], text: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(TargetError) as caught:
+        plan_adoption(fleet_graph(), "t", foreign, (), {})
+    assert (caught.value.problem.code, str(caught.value)) == ("unknown_revision", text)
