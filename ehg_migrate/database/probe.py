@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import psycopg
@@ -80,7 +81,12 @@ def ask_all(
         answers = [_one(t, passwords.get(t.name), gate, ask) for t in targets]
         return dict(await asyncio.gather(*answers))
 
-    return asyncio.run(every())
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(every())
+    with ThreadPoolExecutor(1) as thread:  # the caller has a loop of its own in this one, as notebooks do
+        return thread.submit(asyncio.run, every()).result()
 
 
 async def _one(target: Target, password: str | None, gate: asyncio.Semaphore, ask: Ask) -> tuple[str, object]:

@@ -62,7 +62,7 @@ SELECT pg_advisory_unlock(%(key)s)
 
 -- name: holder
 -- Who has the lock: the server's own knowledge, and what the holder wrote down if it got that far.
-SELECT l.pid, a.application_name, a.client_addr::text, a.backend_start, a.state
+SELECT l.pid, a.application_name, host(a.client_addr), a.backend_start, a.state
   FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())

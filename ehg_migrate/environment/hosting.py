@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import URL, Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from ehg_migrate.database.connections import connect_once
@@ -86,7 +86,7 @@ def sqlalchemy_over(driver: psycopg.Connection, target: Target) -> Iterator[Conn
     driver.autocommit = False
     first = [driver]
     engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: first.pop() if first else _beside(driver, target), poolclass=NullPool
+        _url(target), creator=lambda: first.pop() if first else _beside(driver, target), poolclass=NullPool
     )
     with engine.connect() as connection:
         # the engine's own questions opened a transaction; Alembic would take it for one of the caller's
@@ -94,9 +94,25 @@ def sqlalchemy_over(driver: psycopg.Connection, target: Target) -> Iterator[Conn
         yield connection
 
 
+def _url(target: Target) -> URL:
+    """Says where the target is, for revisions that ask `op.get_bind().engine.url`; never with a password."""
+    a = target.address
+    return URL.create("postgresql+psycopg", username=a.user, host=a.host, port=a.port, database=a.dbname)
+
+
 def _beside(driver: psycopg.Connection, target: Target) -> psycopg.Connection:
     """A second connection to where the first one is, with the same limits: they may wait for each other's locks."""
     return connect_once(target, driver.info.password, driver.info.get_parameters().get("application_name", ""))
+
+
+def commit_rest(migration: MigrationContext) -> None:
+    """Commits what a finished step has left open.
+
+    A revision that says `op.get_bind().commit()` ends the transaction that Alembic commits after it. What it did from
+    there on, and its version row, are in another one, which stock Alembic loses.
+    """
+    if not migration.as_sql and migration.connection is not None and migration.connection.in_transaction():
+        migration.connection.commit()
 
 
 def run_steps(
@@ -118,6 +134,7 @@ def run_steps(
             recorder.begin(step.revision, step.direction)
             migration.opts["target_metadata"] = models.get(step.branch)
             yield ExactStep(script, step)
+            commit_rest(migration)
 
     config.attributes[_KEY] = Hosted(target, connection, recorder)
     with EnvironmentContext(config, script, fn=fn, as_sql=False, destination_rev=None, starting_rev=None):

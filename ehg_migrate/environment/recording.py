@@ -72,6 +72,8 @@ class Recorder:
 
         context.autocommit_block = autocommit_block  # type: ignore[method-assign]  # there is no hook for this
         event.listen(connection, "after_cursor_execute", self._after_statement)
+        # after the version row is written no step is open, so the commit of a whole step is not meant
+        event.listen(connection, "commit", lambda _: self._left_transaction())
 
     def applied(
         self, ctx: MigrationContext, step: MigrationInfo, heads: Collection[str], run_args: Mapping[str, Any]
@@ -102,7 +104,7 @@ class Recorder:
         return [(r, Direction.UP if step.is_upgrade else Direction.DOWN) for r in step.up_revision_ids]
 
     def settle(self, heads: tuple[str, ...]) -> None:
-        """Journals what changed the version rows without a word: `stamp --purge` empties the table. Raises psycopg.Error."""
+        """Journals what changed the version rows unheard, as `stamp --purge` does. Raises psycopg.Error."""
         if self._between and set(heads) != set(self._heads):
             for revision, direction in self._between(self._heads, heads):
                 self._beside("stamped", revision, direction, "", heads)

@@ -240,6 +240,7 @@ def _exactly(
             before(step)
             migration.opts["target_metadata"] = models.get(step.branch)
             yield ExactStep(context.script, step)
+            hosting.commit_rest(migration)
 
     return fn
 

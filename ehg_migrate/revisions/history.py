@@ -26,6 +26,7 @@ _FILE = re.compile(r"(?!\.#|__init__).*\.py$")
 _LEGACY_ID = re.compile(r"([a-f0-9]+)\.py$")
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
 _NAME_SET = frozenset(_NAMES)
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _BAD_ID = re.compile(r"[@\-+:]")
 _WORDS = ("base", "head", "heads")  # what Alembic reads in the place of an id
 
@@ -110,7 +111,7 @@ def _read(path: Path, branch: str, settings: Settings) -> Revision:
         line = f" (line {e.lineno})" if isinstance(e, SyntaxError) and e.lineno else ""
         reason = e.msg if isinstance(e, SyntaxError) else e
         raise _unreadable(where, f"the revision file cannot be read: {reason}{line}") from e
-    names = _literals(tree)
+    names = None if _sets_globals(tree, source) else _literals(tree)
     doc = ast.get_docstring(tree)
     if names is None:
         module = _loaded(path, where, settings)
@@ -146,13 +147,18 @@ def _literals(tree: ast.Module) -> dict[str, Any] | None:
                 found[target] = ast.literal_eval(value)
             except (ValueError, TypeError):  # not a literal; a set of lists
                 return None
-    stores = [
-        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id in _NAMES
-    ]
-    inside = sum(_stores_inside_functions(node) for node in tree.body)
-    imported = any(isinstance(n, ast.ImportFrom) and _imports(n) for n in tree.body)
-    hidden = any(isinstance(n, ast.Global) and not _NAME_SET.isdisjoint(n.names) for n in ast.walk(tree))
-    return None if imported or hidden or len(stores) - inside != len(found) else found
+    # locals of `upgrade()` may be called `revision` without meaning anything
+    outside = [n for node in tree.body if not isinstance(node, _SCOPES) for n in ast.walk(node)]
+    stores = sum(isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id in _NAMES for n in outside)
+    imported = any(isinstance(n, ast.ImportFrom) and _imports(n) for n in outside)
+    return None if imported or stores != len(found) else found
+
+
+def _sets_globals(tree: ast.Module, source: bytes) -> bool:
+    """Whether a function of the file may set one of the four names."""
+    return b"global" in source and any(
+        isinstance(n, ast.Global) and not _NAME_SET.isdisjoint(n.names) for n in ast.walk(tree)
+    )
 
 
 def _assignment(node: ast.stmt) -> tuple[str, ast.expr | None]:
@@ -161,13 +167,6 @@ def _assignment(node: ast.stmt) -> tuple[str, ast.expr | None]:
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
         return node.target.id, node.value
     return "", None
-
-
-def _stores_inside_functions(node: ast.stmt) -> int:
-    """Locals of `upgrade()` may be called `revision` without meaning anything."""
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return 0
-    return sum(isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id in _NAMES for n in ast.walk(node))
 
 
 def _imports(node: ast.ImportFrom) -> bool:

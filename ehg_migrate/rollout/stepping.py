@@ -142,8 +142,10 @@ class Stepper:
     def _fault(self, error: BaseException, step: Step, blockers: str) -> Fault:
         lost = is_lost(self._session.work) or not self._session.still_locked()
         lost = lost or bool(getattr(error, "connection_invalidated", False))
-        if isinstance(error, psycopg.Error) or hasattr(error, "orig"):
-            fault = run_fault(error, lost=lost)
+        # a lost connection makes whoever cleans up after it fail in their own ways: its own words are further down
+        told = _of_database(error, deep=lost)
+        if told is not None:
+            fault = run_fault(told, lost=lost)
         else:
             traceback.print_exception(error)
             words = safe(f"{type(error).__name__}: {error}".rstrip(": "))
@@ -165,6 +167,14 @@ class Stepper:
         # the other session must get its time; there is nothing to wait on
         while time.monotonic() < until and not self._teller.asked_to_stop() and self._session.still_locked():
             time.sleep(_TICK)
+
+
+def _of_database(error: BaseException, *, deep: bool) -> BaseException | None:
+    """The error if the driver raised it, or else, if `deep`, the nearest below it that the driver raised."""
+    found: BaseException | None = error
+    while found is not None and not (isinstance(found, psycopg.Error) or hasattr(found, "orig")):
+        found = (found.__cause__ or found.__context__) if deep else None
+    return found
 
 
 def _where(error: BaseException, versions: Path) -> str:

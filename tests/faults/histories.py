@@ -33,7 +33,9 @@ class Kind:
     name: str
     up: str
     down: str
-    objects: tuple[str, ...] = ()  # what is in the catalogues afterwards, as `kind name`, without `_<revision>_<target>`
+    objects: tuple[
+        str, ...
+    ] = ()  # what is in the catalogues afterwards, as `kind name`, without `_<revision>_<target>`
     rows: int = 0  # in lab.data
     atomic: bool = True
 
@@ -46,7 +48,7 @@ KINDS = (
     Kind(
         "statements",
         'op.execute(f"CREATE TABLE t_{N} (id int, n int); CREATE INDEX i_{N} ON t_{N} (n)")\n'
-        'op.execute(f"ALTER TABLE t_{N} ADD COLUMN later text DEFAULT \'x\'")\n'
+        "op.execute(f\"ALTER TABLE t_{N} ADD COLUMN later text DEFAULT 'x'\")\n"
         'op.execute(f"CREATE VIEW v_{N} AS SELECT id FROM t_{N}")',
         'op.execute(f"DROP VIEW v_{N}")\nop.execute(f"DROP TABLE t_{N}")',
         ("table t", "index i", "view v"),
@@ -78,8 +80,8 @@ KINDS = (
     ),
     Kind(
         "enum",
-        'if not op.get_bind().execute(sa.text(f"SELECT to_regtype(\'e_{N}\')")).scalar():\n'
-        '    op.execute(f"CREATE TYPE e_{N} AS ENUM (\'a\')")\n'
+        "if not op.get_bind().execute(sa.text(f\"SELECT to_regtype('e_{N}')\")).scalar():\n"
+        "    op.execute(f\"CREATE TYPE e_{N} AS ENUM ('a')\")\n"
         f"{_BEYOND}\n    op.execute(f\"ALTER TYPE e_{{N}} ADD VALUE IF NOT EXISTS 'b'\")",
         'op.execute(f"DROP TYPE IF EXISTS e_{N}")',
         ("type e(a,b)",),
@@ -88,9 +90,9 @@ KINDS = (
     Kind(
         "backfill",
         f"for part in range(3):\n    {_BEYOND}\n"
-        '        op.execute(f"INSERT INTO lab.data SELECT \'{r}\', \'{TARGET}\', {part} WHERE NOT EXISTS "\n'
-        '                   f"(SELECT FROM lab.data WHERE revision = \'{r}\' AND part = {part})")',
-        f'{_BEYOND}\n    op.execute("DELETE FROM lab.data WHERE revision = \'{{r}}\'")',
+        "        op.execute(f\"INSERT INTO lab.data SELECT '{r}', '{TARGET}', {part} WHERE NOT EXISTS \"\n"
+        "                   f\"(SELECT FROM lab.data WHERE revision = '{r}' AND part = {part})\")",
+        f"{_BEYOND}\n    op.execute(\"DELETE FROM lab.data WHERE revision = '{{r}}'\")",
         rows=3,
         atomic=False,
     ),
@@ -231,6 +233,6 @@ def downgrade():
 
 def _body(node: Node, code: str, direction: str, end: str) -> str:
     trail = f"op.execute(f\"INSERT INTO lab.trail (revision, direction, target) VALUES ('{node.id}', '{direction}', '{{TARGET}}')\")"
-    names = 'TARGET = context.get_x_argument(as_dictionary=True)["target"]\n' f'N = f"{node.id}_{{TARGET}}"'
+    names = f'TARGET = context.get_x_argument(as_dictionary=True)["target"]\nN = f"{node.id}_{{TARGET}}"'
     # ids begin with a digit often, so names are always built behind a letter
     return indent("\n".join(filter(None, (names, code.replace("{r}", node.id), trail, end))), "    ")

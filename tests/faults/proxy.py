@@ -40,6 +40,7 @@ class Act(StrEnum):
     CUT_IN_FLIGHT = "cut_in_flight"  # the server gets the message, the client a reset before any answer
     LOSE_ANSWER = "lose_answer"  # the server gets it and answers; then a reset in place of the answer
     CALL = "call"  # something else is done while the message waits, then it goes on
+    CALL_IN_FLIGHT = "call_in_flight"  # something else is done when the server has just got the message
 
 
 class Door(StrEnum):
@@ -68,6 +69,7 @@ class Link:
     hidden: bool = False  # the end of one side is kept from the other
     cut_when_sent: bool = False
     cut_when_answered: bool = False
+    call_when_sent: Callable[[Link], None] | None = None
 
 
 @dataclass
@@ -85,19 +87,22 @@ class Rule:
     per_connection: bool = False
     call: Callable[[Link], None] | None = None
     door: Door = Door.OPEN
-    fired: bool = False
+    times: int = 1  # with `per_connection`: on how many connections
+    applied: int = 0
     seen: dict[int, int] = field(default_factory=dict)
 
     def due(self, link: Link, text: str) -> bool:
         """Whether this message is the one; counts it if it fits."""
-        if self.fired or (self.database and link.database != self.database):
+        if self.applied >= self.times or (self.database and link.database != self.database):
             return False
         if self.match and not re.search(self.match, text):
             return False
         key = link.number if self.per_connection else 0
         self.seen[key] = self.seen.get(key, 0) + 1
-        self.fired = self.seen[key] == self.nth
-        return self.fired
+        if self.seen[key] != self.nth:
+            return False
+        self.applied += 1
+        return True
 
 
 class FaultProxy:
@@ -218,6 +223,9 @@ class FaultProxy:
         if link.cut_when_sent and kind in _ENDS_QUERY:
             _reset(link.client)
             link.server.close()
+        if link.call_when_sent and kind in _ENDS_QUERY:
+            call, link.call_when_sent = link.call_when_sent, None
+            await asyncio.get_running_loop().run_in_executor(None, call, link)
 
     async def _from_server(self, reader: asyncio.StreamReader, link: Link) -> None:
         try:
@@ -272,6 +280,8 @@ class FaultProxy:
             case Act.CALL:
                 assert rule.call is not None
                 await asyncio.get_running_loop().run_in_executor(None, rule.call, link)
+            case Act.CALL_IN_FLIGHT:
+                link.call_when_sent = rule.call
             case Act.CUT_IN_FLIGHT:
                 link.cut_when_sent = True
             case Act.LOSE_ANSWER:
@@ -288,7 +298,7 @@ class FaultProxy:
             _reset(link.client)
         if rule.act in (Act.CUT, Act.CUT_SERVER):
             _reset(link.server)
-        return rule.act in (Act.CALL, Act.CUT_IN_FLIGHT, Act.LOSE_ANSWER)
+        return rule.act in (Act.CALL, Act.CALL_IN_FLIGHT, Act.CUT_IN_FLIGHT, Act.LOSE_ANSWER)
 
     async def _release(self, *, deliver: bool) -> None:
         self.door = Door.OPEN

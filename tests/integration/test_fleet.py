@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg import sql
@@ -179,7 +180,7 @@ def test_a_target_that_is_not_there_fails_alone(
 @pytest.fixture
 def selectable(make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path) -> Project:
     """Five targets with tags and environments, none of them touched."""
-    more = {
+    more: dict[str, dict[str, Any]] = {
         "eu_a": {"tags": ["prod", "canary"]},
         "eu_b": {"tags": ["prod"]},
         "us_a": {"env": "staging"},
@@ -214,7 +215,7 @@ def test_only_the_selected_are_touched(selectable: Project, selectors: list[str]
 @pytest.fixture
 def grouped(make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path) -> Project:
     """`a` has the group crm, `b` has not; `pinned` wants only the shared branch, `old` one revision of it."""
-    more = {
+    more: dict[str, dict[str, Any]] = {
         "a": {"branches": ["crm"]},
         "b": {},
         "pinned": {"branches": ["crm"], "upgrade_to": ["shared@head"]},

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from ehg_migrate.model import Address, RunStatus, StateKind, Status
+from ehg_migrate.model import Address, Result, RunStatus, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.support.histories import HISTORIES, LINEAR, table
@@ -20,7 +20,8 @@ from tests.support.stock import History, Stock, add_stock
 MakeDatabase = Callable[[str], Address]
 USER_TABLES = """
 SELECT schemaname, tablename FROM pg_tables
- WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'ehg_migrate', 'auth', 'storage') AND tablename <> 'alembic_version'
+ WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'ehg_migrate', 'auth', 'storage')
+   AND tablename <> 'alembic_version'
  ORDER BY 1, 2
 """
 
@@ -151,6 +152,34 @@ class TestNoWayBack:
         assert "NotImplementedError: one way" in back.problem.message
         assert (back.heads_after, [s.revision for s in back.steps]) == (("n2",), ["n3"])
         assert set(rows(pg, database)) == {"public.t_n1", "public.t_n2"}
+
+
+class TestCommitsByItself:
+    """`op.get_bind().commit()` in a revision: stock Alembic loses what comes after it, and the version row."""
+
+    CODE = "op.execute('CREATE TABLE early (id int)')\nop.get_bind().commit()\nop.execute('{}')"
+
+    def upgrade(self, statement: str, folder: Path, address: Address, make_project: MakeProject) -> Result:
+        text = revision("c2", "c1", up_code=self.CODE.format(statement), down_sql="DROP TABLE early, late")
+        make_project(folder, {"app": target_entry(address)}, {"shared/1": table("c1"), "shared/2": text})
+        return Project.load(folder).upgrade().results[0]
+
+    def test_whole(self, database: Address, pg: Cluster, tmp_path: Path, make_project: MakeProject) -> None:
+        """We keep all of it, also in the last revision, and take it back."""
+        result = self.upgrade("CREATE TABLE late (id int)", tmp_path, database, make_project)
+        assert (result.status, result.heads_after) == (Status.SUCCEEDED, ("c2",))
+        assert set(rows(pg, database)) == {"public.early", "public.late", "public.t_c1"}
+        project = Project.load(tmp_path)
+        entries = project.history("app")
+        assert [e.event for e in entries] == ["done", "started", "done"]
+        assert project.rollback(entries[0].run).status is RunStatus.SUCCEEDED
+        assert rows(pg, database) == {}
+
+    def test_cut(self, database: Address, pg: Cluster, tmp_path: Path, make_project: MakeProject) -> None:
+        """Failing after its commit it is indeterminate, never tried again by itself."""
+        result = self.upgrade("CREATE TABLE t_c1 (id int)", tmp_path, database, make_project)
+        assert (result.status, result.heads_after) == (Status.INDETERMINATE, ("c1",))
+        assert set(rows(pg, database)) == {"public.early", "public.t_c1"}
 
 
 IN_PLACE = {"version_table_schema": "public"}

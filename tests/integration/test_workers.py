@@ -65,6 +65,14 @@ print("printed out"); print("printed beside", file=sys.stderr)
 os.write(1, b"written below python\\n"); subprocess.run(["echo", "said by a program"], check=True)
 print("password=open-sesame", op.get_bind().engine.url)
 """
+# a process that outlives the worker, with everything that was open there, until the tests of the cases are over
+_FORK = """
+import os, pathlib, time
+if os.fork() == 0:
+    while pathlib.Path("alembic.ini").exists() and not pathlib.Path("over").exists():
+        time.sleep(0.05)
+    os._exit(0)
+"""
 
 CASES = {
     "fine": Case("", Status.SUCCEEDED),
@@ -119,7 +127,7 @@ CASES = {
         "import threading; threading.Thread(target=threading.Event().wait).start()",
         Status.SUCCEEDED,
     ),
-    "forks": Case("import os, time\nif os.fork() == 0:\n    time.sleep(3); os._exit(0)", Status.SUCCEEDED),
+    "forks": Case(_FORK, Status.SUCCEEDED),
     "spoils": Case(_SPOIL, Status.SUCCEEDED),
     "resets": Case('op.execute("RESET ALL")', Status.SUCCEEDED),
     "discards": Case(_DISCARD, Status.SUCCEEDED),
@@ -152,7 +160,9 @@ def fleet(pg: Cluster, make_module_database: MakeDatabase, tmp_path_factory: pyt
     addresses = {name: make_module_database(name) for name in CASES}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PASSWORD_VARIABLE, CANARY)
-        yield make_fleet(pg, tmp_path_factory.mktemp("fleet"), addresses, revisions)
+        fleet = make_fleet(pg, tmp_path_factory.mktemp("fleet"), addresses, revisions)
+        yield fleet
+        (fleet.folder / "over").touch()
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +188,6 @@ def test_a_result_says_what_a_revision_did(fleet: Fleet, run: Run, name: str) ->
     assert [s.revision for s in result.steps] == (steps if done else steps[:1])
     assert list(result.not_done) == ([] if done else steps[1:])
     assert list(result.heads_after) == fleet.heads(name) == ([f"{name}_2"] if done else ["s1"])
-    assert result.seconds < 2.9, "nothing that a revision leaves behind is waited for"
     fleet.check(name, holds=steps if done else steps[:1])
     fleet.check_no_lease(name)
     fleet.check_secrets()

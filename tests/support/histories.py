@@ -655,6 +655,82 @@ BASELINE_RESET = History(
     },
 )
 
+WRITING = History(
+    "ways_of_writing",
+    {
+        "shared/1.py": "\ufeff# -*- coding: utf-8 -*-\n" + table("w1").replace('"""w1"""', '"""Überschrift"""'),
+        "shared/2.py": code("w2", "w1", "pass")
+        .replace("def upgrade():\n    pass", "upgrade = make_both('w2')[0]")
+        .replace("def downgrade():\n    pass", "_, downgrade = make_both('w2')")
+        .replace("import context, op\n", "import context, op\nfrom written_apart import make_both\n"),
+        "shared/3.py": "from written_apart import *\n\nrevision: str = 'w3'\ndown_revision = ('w2',)\n"
+        "branch_labels = ['late']\ndepends_on = {'w1'}\n",
+        "shared/__init__.py": "raise RuntimeError('never loaded')\n",
+        "shared/.#4.py": "an editor's lock file",
+    },
+    {
+        "versions/shared/notes.txt": "no revision",
+        "written_apart.py": dedent(
+            """
+            from alembic import op
+
+            def make_both(name):
+                return (lambda: op.create_table(name)), (lambda: op.drop_table(name))
+
+            def upgrade():
+                op.execute("CREATE TABLE apart ()")
+
+            def downgrade():
+                op.execute("DROP TABLE apart")
+            """
+        ),
+    },
+)
+
+TRANSACTIONS = History(
+    "transactions",
+    {
+        "shared/1.py": code(
+            "x1",
+            None,
+            """
+            op.execute("CREATE TEMP TABLE passed_on AS SELECT 7 AS id")
+            op.execute("BEGIN; CREATE TABLE one (id int); COMMIT")
+            op.execute("CREATE TABLE two (id int)")
+            """,
+            'op.execute("DROP TABLE one, two")',
+        ),
+        "shared/2.py": code(
+            "x2",
+            "x1",
+            """
+            op.execute("INSERT INTO one SELECT id FROM passed_on")
+            try:
+                with op.get_bind().begin_nested():
+                    op.execute("INSERT INTO nowhere VALUES (1)")
+            except sa.exc.ProgrammingError:
+                op.execute("INSERT INTO one VALUES (8)")
+            op.execute("SAVEPOINT mine; INSERT INTO one VALUES (9); ROLLBACK TO mine")
+            """,
+            'op.execute("DELETE FROM one")',
+        ),
+        "shared/3.py": code(
+            "x3",
+            "x2",
+            """
+            where = op.get_bind().engine.url
+            assert where.database == op.get_bind().scalar(sa.text("SELECT current_database()"))
+            assert (where.host, where.username) == ("127.0.0.1", "postgres")
+            connection = op.get_bind().connection.driver_connection
+            connection.cursor().execute("CREATE TABLE three (id int)")
+            connection.commit()
+            op.create_index("three_id", "three", ["id"])
+            """,
+            'op.drop_table("three")',
+        ),
+    },
+)
+
 HISTORIES = (
     LINEAR,
     MERGES,
@@ -684,4 +760,6 @@ HISTORIES = (
     SETTINGS,
     BASELINE,
     BASELINE_RESET,
+    WRITING,
+    TRANSACTIONS,
 )

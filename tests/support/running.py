@@ -66,7 +66,7 @@ class Gate:
 
 @dataclass
 class Fleet:
-    """A project over databases of one cluster, everything that was told about its runs, and the truth about its targets."""
+    """A project over databases of one cluster: what was told about its runs, and the truth about its targets."""
 
     pg: Cluster
     folder: Path
@@ -180,6 +180,10 @@ class Fleet:
     def journal(self, target: str) -> list[tuple[str, str]]:
         """(event, revision), oldest first."""
         return [(e.event, e.revision) for e in self.load().history(target)]
+
+    def runs_of(self, target: str) -> list[tuple[str, str]]:
+        """(revision, run) of what the journal says was done."""
+        return [(e.revision, e.run) for e in self.load().history(target) if e.event == "done"]
 
     def backends(self, target: str) -> dict[int, str]:
         """The sessions of runs: pid -> state."""

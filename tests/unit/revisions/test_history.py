@@ -68,6 +68,7 @@ WAYS = {
     "twice": 'revision = "a0"\nrevision = "a1"\ndown_revision = None\n',
     "conditional": 'if True:\n    revision = "a1"\nelse:\n    revision = "b1"\ndown_revision = None\n',
     "through a global": 'def set_it():\n    global revision\n    revision = "a1"\nset_it()\ndown_revision = None\n',
+    "imported under a condition": "if True:\n    from shared_ids import revision, down_revision\n",
     "imported": "from types import SimpleNamespace as s\nfrom shared_ids import revision, down_revision\n",
     "import *": "from shared_ids import *\n",
     "with a local of the same name": 'revision = "a1"\ndown_revision = None\ndef f():\n    revision = 7\n',

@@ -1,0 +1,155 @@
+"""What a project stands on: its files checked as a whole, its targets reached, its ledger and local server opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ehg_migrate.errors import LedgerError, Problem, RevisionsError, UsageError
+from ehg_migrate.fleet import Fleet, load_fleet
+from ehg_migrate.fleet.secrets import resolve_all as resolve_secrets
+from ehg_migrate.fleet.secrets import resolve_text
+from ehg_migrate.model import (
+    Address,
+    JournalEntry,
+    Result,
+    Run,
+    State,
+    Target,
+)
+from ehg_migrate.revisions.graph import Graph
+from ehg_migrate.revisions.history import History, read_history
+from ehg_migrate.revisions.lint import Findings, lint
+from ehg_migrate.revisions.releases import read_releases
+from ehg_migrate.revisions.specs import Releases
+from ehg_migrate.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from ehg_migrate.ledger import Ledger
+    from ehg_migrate.local import LocalServer
+
+
+Selectors = Sequence[str]
+"""`acme`, `eu-*`, `tag:prod`, `env:staging`, `!name`; none for the whole fleet."""
+
+
+class ProjectBase:
+    """A project folder, loaded; what the verbs share."""
+
+    def __init__(self, settings: Settings, fleet: Fleet, history: History, releases: Releases, *, local: bool) -> None:
+        self.settings = settings
+        self.fleet = fleet
+        self.revisions = history
+        self.releases = releases
+        self._local = local
+        self._server: LocalServer | None = None
+        self._in_use = ExitStack()
+
+    @classmethod
+    def load(cls, root: Path | str = ".", *, local: bool = False) -> Self:
+        """Reads alembic.ini, targets/ and versions/ of the project in `root`. Opens no connection, reads no secret."""
+        settings = read_settings(Path(root).resolve())
+        project = cls(settings, load_fleet(settings.root), read_history(settings), read_releases(settings), local=local)
+        errors = project.findings.errors
+        if errors:
+            raise RevisionsError(errors)
+        return project
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server = None
+        self._in_use.close()
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What is wrong with versions/. `load` has raised for the errors; the warnings are for whoever shows them."""
+        scopes = [t.branches for t in self.fleet.targets]
+        names = frozenset(t.name for t in self.fleet.targets)
+        return lint(self.revisions, scopes, names, self.settings.lint_ignore)
+
+    def targets(self, selectors: Selectors = ()) -> tuple[Target, ...]:
+        """The selected targets, in the order of the files."""
+        return self.fleet.select(selectors)
+
+    def ledger(self) -> Ledger:
+        """The record of runs, open; the caller closes it. Raises LedgerError."""
+        from ehg_migrate.ledger import open_ledger
+
+        if self._local:
+            return open_ledger(f"sqlite:///{self.settings.ledger_file(local=True)}")
+        return open_ledger(self.settings.ledger_url, password=self._ledger_password())
+
+    def embedded(self) -> LocalServer:
+        """The embedded PostgreSQL of this project, started; leaving the project gives it back."""
+        from ehg_migrate.local import LocalServer
+
+        if self._server is None:
+            self._server = self._in_use.enter_context(LocalServer(self.settings.local_home))
+        return self._server
+
+    def local_address(self, target: str) -> Address:
+        """Where the local database of one target is; it is made if it is missing."""
+        targets, _ = self._reach((self._one(target).name,))
+        return targets[0].address
+
+    def _ledger_password(self) -> str | None:
+        return resolve_text(
+            self.settings.ledger_secret, "alembic.ini: [ehg_migrate] ledger_password", self.settings.root
+        )
+
+    @property
+    def _at_once(self) -> int:
+        """Connections that probes may hold together: as many as that many workers would."""
+        return 2 * self.settings.parallel
+
+    def _reach(self, selectors: Selectors) -> tuple[tuple[Target, ...], Mapping[str, str | None]]:
+        """The selected targets as they are connected to, and their passwords. Raises before any connection."""
+        targets = self.fleet.select(selectors)
+        if not self._local:
+            return targets, resolve_secrets(targets, self.settings.root)
+        from ehg_migrate.local import localize
+
+        server = self.embedded()
+        local = tuple(localize(t, server) for t in targets)
+        server.ensure_databases([t.address.dbname for t in local])
+        return local, {}
+
+    def _one(self, name: str) -> Target:
+        found = self.fleet.select((name,))
+        if len(found) != 1:
+            names = ", ".join(t.name for t in found)
+            raise UsageError(Problem("one_target", f"`{name}` is {len(found)} targets: {names}", "name exactly one"))
+        return found[0]
+
+    def _graph(self, target: Target) -> Graph:
+        return self.revisions.graph(target.branches)
+
+    def _states(self, selectors: Selectors) -> tuple[State, ...]:
+        from ehg_migrate.rollout.states import read_states
+
+        targets, passwords = self._reach(selectors)
+        return read_states(targets, passwords, self.revisions, self.releases, self._at_once)
+
+    def _journals(self, selectors: Selectors) -> dict[str, tuple[JournalEntry, ...] | Problem]:
+        from ehg_migrate.database.probe import journals
+
+        targets, passwords = self._reach(selectors)
+        return journals(targets, passwords, self._at_once)
+
+    def _last_results(self, targets: Sequence[str]) -> Mapping[str, tuple[Run, Result]]:
+        path = self.settings.ledger_file(local=self._local)
+        if path is not None and not path.exists():
+            return {}  # looking must not make one
+        try:
+            with self.ledger() as ledger:
+                return ledger.last_results(targets)
+        except LedgerError:
+            return {}

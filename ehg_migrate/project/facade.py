@@ -1,0 +1,109 @@
+"""`Project`: the verbs that do what a plan says, and those that write files of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from ehg_migrate.model import (
+    SHARED,
+    FleetPlan,
+    Run,
+)
+from ehg_migrate.project.base import Selectors
+from ehg_migrate.project.planning import PlanningProject
+from ehg_migrate.revisions.releases import write_release
+from ehg_migrate.revisions.specs import resolve_all
+
+if TYPE_CHECKING:
+    from ehg_migrate.database.locks import Held
+    from ehg_migrate.rollout.jobs import Watch
+    from ehg_migrate.rollout.pool import Stop
+
+
+class Manner(TypedDict, total=False):
+    """How a run is done: targets at a time, who hears its Events, who may stop it early."""
+
+    parallel: int | None
+    watch: Watch | None
+    stop: Stop | None
+
+
+class Project(PlanningProject):
+    """A project folder, checked as a whole when it is loaded.
+
+    Use it as a context manager: with `local=True` it starts the embedded PostgreSQL, which stops when it is left.
+    Methods raise UsageError for arguments that make no sense, ConfigurationError and RevisionsError for files that are
+    wrong. Trouble with a target is never an exception but a State or Result of that target; a verb about exactly one
+    target (`history`, `break_lock`) raises TargetError.
+    """
+
+    def break_lock(self, target: str) -> Held:
+        """Ends the sessions that hold one target's lock; what they held. Their open step is rolled back by the server.
+
+        Raises TargetError: unreachable, nobody there, not allowed, or they would not end.
+        """
+        from ehg_migrate.database.locks import break_lock
+
+        targets, passwords = self._reach((self._one(target).name,))
+        return break_lock(targets[0], passwords.get(targets[0].name))
+
+    def upgrade(self, selectors: Selectors = (), to: Sequence[str] = (), **how: Unpack[Manner]) -> Run:
+        """Plans and runs; see `plan` and `run`."""
+        return self.run(self.plan(selectors, to), **how)
+
+    def downgrade(self, target: str, to: Sequence[str], **how: Unpack[Manner]) -> Run:
+        """Plans and runs; see `plan_downgrade` and `run`."""
+        return self.run(self.plan_downgrade(target, to), **how)
+
+    def rollback(self, run: str, selectors: Selectors = (), **how: Unpack[Manner]) -> Run:
+        """Plans and runs; see `plan_rollback` and `run`."""
+        return self.run(self.plan_rollback(run, selectors), **how)
+
+    def adopt(self, target: str, heads: Sequence[str] = (), **how: Unpack[Manner]) -> Run:
+        """Plans and runs; see `plan_adoption` and `run`."""
+        return self.run(self.plan_adoption(target, heads), **how)
+
+    def run(self, plan: FleetPlan, **how: Unpack[Manner]) -> Run:
+        """Does what the plan says, some targets at a time, and records it. Each plan is valid only from its heads.
+
+        The Run has a Result for every target of the plan. Trouble with the ledger is a note of the Run.
+        """
+        from ehg_migrate.rollout.pool import Stop
+        from ehg_migrate.rollout.runner import Reach
+        from ehg_migrate.rollout.running import How, carry_out
+
+        targets, passwords = self._reach([p.target for p in plan.plans]) if plan.plans else ((), {})
+        reach = Reach({t.name: t for t in targets}, passwords, self._graph)
+        manner = How(
+            parallel=how.get("parallel") or self.settings.parallel,
+            watch=how.get("watch") or _nobody,
+            stop=how.get("stop") or Stop(),
+            ledger=self.ledger,
+        )
+        return carry_out(self.settings, plan, reach, manner)
+
+    def new_revision(
+        self, message: str, branch: str = SHARED, depends_on: Sequence[str] = (), autogenerate: str | None = None
+    ) -> Path:
+        """Writes a revision at the head of a branch; a new branch gets its folder and label. Raises UsageError."""
+        from ehg_migrate.environment.authoring import new_revision
+
+        everything = self.revisions.graph(tuple(self.revisions.branches))
+        ids = resolve_all(everything, depends_on, self.releases)
+        if autogenerate:
+            self._one(autogenerate)
+        return new_revision(self.settings, self.revisions, branch, message, ids, autogenerate)
+
+    def release(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        """Gives the present heads of all branches a name, in versions/releases.yaml. Raises ConfigurationError."""
+        from ehg_migrate.environment.authoring import branch_heads
+
+        heads = dict(branch_heads(self.revisions))
+        write_release(self.settings, name, heads)
+        return heads
+
+
+def _nobody(event: object) -> None:
+    """Watches nothing."""

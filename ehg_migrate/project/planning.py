@@ -1,0 +1,130 @@
+"""The verbs that make plans, and what a plan would do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError
+from ehg_migrate.model import (
+    FleetPlan,
+    Plan,
+    State,
+    StateKind,
+    Verb,
+)
+from ehg_migrate.project.base import Selectors
+from ehg_migrate.project.reading import ReadingProject
+from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_rollback, plan_upgrade
+
+if TYPE_CHECKING:
+    from ehg_migrate.rollout.planning import Make
+
+
+class PlanningProject(ReadingProject):
+    """A project that can say what would be done."""
+
+    def plan(self, selectors: Selectors = (), to: Sequence[str] = ()) -> FleetPlan:
+        """What `upgrade` would do: to each target's own goal, or to what `to` names."""
+
+        def make(state: State) -> Plan:
+            target = self.fleet.by_name[state.target]
+            return plan_upgrade(self._graph(target), state.target, state.heads, to or target.upgrade_to, self.releases)
+
+        return replace(self._plan(Verb.UPGRADE, selectors, make, lenient=bool(to)), wish=tuple(to))
+
+    def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
+        """What `downgrade` would do to one target: everything above each named revision taken back."""
+        found = self._one(target)
+
+        def make(state: State) -> Plan:
+            return plan_downgrade(self._graph(found), state.target, state.heads, to, self.releases)
+
+        return replace(self._plan(Verb.DOWNGRADE, (found.name,), make), wish=tuple(to))
+
+    def plan_rollback(self, run: str, selectors: Selectors = ()) -> FleetPlan:
+        """What takes `run` back on the selected targets, by the targets' own journals. Raises UsageError.
+
+        The ledger completes the beginning of an id and names the targets; a run that it has lost can be taken back too.
+        """
+        run, touched = self._find_run(run)
+        selectors = selectors or touched
+        journals = self._journals(selectors)
+        if all(isinstance(j, tuple) and not any(e.run == run for e in j) for j in journals.values()):
+            hint = "`runs` lists the runs; `history TARGET` what was done to a target"
+            raise UsageError(Problem("unknown_run", f"no selected target has a trace of run `{run}`", hint))
+
+        def make(state: State) -> Plan:
+            entries = journals[state.target]
+            if isinstance(entries, Problem):
+                raise TargetError(entries)
+            graph = self._graph(self.fleet.by_name[state.target])
+            return plan_rollback(graph, state.target, state.heads, run, entries)
+
+        return replace(self._plan(Verb.ROLLBACK, selectors, make), undoes=run)
+
+    def plan_adoption(self, target: str, heads: Sequence[str] = ()) -> FleetPlan:
+        """What `adopt` would declare: the rows of its `public.alembic_version`, or `heads`. Nothing would be run."""
+        found = self._one(target)
+
+        def make(state: State) -> Plan:
+            foreign = state.heads if state.kind is StateKind.NOT_ADOPTED else ()
+            return plan_adoption(self._graph(found), state.target, foreign, heads, self.releases)
+
+        return replace(self._plan(Verb.ADOPT, (found.name,), make), wish=tuple(heads))
+
+    def plan_resume(self, run: str, *, failed_only: bool = False) -> FleetPlan:
+        """What is missing of a run, planned anew from what its targets hold: all of it, or only what failed.
+
+        Raises UsageError where nothing is missing or the run still works, LedgerError where the ledger cannot be read.
+        """
+        from ehg_migrate.rollout.reconcile import unfinished
+
+        found = self.show(run)
+        left = unfinished(found, failed_only=failed_only)
+        if found.verb is Verb.ROLLBACK and found.undoes:
+            plan = self.plan_rollback(found.undoes, left)
+        elif found.verb is Verb.DOWNGRADE:
+            plan = self.plan_downgrade(left[0], found.wish)
+        elif found.verb is Verb.ADOPT:
+            plan = self.plan_adoption(left[0], found.wish)
+        else:
+            plan = self.plan(left, found.wish)
+        return replace(plan, resumes=found.id)
+
+    def declared(self, plan: Plan) -> tuple[str, ...]:
+        """The revisions that an adoption declares applied, oldest first."""
+        from ehg_migrate.rollout.adopting import declared
+
+        return declared(self._graph(self.fleet.by_name[plan.target]), plan)
+
+    def sql(self, plan: FleetPlan) -> Iterator[str]:
+        """The SQL of each distinct plan, rendered without a database, under a comment that names its targets."""
+        from ehg_migrate.environment.offline import render
+
+        groups: dict[str, list[Plan]] = {}
+        for p in plan.plans:
+            if p.steps:
+                groups.setdefault(p.digest, []).append(p)
+        for digest, plans in groups.items():
+            names = ", ".join(p.target for p in plans)
+            text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0].steps)
+            yield f"-- plan {digest} for {names}\n{text}"
+
+    def _plan(self, verb: Verb, selectors: Selectors, make: Make, *, lenient: bool = False) -> FleetPlan:
+        from ehg_migrate.rollout.planning import fleet_plan
+
+        return fleet_plan(verb, selectors, self._states(selectors), make, lenient=lenient)
+
+    def _find_run(self, run: str) -> tuple[str, tuple[str, ...]]:
+        """The whole id and the targets of a run, by the ledger; what it does not know is taken as it is written."""
+        try:
+            found = self.show(run)
+        except LedgerError:
+            return run, ()
+        except UsageError as e:
+            if e.problems[0].code == "ambiguous_run":
+                raise
+            return run, ()
+        return found.id, tuple(t for t in found.targets if t in self.fleet.by_name)

@@ -1,0 +1,65 @@
+"""The verbs that look: what targets are, what was done to them, who is at work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import (
+    JournalEntry,
+    Run,
+    State,
+)
+from ehg_migrate.project.base import ProjectBase, Selectors
+
+if TYPE_CHECKING:
+    from ehg_migrate.database.doctor import Finding
+    from ehg_migrate.database.locks import Held
+
+
+class ReadingProject(ProjectBase):
+    """A project that can be asked."""
+
+    def status(self, selectors: Selectors = ()) -> tuple[State, ...]:
+        """What each selected target is now, from the target itself: one connection and one query each.
+
+        A note says where the ledger last saw it elsewhere; a ledger that is not there or cannot be read has no say.
+        """
+        from ehg_migrate.rollout.reconcile import with_ledger
+
+        states = self._states(selectors)
+        last = self._last_results([s.target for s in states])
+        return with_ledger(states, last) if last else states
+
+    def history(self, target: str) -> tuple[JournalEntry, ...]:
+        """Everything that was done to one target, oldest first, from its own journal. Raises TargetError."""
+        name = self._one(target).name
+        entries = self._journals((name,))[name]
+        if isinstance(entries, Problem):
+            raise TargetError(entries)
+        return entries
+
+    def runs(self, limit: int = 20, target: str | None = None) -> tuple[Run, ...]:
+        """The newest runs, newest first, from the ledger."""
+        with self.ledger() as ledger:
+            return ledger.runs(limit, target)
+
+    def show(self, run: str) -> Run:
+        """One run with its results; the beginning of an id is enough."""
+        with self.ledger() as ledger:
+            return ledger.run(run)
+
+    def doctor(self, selectors: Selectors = ()) -> tuple[Finding, ...]:
+        """Each selected target examined from its name to long transactions. Reads only, leaves nothing behind."""
+        from ehg_migrate.database.doctor import examine_all
+
+        targets, passwords = self._reach(selectors)
+        found = examine_all(targets, passwords, self.settings.parallel)
+        return tuple(finding for target in targets for finding in found[target.name])
+
+    def locks(self, selectors: Selectors = ()) -> tuple[Held, ...]:
+        """Who holds the lock of each selected target, if anybody. Reads only."""
+        from ehg_migrate.database.locks import held
+
+        targets, passwords = self._reach(selectors)
+        return held(targets, passwords, self._at_once)

@@ -1,0 +1,131 @@
+"""What the cases of one process share: servers, proxies, a pooler, a template database, and what clean runs gave."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from psycopg import sql
+
+from ehg_migrate.model import Address, RunStatus
+from ehg_migrate.project import Project
+from tests.faults.histories import TEMPLATE, History
+from tests.faults.proxy import FaultProxy
+from tests.support.pgbouncer import PgBouncer
+from tests.support.postgres import Cluster
+from tests.support.project import PASSWORD_VARIABLE, target_entry, write_project
+
+_TEMPLATE_NAME = "lab_template"
+
+
+@dataclass
+class Place:
+    """A server with a proxy before it; behind the proxy a pgbouncer, if there is one."""
+
+    cluster: Cluster
+    proxy: FaultProxy
+    bouncer: PgBouncer | None = None
+
+    @cached_property
+    def admin(self) -> psycopg.Connection:
+        """A superuser's session past the proxy; opened again by `again` after a restart."""
+        return self.cluster.admin()
+
+    def again(self) -> None:
+        """The server was restarted."""
+        self.__dict__.pop("admin", None)
+
+    def create_databases(self, names: Iterable[str]) -> None:
+        """Copies of the template."""
+        for name in names:
+            make = sql.SQL("CREATE DATABASE {} OWNER postgres TEMPLATE {}")
+            self.admin.execute(make.format(sql.Identifier(name), sql.Identifier(_TEMPLATE_NAME)))
+
+    def drop_databases(self, names: Iterable[str]) -> None:
+        """With whoever is in them."""
+        for name in names:
+            self.admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+class Bench:
+    """Opened once in a process; servers are started when a case first needs them."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._places: dict[str, Place] = {}
+        self._clean: dict[tuple[int, str], str] = {}
+        self.folder = Path(tempfile.mkdtemp(prefix="ehg-faults-"))
+        os.environ[PASSWORD_VARIABLE] = Cluster.password
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stack.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def place(self, name: str) -> Place:
+        """`steady` stays up; `fragile` may be restarted and crashed; `pooled` is `steady` through pgbouncer."""
+        if name not in self._places:
+            self._places[name] = self._make(name)
+        return self._places[name]
+
+    def _make(self, name: str) -> Place:
+        if name == "pooled":
+            steady = self.place("steady").cluster
+            bouncer = self._stack.enter_context(PgBouncer(steady, "session"))
+            return Place(steady, self._proxy("127.0.0.1", bouncer.port), bouncer)
+        cluster = self._stack.enter_context(Cluster())
+        place = Place(cluster, self._proxy(cluster.host, cluster.port))
+        cluster.create_plain_database(_TEMPLATE_NAME)
+        with cluster.connect(_TEMPLATE_NAME) as c:
+            c.execute(TEMPLATE.encode())
+        return place
+
+    def _proxy(self, host: str, port: int) -> FaultProxy:
+        return self._stack.enter_context(FaultProxy(host, port))
+
+    def clean_dump(self, history: History, target: str) -> str:
+        """What a target's schema is after an upgrade that nothing disturbed; made once for a history and target."""
+        key = (history.seed, target)
+        if key not in self._clean:
+            self._clean.update({(history.seed, t): d for t, d in self._clean_run(history).items()})
+        return self._clean[key]
+
+    def _clean_run(self, history: History) -> dict[str, str]:
+        place = self.place("steady")
+        names = {t: f"clean_{history.seed}_{t}" for t in history.groups}
+        place.drop_databases(names.values())
+        place.create_databases(names.values())
+        addresses = {t: place.cluster.address(name) for t, name in names.items()}
+        folder = lay_out(self.folder / f"clean_{history.seed}", history, addresses)
+        run = Project.load(folder).upgrade()
+        assert run.status is RunStatus.SUCCEEDED, [(r.target, r.problem, r.output) for r in run.results]
+        dumps = {t: place.cluster.dump_schema(name) for t, name in names.items()}
+        place.drop_databases(names.values())
+        shutil.rmtree(folder)
+        return dumps
+
+
+def lay_out(folder: Path, history: History, addresses: dict[str, Address], **limits: Any) -> Path:
+    """The project of a history. Limits are short, so that what hangs is over soon."""
+    entries = {t: target_entry(a, branches=list(history.groups[t]), x={"target": t}) for t, a in addresses.items()}
+    defaults = {
+        "connect_timeout": 2,
+        "lock_timeout": "0.3s",
+        "statement_timeout": "20s",
+        "queue_timeout": "1s",
+        "deadline": "30s",
+        "retries": 2,
+        **limits,
+    }
+    return write_project(folder, entries, history.files(), defaults=defaults)

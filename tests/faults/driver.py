@@ -1,0 +1,294 @@
+"""One case from its seed: a history, a verb, a fault and its moment; the run, the checks, the healing, the checks."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from ehg_migrate.errors import EhgMigrateError
+from ehg_migrate.model import Result, Run, RunStatus, StateKind, Status
+from tests.faults import invariants
+from tests.faults.bench import Bench
+from tests.faults.histories import History, make_history
+from tests.faults.kinds import Fault, choose
+from tests.faults.scene import Outcome, Scene
+from tests.faults.truth import Truth
+
+CASES_OF_A_HISTORY = 8
+"""Seeds that follow one another share a history, so that a clean run of it is made once."""
+
+_TRIES = 3
+
+
+@dataclass
+class Report:
+    """What came of one case."""
+
+    seed: int
+    kind: str = ""
+    verb: str = ""
+    fired: bool = False
+    statuses: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    violations: list[str] = field(default_factory=list)
+    story: list[str] = field(default_factory=list)  # what the proxy saw and the run said; for a failing case
+
+    @property
+    def command(self) -> str:
+        """What does this case again."""
+        return f"EHG_FAULT_SEED={self.seed} EHG_FAULT_CASES=1 .venv/bin/pytest tests/faults/test_lab.py"
+
+
+@dataclass
+class Case:
+    """The parts of a case while it is done."""
+
+    scene: Scene
+    fault: Fault
+    verb: str
+    arguments: Sequence[str]
+    again: Sequence[str]  # the same wish, for the healing; empty where `upgrade` is all there is
+    report: Report
+
+
+def run_case(bench: Bench, seed: int) -> Report:
+    """Never raises for what the tool does wrong: that is in the report."""
+    start = time.monotonic()
+    report = Report(seed)
+    rng = random.Random(f"case {seed}")
+    make, where = choose(rng)
+    history = make_history(seed // CASES_OF_A_HISTORY)
+    with Scene(bench, bench.place(where), history, seed) as scene:
+        verb, arguments = _prepare(scene, rng)
+        case = Case(scene, make(scene, rng), verb, arguments, () if verb == "upgrade" else arguments, report)
+        report.kind, report.verb = case.fault.kind, verb
+        report.violations += _do(case)
+        report.fired = case.fault.fired
+        if report.violations:
+            report.story = [f"{verb} {arguments}", *scene.place.proxy.log[-120:], *report.story]
+    report.seconds = time.monotonic() - start
+    return report
+
+
+# --- before
+
+
+def _prepare(scene: Scene, rng: random.Random) -> tuple[str, Sequence[str]]:
+    """What the targets hold before the run, and the run's verb and arguments."""
+    verb = rng.choices(("upgrade", "downgrade", "rollback"), (6, 2, 2))[0]
+    if verb == "upgrade":
+        if rng.random() < 0.5:
+            _part(scene, rng)
+        return verb, ["upgrade", "--parallel", str(rng.choice((1, 2, 4)))]
+    if verb == "downgrade":
+        _good(scene.project.upgrade())
+        target = rng.choice(list(scene.databases))
+        to = rng.choice(["base", *(n.id for n in scene.history.members(target))])
+        return verb, ["downgrade", target, "--to", to]
+    if rng.random() < 0.5:
+        _part(scene, rng)
+    run = scene.project.upgrade()
+    _good(run)
+    return verb, ["rollback", run.id]
+
+
+def _part(scene: Scene, rng: random.Random) -> None:
+    """Some revision of each of some targets, and what it needs."""
+    for target in scene.databases:
+        if rng.random() < 0.7:
+            _good(scene.project.upgrade([target], [rng.choice(scene.history.members(target)).id]))
+
+
+def _good(run: Run) -> None:
+    assert run.status is RunStatus.SUCCEEDED, [(r.target, r.status, r.problem, r.output) for r in run.results]
+
+
+# --- the run and the checks after it
+
+
+def _do(case: Case) -> Iterator[str]:
+    scene, fault = case.scene, case.fault
+    fault.before()
+    scene.place.proxy.rules = fault.rules
+    try:
+        scene.process = scene.start(case.arguments)
+        outcome = scene.finish(scene.process)
+        others = [(name, scene.finish(process, name)) for process, name in fault.others]
+    except TimeoutError as e:
+        yield str(e)
+        return
+    case.report.story += [f"exit {outcome.code}", outcome.err, outcome.out[:6000]]
+    yield from scene.errors
+    yield from (f"orphan: {p}" for p in scene.orphans(5.0))
+    if not fault.hides:
+        yield from invariants.left_behind(scene.place.admin, scene.databases)
+    scene.place.proxy.rules = []
+    if fault.kind == "server_down":
+        fault.heal()
+    truths = {t: scene.truth(t) for t in scene.databases}
+    for target, truth in truths.items():
+        if not (fault.hides and fault.hurts(scene, target)):
+            yield from (f"{target}: {v}" for v in invariants.consistent(scene.history, target, truth))
+    yield from _said(case, outcome, truths)
+    yield from invariants.no_secret(_texts(case, outcome, others))
+    yield from _healed(case)
+
+
+def _said(case: Case, outcome: Outcome, truths: dict[str, Truth]) -> Iterator[str]:
+    """What the run said, held against the truth."""
+    fault, scene = case.fault, case.scene
+    run = outcome.run
+    if run is None:
+        if not (fault.silent and fault.fired):
+            yield f"no result, exit {outcome.code}: {outcome.err[-600:]}"
+        return
+    case.report.statuses = [r.status.value for r in run.results]
+    yield from invariants.exit_code(run, outcome.code)
+    for result in run.results:
+        hurt = fault.fired and fault.hurts(scene, result.target)
+        for violation in _of_one(case, result, run, truths[result.target], hurt):
+            yield f"{result.target} ({result.status}): {violation}"
+    noted = [n.code for n in run.notes]
+    if fault.ledger and fault.fired and not any(code.startswith("ledger") for code in noted):
+        yield f"the ledger was hurt, and the notes are {noted}"
+    if not fault.ledger:
+        yield from (f"a note without a reason: {code}" for code in noted)
+        yield from _recorded(scene, run)
+
+
+def _of_one(case: Case, result: Result, run: Run, truth: Truth, hurt: bool) -> Iterator[str]:
+    fault, history = case.fault, case.scene.history
+    if not result.status.good and not (hurt and result.status in fault.excused):
+        why = result.problem.message if result.problem else "no reason"
+        yield f"not excused by {fault.kind}: {why}"
+    if not fault.others:
+        yield from invariants.true_result(history, result, run.id, truth)
+    if not fault.hides and not fault.others and fault.kind != "stop_twice":
+        yield from invariants.needless_doubt(history, result, truth)
+
+
+def _recorded(scene: Scene, run: Run) -> Iterator[str]:
+    """The ledger tells of the run what the run told."""
+    try:
+        kept = scene.project.show(run.id)
+    except EhgMigrateError as e:
+        yield f"the ledger does not know the run: {e}"
+        return
+    if kept.status is not run.status:
+        yield f"the ledger says {kept.status}, the run said {run.status}"
+    told = {r.target: (r.status, r.heads_after) for r in run.results}
+    if {r.target: (r.status, r.heads_after) for r in kept.results} != told:
+        yield f"the ledger has other results: {kept.results}"
+
+
+def _texts(case: Case, outcome: Outcome, others: list[tuple[str, Outcome]]) -> dict[str, str]:
+    texts = {"stdout": outcome.out, "stderr": outcome.err}
+    for name, other in others:
+        texts |= {f"{name} stdout": other.out, f"{name} stderr": other.err}
+    if case.scene.ledger.is_file():
+        texts["the ledger"] = case.scene.ledger.read_bytes().decode(errors="replace")
+    return texts
+
+
+# --- healing
+
+
+def _healed(case: Case) -> Iterator[str]:
+    """The fault is taken away, and the tool brings every target to where it belongs."""
+    scene, fault = case.scene, case.fault
+    if fault.kind != "server_down":
+        fault.heal()
+    scene.place.proxy.release()
+    scene.place.proxy.delay = scene.place.proxy.rate = 0
+    scene.lay_out()
+    yield from invariants.left_behind(scene.place.admin, scene.databases)
+    for target in scene.databases:
+        yield from (f"{target}, released: {v}" for v in invariants.consistent(scene.history, target, scene.truth(target)))
+    if not fault.ledger:
+        yield from _died(scene)
+    if case.again and scene.random("again").random() < 0.5:
+        yield from _repeat(case, case.again)
+    yield from _repeat(case, ["upgrade"])
+    yield from _as_clean(case)
+
+
+def _died(scene: Scene) -> Iterator[str]:
+    """No run is taken for running when its process is gone."""
+    for run in scene.project.runs(5):
+        if run.status is RunStatus.RUNNING:
+            yield f"run {run.id} is over, and the ledger says `running`"
+
+
+def _repeat(case: Case, arguments: Sequence[str]) -> Iterator[str]:
+    """The command again, as often as it may need; what is half done is dropped as the hint says."""
+    scene = case.scene
+    for _ in range(_TRIES):
+        try:
+            run = _again(scene, arguments)
+        except EhgMigrateError as e:
+            yield f"{arguments} after healing: {e}"
+            return
+        bad = [r for r in run.results if not r.status.good]
+        if not bad:
+            return
+        for result in bad:
+            case.report.story.append(f"healing {arguments}: {result}")
+            _follow_hint(scene, result)
+    yield from (f"{r.target}: {arguments} after healing is {r.status}: {r.problem}" for r in bad)
+
+
+def _again(scene: Scene, arguments: Sequence[str]) -> Run:
+    project = scene.project
+    if arguments[0] == "downgrade":
+        return project.downgrade(arguments[1], arguments[3:])
+    return project.rollback(arguments[1]) if arguments[0] == "rollback" else project.upgrade()
+
+
+def _follow_hint(scene: Scene, result: Result) -> None:
+    if result.problem is None:
+        return
+    with scene.place.cluster.connect(scene.databases[result.target]) as connection:
+        for name in re.findall(r"DROP INDEX CONCURRENTLY ([\w.\"]+)", result.problem.hint):
+            schema, _, index = name.replace('"', "").partition(".")
+            connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, index)))
+
+
+def _as_clean(case: Case) -> Iterator[str]:
+    scene, history = case.scene, case.scene.history
+    for state in scene.project.status():
+        if state.kind is not StateKind.UP_TO_DATE or state.notes:
+            yield f"{state.target}: status says {state.kind}, {state.problem}, {state.notes}"
+    for target, database in scene.databases.items():
+        truth = scene.truth(target)
+        checks = [
+            *invariants.consistent(history, target, truth),
+            *invariants.same(history, target, _dump(scene, database), scene.bench.clean_dump(history, target), truth),
+        ]
+        yield from (f"{target}, healed: {c}" for c in checks)
+
+
+def _dump(scene: Scene, database: str) -> str:
+    return scene.place.cluster.dump_schema(database)
+
+
+def seeds() -> list[int]:
+    """From EHG_FAULT_SEED and EHG_FAULT_CASES; without them the fixed ones of the short form."""
+    first = int(os.environ.get("EHG_FAULT_SEED", "0"))
+    return list(range(first, first + int(os.environ.get("EHG_FAULT_CASES", "40"))))
+
+
+def batches() -> list[list[int]]:
+    """The seeds, those of one history together."""
+    found: dict[int, list[int]] = {}
+    for seed in seeds():
+        found.setdefault(seed // CASES_OF_A_HISTORY, []).append(seed)
+    return list(found.values())
+
+
+_ = Status

@@ -1,0 +1,194 @@
+"""One case on its stage: databases, the project before a proxy, the run in a process of its own, and what it said."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from ehg_migrate import json_form
+from ehg_migrate.model import Address, Run
+from ehg_migrate.project import Project
+from tests.faults.bench import Bench, Place, lay_out
+from tests.faults.histories import History
+from tests.faults.truth import Truth, read_truth
+from tests.support.programs import LOOPBACK, wait_until
+
+_LONGEST = 60.0  # seconds until a run is taken for hung; every limit in the project is shorter
+
+
+@dataclass
+class Outcome:
+    """What a run's process left: no `run` where it died, or never came to it."""
+
+    code: int
+    out: str
+    err: str
+    run: Run | None
+
+
+@dataclass
+class Scene:
+    """Use as a context manager: leaving it ends and removes everything, in whatever state it is."""
+
+    bench: Bench
+    place: Place
+    history: History
+    seed: int
+    folder: Path = field(init=False)
+    databases: dict[str, str] = field(init=False)  # target -> database
+    process: subprocess.Popen[bytes] | None = None
+    errors: list[str] = field(default_factory=list)  # what went wrong in a fault's own action
+    environment: dict[str, str] = field(default_factory=dict)
+    limit_files: int = 0  # RLIMIT_FSIZE of the run, bytes
+    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def __enter__(self) -> Self:
+        self.databases = {t: f"case_{self.seed}_{t}" for t in self.history.groups}
+        self.place.proxy.reset()
+        self.place.drop_databases(self.databases.values())
+        self.place.create_databases(self.databases.values())
+        self.folder = self.bench.folder / f"case_{self.seed}"
+        self.lay_out()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stack.close()
+        for process in self._started:
+            _kill_session(process.pid)
+            process.wait()
+        self.place.proxy.reset()
+        self.place.drop_databases(self.databases.values())
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def lay_out(self, **limits: object) -> None:
+        """Writes the project, through the proxy; again with other limits."""
+        port = self.place.proxy.port
+        addresses = {t: Address(LOOPBACK, port, "postgres", name, "disable") for t, name in self.databases.items()}
+        lay_out(self.folder, self.history, addresses, **limits)
+
+    def keep(self, close: Callable[[], object]) -> None:
+        """To be called when the scene is left."""
+        self._stack.callback(close)
+
+    @property
+    def project(self) -> Project:
+        """The project as it stands now, in this process."""
+        return Project.load(self.folder)
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.folder / ".ehg" / "ledger.sqlite"
+
+    def truth(self, target: str) -> Truth:
+        """What a target holds now."""
+        with self.place.cluster.admin(self.databases[target]) as connection:
+            return read_truth(connection)
+
+    # --- the run
+
+    def start(self, arguments: Sequence[str], name: str = "run") -> subprocess.Popen[bytes]:
+        """Starts `ehg-migrate` in a session of its own, its output in files."""
+        argv = [sys.executable, "-m", "ehg_migrate", *arguments, "--yes", "--json", "--project", str(self.folder)]
+        return self.launch(argv, name)
+
+    def launch(self, argv: Sequence[str], name: str) -> subprocess.Popen[bytes]:
+        """Any other program in the project's folder."""
+        with (self.folder / f"{name}.out").open("wb") as out, (self.folder / f"{name}.err").open("wb") as err:
+            process = subprocess.Popen(
+                argv,
+                cwd=self.folder,
+                env={**os.environ, **self.environment, "PYTHONPATH": str(Path.cwd())},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                preexec_fn=self._limit if self.limit_files else None,  # noqa: PLW1509 - only a limit is set
+            )
+        self._started.append(process)
+        return process
+
+    def _limit(self) -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit_files, self.limit_files))
+
+    def finish(self, process: subprocess.Popen[bytes], name: str = "run") -> Outcome:
+        """Waits for its end and reads what it said. Raises TimeoutError if it hangs."""
+        try:
+            code = process.wait(timeout=_LONGEST)
+        except subprocess.TimeoutExpired as e:
+            raise TimeoutError(f"the run did not end within {_LONGEST:.0f} s") from e
+        out = (self.folder / f"{name}.out").read_text(errors="replace")
+        err = (self.folder / f"{name}.err").read_text(errors="replace")
+        return Outcome(code, out, err, _run_of(out))
+
+    def orphans(self, seconds: float) -> list[str]:
+        """Processes of the run that outlive it by so much."""
+        with contextlib.suppress(BaseException):  # pytest's failure of wait_until; what is left is told below
+            wait_until(lambda: not self._alive(), "the run's processes end", seconds)
+        return [" ".join(p.info["cmdline"] or ())[:80] for p in self._alive()]
+
+    def _alive(self) -> list[psutil.Process]:
+        sessions = {p.pid for p in self._started}
+        return [p for s in sessions for p in _session(s)]
+
+    # --- processes to be hurt
+
+    def signal_parent(self, number: signal.Signals) -> None:
+        """To the run's own process; one that has ended just now needs none."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def kill_run(self) -> None:
+        """SIGKILL to all that the run has started, and itself."""
+        if self.process is not None:
+            _kill_session(self.process.pid)
+
+    def worker_of(self, port: int) -> int | None:
+        """The process at the client's end of a connection of the proxy."""
+        for c in psutil.net_connections("tcp4"):
+            if c.laddr and c.laddr.port == port and c.raddr and c.raddr.port == self.place.proxy.port and c.pid:
+                return int(c.pid)
+        return None
+
+    def random(self, what: str) -> random.Random:
+        """A source of its own for each use, so that one more draw here changes nothing there."""
+        return random.Random(f"{self.seed} {what}")
+
+
+def _run_of(out: str) -> Run | None:
+    try:
+        document = json.loads(out)
+    except ValueError:
+        return None
+    return json_form.load(Run, document["data"]) if document.get("kind") == "run" else None
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _kill_session(leader: int) -> None:
+    for process in _session(leader):
+        with contextlib.suppress(psutil.Error):
+            process.kill()

@@ -1,0 +1,205 @@
+"""One runner on a target at a time: the second waits, says for whom, goes on or is refused; the dead hold nobody up."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ehg_migrate.database.session import lock_key
+from ehg_migrate.model import Address, Result, RunStatus, Status
+from tests.support.postgres import CANARY, Cluster
+from tests.support.programs import wait_until
+from tests.support.project import PASSWORD_VARIABLE
+from tests.support.running import Fleet, Gate, code_of, make_fleet, read_until, result_of, step
+
+MakeFleet = Callable[..., Fleet]
+
+
+@pytest.fixture
+def one(
+    pg: Cluster, tmp_path: Path, make_database: Callable[[str], Address], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeFleet]:
+    """Makes a fleet of one target, `acme`, with the revisions s1 and s2; the code is s1's."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
+    made: list[Fleet] = []
+
+    def make(code: str = "", **entry: object) -> Fleet:
+        revisions = {"shared/s1": step("s1", code=code, label="shared"), "shared/s2": step("s2", "s1")}
+        database = {"acme": make_database("acme")}
+        made.append(make_fleet(pg, tmp_path / "project", database, revisions, {"acme": entry}))
+        return made[-1]
+
+    yield make
+    for fleet in made:
+        fleet.check(holds=["s1", "s2"])
+        fleet.check_no_lease()
+        fleet.check_secrets()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """Opened at the end, whatever comes."""
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.open()
+
+
+def refused(result: Result) -> str:
+    """The message of a Result that was refused because of the lock, with nothing done."""
+    assert (result.status, code_of(result), result.steps) == (Status.REFUSED, "locked", ())
+    assert result.problem
+    assert result.problem.hint == "let it end, or raise `queue_timeout`"
+    return result.problem.message
+
+
+def hold(fleet: Fleet, connection: psycopg.Connection) -> int:
+    """Takes the lock of the target by hand; the backend that has it now."""
+    key = lock_key(fleet.load().fleet.by_name["acme"])
+    row = connection.execute("SELECT pg_backend_pid() FROM pg_advisory_lock(%s)", (key,)).fetchone()
+    assert row
+    return int(row[0])
+
+
+def holder_pattern(run: str, pid: int) -> str:
+    """Who is at work, as a second runner says it."""
+    return (
+        rf"run {run} of \S+ on {re.escape(os.uname().nodename)} \(process {pid}, commit \w+\) "
+        r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    )
+
+
+def test_the_second_runner_waits_for_the_first_and_finds_its_work_done(one: MakeFleet, gate: Gate) -> None:
+    """Two processes: it says who holds the lock, and then that another did what it was to do."""
+    fleet = one(gate.code)
+    with fleet.command("upgrade", "--yes", "--json") as first:
+        assert gate.pid
+        with fleet.command("upgrade", "--yes", "--json") as second:
+            said = read_until(second, "waiting for another runner")
+            gate.open()
+            waited, worked = fleet.end(second), fleet.end(first)
+    runs = [json.loads(done.stdout)["data"] for done in (worked, waited)]
+    assert re.search(holder_pattern(runs[0]["id"], first.pid), said)
+    assert (worked.returncode, waited.returncode) == (0, 0)
+    assert [run["results"][0]["status"] for run in runs] == ["succeeded", "up_to_date"]
+    assert [note["code"] for note in runs[1]["results"][0]["notes"]] == ["done_by_another"]
+    assert runs[1]["results"][0]["not_done"] == []
+    assert fleet.journal("acme") == [("done", "s1"), ("done", "s2")]
+
+
+def test_the_second_runner_is_refused_after_its_limit(one: MakeFleet, gate: Gate) -> None:
+    """Nothing is done by it, its Result names the holder, and the first goes on undisturbed."""
+    fleet = one(gate.code, queue_timeout="300ms")
+    with fleet.command("upgrade", "--yes", "--json") as first:
+        assert gate.pid
+        run = fleet.upgrade()
+        message = refused(result_of(run, "acme"))
+        gate.open()
+        done = fleet.end(first)
+    assert done.returncode == 0
+    assert re.search(holder_pattern(json.loads(done.stdout)["data"]["id"], first.pid), message)
+    assert [n for n in fleet.notices("acme") if "waiting for another runner" in n]
+    assert {run for _, run in fleet.runs_of("acme")} == {json.loads(done.stdout)["data"]["id"]}
+
+
+def test_a_plan_made_before_another_runner_went_part_of_the_way_is_stale(one: MakeFleet) -> None:
+    """Where the target is neither where the plan begins nor where it ends, nothing is done."""
+    fleet = one()
+    plan = fleet.plan()
+    assert fleet.run(fleet.load().plan((), ("s1",))).status is RunStatus.SUCCEEDED
+    result = result_of(fleet.run(plan), "acme")
+    assert (result.status, code_of(result), result.heads_after) == (Status.REFUSED, "stale_plan", ("s1",))
+    assert result.not_done == ("s1", "s2")
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+
+
+def test_a_session_that_is_no_runner_is_described_too(one: MakeFleet) -> None:
+    """By pid, application name, address and beginning."""
+    fleet = one(queue_timeout="0s")
+    with fleet.connect("acme") as stranger:
+        stranger.execute("SET application_name = 'psql at night'")
+        pid = hold(fleet, stranger)
+        message = refused(result_of(fleet.upgrade(), "acme"))
+    assert re.search(rf"backend {pid} `psql at night` from 127\.0\.0\.1 since \d{{4}}-\d\d-\d\d ", message), message
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+
+
+def test_of_another_roles_session_is_said_what_the_server_tells(
+    pg: Cluster, tmp_path: Path, database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role without pg_read_all_stats learns neither where it comes from nor when it began."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
+    role = f"narrow_{database.dbname}"
+    with pg.admin(database.dbname) as admin:
+        password = sql.Literal(CANARY)
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), password))
+        try:
+            address = pg.address(database.dbname, role)
+            revisions = {"shared/s1": step("s1", label="shared")}
+            fleet = make_fleet(pg, tmp_path / "p", {"acme": address}, revisions, {"acme": {"queue_timeout": "0s"}})
+            admin.execute("SET application_name = 'psql at night'")
+            pid = hold(fleet, admin)
+            message = refused(result_of(fleet.upgrade(), "acme"))
+        finally:
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+    assert message.endswith(f": backend {pid} `psql at night` from an unknown address")
+
+
+def test_without_the_lock_of_its_session_a_running_step_still_keeps_others_out(one: MakeFleet, gate: Gate) -> None:
+    """The lock connection is killed in the middle of a step: the working connection's own lock holds until it ends."""
+    fleet = one(gate.code, queue_timeout="300ms")
+    with fleet.command("upgrade", "--yes", "--json") as first:
+        assert gate.pid
+        fleet.terminate("acme", fleet.locking("acme"))
+        message = refused(result_of(fleet.upgrade(), "acme"))
+        gate.open()
+        done = json.loads(fleet.end(first).stdout)["data"]
+    assert f"`ehg_migrate {done['id']}@" in message
+    assert done["results"][0]["status"] == "succeeded"
+    assert fleet.journal("acme") == [("done", "s1"), ("done", "s2")]
+
+
+def test_a_dead_run_holds_nobody_up(one: MakeFleet, gate: Gate) -> None:
+    """Command and worker killed at once: the lock goes with them, the row that names them stays and hinders nothing."""
+    fleet = one(gate.code, queue_timeout="2s")
+    with fleet.command("upgrade", "--yes") as process:
+        worker = gate.pid
+        process.kill()
+        os.kill(worker, signal.SIGKILL)
+        process.wait()
+    assert len(fleet.values("acme", "SELECT run FROM ehg_migrate.migration_lease")) == 1
+    gate.open()
+    run = fleet.upgrade()
+    assert run.status is RunStatus.SUCCEEDED
+    assert [r.status for r in fleet.load().runs()] == [RunStatus.SUCCEEDED, RunStatus.DIED]
+    assert {run for _, run in fleet.runs_of("acme")} == {run.id}
+
+
+def test_the_lock_is_one_for_each_version_table(one: MakeFleet) -> None:
+    """Two schemas of one database are two targets. The key never changes: all releases of the tool must agree on it."""
+    fleet = one()
+    target = fleet.load().fleet.by_name["acme"]
+    assert lock_key(target) == 1_626_584_549_739_070_205
+    assert lock_key(replace(target, name="another")) == lock_key(target)
+    assert lock_key(replace(target, version_table_schema="another")) != lock_key(target)
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+
+
+def test_no_lock_outlives_a_run(one: MakeFleet, gate: Gate) -> None:
+    """While a step runs two backends hold one each; afterwards nobody holds any."""
+    fleet = one(gate.code)
+    future = fleet.background(fleet.upgrade)
+    assert gate.pid
+    assert len(fleet.lock_holders("acme")) == 2
+    assert fleet.locking("acme") != fleet.working("acme")
+    gate.open()
+    assert future.result(30).status is RunStatus.SUCCEEDED
+    wait_until(lambda: fleet.backends("acme") == {}, "a session is left", 2)
