@@ -9,9 +9,10 @@ import traceback
 import click
 
 from ehg_migrate.cli import console
+from ehg_migrate.cli.locking import locks
 from ehg_migrate.cli.making import init, local, release, revision
 from ehg_migrate.cli.reading import doctor, history, lint, plan, runs, schema, show, status, targets
-from ehg_migrate.cli.running import adopt, downgrade, rollback, upgrade
+from ehg_migrate.cli.running import adopt, downgrade, resume, retry, rollback, upgrade
 from ehg_migrate.errors import EhgMigrateError, TargetError
 
 
@@ -25,8 +26,8 @@ def cli() -> None:
     """
 
 
-for command in (targets, status, plan, upgrade, downgrade, rollback, history, runs, show, doctor, lint,
-                revision, release, adopt, init, local, schema):  # fmt: skip
+for command in (targets, status, plan, upgrade, downgrade, rollback, resume, retry, history, runs, show,
+                doctor, locks, lint, revision, release, adopt, init, local, schema):  # fmt: skip
     cli.add_command(command)
 
 

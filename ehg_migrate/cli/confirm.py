@@ -11,7 +11,9 @@ def confirm(yes: bool, expected: str, question: str) -> None:
     if yes:
         return
     if not console.interactive():
-        raise UsageError(Problem("no_terminal", "there is no terminal to ask on", "read what stands above, then add `--yes`"))
+        raise UsageError(
+            Problem("no_terminal", "there is no terminal to ask on", "read what stands above, then add `--yes`")
+        )
     if console.ask(question) != expected:
         raise GateError(
             Problem("not_confirmed", "not confirmed; nothing was done", f"type `{expected}`, or use `--yes`")

@@ -1,9 +1,9 @@
-"""Commands that change targets: upgrade, downgrade, rollback, adopt. Each shows its plan, asks, runs, reports."""
+"""Commands that change targets: upgrade, downgrade, rollback, resume, adopt. Each shows its plan, asks, runs, reports."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -32,6 +32,16 @@ reports = (
 )
 
 
+class Question(NamedTuple):
+    """What is asked before anything is done, and the one answer that lets it happen."""
+
+    expected: str
+    text: str
+
+
+_YES = Question("yes", "type `yes` to go on")
+
+
 def run_options(command: options.F) -> options.F:
     """What every command has that makes a run."""
     for option in (*reports, options.parallel, options.yes, options.as_json, options.project_options):
@@ -47,7 +57,7 @@ def upgrade(selectors: tuple[str, ...], to: tuple[str, ...], yes: bool, **how: A
     """Bring targets to their heads: shared, their groups', their own."""
     with options.opened(**_where(how)) as project:
         plan = project.plan(selectors, to)
-        return _carry_out(project, plan, yes, how, expected="yes", question="type `yes` to go on")
+        return _carry_out(project, plan, yes, how, _YES)
 
 
 @click.command()
@@ -60,10 +70,7 @@ def downgrade(target: str, to: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Take one target back to given revisions; what elsewhere needs what goes, goes too, and is shown."""
     with options.opened(**_where(how)) as project:
         plan = project.plan_downgrade(target, to)
-        name = plan.selector
-        return _carry_out(
-            project, plan, yes, how, expected=name, question=f"type the target's name, `{name}`, to go on"
-        )
+        return _carry_out(project, plan, yes, how, _wary(plan, plan.selector))
 
 
 @click.command()
@@ -74,10 +81,38 @@ def rollback(run: str, selectors: tuple[str, ...], yes: bool, **how: Any) -> int
     """Take targets back to exactly the heads they had before RUN; refuses where that would not be exact."""
     with options.opened(**_where(how)) as project:
         plan = project.plan_rollback(run, selectors)
-        busy = [p.target for p in plan.plans if p.steps]
-        name = busy[0] if len(busy) == 1 else str(plan.undoes)
-        what = "the target's name" if len(busy) == 1 else "the run"
-        return _carry_out(project, plan, yes, how, expected=name, question=f"type {what}, `{name}`, to go on")
+        return _carry_out(project, plan, yes, how, _wary(plan, str(plan.undoes)))
+
+
+@click.command()
+@click.argument("run")
+@run_options
+def resume(run: str, yes: bool, **how: Any) -> int:
+    """Complete RUN on the targets that it did not bring where it wanted them; each is planned anew."""
+    return _again(run, yes, how, failed_only=False)
+
+
+@click.command()
+@click.argument("run")
+@run_options
+def retry(run: str, yes: bool, **how: Any) -> int:
+    """The same, only on the targets where RUN failed or was refused."""
+    return _again(run, yes, how, failed_only=True)
+
+
+def _again(run: str, yes: bool, how: dict[str, Any], *, failed_only: bool) -> int:
+    with options.opened(**_where(how)) as project:
+        plan = project.plan_resume(run, failed_only=failed_only)
+        if plan.verb is Verb.UPGRADE:
+            return _carry_out(project, plan, yes, how, _YES)
+        return _carry_out(project, plan, yes, how, _wary(plan, str(plan.resumes)), always=plan.verb is Verb.ADOPT)
+
+
+def _wary(plan: FleetPlan, run: str) -> Question:
+    """What takes something away is confirmed by the name of the one target, or of the run where there are several."""
+    busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
+    name, what = (busy[0], "the target's name") if len(busy) == 1 else (run, "the run")
+    return Question(name, f"type {what}, `{name}`, to go on")
 
 
 @click.command()
@@ -93,9 +128,7 @@ def adopt(target: str, heads: tuple[str, ...], yes: bool, **how: Any) -> int:
             console.note(f"{p.target}: nothing is run; these revisions are declared applied, {source}:")
             console.note(f"  {revision}" for revision in project.declared(p))
             console.note(f"  version rows: {text.names(p.goal)}")
-        name = plan.selector
-        question = f"type the target's name, `{name}`, to go on"
-        return _carry_out(project, plan, yes, how, expected=name, question=question, always=True)
+        return _carry_out(project, plan, yes, how, _wary(plan, plan.selector), always=True)
 
 
 def _where(how: dict[str, Any]) -> dict[str, Any]:
@@ -103,16 +136,15 @@ def _where(how: dict[str, Any]) -> dict[str, Any]:
 
 
 def _carry_out(
-    project: Project, plan: FleetPlan, yes: bool, how: dict[str, Any], *, expected: str, question: str,
-    always: bool = False,
-) -> int:  # fmt: skip
+    project: Project, plan: FleetPlan, yes: bool, how: dict[str, Any], question: Question, *, always: bool = False
+) -> int:
     """Shows the plan, asks, runs it, reports it. The exit code."""
     from ehg_migrate.cli.progress import progress, stoppable
     from ehg_migrate.rollout.pool import Stop
 
     console.note(text.plan_lines(plan))
     if always or any(p.steps for p in plan.plans):
-        confirm(yes, expected, question)
+        confirm(yes, question.expected, question.text)
     stop = Stop()
     with stoppable(stop), progress() as watch:
         run = project.run(plan, parallel=how["parallel"], watch=watch, stop=stop)

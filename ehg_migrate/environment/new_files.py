@@ -33,8 +33,7 @@ def prepare_file(invocation: Invocation, settings: Settings, fleet: Fleet, histo
     place = find_place(given, settings.versions, history, branches)
     folders = [settings.versions / b for b in reversed(branches)]
     scope(context.script, [f for f in folders if f.is_dir()])
-    context.configure(dialect_name="postgresql", process_revision_directives=directive(place))
-    invocation.options["fn"]((), context.get_context())
+    directive(place)(None, None, revision.generated_revisions)
     write_to(context.script, place.folder)
 
 

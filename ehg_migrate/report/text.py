@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
+from ehg_migrate.database.locks import Held
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import FleetPlan, JournalEntry, Plan, Result, Run, State, Status, Target, Verb
 
@@ -109,8 +110,9 @@ def result_lines(result: Result) -> Iterator[str]:
 
 def run_lines(run: Run) -> Iterator[str]:
     """A run: who, when, each target that is worth a word, the sum."""
-    undoes = f" of {run.undoes}" if run.undoes else ""
-    yield f"run {run.id}: {run.verb.value}{undoes} of `{run.selector}` by {run.origin.actor} on {run.origin.host}"
+    what = f" of run {run.undoes}" if run.undoes else f" to {', '.join(run.wish)}" if run.wish else ""
+    again = f", completing run {run.resumes}" if run.resumes else ""
+    yield f"run {run.id}: {run.verb.value}{what} on `{run.selector}` by {run.origin.actor} on {run.origin.host}{again}"
     yield f"  commit {run.origin.git_commit or 'unknown'}, started {when(run.started_at)}, {run.status.value}"
     yield ""
     rows = [_result_row(r) for r in run.results]
@@ -151,6 +153,21 @@ def runs_lines(runs: Iterable[Run]) -> list[str]:
 def _outcome(run: Run) -> str:
     bad = [r.target for r in run.results if not r.status.good and r.status is not Status.NOT_ATTEMPTED]
     return f"{len(run.results)} of {len(run.targets)}" + (f", not good: {some(bad)}" if bad else "")
+
+
+def locks_lines(held: Iterable[Held]) -> Iterator[str]:
+    """Who holds what, since when, doing what."""
+    for h in held:
+        if h.problem:
+            yield from problem_lines(h.problem, f"{h.target}: ")
+        elif not h.pids:
+            yield f"{h.target}: free"
+        else:
+            since = f" since {when(h.since)}" if h.since else ""
+            who = f"run {h.run} of {h.actor} on {h.host} (process {h.process})" if h.run else f"`{h.application}`"
+            yield f"{h.target}: {who}{since}, backends {', '.join(map(str, h.pids))} {h.state}".rstrip()
+            if h.doing:
+                yield f"  {h.doing}"
 
 
 def history_lines(entries: Iterable[JournalEntry]) -> list[str]:

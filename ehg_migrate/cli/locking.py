@@ -1,0 +1,48 @@
+"""Who is at work on a target, and the end of a runner that will not end: locks, locks break."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ehg_migrate.cli import console, options
+from ehg_migrate.cli.confirm import confirm
+from ehg_migrate.report import text
+
+
+@click.group(invoke_without_command=True)
+@options.targets
+@options.as_json
+@options.project_options
+@click.pass_context
+def locks(context: click.Context, /, selectors: tuple[str, ...], as_json: bool, **where: Any) -> int:
+    """Who holds the lock of which target."""
+    if context.invoked_subcommand:
+        return 0
+    with options.opened(**where) as project:
+        found = project.locks(selectors)
+        if as_json:
+            console.json("locks", found)
+        else:
+            console.data(text.locks_lines(found))
+        return 1 if any(h.problem for h in found) else 0
+
+
+@locks.command("break")
+@click.argument("target")
+@options.yes
+@options.as_json
+@options.project_options
+def break_(target: str, yes: bool, as_json: bool, **where: Any) -> None:
+    """End the sessions that hold TARGET's lock; the server rolls their open step back."""
+    with options.opened(**where) as project:
+        holder = project.locks((target,))[0]
+        console.note(text.locks_lines((holder,)))
+        if holder.pids:
+            confirm(yes, holder.target, f"type the target's name, `{holder.target}`, to end them")
+        broken = project.break_lock(target)
+        if as_json:
+            console.json("locks", (broken,))
+        else:
+            console.data(f"{broken.target}: ended backends {', '.join(map(str, broken.pids))}; look with `status`")
