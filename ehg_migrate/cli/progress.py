@@ -50,6 +50,7 @@ class LiveProgress:
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
         self._rows: dict[str, TaskID] = {}
         self._progress: Progress = Progress(
@@ -57,9 +58,11 @@ class LiveProgress:
             BarColumn(bar_width=16),
             TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[now]}", markup=False),
+            # it takes what is left: a long description must not push the name and the numbers out
+            TextColumn("{task.fields[now]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
             console=Console(stderr=True, no_color=not console.colours(), highlight=False, soft_wrap=True),
             transient=True,
+            expand=True,
         )
 
     def __enter__(self) -> Self:

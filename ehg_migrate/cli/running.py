@@ -1,4 +1,4 @@
-"""Commands that change targets: upgrade, downgrade, rollback, resume, adopt. Each shows its plan, asks, runs, reports."""
+"""Commands that change targets: upgrade, downgrade, rollback, resume, adopt. Each shows its plan, asks, runs."""
 
 from __future__ import annotations
 

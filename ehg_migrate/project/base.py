@@ -132,6 +132,12 @@ class ProjectBase:
     def _graph(self, target: Target) -> Graph:
         return self.revisions.graph(target.branches)
 
+    def _same_rows(self, target: str, one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+        graph = self._graph(self.fleet.by_name[target])
+        if any(h not in graph for h in (*one, *other)):
+            return set(one) == set(other)
+        return graph.canonical(one) == graph.canonical(other)
+
     def _states(self, selectors: Selectors) -> tuple[State, ...]:
         from ehg_migrate.rollout.states import read_states
 

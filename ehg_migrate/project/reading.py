@@ -29,7 +29,7 @@ class ReadingProject(ProjectBase):
 
         states = self._states(selectors)
         last = self._last_results([s.target for s in states])
-        return with_ledger(states, last) if last else states
+        return with_ledger(states, last, self._same_rows) if last else states
 
     def history(self, target: str) -> tuple[JournalEntry, ...]:
         """Everything that was done to one target, oldest first, from its own journal. Raises TargetError."""

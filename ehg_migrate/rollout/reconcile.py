@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ehg_migrate.errors import Problem, UsageError
@@ -12,18 +12,22 @@ _FAILED = (Status.FAILED, Status.INDETERMINATE, Status.REFUSED)
 _UNREAD = (StateKind.UNREACHABLE, StateKind.REFUSED)
 
 
-def with_ledger(states: tuple[State, ...], last: Mapping[str, tuple[Run, Result]]) -> tuple[State, ...]:
+Same = Callable[[str, tuple[str, ...], tuple[str, ...]], bool]
+"""Whether two sets of version rows mean the same on a target."""
+
+
+def with_ledger(states: tuple[State, ...], last: Mapping[str, tuple[Run, Result]], same: Same) -> tuple[State, ...]:
     """The same states, each with a note where the ledger's last word on the target is another."""
-    return tuple(replace(s, notes=(*s.notes, *_disagreement(s, last.get(s.target)))) for s in states)
+    return tuple(replace(s, notes=(*s.notes, *_disagreement(s, last.get(s.target), same))) for s in states)
 
 
-def _disagreement(state: State, last: tuple[Run, Result] | None) -> tuple[Problem, ...]:
+def _disagreement(state: State, last: tuple[Run, Result] | None, same: Same) -> tuple[Problem, ...]:
     if last is None or state.kind in _UNREAD:
         return ()
     run, result = last
     if run.status is RunStatus.RUNNING or result.status in (Status.INDETERMINATE, Status.SKIPPED):
         return ()
-    if set(result.heads_after) == set(state.heads) or not (result.status.good or result.heads_after):
+    if same(state.target, result.heads_after, state.heads) or not (result.status.good or result.heads_after):
         return ()
     return (
         Problem(

@@ -92,7 +92,7 @@ def test_an_upgrade_that_is_confirmed(terminal: Terminal) -> None:
     child = terminal.spawn("upgrade")
     child.expect_exact("type `yes` to go on: ")
     child.sendline("yes")
-    child.expect(r"acme.{0,80}1/2.{0,40}0:00:00")
+    child.expect(r"acme .{0,120} 1/2 .{0,20}0:00:0\d.{0,20} up s2 \(shared\) a revision whose descr")
     child.expect("beta: succeeded in [0-9.]+ s, 2 steps|acme: succeeded in [0-9.]+ s, 2 steps")
     code, text = ended(child)
     lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip()]
@@ -159,7 +159,7 @@ def test_only_our_own_colours(terminal: Terminal) -> None:
     child = terminal.spawn("targets", "-t", "\x1b[2Jx password=hunter2")
     child.expect(pexpect.EOF)
     said = child.before or ""
-    assert "\x1b[31m\x1b[1merror\x1b[0m: no target matches `x password=***`" in said
+    assert "\x1b[31m\x1b[1merror\x1b[0m: no target matches `x password=***" in said
     assert "\x1b[2J" not in said
     assert "hunter2" not in said
 

@@ -82,20 +82,30 @@ def run_case(bench: Bench, seed: int) -> Report:
 def _prepare(scene: Scene, rng: random.Random) -> tuple[str, Sequence[str]]:
     """What the targets hold before the run, and the run's verb and arguments."""
     verb = rng.choices(("upgrade", "downgrade", "rollback"), (6, 2, 2))[0]
-    if verb == "upgrade":
-        if rng.random() < 0.5:
-            _part(scene, rng)
-        return verb, ["upgrade", "--parallel", str(rng.choice((1, 2, 4)))]
-    if verb == "downgrade":
-        _good(scene.project.upgrade())
-        target = rng.choice(list(scene.databases))
-        to = rng.choice(["base", *(n.id for n in scene.history.members(target))])
-        return verb, ["downgrade", target, "--to", to]
-    if rng.random() < 0.5:
+    if verb != "downgrade" and rng.random() < 0.5:
         _part(scene, rng)
+    if verb == "upgrade":
+        for target in scene.databases:
+            scene.steps[target] = len(scene.history.members(target)) - len(scene.truth(target).applied())
+        return verb, ["upgrade", "--parallel", str(rng.choice((1, 2, 4)))]
     run = scene.project.upgrade()
     _good(run)
-    return verb, ["rollback", run.id]
+    done = {r.target: len(r.steps) for r in run.results}
+    if verb == "rollback" and any(done.values()):
+        scene.steps = done
+        return verb, ["rollback", run.id]
+    return "downgrade", _downgrade(scene, rng)
+
+
+def _downgrade(scene: Scene, rng: random.Random) -> list[str]:
+    """To what has something above it, or to nothing."""
+    history = scene.history
+    target = rng.choice(list(scene.databases))
+    above = {n.id: [m for m in history.members(target) if n.id in m.parents] for n in history.members(target)}
+    to = rng.choice(["base", *(i for i, more in above.items() if more)])
+    needing = [m for m in history.members(target) if to == "base" or to in history.closure(m.parents)]
+    scene.steps = dict.fromkeys(scene.databases, 0) | {target: len(needing)}
+    return ["downgrade", target, "--to", to]
 
 
 def _part(scene: Scene, rng: random.Random) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 
@@ -25,7 +26,7 @@ _NOTHING: frozenset[Status] = frozenset()
 
 # (regular expression of the SQL, how many such messages a step brings about)
 MOMENTS: tuple[tuple[str, int], ...] = (
-    ("", 14),
+    ("", 20),
     (r"^COMMIT", 1),
     (r"^BEGIN", 1),
     (r"migration_journal", 1),
@@ -41,6 +42,9 @@ MOMENTS: tuple[tuple[str, int], ...] = (
     (r"version_num", 0),
     (r"pg_advisory_unlock", 0),
 )
+
+
+PROBE_OR_RUNNER, RUNNER = "", r"^ehg_migrate \d"
 
 
 @dataclass
@@ -72,20 +76,23 @@ class Fault:
 Make = Callable[[Scene, random.Random], Fault]
 
 
-def moment(scene: Scene, rng: random.Random, act: Act, **more: object) -> Rule:
-    """A rule for a random moment of a random target's run."""
-    target = rng.choice(list(scene.databases))
-    steps = len(scene.history.members(target))
-    match, each = rng.choices(MOMENTS, (9, 4, *(2,) * (len(MOMENTS) - 2)))[0]
-    nth = rng.randint(1, max(2, 25 + each * steps if not match else each * steps))
-    return Rule(act, nth, match, scene.databases[target], **more)  # type: ignore[arg-type]  # named by the callers
+def moment(scene: Scene, rng: random.Random, act: Act, **more: Any) -> Rule:
+    """A rule for a random moment of a random target's run; most are after the probe."""
+    target = _busy_target(scene, rng)
+    match, each = rng.choices(MOMENTS, (14, 4, *(2,) * (len(MOMENTS) - 2)))[0]
+    few = 60 if not match else 1
+    more.setdefault("application", PROBE_OR_RUNNER if rng.random() < 0.1 else RUNNER)
+    return Rule(act, rng.randint(1, few + each * scene.steps[target]), match, scene.databases[target], **more)
 
 
-def commit(scene: Scene, rng: random.Random, act: Act, **more: object) -> Rule:
+def commit(scene: Scene, rng: random.Random, act: Act, **more: Any) -> Rule:
     """A rule for one of the commits."""
-    target = rng.choice(list(scene.databases))
-    nth = rng.randint(1, len(scene.history.members(target)) + 1)
-    return Rule(act, nth, "^COMMIT", scene.databases[target], **more)  # type: ignore[arg-type]  # named by the callers
+    target = _busy_target(scene, rng)
+    return Rule(act, rng.randint(1, scene.steps[target] + 1), "^COMMIT", scene.databases[target], **more)
+
+
+def _busy_target(scene: Scene, rng: random.Random) -> str:
+    return rng.choice([t for t, n in scene.steps.items() if n] or list(scene.steps))
 
 
 # --- the network
@@ -110,7 +117,7 @@ def cut(scene: Scene, rng: random.Random) -> Fault:
 
 def cut_each(scene: Scene, rng: random.Random) -> Fault:
     """Every connection is cut at its nth message, so reconnecting does not help."""
-    target = rng.choice(list(scene.databases))
+    target = _busy_target(scene, rng)
     nth = rng.randint(3, 60)
     rule = Rule(Act.CUT, nth, "", scene.databases[target], per_connection=True, times=rng.randint(2, 9))
     return Fault("cut_each", [rule], _BROKEN)
@@ -123,7 +130,7 @@ def cut_for_long(scene: Scene, rng: random.Random) -> Fault:
 
 def silence(scene: Scene, rng: random.Random) -> Fault:
     """A reset, and new connections get no answer."""
-    rule = moment(scene, rng, rng.choice((Act.CUT, Act.LOSE_ANSWER)), door=Door.SILENT)
+    rule = moment(scene, rng, rng.choice((Act.CUT, Act.LOSE_ANSWER)), door=Door.SILENT, application=RUNNER)
     return Fault("silence", [rule], _BROKEN, everywhere=True, hides=True)
 
 
@@ -135,20 +142,20 @@ def half_open(scene: Scene, rng: random.Random) -> Fault:
 def server_side_cut(scene: Scene, rng: random.Random) -> Fault:
     """The server gets a reset, the client waits for an answer that never comes."""
     scene.lay_out(deadline="2s")
-    return Fault("server_side_cut", [moment(scene, rng, Act.CUT_SERVER)], _BROKEN, hides=True)
+    return Fault("server_side_cut", [moment(scene, rng, Act.CUT_SERVER, application=RUNNER)], _BROKEN, hides=True)
 
 
 def stall(scene: Scene, rng: random.Random) -> Fault:
     """Nothing goes through any more until the client gives up."""
     scene.lay_out(deadline="2s")
-    return Fault("stall", [moment(scene, rng, Act.STALL)], _BROKEN)
+    return Fault("stall", [moment(scene, rng, Act.STALL, application=RUNNER)], _BROKEN)
 
 
 def freeze(scene: Scene, rng: random.Random) -> Fault:
     """The same, and what the client sent arrives when everybody has given up: a COMMIT, perhaps."""
     scene.lay_out(deadline="2s")
     make = commit if rng.random() < 0.5 else moment
-    return Fault("freeze", [make(scene, rng, Act.FREEZE)], _BROKEN, hides=True)
+    return Fault("freeze", [make(scene, rng, Act.FREEZE, application=RUNNER)], _BROKEN, hides=True)
 
 
 def pause(scene: Scene, rng: random.Random) -> Fault:
@@ -295,7 +302,7 @@ def kill_pooler(scene: Scene, rng: random.Random) -> Fault:
 
 def lock_holder(scene: Scene, rng: random.Random) -> Fault:
     """Somebody holds a table, or an old snapshot, until so many lock timeouts have come."""
-    target = rng.choice(list(scene.databases))
+    target = _busy_target(scene, rng)
     statement = rng.choice(
         (
             "LOCK TABLE lab.trail IN ACCESS EXCLUSIVE MODE",
@@ -334,7 +341,7 @@ def second_runner(scene: Scene, rng: random.Random) -> Fault:
 
 def stock_runner(scene: Scene, rng: random.Random) -> Fault:
     """Stock `alembic upgrade heads` on one of the targets at the same time."""
-    target = rng.choice(list(scene.databases))
+    target = _busy_target(scene, rng)
     argv = [sys.executable, "-m", "alembic", "-x", f"target={target}", "upgrade", "heads"]
     fault = Fault("stock_runner", [], _BROKEN, target)
     fault.before = lambda: fault.others.append((scene.launch(argv, "stock"), "stock"))
@@ -368,7 +375,7 @@ def ledger(scene: Scene, rng: random.Random) -> Fault:
         scene.ledger.unlink(missing_ok=True)
 
     if how == "gone":
-        target = rng.choice(list(scene.databases))
+        target = _busy_target(scene, rng)
         fault.rules = [Rule(Act.CALL, 1, "LISTEN", scene.databases[target], call=_told(scene, gone))]
     fault.before, fault.heal = before, heal
     return fault
@@ -388,7 +395,7 @@ _ENDS: Mapping[str, str] = {
 
 def bad_revision(scene: Scene, rng: random.Random) -> Fault:
     """One revision does all its work and then fails; healed by correcting its file."""
-    node = rng.choice([n for n in scene.history.nodes])
+    node = rng.choice(scene.history.nodes)
     how = rng.choice(list(_ENDS))
     file = scene.folder / "versions" / node.branch / f"{node.id}.py"
     good = scene.history.files()[f"{node.branch}/{node.id}.py"]

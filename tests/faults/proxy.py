@@ -76,14 +76,16 @@ class Link:
 class Rule:
     """When and what: before the `nth` message that fits, `act`.
 
-    A message fits if it comes from a client of `database` (any, if empty) and its SQL matches the regular expression
-    `match` (any message, if empty). It is counted over all connections, or for each connection alone.
+    A message fits if it comes from a client of `database` (any, if empty) whose name matches `application` and if its
+    SQL matches the regular expression `match` (any message, if empty). It is counted over all connections, or for each
+    connection alone.
     """
 
     act: Act
     nth: int = 1
     match: str = ""
     database: str = ""
+    application: str = ""
     per_connection: bool = False
     call: Callable[[Link], None] | None = None
     door: Door = Door.OPEN
@@ -94,6 +96,8 @@ class Rule:
     def due(self, link: Link, text: str) -> bool:
         """Whether this message is the one; counts it if it fits."""
         if self.applied >= self.times or (self.database and link.database != self.database):
+            return False
+        if not re.search(self.application, link.application):
             return False
         if self.match and not re.search(self.match, text):
             return False

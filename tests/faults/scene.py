@@ -49,6 +49,7 @@ class Scene:
     seed: int
     folder: Path = field(init=False)
     databases: dict[str, str] = field(init=False)  # target -> database
+    steps: dict[str, int] = field(default_factory=dict)  # target -> how many the run should do
     process: subprocess.Popen[bytes] | None = None
     errors: list[str] = field(default_factory=list)  # what went wrong in a fault's own action
     environment: dict[str, str] = field(default_factory=dict)

@@ -123,7 +123,7 @@ def test_a_plan_made_before_another_runner_went_part_of_the_way_is_stale(one: Ma
 
 def test_a_session_that_is_no_runner_is_described_too(one: MakeFleet) -> None:
     """By pid, application name, address and beginning."""
-    fleet = one(queue_timeout="0s")
+    fleet = one(queue_timeout="100ms")
     with fleet.connect("acme") as stranger:
         stranger.execute("SET application_name = 'psql at night'")
         pid = hold(fleet, stranger)
@@ -144,7 +144,7 @@ def test_of_another_roles_session_is_said_what_the_server_tells(
         try:
             address = pg.address(database.dbname, role)
             revisions = {"shared/s1": step("s1", label="shared")}
-            fleet = make_fleet(pg, tmp_path / "p", {"acme": address}, revisions, {"acme": {"queue_timeout": "0s"}})
+            fleet = make_fleet(pg, tmp_path / "p", {"acme": address}, revisions, {"acme": {"queue_timeout": "100ms"}})
             admin.execute("SET application_name = 'psql at night'")
             pid = hold(fleet, admin)
             message = refused(result_of(fleet.upgrade(), "acme"))

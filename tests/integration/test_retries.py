@@ -186,11 +186,13 @@ def busy(fleet: Fleet, table: str = "s1") -> psycopg.Connection:
 
 
 ALTER = "op.execute('ALTER TABLE s1 ADD COLUMN m int')"
+# outside the transaction, after it: what an attempt before this one left behind must not tell of it too
+THEN_OUTSIDE = "\nwith op.get_context().autocommit_block():\n    op.execute('CREATE INDEX CONCURRENTLY ON s1 (m)')"
 
 
 def from_s1(bench: Bench, **entry: object) -> Fleet:
     """A fleet whose targets hold s1; s2 alters its table on `acme`."""
-    fleet = bench.fleet(ALTER, lock_timeout="300ms", **entry)
+    fleet = bench.fleet(ALTER + THEN_OUTSIDE, lock_timeout="300ms", **entry)
     assert fleet.run(fleet.load().plan((), ("s1",))).status is RunStatus.SUCCEEDED
     return fleet
 
@@ -212,7 +214,8 @@ def test_a_step_waits_for_a_busy_table_and_says_for_whom(bench: Bench) -> None:
     assert re.match(rf"blocked by {who}", blocked), blocked
     assert re.match(rf"step s2: canceling statement due to lock timeout; blocked by {who}.*; attempt 1 of 5, ", again)
     fleet.check("acme", holds=["s1", "s2", "s3"])
-    assert ("failed", "s2") in fleet.journal("acme")
+    events = [event for event, revision in fleet.journal("acme") if revision == "s2"]
+    assert events == [*["failed"] * (attempts["s2"] - 1), "started", "done"]
     clean(fleet)
 
 
@@ -350,7 +353,9 @@ _BUILDING = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = curre
 
 
 @pytest.mark.parametrize(
-    "commit", ["op.execute('COMMIT')", "op.get_bind().exec_driver_sql('COMMIT')"], ids=["op.execute", "the driver"]
+    "commit",
+    ["op.execute('COMMIT')", "op.get_bind().exec_driver_sql('COMMIT')", "op.get_bind().commit()"],
+    ids=["op.execute", "the driver", "SQLAlchemy"],
 )
 def test_a_commit_by_hand_is_noticed(bench: Bench, commit: str) -> None:
     """The journal says that the step left its transaction, so what then fails is not taken for rolled back."""
@@ -451,6 +456,22 @@ def test_a_password_that_became_wrong_after_the_plan_costs_one_attempt_too(
     assert (result.status, code_of(result), result.not_done) == (Status.FAILED, "wrong_password", ("s1",))
     assert standin.attempts[REF_A] == before + 1
     fleet.check(holds=[])
+
+
+def test_a_full_pool_is_waited_for_with_empty_hands(
+    standin: StandIn, tmp_path: Path, make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch, pg: Cluster
+) -> None:
+    """Three targets behind one pool of three sessions, two for each: nobody keeps one while waiting for the other."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
+    databases = {f"t{i}": make_database(f"t{i}") for i in range(3)}
+    targets = {name: target_entry(standin.address(REF_A, a.dbname)) for name, a in databases.items()}
+    fleet = Fleet(pg, write_project(tmp_path / "p", targets, {"shared/s1": step("s1", label="shared")}), databases)
+    standin.settings.pool_size = 3
+    run = fleet.upgrade(parallel=3)
+    assert [r.status for r in run.results] == [Status.SUCCEEDED] * 3
+    assert standin.most[REF_A] <= 3
+    fleet.check(holds=["s1"])
+    fleet.check_secrets()
 
 
 def test_a_server_that_is_not_there_is_tried_again_and_told(bench: Bench, tmp_path: Path) -> None:

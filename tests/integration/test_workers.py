@@ -74,6 +74,23 @@ if os.fork() == 0:
     os._exit(0)
 """
 
+# the same, of a worker that then dies: of what was open, only the pipe to the runner stays so
+_FORK_AND_DIE = """
+import socket
+if os.fork() == 0:
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        try:
+            with socket.socket(fileno=os.dup(descriptor)) as found:
+                if found.family == socket.AF_INET:
+                    os.close(descriptor)
+        except OSError:
+            continue
+    while pathlib.Path("alembic.ini").exists() and not pathlib.Path("over").exists():
+        time.sleep(0.05)
+    os._exit(0)
+os._exit(3)
+"""
+
 CASES = {
     "fine": Case("", Status.SUCCEEDED),
     "raises": Case(
@@ -128,6 +145,7 @@ CASES = {
         Status.SUCCEEDED,
     ),
     "forks": Case(_FORK, Status.SUCCEEDED),
+    "forks_and_dies": Case("import os, pathlib, time" + _FORK_AND_DIE, Status.FAILED, "worker_died", "exit code 3"),
     "spoils": Case(_SPOIL, Status.SUCCEEDED),
     "resets": Case('op.execute("RESET ALL")', Status.SUCCEEDED),
     "discards": Case(_DISCARD, Status.SUCCEEDED),
