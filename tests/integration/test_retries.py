@@ -466,7 +466,7 @@ def test_a_full_pool_is_waited_for_with_empty_hands(
     databases = {f"t{i}": make_database(f"t{i}") for i in range(3)}
     targets = {name: target_entry(standin.address(REF_A, a.dbname)) for name, a in databases.items()}
     fleet = Fleet(pg, write_project(tmp_path / "p", targets, {"shared/s1": step("s1", label="shared")}), databases)
-    standin.settings.pool_size = 3
+    standin.set(pool_size=3)
     run = fleet.upgrade(parallel=3)
     assert [r.status for r in run.results] == [Status.SUCCEEDED] * 3
     assert standin.most[REF_A] <= 3

@@ -24,7 +24,7 @@ _VARIABLE = (
     (re.compile(r"\bplan [0-9a-f]{12}\b"), "plan DIGEST"),
     (re.compile(r"\b\d+\.\d\d s\b"), "SECONDS s"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"), "TIME"),
-    (re.compile(r"\b\d{12}_"), "MINUTE_"),  # file names begin with it; 12 digits are no revision id there
+    (re.compile(r"\b\d{12}(\d\d)?_"), "MOMENT_"),  # new files' names begin with it
     (re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{12}\b"), "REVISION"),
     (re.compile(r"^Generating .*\n", re.MULTILINE), ""),  # Alembic's own line, with a path of this machine
 )
@@ -74,7 +74,7 @@ def ehg(folder: Path, *arguments: str, program: str = PROGRAM, typed: str = "", 
 def normalised(text: str) -> str:
     """`text` with a word in place of what differs from run to run.
 
-    Run ids, plan digests, generated revision ids, seconds, times and the minute in new files' names; Alembic's own line
+    Run ids, plan digests, generated revision ids, seconds, times and the moment in new files' names; Alembic's own line
     about a file that it generates goes.
     """
     for pattern, word in _VARIABLE:

@@ -1,0 +1,213 @@
+"""Laying out a project, writing revisions, naming releases, taking over a database: as a user does it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from ehg_migrate.model import Address
+from tests.support.cli import ALEMBIC, ehg, normalised
+from tests.support.postgres import Cluster
+from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    """What `init` lays out."""
+    said = ehg(tmp_path, "init", "fleet")
+    assert said.code == 0, said.err
+    return tmp_path / "fleet"
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file below a folder, with its text."""
+    return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def assigned(text: str, name: str) -> Any:
+    """The value that a revision file gives to a name, after Python's own rules."""
+    values: dict[str, Any] = {}
+    exec(compile(text.partition("def upgrade")[0], "revision", "exec"), values)  # noqa: S102 - what Alembic does
+    return values[name]
+
+
+# --- init
+
+
+def test_init_lays_out_a_project(tmp_path: Path) -> None:
+    """Four files, named on stdout, the next command on stderr; lint and stock Alembic take them as they are."""
+    said = ehg(tmp_path, "init", "my fleet")
+    files = ["alembic.ini", "targets/targets.yaml", "versions/shared/0001_notes.py", ".gitignore"]
+    assert said.out == "".join(f"wrote my fleet/{name}\n" for name in files)
+    assert said.err == "next: cd 'my fleet' && ehg-migrate upgrade --local --yes\n"
+    folder = tmp_path / "my fleet"
+    assert sorted(tree(folder)) == sorted(files)
+    assert ehg(folder, "lint", "--exit-code").out == "0 warnings\n"
+    assert "example  development  shared" in ehg(folder, "targets").out
+    assert ehg(folder, "heads", program=ALEMBIC).out == "0001_notes (shared) (head)\n"
+
+
+@pytest.mark.parametrize("there", ["alembic.ini", ".gitignore", "targets/mine.yaml", "versions/x/y.py"])
+def test_init_touches_no_project_that_is_there(tmp_path: Path, there: str) -> None:
+    """One file of the same place is enough: exit 2, its name, and nothing was written."""
+    (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / there).write_text("mine")
+    said = ehg(tmp_path, "init", ".")
+    top = Path(there).parts[0]
+    assert (said.code, said.out) == (2, "")
+    assert said.err == f"error: there is already `{top}`\n  hint: choose an empty folder\n"
+    assert tree(tmp_path) == {there: "mine"}
+
+
+def test_init_beside_other_files(tmp_path: Path) -> None:
+    """In a repository that has none of ours it works."""
+    (tmp_path / "README.md").write_text("mine")
+    assert ehg(tmp_path, "init", ".").code == 0
+    assert tree(tmp_path)["README.md"] == "mine"
+
+
+# --- revision
+
+
+def test_a_revision_continues_its_branch(fleet: Path) -> None:
+    """A file of the minute and the message, in the branch's folder, after its head; the message is made one line."""
+    said = ehg(fleet, "revision", "-m", "Add  a\n note's author, 100% sure")
+    assert re.fullmatch(r"wrote versions/shared/\d{12,14}_add_a_note_s_author_100_sure\.py\n", said.out)
+    text = (fleet / said.out.split()[1]).read_text()
+    assert text.startswith('"""Add a note\'s author, 100% sure\n')
+    assert assigned(text, "down_revision") == "0001_notes"
+    again = ehg(fleet, "revision", "-m", "the next")
+    assert assigned((fleet / again.out.split()[1]).read_text(), "down_revision") == assigned(text, "revision")
+    assert ehg(fleet, "lint", "--exit-code").code == 0
+
+
+def test_a_new_branch_gets_folder_and_label(fleet: Path) -> None:
+    """It may need `shared`; stock Alembic knows both heads, and continues it by its label."""
+    said = ehg(fleet, "revision", "-m", "bills", "-b", "billing", "--depends-on", "shared@head")
+    assert re.fullmatch(r"wrote versions/billing/\d{12,14}_bills\.py\n", said.out)
+    text = (fleet / said.out.split()[1]).read_text()
+    assert assigned(text, "branch_labels") == ("billing",)
+    assert assigned(text, "down_revision") is None
+    assert assigned(text, "depends_on") == "0001_notes"
+    heads = ehg(fleet, "heads", program=ALEMBIC)
+    assert re.search(r"^[0-9a-f]{12} \(billing\) \(head\)$", heads.out, re.MULTILINE)
+    assert re.search(r"^0001_notes \(shared\) \((effective )?head\)$", heads.out, re.MULTILINE)
+    again = ehg(fleet, "revision", "-m", "more bills", "-b", "billing")
+    assert re.fullmatch(r"wrote versions/billing/\d{12,14}_more_bills\.py\n", again.out)
+    assert assigned((fleet / again.out.split()[1]).read_text(), "down_revision") == assigned(text, "revision")
+
+
+def test_a_branch_of_two_heads_is_not_continued(fleet: Path) -> None:
+    """Which head is meant is asked, and no file is written."""
+    for name in ("x1", "x2"):
+        (fleet / "versions" / "shared" / f"{name}.py").write_text(revision(name, "0001_notes"))
+    before = tree(fleet)
+    said = ehg(fleet, "revision", "-m", "which")
+    assert said.code == 2
+    assert "error: branch `shared` has 2 heads: `x1`, `x2`\n  hint: merge them with `alembic merge` first\n" in said.err
+    assert tree(fleet) == before
+
+
+# --- lint, release, schema
+
+
+def test_lint_shows_what_can_be_settled(fleet: Path) -> None:
+    """Each warning with its rule's name, its place and a hint; `lint_ignore` settles it by that name."""
+    (fleet / "versions" / "billing").mkdir()
+    (fleet / "versions" / "billing" / "b1.py").write_text(revision("b1", label="billing"))
+    said = ehg(fleet, "lint")
+    assert (said.code, said.err) == (0, "")
+    assert said.out == (
+        "[unused_branch]\n  no target has this branch\n    at versions/billing\n"
+        "    hint: add it to a target's `branches`, or delete the folder\n1 warning\n"
+    )
+    ini = fleet / "alembic.ini"
+    ini.write_text(ini.read_text().replace("# lint_ignore = second_base", "lint_ignore = unused_branch, second_base"))
+    assert ehg(fleet, "lint").out == "0 warnings\n"
+    assert ehg(fleet, "targets").err == ""
+
+
+def test_a_release_names_the_present_heads(fleet: Path) -> None:
+    """It is written down, cannot be given twice, and `--to release:` goes there and not beyond."""
+    assert ehg(fleet, "release", "v1").out == "shared: 0001_notes\n"
+    assert yaml.safe_load((fleet / "versions" / "releases.yaml").read_text()) == {"v1": {"shared": ["0001_notes"]}}
+    assert ehg(fleet, "release", "v1").code == 2
+    assert ehg(fleet, "revision", "-m", "later").code == 0
+    try:
+        assert "  to    0001_notes\n" in ehg(fleet, "plan", "--local", "--to", "release:v1").out
+        assert "  to    0001_notes\n" not in ehg(fleet, "plan", "--local").out
+    finally:
+        ehg(fleet, "local", "wipe", "--yes")
+
+
+def test_the_schema_is_one_and_fits_the_example(fleet: Path) -> None:
+    """A JSON Schema that takes the laid out target file, and refuses a mistyped field."""
+    schema = ehg(fleet, "schema").json
+    jsonschema.Draft202012Validator.check_schema(schema)
+    file = yaml.safe_load((fleet / "targets" / "targets.yaml").read_text())
+    jsonschema.validate(file, schema)
+    file["targets"]["example"]["pasword"] = "env:X"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(file, schema)
+
+
+# --- adopt
+
+
+@pytest.fixture
+def legacy(
+    make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A project whose only target was migrated by somebody else's Alembic to `s1`."""
+    address = make_database("legacy")
+    with pg.open(address) as c:
+        c.execute(b"CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+        c.execute(b"INSERT INTO alembic_version VALUES ('s1')")
+        c.execute(b"CREATE TABLE s1 (id int)")
+    revisions = {
+        "shared/s1": revision("s1", label="shared", up="CREATE TABLE s1 (id int)"),
+        "shared/s2": revision("s2", "s1", up="CREATE TABLE s2 (id int)"),
+    }
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    return write_project(tmp_path / "legacy", {"acme": target_entry(address)}, revisions)
+
+
+def test_adopting_a_history(legacy: Path, pg: Cluster) -> None:
+    """It is refused until it is adopted; adopting shows what it declares; then the next revision runs."""
+    refused = ehg(legacy, "upgrade", "--yes")
+    assert refused.code == 1
+    assert "acme: not adopted\n" in refused.err
+    adopted = ehg(legacy, "adopt", "acme", "--yes")
+    assert (adopted.code, normalised(adopted.out)) == (0, "run RUN: 1 succeeded (acme)\n")
+    assert adopted.err.startswith(
+        "acme: nothing is run; these revisions are declared applied, by its public.alembic_version:\n  s1"
+    )
+    assert "adopt: 1 target\n" in adopted.err
+    assert "acme: succeeded in " in adopted.err
+    assert "up    s1" not in ehg(legacy, "upgrade", "--yes").err
+    assert ehg(legacy, "status", "--json").json["data"][0]["heads"] == ["s2"]
+    again = ehg(legacy, "adopt", "acme", "--yes")
+    assert again.code != 0
+    assert "hint: " in again.err
+
+
+def test_declaring_revisions(legacy: Path) -> None:
+    """With `--heads` it is the person's word that counts, and the words say so."""
+    said = ehg(legacy, "adopt", "acme", "--heads", "s2", "--yes")
+    assert said.code == 0
+    assert "declared applied, by your word:\n  s1" in said.err
+    assert ehg(legacy, "status", "--json").json["data"][0]["heads"] == ["s2"]
+
+
+def test_nothing_to_adopt(make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path) -> None:
+    """An empty database without `--heads` is not adopted by accident."""
+    write_project(tmp_path, {"acme": target_entry(make_database("legacy"))}, {"shared/s1": revision("s1")})
+    said = ehg(tmp_path, "adopt", "acme", "--yes", **{PASSWORD_VARIABLE: pg.password})
+    assert said.code != 0
+    assert "hint: " in said.err

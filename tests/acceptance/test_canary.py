@@ -1,0 +1,190 @@
+"""A password goes through every command and many failures, and is in nothing that a person or a program can read."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from ehg_migrate.model import Address
+from tests.support.cli import PROGRAM, Said, ehg, environment
+from tests.support.postgres import CANARY, Cluster
+from tests.support.programs import free_port
+from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
+
+FORMS = {
+    CANARY,
+    quote(CANARY),
+    quote(CANARY, safe=""),
+    quote_plus(CANARY),
+    repr(CANARY)[1:-1],
+    json.dumps(CANARY)[1:-1],
+    CANARY.replace("\\", "\\\\").replace("'", "\\'"),  # libpq's
+    CANARY.replace("'", "''"),  # SQL's
+}
+PARTS = {"battery:staple", "battery%3Astaple"}
+"""Whatever form it is in, it has one of these in its middle."""
+
+LEAKS = f"""
+import os, sys
+from urllib.parse import quote
+secret = os.environ.get({PASSWORD_VARIABLE!r}) or os.environ["EHG_TEST_COPY"]
+print(secret, quote(secret, safe=""), repr(secret), file=sys.stderr)
+op.get_bind().exec_driver_sql("SELECT CAST(%s::text AS int)", (secret,))
+"""
+"""A revision that prints the password and makes PostgreSQL repeat it in an error, parameters and all."""
+
+
+def assert_clean(text: str | bytes, where: str) -> None:
+    """No form of the password, and no piece of it."""
+    for form in FORMS | PARTS:
+        found = form.encode() in text if isinstance(text, bytes) else form in text
+        assert not found, f"{where} holds the password as {form[:12]}..."
+
+
+def assert_no_file_has_it(folder: Path, but: set[Path]) -> None:
+    """Every byte of every file below a folder, the ledger's among them; `but` are those that hold it on purpose."""
+    files = [p for p in folder.rglob("*") if p.is_file() and p not in but]
+    assert any(p.name == "ledger.sqlite" for p in files)
+    for path in files:
+        assert_clean(path.read_bytes(), str(path))
+
+
+def dotenv(value: str) -> str:
+    """The value in double quotes, as a .env file writes it."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def by_env(folder: Path) -> tuple[Any, dict[str, str | None], list[str], set[Path]]:
+    """The password in the environment."""
+    return f"env:{PASSWORD_VARIABLE}", {PASSWORD_VARIABLE: CANARY}, [], set()
+
+
+def by_file(folder: Path) -> tuple[Any, dict[str, str | None], list[str], set[Path]]:
+    """In a file of its own."""
+    secret = private(folder / "secret", CANARY + "\n")
+    return f"file:{secret}", {PASSWORD_VARIABLE: None, "EHG_TEST_COPY": CANARY}, [], {secret}
+
+
+def by_command(folder: Path) -> tuple[Any, dict[str, str | None], list[str], set[Path]]:
+    """What a program prints."""
+    secret = private(folder / "secret", CANARY + "\n")
+    command = ["sh", "-c", f"cat {shlex.quote(str(secret))}"]
+    return {"cmd": command}, {PASSWORD_VARIABLE: None, "EHG_TEST_COPY": CANARY}, [], {secret}
+
+
+def by_env_file(folder: Path) -> tuple[Any, dict[str, str | None], list[str], set[Path]]:
+    """In a .env file that the user names."""
+    secret = private(folder / ".env", f"{PASSWORD_VARIABLE}={dotenv(CANARY)}\n")
+    return f"env:{PASSWORD_VARIABLE}", {PASSWORD_VARIABLE: None}, ["--env-file", ".env"], {secret}
+
+
+def private(path: Path, text: str) -> Path:
+    """A file that only its owner may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+Way = Callable[[Path], tuple[Any, dict[str, str | None], list[str], set[Path]]]
+
+
+@pytest.mark.parametrize("way", [by_env, by_file, by_command, by_env_file])
+def test_the_password_stays_where_it_is(
+    way: Way, make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
+) -> None:
+    """However it is given: not in stdout, stderr, JSON, the ledger's bytes, reports, nor in the targets' journals."""
+    folder = tmp_path / "project"
+    reference, variables, options, on_purpose = way(folder)
+    good = make_database("canary")
+    wrong_role = replace(pg.address("postgres"), user="authenticator")  # a role with another password: none at all
+    places = {
+        "good": good,
+        "wrong": replace(wrong_role, dbname=good.dbname),
+        "missing": pg.address("no_such_database"),
+        "refusing": replace(good, port=free_port(), dbname="x"),
+        "unknown": replace(good, host="no-such-host.invalid", dbname="y"),
+    }
+    entries = {name: target_entry(a, password=reference, sslmode="disable") for name, a in places.items()}
+    entries["unknown"]["sslmode"] = "require"
+    write_project(folder, entries, {"shared/s1": revision("s1", label="shared")}, defaults={"connect_timeout": "2s"})
+    add_revision(folder, "good/g1", revision("g1", label="good", up_code=LEAKS))
+    reports = ["--junit", "junit.xml", "--summary", "summary.md"]
+    said = [
+        ehg(folder, *command, *options, **variables)
+        for command in (
+            ["upgrade", "--yes", "--json", *reports],
+            ["upgrade", "--yes", "-t", "good"],
+            ["status"],
+            ["show", "2", "--json"],
+            ["runs"],
+            ["history", "good"],
+            ["history", "wrong"],
+            ["doctor", "-t", "good,wrong"],
+            ["plan", "-t", "good", "--sql"],
+        )
+    ]
+    assert said[0].code == 1
+    results = {r["target"]: (r["status"], (r["problem"] or {}).get("code")) for r in said[0].json["data"]["results"]}
+    assert results == {
+        "good": ("failed", "statement_failed"),
+        "wrong": ("failed", "wrong_password"),
+        "missing": ("failed", "no_database"),
+        "refusing": ("failed", "connection_refused"),
+        "unknown": ("failed", "unresolved_host"),
+    }
+    assert "***" in said[1].err, "the revision's words are shown, without it"
+    for one in said:
+        assert_clean(one.everything, "the output")
+    assert_no_file_has_it(folder, on_purpose)
+    with pg.open(good) as c:
+        journal = c.execute(b"SELECT string_agg(j::text, chr(10)) FROM ehg_migrate.journal j").fetchone()
+    assert journal
+    assert "g1" in journal[0]
+    assert_clean(journal[0], "the journal")
+
+
+def test_no_process_has_it_in_its_arguments(
+    make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
+) -> None:
+    """While a run is at work, every process of this machine is looked at, workers and commands among them."""
+    folder = tmp_path / "project"
+    reference, variables, _, _ = by_command(folder)
+    slow = revision("s1", label="shared", up="SELECT pg_sleep(0.5)")
+    write_project(folder, {"a": target_entry(make_database("canary"), password=reference)}, {"shared/s1": slow})
+    looks = 0
+    with subprocess.Popen(
+        [PROGRAM, "upgrade", "--yes"], cwd=folder, env=environment(variables), stderr=subprocess.PIPE, text=True
+    ) as process:
+        while process.poll() is None:
+            for pid in (p for p in Path("/proc").iterdir() if p.name.isdigit()):
+                with suppress(OSError):  # it has ended since
+                    assert_clean((pid / "cmdline").read_bytes(), f"process {pid.name}")
+                    looks += 1
+        assert process.stderr is not None
+        assert_clean(process.stderr.read(), "stderr")
+    assert (process.returncode, looks > 100) == (0, True)
+
+
+def test_a_wrong_password_is_not_repeated_either(make_database: Callable[[str], Address], tmp_path: Path) -> None:
+    """What is no password here may be one elsewhere."""
+    entry = target_entry(make_database("canary"))
+    write_project(tmp_path, {"a": entry}, {"shared/s1": revision("s1")})
+    said: list[Said] = [
+        ehg(tmp_path, *command, **{PASSWORD_VARIABLE: CANARY + "x"})
+        for command in (["status"], ["upgrade", "--yes", "--json"], ["history", "a"], ["doctor"])
+    ]
+    assert [one.code for one in said] == [1, 1, 1, 1]
+    assert "wrong_password" in said[1].out
+    for one in said:
+        assert_clean(one.everything, "the output")
+    assert_no_file_has_it(tmp_path, set())

@@ -1,0 +1,69 @@
+"""`local` and `--local`: the embedded PostgreSQL as a user has it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import ehg
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A laid out project; its server is wiped at the end."""
+    folder = tmp_path_factory.mktemp("local")
+    assert ehg(folder, "init", "fleet").code == 0
+    yield folder / "fleet"
+    ehg(folder / "fleet", "local", "wipe", "--yes")
+
+
+def state(fleet: Path) -> str:
+    """What `local state` says."""
+    return ehg(fleet, "local", "state").out
+
+
+def test_its_life(fleet: Path) -> None:
+    """It is not there, started, seen, stopped; starting and stopping twice is as well as once."""
+    assert state(fleet) == "not running\n"
+    for _ in range(2):
+        assert re.fullmatch(r"PostgreSQL \d+\.\d+ at postgres@/\S+:5432/postgres\n", ehg(fleet, "local", "start").out)
+        assert state(fleet) == "running\n"
+    for _ in range(2):
+        assert ehg(fleet, "local", "stop").out == "stopped\n"
+        assert state(fleet) == "not running\n"
+
+
+def test_a_command_brings_it_and_takes_it_away(fleet: Path) -> None:
+    """`--local` needs no password and no `start`; each target has its own database; nothing stays."""
+    assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
+    assert state(fleet) == "not running\n"
+    assert "example  up_to_date  0001_notes  0" in ehg(fleet, "status", "--local").out
+
+
+def test_the_local_ledger_is_apart(fleet: Path) -> None:
+    """A rehearsal does not stand among the real runs."""
+    assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
+    assert len(ehg(fleet, "runs", "--local").out.splitlines()) >= 2
+    assert len(ehg(fleet, "runs").out.splitlines()) == 1
+
+
+def test_psql(fleet: Path) -> None:
+    """Its arguments, its output, its exit code; options before the name are ours."""
+    said = ehg(fleet, "local", "psql", "example", "--", "-XAtc", "SELECT current_database(), 40 + 2")
+    assert (said.code, said.out) == (0, "example|42\n")
+    said = ehg(fleet, "local", "psql", "example", "--", "-X", "-v", "ON_ERROR_STOP=1", "-c", "SELECT 1 / 0")
+    assert (said.code, said.out) == (1, "")
+    assert "division by zero" in said.err
+    assert ehg(fleet, "local", "psql", "example", typed="SELECT 'from ' || 'stdin';\n").out.count("from stdin") == 1
+
+
+def test_wiping(fleet: Path) -> None:
+    """All databases are gone, and the next command makes them anew."""
+    assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
+    said = ehg(fleet, "local", "wipe", "--yes")
+    assert (said.code, said.out) == (0, "deleted\n")
+    assert not (fleet / ".ehg" / "local").exists()
+    assert ehg(fleet, "status", "--local", "--json").json["data"][0]["heads"] == []
