@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
+from ehg_migrate.database.addresses import Part, addresses
 from ehg_migrate.database.faults import Retry, connect_fault
+from ehg_migrate.database.proof import prove_session_mode
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
@@ -46,6 +50,7 @@ def parameters(target: Target, password: str | None, application: str) -> dict[s
         "passfile": a.passfile,
         "connect_timeout": max(2, round(target.limits.connect)) if target.limits.connect else None,
         "application_name": application[:63],  # NAMEDATALEN - 1; PostgreSQL would cut it with a notice
+        "client_encoding": "UTF8",  # else a SQL_ASCII database answers in bytes
         "gssencmode": "disable",  # costs a round trip, and poolers do not speak it
     }
     return {key: value for key, value in values.items() if value is not None}
@@ -62,27 +67,42 @@ def connect(target: Target, password: str | None, application: str, notice: Noti
     return _with_retries(lambda: connect_once(target, password, application), notice)
 
 
-def connect_two(
-    target: Target, password: str | None, application: str, notice: Notice | None = None
-) -> tuple[psycopg.Connection, psycopg.Connection]:
-    """The same twice. Nobody waits for the second with the first in hand: such runners can fill a pool forever."""
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two sessions on one target, proven to be sessions."""
 
-    def both() -> tuple[psycopg.Connection, psycopg.Connection]:
-        first = connect_once(target, password, application)
+    lock: psycopg.Connection
+    work: psycopg.Connection
+    work_pid: int  # the backend of `work`; through a pooler psycopg's own number is another
+
+
+def connect_pair(target: Target, password: str | None, application: str, notice: Notice | None = None) -> Pair:
+    """The same twice, and proven to be in session mode before anything is set that a pooler would keep.
+
+    Nobody waits for the second connection with the first in hand: such runners can fill a pool for ever.
+    """
+    return _with_retries(lambda: _pair(target, password, application), notice)
+
+
+def _pair(target: Target, password: str | None, application: str) -> Pair:
+    with ExitStack() as opened:
+        lock = opened.enter_context(closing(_bare(target, password, application)))
+        work = opened.enter_context(closing(_bare(target, password, application)))
         try:
-            return first, connect_once(target, password, application)
-        except TargetError:
-            first.close()
-            raise
-
-    return _with_retries(both, notice)
+            pair = Pair(lock, work, prove_session_mode(lock, work))
+            apply_settings(lock, target)
+            apply_settings(work, target)
+        except psycopg.Error as e:
+            raise ConnectError(e) from e
+        opened.pop_all()
+    return pair
 
 
 def _with_retries(action: Callable[[], T], notice: Notice | None) -> T:
     for attempt in Retrying(
         retry=retry_if_exception(lambda e: isinstance(e, ConnectError) and e.retry is Retry.CONNECT),
         stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST_WAIT),
-        wait=wait_exponential_jitter(initial=0.2, max=10, jitter=0.5),
+        wait=wait_exponential(multiplier=0.2, max=10) + wait_random(0, 0.5),
         before_sleep=_told(notice),
         reraise=True,
     ):
@@ -93,21 +113,42 @@ def _with_retries(action: Callable[[], T], notice: Notice | None) -> T:
 
 def connect_once(target: Target, password: str | None, application: str) -> psycopg.Connection:
     """The same with one attempt."""
-    try:
-        connection = psycopg.connect(**parameters(target, password, application), autocommit=True)
-    except psycopg.Error as e:
-        raise ConnectError(e) from e
-    try:
-        # a prepared statement would be one more thing that a pooler can lose
-        connection.prepare_threshold = None
-        apply_settings(connection, target)
-    except psycopg.Error as e:
-        connection.close()
-        raise ConnectError(e) from e
-    except TargetError:
-        connection.close()
-        raise
+    with ExitStack() as opened:
+        connection = opened.enter_context(closing(_bare(target, password, application)))
+        try:
+            apply_settings(connection, target)
+        except psycopg.Error as e:
+            raise ConnectError(e) from e
+        opened.pop_all()
     return connection
+
+
+def _bare(target: Target, password: str | None, application: str) -> psycopg.Connection:
+    """A connection on which nothing is set yet. Raises ConnectError.
+
+    psycopg would try every address of a name, after a wrong password too, and poolers count those.
+    """
+    last: ConnectError | None = None
+    for address in _resolved(target):
+        values = parameters(target, password, application) | address
+        try:
+            connection = psycopg.connect(**values, autocommit=True)
+        except psycopg.Error as e:
+            last = ConnectError(e)
+            if last.retry is not Retry.CONNECT:
+                break
+            continue
+        connection.prepare_threshold = None  # a prepared statement would be one more thing that a pooler can lose
+        return connection
+    assert last is not None
+    raise last
+
+
+def _resolved(target: Target) -> tuple[Part, ...]:
+    try:
+        return addresses(target.address)
+    except psycopg.OperationalError as e:
+        raise ConnectError(e) from e
 
 
 def apply_settings(connection: psycopg.Connection, target: Target) -> None:

@@ -13,8 +13,9 @@ from psycopg.rows import dict_row
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
 
+from ehg_migrate.database.addresses import addresses_async
 from ehg_migrate.database.connections import ConnectError, parameters
-from ehg_migrate.database.faults import Retry
+from ehg_migrate.database.faults import Retry, connect_fault
 from ehg_migrate.database.journal import entry
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.errors import Problem, TargetError
@@ -113,9 +114,7 @@ async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
     limit = (target.limits.connect or _ANSWER) + _ANSWER
     try:
         async with asyncio.timeout(limit):
-            connection = await psycopg.AsyncConnection.connect(
-                **parameters(target, password, "ehg_migrate probe"), autocommit=True, row_factory=dict_row
-            )
+            connection = await _connect(target, password)
             try:
                 return await ask(connection, target)
             finally:
@@ -124,6 +123,21 @@ async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
         raise ConnectError(TimeoutError(f"no answer within {limit:.0f} s: timed out")) from e
     except (psycopg.Error, OSError, UnicodeError) as e:  # the last: a host or a row that is no text
         raise ConnectError(e) from e
+
+
+async def _connect(target: Target, password: str | None) -> Connection:
+    """By the first address of the target that answers; see `connections`. Raises psycopg.Error."""
+    values = parameters(target, password, "ehg_migrate probe")
+    last: psycopg.Error | None = None
+    for address in await addresses_async(target.address):
+        try:
+            return await psycopg.AsyncConnection.connect(**values | address, autocommit=True, row_factory=dict_row)
+        except psycopg.Error as e:
+            last = e
+            if connect_fault(e).retry is not Retry.CONNECT:
+                break
+    assert last is not None
+    raise last
 
 
 async def _read(connection: Connection, target: Target) -> Reading:

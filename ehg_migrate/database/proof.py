@@ -21,14 +21,14 @@ _WAIT = 2.0  # seconds for a message that takes about a millisecond in session m
 def prove_session_mode(listener: psycopg.Connection, notifier: psycopg.Connection) -> int:
     """The notifier's backend pid, if both connections (to one endpoint) keep theirs. Raises TargetError if unproven."""
     channel = f"ehg_probe_{secrets.token_hex(8)}"
-    listener.execute(query("listen", channel=channel))
-    pid = _pid(listener)
-    row = notifier.execute(query("notify"), {"channel": channel}).fetchone()
-    other = int(row[0]) if row else 0
-    if other == pid:
+    pid, other = _pid(listener), _pid(notifier)
+    if other == pid:  # before anything is left on a backend that is not ours alone
         raise TargetError(_refusal("two connections share one backend"))
+    listener.execute(query("listen", channel=channel))
+    notifier.execute(query("notify"), {"channel": channel})
     arrived = any(n.channel == channel for n in listener.notifies(timeout=_WAIT, stop_after=1))
     if not arrived:
+        listener.execute("UNLISTEN *")  # it may reach the backend that listens
         reason = "the backend changed between two statements" if _pid(listener) != pid else "a NOTIFY did not arrive"
         raise TargetError(_refusal(reason))
     listener.execute("UNLISTEN *")

@@ -52,7 +52,7 @@ SELECT set_config('lock_timeout', %(lock)s, false),
 LISTEN {channel}
 
 -- name: notify
-SELECT pg_backend_pid(), pg_notify(%(channel)s, '')
+SELECT pg_notify(%(channel)s, '')
 
 -- name: try_lock
 SELECT pg_try_advisory_lock(%(key)s), pg_backend_pid()

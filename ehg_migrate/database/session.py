@@ -19,10 +19,9 @@ from typing import Self
 
 import psycopg
 
-from ehg_migrate.database.connections import ConnectError, Notice, connect_two, settings
+from ehg_migrate.database.connections import ConnectError, Notice, connect_pair, settings
 from ehg_migrate.database.faults import is_lost, run_fault
 from ehg_migrate.database.journal import Journal
-from ehg_migrate.database.proof import prove_session_mode
 from ehg_migrate.database.statements import layout, query, version_name
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import META_SCHEMA, Origin, Target
@@ -58,9 +57,9 @@ class Session:
 
     def __enter__(self) -> Self:
         application = f"ehg_migrate {self.journal.run}@{self.journal.origin.host}"
-        self.lock, self.work = connect_two(self.target, self._password, application, self._notice)
+        pair = connect_pair(self.target, self._password, application, self._notice)
+        self.lock, self.work, self._work_pid = pair.lock, pair.work, pair.work_pid
         try:
-            self._work_pid = prove_session_mode(self.lock, self.work)
             self._take_lock()
             self._lay_out()
             self._write_lease()

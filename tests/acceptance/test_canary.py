@@ -36,6 +36,8 @@ PARTS = {"battery:staple", "battery%3Astaple"}
 LEAKS = f"""
 import os, sys
 from urllib.parse import quote
+if op.get_context().as_sql:
+    return
 secret = os.environ.get({PASSWORD_VARIABLE!r}) or os.environ["EHG_TEST_COPY"]
 print(secret, quote(secret, safe=""), repr(secret), file=sys.stderr)
 op.get_bind().exec_driver_sql("SELECT CAST(%s::text AS int)", (secret,))
@@ -102,55 +104,65 @@ Way = Callable[[Path], tuple[Any, dict[str, str | None], list[str], set[Path]]]
 def test_the_password_stays_where_it_is(
     way: Way, make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
 ) -> None:
-    """However it is given: not in stdout, stderr, JSON, the ledger's bytes, reports, nor in the targets' journals."""
+    """However it is given: not in stdout, stderr, JSON, the ledger's bytes, reports, nor in the target's journal."""
     folder = tmp_path / "project"
     reference, variables, options, on_purpose = way(folder)
     good = make_database("canary")
-    wrong_role = replace(pg.address("postgres"), user="authenticator")  # a role with another password: none at all
     places = {
         "good": good,
-        "wrong": replace(wrong_role, dbname=good.dbname),
-        "missing": pg.address("no_such_database"),
-        "refusing": replace(good, port=free_port(), dbname="x"),
-        "unknown": replace(good, host="no-such-host.invalid", dbname="y"),
+        "wrong": replace(make_database("canary"), user="authenticator"),  # a role that has another one, namely none
     }
-    entries = {name: target_entry(a, password=reference, sslmode="disable") for name, a in places.items()}
-    entries["unknown"]["sslmode"] = "require"
-    write_project(folder, entries, {"shared/s1": revision("s1", label="shared")}, defaults={"connect_timeout": "2s"})
-    add_revision(folder, "good/g1", revision("g1", label="good", up_code=LEAKS))
-    reports = ["--junit", "junit.xml", "--summary", "summary.md"]
-    said = [
-        ehg(folder, *command, *options, **variables)
-        for command in (
-            ["upgrade", "--yes", "--json", *reports],
-            ["upgrade", "--yes", "-t", "good"],
-            ["status"],
-            ["show", "2", "--json"],
-            ["runs"],
-            ["history", "good"],
-            ["history", "wrong"],
-            ["doctor", "-t", "good,wrong"],
-            ["plan", "-t", "good", "--sql"],
-        )
-    ]
-    assert said[0].code == 1
-    results = {r["target"]: (r["status"], (r["problem"] or {}).get("code")) for r in said[0].json["data"]["results"]}
-    assert results == {
-        "good": ("failed", "statement_failed"),
-        "wrong": ("failed", "wrong_password"),
+    write_broken(folder, places, reference)
+
+    def run(*command: str) -> Said:
+        said = ehg(folder, *command, *options, **variables)
+        assert_clean(said.everything, " ".join(command))
+        return said
+
+    first = run("upgrade", "--yes", "--json", "--junit", "junit.xml", "--summary", "summary.md")
+    assert outcomes(first) == {"good": ("failed", "statement_failed"), "wrong": ("failed", "wrong_password")}
+    assert "***" in run("upgrade", "--yes", "-t", "good").err, "the revision's words are shown, without it"
+    shown = f"show {first.json['data']['id']}"
+    for command in (shown, "history wrong", "history good", "doctor", "plan --sql"):
+        run(*command.split())
+    assert_no_file_has_it(folder, on_purpose)
+    with pg.open(good) as c:
+        journal = c.execute(b"SELECT string_agg(j::text, chr(10)) FROM ehg_migrate.migration_journal j").fetchone()
+    assert journal
+    assert "g1" in journal[0]
+    assert_clean(journal[0], "the journal")
+
+
+def test_places_that_cannot_be_reached(pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path) -> None:
+    """A database, a port, a host that are not there: the words about them are without it too."""
+    there = make_database("canary")
+    places = {
+        "missing": pg.address("no_such_database"),
+        "refusing": replace(there, port=free_port()),
+        "unknown": replace(there, host="no-such-host.invalid"),
+    }
+    write_broken(tmp_path, places, f"env:{PASSWORD_VARIABLE}")
+    said = ehg(tmp_path, "upgrade", "--yes", "--json", **{PASSWORD_VARIABLE: CANARY})
+    assert outcomes(said) == {
         "missing": ("failed", "no_database"),
         "refusing": ("failed", "connection_refused"),
         "unknown": ("failed", "unresolved_host"),
     }
-    assert "***" in said[1].err, "the revision's words are shown, without it"
-    for one in said:
-        assert_clean(one.everything, "the output")
-    assert_no_file_has_it(folder, on_purpose)
-    with pg.open(good) as c:
-        journal = c.execute(b"SELECT string_agg(j::text, chr(10)) FROM ehg_migrate.journal j").fetchone()
-    assert journal
-    assert "g1" in journal[0]
-    assert_clean(journal[0], "the journal")
+    assert_clean(said.everything, "the output")
+    assert_no_file_has_it(tmp_path, set())
+
+
+def write_broken(folder: Path, places: dict[str, Address], reference: Any) -> None:
+    """A project of these targets with this password; the revision of `good` gives it away."""
+    entries = {name: target_entry(a, password=reference, sslmode="require") for name, a in places.items()}
+    write_project(folder, entries, {"shared/s1": revision("s1", label="shared")}, defaults={"connect_timeout": "2s"})
+    if "good" in places:
+        add_revision(folder, "good/g1", revision("g1", label="good", up_code=LEAKS))
+
+
+def outcomes(said: Said) -> dict[str, tuple[str, str]]:
+    """Status and problem of each target of a run."""
+    return {r["target"]: (r["status"], r["problem"]["code"]) for r in said.json["data"]["results"]}
 
 
 def test_no_process_has_it_in_its_arguments(

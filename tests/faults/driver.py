@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from psycopg import sql
 
 from ehg_migrate.errors import EhgMigrateError
-from ehg_migrate.model import Result, Run, RunStatus, StateKind, Status
+from ehg_migrate.model import Result, Run, RunStatus, StateKind
 from tests.faults import invariants
 from tests.faults.bench import Bench
 from tests.faults.histories import History, make_history
@@ -135,7 +135,7 @@ def _do(case: Case) -> Iterator[str]:
         return
     case.report.story += [f"exit {outcome.code}", outcome.err, outcome.out[:6000]]
     yield from scene.errors
-    yield from (f"orphan: {p}" for p in scene.orphans(5.0))
+    yield from (f"outlives the run: {p}" for p in scene.orphans(5.0))
     if not fault.hides:
         yield from invariants.left_behind(scene.place.admin, scene.databases)
     scene.place.proxy.rules = []
@@ -219,7 +219,9 @@ def _healed(case: Case) -> Iterator[str]:
     scene.lay_out()
     yield from invariants.left_behind(scene.place.admin, scene.databases)
     for target in scene.databases:
-        yield from (f"{target}, released: {v}" for v in invariants.consistent(scene.history, target, scene.truth(target)))
+        yield from (
+            f"{target}, released: {v}" for v in invariants.consistent(scene.history, target, scene.truth(target))
+        )
     if not fault.ledger:
         yield from _died(scene)
     if case.again and scene.random("again").random() < 0.5:
@@ -249,7 +251,7 @@ def _repeat(case: Case, arguments: Sequence[str]) -> Iterator[str]:
             return
         for result in bad:
             case.report.story.append(f"healing {arguments}: {result}")
-            _follow_hint(scene, result)
+            yield from _follow_hint(scene, result)
     yield from (f"{r.target}: {arguments} after healing is {r.status}: {r.problem}" for r in bad)
 
 
@@ -260,13 +262,20 @@ def _again(scene: Scene, arguments: Sequence[str]) -> Run:
     return project.rollback(arguments[1]) if arguments[0] == "rollback" else project.upgrade()
 
 
-def _follow_hint(scene: Scene, result: Result) -> None:
+def _follow_hint(scene: Scene, result: Result) -> Iterator[str]:
+    """What the hint says a person is to do: drop an INVALID index, or finish a downgrade that was cut."""
     if result.problem is None:
         return
     with scene.place.cluster.connect(scene.databases[result.target]) as connection:
         for name in re.findall(r"DROP INDEX CONCURRENTLY ([\w.\"]+)", result.problem.hint):
             schema, _, index = name.replace('"', "").partition(".")
             connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, index)))
+    for command in re.findall(r"`(downgrade [^`]+)`", result.problem.hint):
+        name, target, *to = [word for word in command.split() if word != "--to"]
+        run = scene.project.downgrade(target, to)
+        yield from (
+            f"`{name} {target}`, as the hint said, is {r.status}: {r.problem}" for r in run.results if not r.status.good
+        )
 
 
 def _as_clean(case: Case) -> Iterator[str]:
@@ -299,6 +308,3 @@ def batches() -> list[list[int]]:
     for seed in seeds():
         found.setdefault(seed // CASES_OF_A_HISTORY, []).append(seed)
     return list(found.values())
-
-
-_ = Status

@@ -154,5 +154,3 @@ def same(history: History, target: str, dump: str, clean: str, truth: Truth) -> 
         yield f"not applied: {sorted(everything - truth.applied())}"
     if truth.data != expected_data(history, target, everything):
         yield f"rows {dict(truth.data)}"
-    if truth.leases:
-        yield f"a lease row is left: {truth.leases}"

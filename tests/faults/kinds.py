@@ -70,7 +70,11 @@ class Fault:
 
     def hurts(self, scene: Scene, target: str) -> bool:
         """Whether this target is hurt."""
-        return self.everywhere or target == self.target or any(r.database in ("", scene.databases[target]) for r in self.rules)
+        return (
+            self.everywhere
+            or target == self.target
+            or any(r.database in ("", scene.databases[target]) for r in self.rules)
+        )
 
 
 Make = Callable[[Scene, random.Random], Fault]
@@ -220,7 +224,8 @@ def stop_signal(scene: Scene, rng: random.Random) -> Fault:
     """Ctrl-C or SIGTERM, once or twice."""
     number = rng.choice((signal.SIGINT, signal.SIGTERM))
     rules = [
-        moment(scene, rng, Act.CALL, call=lambda link: scene.signal_parent(number)) for _ in range(rng.choice((1, 1, 2)))
+        moment(scene, rng, Act.CALL, call=lambda link: scene.signal_parent(number))
+        for _ in range(rng.choice((1, 1, 2)))
     ]
     excused = _STOPPED | (_BROKEN if len(rules) > 1 else _NOTHING)
     return Fault("stop_signal" if len(rules) == 1 else "stop_twice", rules, excused, everywhere=True, silent=True)
@@ -364,7 +369,7 @@ def ledger(scene: Scene, rng: random.Random) -> Fault:
         elif how == "garbage":
             scene.ledger.write_bytes(b"this is no database\n" * 500)
         elif how == "full":
-            scene.limit_files = 4096
+            scene.limit_files = 16384  # less than an empty ledger, more than the run's output
 
     def gone(link: Link) -> None:
         scene.ledger.unlink()

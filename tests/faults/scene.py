@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from ehg_migrate.project import Project
 from tests.faults.bench import Bench, Place, lay_out
 from tests.faults.histories import History
 from tests.faults.truth import Truth, read_truth
-from tests.support.programs import LOOPBACK, wait_until
+from tests.support.programs import LOOPBACK
 
 _LONGEST = 60.0  # seconds until a run is taken for hung; every limit in the project is shorter
 
@@ -69,7 +70,7 @@ class Scene:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._stack.close()
         for process in self._started:
-            _kill_session(process.pid)
+            _kill(process.pid)
             process.wait()
         self.place.proxy.reset()
         self.place.drop_databases(self.databases.values())
@@ -139,14 +140,11 @@ class Scene:
         return Outcome(code, out, err, _run_of(out))
 
     def orphans(self, seconds: float) -> list[str]:
-        """Processes of the run that outlive it by so much."""
-        with contextlib.suppress(BaseException):  # pytest's failure of wait_until; what is left is told below
-            wait_until(lambda: not self._alive(), "the run's processes end", seconds)
-        return [" ".join(p.info["cmdline"] or ())[:80] for p in self._alive()]
-
-    def _alive(self) -> list[psutil.Process]:
-        sessions = {p.pid for p in self._started}
-        return [p for s in sessions for p in _session(s)]
+        """Processes of the runs that outlive them by so much."""
+        until = time.monotonic() + seconds
+        while any(_alive(p.pid) for p in self._started) and time.monotonic() < until:
+            time.sleep(0.02)
+        return [" ".join(command)[:80] for p in self._started for command in _commands(p.pid)]
 
     # --- processes to be hurt
 
@@ -158,7 +156,7 @@ class Scene:
     def kill_run(self) -> None:
         """SIGKILL to all that the run has started, and itself."""
         if self.process is not None:
-            _kill_session(self.process.pid)
+            _kill(self.process.pid)
 
     def worker_of(self, port: int) -> int | None:
         """The process at the client's end of a connection of the proxy."""
@@ -180,16 +178,22 @@ def _run_of(out: str) -> Run | None:
     return json_form.load(Run, document["data"]) if document.get("kind") == "run" else None
 
 
-def _session(leader: int) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
+def _alive(group: int) -> bool:
+    """Whether any process of this group is left; a run's workers and its fork server are of its group."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _commands(group: int) -> Iterator[list[str]]:
+    for process in psutil.process_iter() if _alive(group) else ():
         with contextlib.suppress(OSError, psutil.Error):
-            if os.getsid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                yield process.cmdline()
 
 
-def _kill_session(leader: int) -> None:
-    for process in _session(leader):
-        with contextlib.suppress(psutil.Error):
-            process.kill()
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)

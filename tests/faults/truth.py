@@ -49,7 +49,6 @@ class Truth:
     trail: tuple[tuple[str, str, str], ...]  # (revision, direction, target), in order
     objects: frozenset[str]
     data: Counter[tuple[str, str]]  # (revision, target)
-    leases: tuple[int, ...]  # backends that lease rows name
 
     def applied(self) -> frozenset[str]:
         """By the journal: what went up and did not come down again."""
@@ -74,14 +73,12 @@ def read_truth(connection: psycopg.Connection) -> Truth:
         laid_out = bool(ours and ours[0])
         rows = _all(connection, "SELECT version_num FROM ehg_migrate.alembic_version ORDER BY 1") if laid_out else []
         journal = _all(connection, _JOURNAL) if laid_out else []
-        leases = _all(connection, "SELECT backend_pid FROM ehg_migrate.migration_lease") if laid_out else []
         return Truth(
             rows=tuple(sorted(r[0] for r in rows)),
             journal=tuple(Entry(r[0], r[1], r[2], r[3], tuple(r[4]), tuple(r[5]), r[6]) for r in journal),
             trail=tuple(_all(connection, "SELECT revision, direction, target FROM lab.trail ORDER BY seq")),
             objects=frozenset(r[0] for r in _all(connection, _OBJECTS)),
             data=Counter(_all(connection, "SELECT revision, target FROM lab.data")),
-            leases=tuple(r[0] for r in leases),
         )
 
 

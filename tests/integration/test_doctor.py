@@ -437,7 +437,7 @@ def test_a_lock_that_is_held(pg: Cluster, database: Address) -> None:
     with Session(target(database), pg.password, "run-4711", ORIGIN) as session:
         findings = look(database)
         assert session.still_locked()
-        assert _advisory_locks(session.lock) == 1
+        assert _advisory_locks(session.lock) == 2  # one for each of its connections
     assert bad(findings) == {"lock": Level.WARNING}
     message = findings["lock"].message
     assert message.startswith("another runner is at work: run `run-4711` of ada on workstation (process 4711) since 20")

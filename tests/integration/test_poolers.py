@@ -345,7 +345,6 @@ def test_the_wrong_root_certificate_is_no_door(
     assert standin.attempts[REF_A] == 0
 
 
-@pytest.mark.xfail(strict=True, reason="settings and LISTEN reach the backend before session mode is proven")
 def test_the_pooled_backend_keeps_nothing_of_a_refused_run(
     transaction_mode: Way, make_project: MakeProject, tmp_path: Path
 ) -> None:

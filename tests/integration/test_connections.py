@@ -1,0 +1,95 @@
+"""One login attempt for one wrong password, whatever stands behind a host's name; text in every encoding."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from ehg_migrate.database.connections import ConnectError, connect
+from ehg_migrate.database.probe import Reading, probe
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import Address, Limits, Target
+from tests.conftest import REF_A
+from tests.support.postgres import Cluster
+from tests.support.standin import StandIn
+
+WRONG = "not-the-password"
+# the same server twice: as itself, and as IPv6 writes it
+TWICE = ("127.0.0.1", "::ffff:127.0.0.1")
+
+
+def target(address: Address) -> Target:
+    return Target("acme", address, ("shared",), limits=Limits(connect=5))
+
+
+@pytest.fixture
+def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name has two addresses, as a pooler's has."""
+
+    def answer(host: str, port: int, *rest: object, **more: object) -> list[object]:
+        families = (socket.AF_INET, socket.AF_INET6)
+        return [(f, socket.SOCK_STREAM, 6, "", (ip, port)) for f, ip in zip(families, TWICE, strict=True)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+
+@pytest.mark.usefixtures("two_addresses")
+def test_a_wrong_password_is_tried_at_one_address_only(standin: StandIn, database: Address) -> None:
+    """Both ways to connect make one attempt; the driver alone would make one for each address."""
+    address = replace(standin.address(REF_A, database.dbname), host="localhost")
+    with pytest.raises(ConnectError) as caught:
+        connect(target(address), WRONG, "test")
+    assert caught.value.problem.code == "wrong_password"
+    assert standin.attempts[REF_A] == 1
+
+    standin.reset()
+    answer = probe([target(address)], {"acme": WRONG}, 1)["acme"]
+    assert isinstance(answer, Problem)
+    assert answer.code == "wrong_password"
+    assert standin.attempts[REF_A] == 1
+
+
+@pytest.mark.usefixtures("two_addresses")
+def test_the_next_address_is_tried_where_the_first_does_not_answer(
+    pg: Cluster, database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that refuses connections does not hide one that answers."""
+    dead = ("127.0.0.9", "127.0.0.1")  # nothing listens on the first
+
+    def answer(host: str, port: int, *rest: object, **more: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in dead]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    reached = target(replace(database, host="localhost"))
+    with connect(reached, pg.password, "test") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert isinstance(probe([reached], {"acme": pg.password}, 1)["acme"], Reading)
+
+
+def test_a_name_without_an_address_is_said_to_have_none(database: Address) -> None:
+    """The message names the host, and the hint what may be wrong with it."""
+    answer = probe([target(replace(database, host="nobody.invalid"))], {}, 1)["acme"]
+    assert isinstance(answer, Problem)
+    assert answer.code == "unresolved_host"
+    assert "failed to resolve host 'nobody.invalid'" in answer.message
+
+
+def test_a_database_in_sql_ascii_answers_in_text(pg: Cluster) -> None:
+    """Without a client encoding the driver gives bytes, and settings seem lost."""
+    with pg.admin() as admin:
+        admin.execute("DROP DATABASE IF EXISTS ascii")
+        admin.execute(
+            "CREATE DATABASE ascii OWNER postgres TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    address = Address("127.0.0.1", pg.port, "postgres", "ascii", "disable")
+    reading = probe([target(address)], {"acme": pg.password}, 1)["acme"]
+    assert isinstance(reading, Reading)
+    assert reading.server_version[:1].isdigit()
+    connection: psycopg.Connection = connect(target(address), pg.password, "test")
+    with connection:
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("5s",)
+    with pg.admin() as admin:
+        admin.execute("DROP DATABASE ascii WITH (FORCE)")
