@@ -115,7 +115,7 @@ class Limits:
     lock: float = 5.0  # PostgreSQL's lock_timeout for the statements of a step
     statement: float = 900.0
     idle_in_transaction: float = 600.0
-    queue: float = 30.0  # waiting for another runner to leave the target
+    queue: float = 30.0  # waiting for another runner to leave the target; 0 to not wait
     deadline: float = 3600.0  # the whole work on one target, measured on the client's side
     retries: int = 4  # of one step, after a lock timeout, a deadlock or a serialization failure
 

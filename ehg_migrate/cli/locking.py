@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ehg_migrate.cli import console, options
 from ehg_migrate.cli.confirm import confirm
@@ -19,6 +20,7 @@ from ehg_migrate.report import text
 def locks(context: click.Context, /, selectors: tuple[str, ...], as_json: bool, **where: Any) -> int:
     """Who holds the lock of which target."""
     if context.invoked_subcommand:
+        _refuse_lost_options(context)
         return 0
     with options.opened(**where) as project:
         found = project.locks(selectors)
@@ -29,6 +31,12 @@ def locks(context: click.Context, /, selectors: tuple[str, ...], as_json: bool, 
         return 1 if any(h.problem for h in found) else 0
 
 
+def _refuse_lost_options(context: click.Context) -> None:
+    """`locks --local break acme` would break the lock of the real one."""
+    if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
+        raise click.UsageError(f"Options stand behind `{context.invoked_subcommand}`, not before it.")
+
+
 @locks.command("break")
 @click.argument("target")
 @options.yes
@@ -37,10 +45,11 @@ def locks(context: click.Context, /, selectors: tuple[str, ...], as_json: bool, 
 def break_(target: str, yes: bool, as_json: bool, **where: Any) -> None:
     """End the sessions that hold TARGET's lock; the server rolls their open step back."""
     with options.opened(**where) as project:
-        holder = project.locks((target,))[0]
-        console.note(text.locks_lines((holder,)))
-        if holder.pids:
-            confirm(yes, holder.target, f"type the target's name, `{holder.target}`, to end them")
+        found = project.locks((target,))
+        if len(found) == 1:  # of several `break_lock` wants none
+            console.note(text.locks_lines(found))
+            if found[0].pids:
+                confirm(yes, found[0].target, f"type the target's name, `{found[0].target}`, to end them")
         broken = project.break_lock(target)
         if as_json:
             console.json("locks", (broken,))

@@ -17,6 +17,7 @@ from ehg_migrate.database.connections import connect
 from ehg_migrate.database.session import Session, not_adopted
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.environment import hosting
+from ehg_migrate.environment.guards import check_steps
 from ehg_migrate.environment.invocation import Invocation
 from ehg_migrate.environment.models import Comparison, Models, comparison
 from ehg_migrate.environment.new_files import directive
@@ -69,7 +70,8 @@ class Stock:
             recorder = _recorder(session, graph, before)
             with hosting.sqlalchemy_connection(session) as connection:
                 chosen: Steps = self.invocation.options["fn"]
-                fn = _exactly(chosen, graph, self.models, lambda step: _before(step, session, recorder))
+                check = partial(check_steps, session)
+                fn = _exactly(chosen, graph, self.models, check, lambda step: _before(step, session, recorder))
                 hosting.configure(target, connection, recorder, fn=fn)
                 try:
                     _migrate()
@@ -142,7 +144,8 @@ class Stock:
 
     def _print_sql(self, target: Target) -> str:
         chosen: Steps = self.invocation.options["fn"]
-        fn = _exactly(chosen, self.history.graph(target.branches), self.models, lambda step: None)
+        graph = self.history.graph(target.branches)
+        fn = _exactly(chosen, graph, self.models, lambda steps: None, lambda step: None)
         context.configure(
             dialect_name="postgresql",
             literal_binds=True,
@@ -224,7 +227,11 @@ def _note_failure(session: Session, recorder: Recorder, error: BaseException) ->
 
 
 def _exactly(
-    chosen: Steps, graph: Graph, models: Models, before: Callable[[Step], None]
+    chosen: Steps,
+    graph: Graph,
+    models: Models,
+    check: Callable[[tuple[Step, ...]], None],
+    before: Callable[[Step], None],
 ) -> Callable[..., Iterator[object]]:
     """Alembic chooses which revisions go up or down; the version rows of each step come from the graph.
 
@@ -236,7 +243,9 @@ def _exactly(
         if not all(isinstance(s, RevisionStep) for s in steps):  # a stamp runs nothing
             yield from steps
             return
-        for step in _planned(graph, heads, steps):
+        planned = _planned(graph, heads, steps)
+        check(planned)
+        for step in planned:
             before(step)
             migration.opts["target_metadata"] = models.get(step.branch)
             yield ExactStep(context.script, step)

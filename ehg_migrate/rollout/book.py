@@ -12,6 +12,7 @@ from ehg_migrate.ledger import Ledger
 from ehg_migrate.model import Result, Run, RunStatus
 
 _HEARTBEAT = 15.0  # seconds
+_NAMED = 8  # results that are named before the rest is counted
 
 
 class Book:
@@ -22,6 +23,7 @@ class Book:
         self._opener = opener
         self._run = run
         self._ledger: Ledger | None = None
+        self._missing: list[str] = []
         self._over = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -40,20 +42,26 @@ class Book:
 
     def record(self, result: Result) -> None:
         """One target is done."""
-        ledger = self._ledger
-        if ledger:
-            self._try(lambda: ledger.record(self._run.id, result))
+        self._write(lambda ledger: ledger.record(self._run.id, result), f"the result of `{result.target}`")
 
     def finish(self, status: RunStatus) -> None:
-        """The run is over."""
-        ledger = self._ledger
-        if ledger:
-            self._try(lambda: ledger.finish(self._run.id, status, self.notes))
+        """The run is over; what could not be written until now is said once, by name."""
+        if self._missing:
+            more = f" and {len(self._missing) - _NAMED} more" if len(self._missing) > _NAMED else ""
+            self.notes.append(
+                Problem(
+                    "ledger_incomplete",
+                    f"the ledger lacks {', '.join(self._missing[:_NAMED])}{more}",
+                    "the targets have what this run reports; `history TARGET` shows it",
+                )
+            )
+        self._write(lambda ledger: ledger.finish(self._run.id, status, self.notes), "the end of the run")
 
     def _begin(self) -> None:
         ledger = self._opener()
         try:
             ledger.start(self._run)
+            self.notes += _died(ledger.runs(2), self._run)
         except EhgMigrateError:
             ledger.close()
             raise
@@ -61,14 +69,31 @@ class Book:
 
     def _beat(self) -> None:
         while not self._over.wait(_HEARTBEAT):
-            self._try(self._alive)
+            self._write(lambda ledger: ledger.heartbeat(self._run.id), "")
 
-    def _alive(self) -> None:
-        if self._ledger:
-            self._ledger.heartbeat(self._run.id)
+    def _write(self, action: Callable[[Ledger], None], what: str) -> None:
+        ledger = self._ledger
+        if ledger is None or not self._try(lambda: action(ledger)):
+            self._missing += [what] if what else []
 
-    def _try(self, action: Callable[[], object]) -> None:
+    def _try(self, action: Callable[[], None]) -> bool:
         try:
             action()
         except EhgMigrateError as e:
             self.notes += [p for p in e.problems if p not in self.notes]
+            return False
+        return True
+
+
+def _died(newest: tuple[Run, ...], run: Run) -> list[Problem]:
+    """The run before this one, if its process is gone and this one does not complete it already."""
+    return [
+        Problem(
+            "died_run",
+            f"run `{r.id}` of {r.origin.actor} on {r.origin.host} died: it has results for {len(r.results)} of "
+            f"{len(r.targets)} targets",
+            f"`resume {r.id}` completes it; `show {r.id}` tells how far it came",
+        )
+        for r in newest
+        if r.status is RunStatus.DIED and r.id not in (run.id, run.resumes)
+    ]

@@ -10,19 +10,12 @@ from sqlalchemy.exc import DBAPIError
 
 from ehg_migrate.database.faults import Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
+from ehg_migrate.environment.guards import check_steps, drop_hint, half_done, leftovers, was_started
 from ehg_migrate.environment.hosting import sqlalchemy_connection
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Result, Status, Step, StepResult
-from ehg_migrate.rollout.guards import (
-    check_ids,
-    drop_hint,
-    half_done,
-    leftovers,
-    normalize,
-    refuse_half_done,
-    was_started,
-)
 from ehg_migrate.rollout.jobs import Job
+from ehg_migrate.rollout.normalizing import normalize
 from ehg_migrate.rollout.stepping import StepFailed, Stepper, Tells
 from ehg_migrate.rollout.watch import Watchdog
 
@@ -99,8 +92,7 @@ class Execution:
             steps = self._remaining(heads, resuming=lost is not None)
             if lost and not lost.atomic and lost.step in steps:
                 return self._finished(session, lost)  # a part of it may be done: not again
-            check_ids(session, steps)
-            refuse_half_done(session, steps)
+            check_steps(session, steps)
         except TargetError as e:
             return self._result(Status.INDETERMINATE if lost else Status.REFUSED, heads, e.problem)
         normalize(session, self.job, heads)

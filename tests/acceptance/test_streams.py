@@ -16,6 +16,7 @@ import pytest
 
 from ehg_migrate import json_form
 from ehg_migrate.database.doctor import Finding
+from ehg_migrate.database.locks import Held
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Address, FleetPlan, JournalEntry, Result, Run, State, StateKind, Status, Target
 from tests.support.cli import PROGRAM, Said, ehg, environment
@@ -33,8 +34,15 @@ KINDS: dict[str, tuple[Any, list[list[str]]]] = {
     "plan": (FleetPlan, [["plan"], ["plan", "--to", "s1"]]),
     "run": (
         Run,
-        [["show", "<run>"], ["downgrade", "good", "--yes", "--to", "s1"], ["upgrade", "--yes", "-t", "good,gone"]],
+        [
+            ["show", "<run>"],
+            ["downgrade", "good", "--yes", "--to", "s1"],
+            ["upgrade", "--yes", "-t", "good,gone"],
+            ["resume", "<run>", "--yes"],
+            ["retry", "<run>", "--yes"],
+        ],
     ),
+    "locks": (tuple[Held, ...], [["locks"]]),
     "runs": (tuple[Run, ...], [["runs"]]),
     "history": (tuple[JournalEntry, ...], [["history", "good"], ["history", "bad"]]),
     "doctor": (tuple[Finding, ...], [["doctor"]]),
@@ -300,6 +308,10 @@ def test_a_report_that_cannot_be_written_hides_nothing(world: World) -> None:
         ("lint", 0),
         ("lint --exit-code", 0),
         ("doctor -t gone", 1),
+        ("locks", 1),
+        ("locks -t good", 0),
+        ("locks break good --yes", 1),
+        ("retry <run> --yes", 1),
         ("history gone", 1),
         ("upgrade -t good --yes", 0),
         ("upgrade -t gone --yes", 1),

@@ -1,1 +1,1 @@
-"""The fault laboratory: random histories, real servers, something broken on purpose, and what must hold all the same."""
+"""The fault laboratory: random histories, real servers, something broken on purpose, and what must hold."""

@@ -15,7 +15,7 @@ from ehg_migrate.errors import EhgMigrateError
 from ehg_migrate.model import Result, Run, RunStatus, StateKind
 from tests.faults import invariants
 from tests.faults.bench import Bench
-from tests.faults.histories import History, make_history
+from tests.faults.histories import make_history
 from tests.faults.kinds import Fault, choose
 from tests.faults.scene import Outcome, Scene
 from tests.faults.truth import Truth
@@ -71,9 +71,15 @@ def run_case(bench: Bench, seed: int) -> Report:
         report.violations += _do(case)
         report.fired = case.fault.fired
         if report.violations:
-            report.story = [f"{verb} {arguments}", *scene.place.proxy.log[-120:], *report.story]
+            report.story = [f"{verb} {arguments}", *_around_faults(scene.place.proxy.log), *report.story]
     report.seconds = time.monotonic() - start
     return report
+
+
+def _around_faults(log: list[str]) -> list[str]:
+    """What the proxy saw some lines before a fault and after it."""
+    struck = [i for i, line in enumerate(log) if ": fault: " in line]
+    return [line for i, line in enumerate(log) if any(-40 <= i - at <= 40 for at in struck)]
 
 
 # --- before
@@ -133,7 +139,7 @@ def _do(case: Case) -> Iterator[str]:
     except TimeoutError as e:
         yield str(e)
         return
-    case.report.story += [f"exit {outcome.code}", outcome.err, outcome.out[:6000]]
+    case.report.story += [f"exit {outcome.code}", outcome.err]
     yield from scene.errors
     yield from (f"outlives the run: {p}" for p in scene.orphans(5.0))
     if not fault.hides:

@@ -70,7 +70,8 @@ KINDS = (
     Kind(
         "table and index",
         'op.execute(f"CREATE TABLE IF NOT EXISTS t_{N} (id int, n int)")\n'
-        f'{_BEYOND}\n    op.create_index(f"i_{{N}}", f"t_{{N}}", ["n"], postgresql_concurrently=True, if_not_exists=True)\n'
+        f"{_BEYOND}\n"
+        '    op.create_index(f"i_{N}", f"t_{N}", ["n"], postgresql_concurrently=True, if_not_exists=True)\n'
         f'    op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS j_{{N}} ON t_{{N}} (id)")',
         f'{_BEYOND}\n    op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS i_{{N}}")\n'
         '    op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS j_{N}")\n'
@@ -232,7 +233,8 @@ def downgrade():
 
 
 def _body(node: Node, code: str, direction: str, end: str) -> str:
-    trail = f"op.execute(f\"INSERT INTO lab.trail (revision, direction, target) VALUES ('{node.id}', '{direction}', '{{TARGET}}')\")"
+    row = f"('{node.id}', '{direction}', '{{TARGET}}')"
+    trail = f'op.execute(f"INSERT INTO lab.trail (revision, direction, target) VALUES {row}")'
     names = f'TARGET = context.get_x_argument(as_dictionary=True)["target"]\nN = f"{node.id}_{{TARGET}}"'
     # ids begin with a digit often, so names are always built behind a letter
     return indent("\n".join(filter(None, (names, code.replace("{r}", node.id), trail, end))), "    ")

@@ -21,7 +21,7 @@ _UNTOUCHED = (Status.UP_TO_DATE, Status.REFUSED, Status.NOT_ATTEMPTED, Status.SK
 
 
 def consistent(history: History, target: str, truth: Truth) -> Iterator[str]:
-    """Version rows, journal, trail and schema of one database tell the same; nothing stands there that is not its own."""
+    """Version rows, journal, trail and schema of one database tell the same, and nothing foreign stands there."""
     applied = truth.applied()
     if truth.rows != history.rows(applied):
         yield f"version rows {truth.rows}, but the journal's steps give {history.rows(applied)}"

@@ -318,7 +318,7 @@ class FaultProxy:
             await asyncio.sleep(0.005)
 
     def _say(self, link: Link, what: str) -> None:
-        self.log.append(f"{link.number}: {what}")
+        self.log.append(f"{link.number}: {' '.join(what.split())[:160]}")
 
 
 def _text(kind: bytes, body: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -25,6 +26,7 @@ _JOURNAL = (
     "SELECT run, event, revision, direction, heads_before, heads_after, target_name"
     " FROM ehg_migrate.migration_journal ORDER BY seq"
 )
+_TRAIL = "SELECT revision, direction, target FROM lab.trail ORDER BY seq"
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,13 @@ def read_truth(connection: psycopg.Connection) -> Truth:
         return Truth(
             rows=tuple(sorted(r[0] for r in rows)),
             journal=tuple(Entry(r[0], r[1], r[2], r[3], tuple(r[4]), tuple(r[5]), r[6]) for r in journal),
-            trail=tuple(_all(connection, "SELECT revision, direction, target FROM lab.trail ORDER BY seq")),
+            trail=tuple((r, d, t) for r, d, t in _all(connection, _TRAIL)),
             objects=frozenset(r[0] for r in _all(connection, _OBJECTS)),
-            data=Counter(_all(connection, "SELECT revision, target FROM lab.data")),
+            data=Counter((r, t) for r, t in _all(connection, "SELECT revision, target FROM lab.data")),
         )
 
 
-def _all(connection: psycopg.Connection, statement: str) -> list[tuple[str, ...]]:
+def _all(connection: psycopg.Connection, statement: str) -> list[tuple[Any, ...]]:
     return connection.execute(statement.encode()).fetchall()
 
 

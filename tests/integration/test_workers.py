@@ -526,9 +526,11 @@ def test_a_ledger_that_cannot_be_written_stops_nothing(two: Callable[..., Fleet]
         _refuse_results(fleet, file)
     run = fleet.upgrade()
     assert run.status is RunStatus.SUCCEEDED
-    assert len(run.notes) == 1
-    assert run.notes[0].code.startswith("ledger")
-    assert run.notes[0].hint
+    why, what = run.notes
+    assert why.code.startswith("ledger")
+    assert why.hint
+    assert what.code == "ledger_incomplete"
+    assert all(f"the result of `{r.target}`" in what.message for r in run.results)
     fleet.check("acme", holds=["a1", "a2", "s1"])
 
 

@@ -1,15 +1,13 @@
-"""What must hold before the first step: rows that Alembic can take, room for ids, nothing half done lying about."""
+"""What must hold before the first step, whoever runs it: room for its ids, nothing half done lying about."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Step
-from ehg_migrate.rollout.jobs import Job
 
 
 def check_ids(session: Session, steps: tuple[Step, ...]) -> None:
@@ -24,6 +22,12 @@ def check_ids(session: Session, steps: tuple[Step, ...]) -> None:
                 f"ALTER TABLE {session.target.version_table} ALTER version_num TYPE varchar(255)",
             )
         )
+
+
+def check_steps(session: Session, steps: tuple[Step, ...]) -> None:
+    """Both checks below. Raises TargetError."""
+    check_ids(session, steps)
+    refuse_half_done(session, steps)
 
 
 def was_started(session: Session, revision: str) -> tuple[str, ...] | None:
@@ -63,28 +67,3 @@ def leftovers(session: Session, before: tuple[str, ...]) -> list[str]:
 def drop_hint(left: list[str]) -> str:
     """What to do about INVALID indexes."""
     return "; ".join(f"DROP INDEX CONCURRENTLY {name}" for name in left) + "; then run again"
-
-
-def normalize(session: Session, job: Job, heads: tuple[str, ...]) -> None:
-    """Takes out version rows that another row implies. What is applied does not change by it; the journal says so.
-
-    Only from the rows that the plan was made for: on any others, what is needless is not known here.
-    """
-    if not job.plan.steps or set(heads) != set(job.plan.heads):
-        return
-    keep = job.plan.steps[0].heads_before
-    with session.lock.transaction():
-        for row in sorted(set(heads) - set(keep)):
-            session.lock.execute(query("clear_row", session.target), {"revision": row})
-            branch, checksum = job.known.get(row, ("", ""))
-            session.journal.record(
-                session.lock,
-                "normalized",
-                revision=row,
-                direction="",
-                branch=branch,
-                checksum=checksum,
-                heads_before=heads,
-                heads_after=keep,
-                started_at=datetime.now(UTC),
-            )

@@ -1,0 +1,208 @@
+"""States, plans, runs and journals as text: word for word, where people read it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ehg_migrate.database.locks import Held
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import Address, JournalEntry, RunStatus, Skipped, State, StateKind, Status, Target, Verb
+from ehg_migrate.report import text
+from tests.unit.report.nouns import NOON, done, failed, fleet_plan, plan, result, run, step, unreachable
+
+NOTE = Problem("edited_file", "it was edited", "restore it", "versions/a.py")
+
+
+def test_a_table() -> None:
+    """Columns as wide as their widest cell, two blanks between, no blanks at the end, a row on one line."""
+    assert text.table(("A", "LONGER", "C"), [("1", "2", ""), ("wide one", "x\n y", "z")]) == [
+        "A         LONGER  C",
+        "1         2",
+        "wide one  x y     z",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ([], "no targets"),
+        ([("succeeded", "a")], "1 succeeded (a)"),
+        ([("succeeded", "a"), ("failed", "b"), ("succeeded", "c")], "2 succeeded (a, c), 1 failed (b)"),
+        ([("failed", f"t{i}") for i in range(10)], "10 failed (t0, t1, t2, t3, t4, t5, t6, t7 and 2 more)"),
+    ],
+)
+def test_counted(pairs: list[tuple[str, str]], said: str) -> None:
+    """Numbers with names, in the order in which the words came."""
+    assert text.counted(pairs) == said
+
+
+def test_status() -> None:
+    """A row each, what is to be said about some, the sum; pending is not known where it cannot be."""
+    states = (
+        State("a", StateKind.UP_TO_DATE, ("r1", "r2")),
+        State("b", StateKind.PENDING, (), ("r1",), notes=(NOTE,)),
+        unreachable("c"),
+    )
+    assert list(text.status_lines(states)) == [
+        "TARGET  STATE        HEADS  PENDING",
+        "a       up_to_date   r1,r2  0",
+        "b       pending      -      1",
+        "c       unreachable  -      ?",
+        "",
+        "b: it was edited",
+        "b:   at versions/a.py",
+        "b:   hint: restore it",
+        "",
+        "c: connection refused",
+        "c:   hint: start it",
+        "",
+        "1 up_to_date (a), 1 pending (b), 1 unreachable (c)",
+    ]
+
+
+def test_a_plan() -> None:
+    """Equal plans are shown once with their targets; then who is blocked, left out, or has nothing to do; the sum."""
+    steps = (step("r1"), step("longer", "crm"))
+    skipped = Skipped("e", Problem("no_such_revision", "there is no revision `r9` here"))
+    found = fleet_plan(plan("a", *steps), plan("b", *steps), plan("c"), blocked=(unreachable("d"),), skipped=(skipped,))
+    digest = found.plans[0].digest
+    assert list(text.plan_lines(found)) == [
+        f"plan {digest} for a, b",
+        "  from  -",
+        "  up    r1      shared  about r1",
+        "  up    longer  crm     about longer",
+        "  to    longer",
+        "",
+        "d: unreachable",
+        "  connection refused",
+        "    hint: start it",
+        "",
+        "e: skipped, there is no revision `r9` here",
+        "nothing to do for c",
+        "upgrade: 4 steps on 2 targets, nothing to do on 2, 1 blocked (d)",
+    ]
+
+
+def test_plans_with_different_notes_are_not_one() -> None:
+    """What is to be said about one target is not said about another."""
+    found = fleet_plan(plan("a", step("r1")), plan("b", step("r1"), notes=(NOTE,)))
+    lines = list(text.plan_lines(found))
+    assert [line for line in lines if line.startswith("plan ")] == [
+        f"plan {found.plans[0].digest} for {n}" for n in "ab"
+    ]
+    assert "  note: it was edited" in lines
+
+
+def test_an_adoption_is_not_nothing() -> None:
+    """It has no steps, and is not said to do nothing."""
+    assert list(text.plan_lines(fleet_plan(plan("a", verb=Verb.ADOPT), verb=Verb.ADOPT))) == ["adopt: 1 target"]
+
+
+def test_a_good_result() -> None:
+    """One line; notes below it."""
+    found = result("a", steps=(done("r1"), done("r2")), notes=(NOTE,))
+    assert list(text.result_lines(found)) == [
+        "a: succeeded in 0.50 s, 2 steps",
+        "  note: it was edited",
+        "  note:   at versions/a.py",
+        "  note:   hint: restore it",
+    ]
+
+
+def test_a_failed_result() -> None:
+    """What, where, what to do, what it holds, and the end of what the revisions printed."""
+    output = "".join(f"line {i}\n" for i in range(20))
+    found = failed("a", steps=(done("r1"),), not_done=("r2", "r3"), heads_after=("r1",), output=output)
+    lines = list(text.result_lines(found))
+    assert lines[:6] == [
+        "a: failed in 0.50 s, 1 step, 2 not done",
+        "  it broke (SQLSTATE 42P07)",
+        "    at versions/a.py:3",
+        "    hint: mend it",
+        "  holds r1",
+        "  output of its revisions (the end):",
+    ]
+    assert lines[6:] == [f"    | line {i}" for i in range(8, 20)]
+
+
+def test_a_failure_before_the_first_step() -> None:
+    """The heads may not have been read: nothing is claimed about them."""
+    assert "  holds what it held" in list(text.result_lines(failed("a", not_done=("r1",))))
+
+
+def test_a_run() -> None:
+    """Who, what, when; a row each; problems; what the run itself could not do; the sum."""
+    found = run(result("a", heads_after=("r1",), steps=(done("r1"),)), failed("b"), notes=(NOTE,), undoes="20260101-x")
+    lines = list(text.run_lines(found))
+    assert lines[:6] == [
+        "run 20260131-120000-abcd: upgrade of run 20260101-x on `all` by ada on laptop",
+        "  commit 0123456789abcdef, started 2026-01-31 12:00:00Z, failed",
+        "",
+        "TARGET  STATUS     HEADS BEFORE  HEADS AFTER  STEPS  SECONDS",
+        "a       succeeded  -             r1           1      0.50",
+        "b       failed     -             -            0      0.50",
+    ]
+    assert "note: it was edited" in lines
+    assert lines[-1] == "run 20260131-120000-abcd: 1 succeeded (a), 1 failed (b)"
+
+
+def test_runs() -> None:
+    """How many targets are done, and which are not good; a run that goes on is not held to be bad."""
+    going = run(result("a"), result("b", Status.NOT_ATTEMPTED))
+    lines = text.runs_lines([run(result("a"), failed("b")), going])
+    assert lines[0].split() == ["RUN", "VERB", "STATUS", "STARTED", "ACTOR", "SELECTION", "TARGETS"]
+    assert lines[1].endswith("ada    all        2 of 2, not good: b")
+    assert lines[2].endswith("2 of 2")
+    assert RunStatus.FAILED.value in lines[1]
+
+
+def test_a_history() -> None:
+    """A row for each entry of the journal."""
+    entry = JournalEntry(
+        1,
+        "run1",
+        "done",
+        "r1",
+        "up",
+        "shared",
+        "c",
+        (),
+        ("r1",),
+        NOON,
+        0.25,
+        "ada",
+        "laptop",
+        "0123456789abcdef",
+        "1.0",
+    )
+    assert text.history_lines([entry])[1].split() == [
+        "2026-01-31", "12:00:00Z", "run1", "done", "up", "r1", "shared", "0.25", "ada@laptop", "0123456789ab", "r1",
+    ]  # fmt: skip
+
+
+def test_locks() -> None:
+    """Who holds what, for how long, doing what; free; or why that cannot be known."""
+    held = (
+        Held("a", (7, 8), since=NOON, state="active", doing="SELECT 1", run="r", actor="ada", host="laptop", process=3),
+        Held("b"),
+        Held("c", problem=Problem("x", "connection refused", "start it")),
+        Held("d", (9,), application="psql", state="idle"),
+    )
+    assert list(text.locks_lines(held)) == [
+        "a: run r of ada on laptop (process 3) since 2026-01-31 12:00:00Z, backends 7, 8 active",
+        "  SELECT 1",
+        "b: free",
+        "c: connection refused",
+        "c:   hint: start it",
+        "d: `psql`, backends 9 idle",
+    ]
+
+
+def test_targets() -> None:
+    """The fleet as its files say; never a password."""
+    address = Address("h", 5432, "u", "d", "disable")
+    lines = text.targets_lines([Target("a", address, ("shared", "a"), env="prod", tags=("x", "y"), purpose="it\nis")])
+    assert lines == [
+        "TARGET  ENV   BRANCHES  TAGS  ADDRESS     PURPOSE",
+        "a       prod  shared,a  x,y   u@h:5432/d  it is",
+    ]
