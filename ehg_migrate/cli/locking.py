@@ -45,12 +45,11 @@ def _refuse_lost_options(context: click.Context) -> None:
 def break_(target: str, yes: bool, as_json: bool, **where: Any) -> None:
     """End the sessions that hold TARGET's lock; the server rolls their open step back."""
     with options.opened(**where) as project:
-        found = project.locks((target,))
-        if len(found) == 1:  # of several `break_lock` wants none
-            console.note(text.locks_lines(found))
-            if found[0].pids:
-                confirm(yes, found[0].target, f"type the target's name, `{found[0].target}`, to end them")
-        broken = project.break_lock(target)
+        holder = project.lock(target)
+        console.note(text.locks_lines((holder,)))
+        if holder.pids:
+            confirm(yes, holder.target, f"type the target's name, `{holder.target}`, to end them")
+        broken = project.break_lock(holder)
         if as_json:
             console.json("locks", (broken,))
         else:

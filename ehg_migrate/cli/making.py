@@ -25,16 +25,8 @@ def init(folder: Path) -> None:
     console.note(f"next: cd {shlex.quote(str(folder))} && ehg-migrate upgrade --local --yes")
 
 
-def _one_line(context: click.Context, parameter: click.Parameter, message: str) -> str:
-    """It becomes the first line of a docstring, and the name of a file."""
-    message = " ".join(message.split())
-    if not message or not message.isprintable() or '"""' in message or "\\" in message or message.endswith('"'):
-        raise click.BadParameter("Expected a few words in one line, without a backslash and without quotes at the end.")
-    return message
-
-
 @click.command()
-@click.option("--message", "-m", required=True, callback=_one_line, help="What it does, in a few words.")
+@click.option("--message", "-m", required=True, help="What it does, in a few words.")
 @click.option("--branch", "-b", default="shared", show_default=True, help="The folder of versions/ it belongs to.")
 @click.option("--depends-on", multiple=True, metavar="REV", help="Revision of shared or a group, or `branch@head`.")
 @click.option("--autogenerate", metavar="TARGET", help="Fill it with the difference between models and this target.")

@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS {meta}.migration_lease (
     host        text NOT NULL,
     pid         integer NOT NULL,
     git_commit  text NOT NULL,
-    taken_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+    taken_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    broken_by   text NOT NULL DEFAULT ''  -- who told this runner to end; it does not come back then
 );
 
 -- The applied revisions with the file each had when it was applied.

@@ -57,10 +57,11 @@ def _held(name: str, answer: object) -> Held:
     return Held(name, problem=answer)
 
 
-def break_lock(target: Target, password: str | None) -> Held:
-    """Ends the sessions that hold the lock, and returns when they are gone; the server rolls their open step back.
+def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> Held:
+    """Ends the sessions that were `seen` to hold the lock; returns when they are gone. Their run does not come back.
 
-    Raises TargetError: unreachable, nobody holds it, not allowed, or a session does not end.
+    The server rolls their open step back. Raises TargetError: unreachable, nobody holds the lock or somebody else does
+    by now, not allowed, or a session does not end.
     """
     with closing(connect(target, password, "ehg_migrate locks break")) as connection:
         try:
@@ -69,6 +70,12 @@ def break_lock(target: Target, password: str | None) -> Held:
                 raise TargetError(
                     Problem("nobody", "nobody holds the lock of this target", "there is nothing to break")
                 )
+            if holder.pids != seen.pids:
+                raise TargetError(
+                    Problem("other_holder", "somebody else holds the lock by now", "look with `locks` again")
+                )
+            if holder.run:
+                connection.execute(query("break_lease", target), {"actor": actor, "pids": list(holder.pids)})
             for pid in holder.pids:
                 connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
             _wait_until_gone(connection, target, holder)

@@ -90,7 +90,10 @@ VALUES (%(key)s, pg_backend_pid(), %(run)s, %(actor)s, %(host)s, %(pid)s, %(git_
 -- name: clear_lease
 -- Whoever has the lock takes the place of a row that a killed runner left. Two statements: a DELETE in a WITH of the
 -- INSERT comes after it, and an UPDATE by ON CONFLICT needs a privilege that nothing else here needs.
-DELETE FROM {meta}.migration_lease WHERE key = %(key)s
+DELETE FROM {meta}.migration_lease WHERE key = %(key)s RETURNING run, broken_by
+
+-- name: break_lease
+UPDATE {meta}.migration_lease SET broken_by = %(actor)s WHERE backend_pid = ANY(%(pids)s)
 
 -- name: drop_lease
 DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND backend_pid = pg_backend_pid()

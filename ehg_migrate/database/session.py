@@ -50,6 +50,7 @@ class Session:
         self.target = target
         self.journal = Journal(target, run, origin)
         self.version_id_length = 255
+        self.broken_by = ""  # who ended the session that this run had here before
         self._password = password
         self._notice = notice
         self._adopting = adopting
@@ -199,7 +200,8 @@ class Session:
 
     def _write_lease(self) -> None:
         origin = self.journal.origin
-        self.lock.execute(query("clear_lease", self.target), {"key": self._key})
+        former = self.lock.execute(query("clear_lease", self.target), {"key": self._key}).fetchone()
+        self.broken_by = former[1] if former and former[0] == self.journal.run else ""
         self.lock.execute(
             query("take_lease", self.target),
             {

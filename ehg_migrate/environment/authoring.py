@@ -33,6 +33,7 @@ def new_revision(
     """The file that was written. `depends_on` are ids; `autogenerate` names a target. Raises UsageError."""
     if not _NAME.fullmatch(branch) or ".." in branch:
         raise UsageError(Problem("bad_branch", f"`{branch}` cannot be a branch", "use letters, digits, `_`, `-`, `.`"))
+    message = _one_line(message)
     heads = _heads(history, branch)
     if len(heads) > 1:
         listed = ", ".join(f"`{h}`" for h in heads)
@@ -50,6 +51,7 @@ def new_revision(
             cmd=(command.revision, [], {}),
             head=heads[0] if heads else "base",
             version_path=None,
+            quiet=True,
         )
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
@@ -68,6 +70,15 @@ def new_revision(
     if not isinstance(script, Script):
         raise UsageError(Problem("no_difference", "there is no difference to write down", "nothing was written"))
     return Path(script.path)
+
+
+def _one_line(message: str) -> str:
+    """It becomes the first line of a docstring, and the name of a file."""
+    line = " ".join(message.split())
+    if not line or not line.isprintable() or '"""' in line or "\\" in line or line.endswith('"'):
+        hint = "write a few words in one line, without a backslash and without quotes at the end"
+        raise UsageError(Problem("bad_message", "the message cannot stand in a docstring", hint))
+    return line
 
 
 def branch_heads(history: History) -> Mapping[str, tuple[str, ...]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -38,13 +37,14 @@ def render(settings: Settings, target: Target, steps: tuple[Step, ...]) -> str:
 
 
 def _render_one(config: Config, script: ScriptDirectory, target: Target, step: Step, metadata: MetaData | None) -> str:
-    buffer = io.StringIO()
+    buffer, printed = io.StringIO(), io.StringIO()
 
     def fn(heads: tuple[str, ...], context: MigrationContext) -> list[ExactStep]:
         return [ExactStep(script, step)]
 
     with (
-        contextlib.redirect_stdout(sys.stderr),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
         EnvironmentContext(config, script, fn=fn, as_sql=True, destination_rev=None) as environment,
     ):
         environment.configure(
@@ -58,4 +58,5 @@ def _render_one(config: Config, script: ScriptDirectory, target: Target, step: S
         )
         with environment.begin_transaction():
             environment.run_migrations()
-    return buffer.getvalue().strip() + "\n"
+    said = "".join(f"-- printed: {line}\n" for line in safe(printed.getvalue()).splitlines())
+    return f"{buffer.getvalue().strip()}\n{said}"

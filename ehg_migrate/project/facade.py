@@ -39,15 +39,17 @@ class Project(PlanningProject):
     target (`history`, `break_lock`) raises TargetError.
     """
 
-    def break_lock(self, target: str) -> Held:
-        """Ends the sessions that hold one target's lock; what they held. Their open step is rolled back by the server.
+    def break_lock(self, seen: Held) -> Held:
+        """Ends the sessions that `lock` has shown. The server rolls their open step back; their run does not return.
 
-        Raises TargetError: unreachable, nobody there, not allowed, or they would not end.
+        Raises TargetError: unreachable, nobody there or another by now, not allowed, or they would not end.
         """
         from ehg_migrate.database.locks import break_lock
+        from ehg_migrate.database.origin import find_origin
 
-        targets, passwords = self._reach((self._one(target).name,))
-        return break_lock(targets[0], passwords.get(targets[0].name))
+        targets, passwords = self._reach((seen.target,))
+        origin = find_origin(self.settings.root)
+        return break_lock(targets[0], passwords.get(seen.target), seen, f"{origin.actor}@{origin.host}")
 
     def upgrade(self, selectors: Selectors = (), to: Sequence[str] = (), **how: Unpack[Manner]) -> Run:
         """Plans and runs; see `plan` and `run`."""

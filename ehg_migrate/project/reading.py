@@ -57,6 +57,10 @@ class ReadingProject(ProjectBase):
         found = examine_all(targets, passwords, self.settings.parallel)
         return tuple(finding for target in targets for finding in found[target.name])
 
+    def lock(self, target: str) -> Held:
+        """Who holds the lock of one target, if anybody."""
+        return self.locks((self._one(target).name,))[0]
+
     def locks(self, selectors: Selectors = ()) -> tuple[Held, ...]:
         """Who holds the lock of each selected target, if anybody. Reads only."""
         from ehg_migrate.database.locks import held

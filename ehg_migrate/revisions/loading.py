@@ -24,7 +24,7 @@ def alembic_config(settings: Settings, x: Mapping[str, str] | None = None) -> Co
     config = Config(
         str(settings.ini),
         toml_file=str(toml) if toml.is_file() else None,
-        cmd_opts=argparse.Namespace(x=[f"{key}={value}" for key, value in (x or {}).items()]),
+        cmd_opts=argparse.Namespace(x=[f"{key}={value}" for key, value in (x or {}).items()], quiet=True),
         stdout=sys.stderr,
     )
     _anchor_paths(config, settings.root)

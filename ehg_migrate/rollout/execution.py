@@ -92,6 +92,8 @@ class Execution:
             steps = self._remaining(heads, resuming=lost is not None)
             if lost and not lost.atomic and lost.step in steps:
                 return self._finished(session, lost)  # a part of it may be done: not again
+            if lost and steps and session.broken_by:
+                return self._result(Status.FAILED, heads, _broken(session.broken_by))
             check_steps(session, steps)
         except TargetError as e:
             return self._result(Status.INDETERMINATE if lost else Status.REFUSED, heads, e.problem)
@@ -211,6 +213,14 @@ def _after_failure(session: Session, failure: StepFailed) -> tuple[Status, Probl
         problem,
         message=f"{problem.message}; the step had left its transaction, so a part of it may be done{found}",
         hint=drop_hint(left) if left else "look what the step has done, correct it, and run again",
+    )
+
+
+def _broken(by: str) -> Problem:
+    return Problem(
+        "lock_broken",
+        f"{by} ended the session of this run with `locks break`; its open step was rolled back",
+        "ask why, then run again",
     )
 
 

@@ -44,6 +44,12 @@ def trees() -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")}
 
 
+@cache
+def constants() -> frozenset[object]:
+    """Every literal of the package."""
+    return frozenset(n.value for tree in trees().values() for n in ast.walk(tree) if isinstance(n, ast.Constant))
+
+
 def called(node: ast.AST | None, name: str) -> bool:
     """Whether it is a call of this name."""
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
@@ -77,8 +83,7 @@ def refusal_codes() -> frozenset[str]:
 @pytest.mark.parametrize("code", sorted({*first_cells("Refusals"), *first_cells("Failures")}))
 def test_a_code_that_is_named_exists(code: str) -> None:
     """As a text of its own somewhere in the source."""
-    constants = {n.value for tree in trees().values() for n in ast.walk(tree) if isinstance(n, ast.Constant)}
-    assert code in constants
+    assert code in constants()
 
 
 def test_every_refusal_is_explained() -> None:

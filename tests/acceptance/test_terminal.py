@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -13,7 +15,8 @@ import pytest
 from ehg_migrate.model import Address
 from tests.support.cli import PROGRAM, ehg, environment
 from tests.support.postgres import Cluster
-from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
+from tests.support.programs import wait_until
+from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
 
 WAIT = 30
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -175,3 +178,40 @@ def test_no_color(terminal: Terminal) -> None:
     child = terminal.spawn("targets", "-t", "nope", NO_COLOR="")
     child.expect_exact("\x1b[31m")
     child.close()
+
+
+def test_breaking_a_lock_asks_for_the_name(terminal: Terminal) -> None:
+    """Who is at work is shown first; another answer ends nobody, the name ends the sessions and their run."""
+    add_revision(terminal.folder, "shared/s3", revision("s3", "s2", up="SELECT pg_sleep(60)"))
+    variables = {PASSWORD_VARIABLE: terminal.password}
+    runner = subprocess.Popen(
+        [PROGRAM, "upgrade", "--yes", "-t", "acme"],
+        cwd=terminal.folder,
+        env=environment(variables),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def holder() -> dict[str, Any]:
+        found: dict[str, Any] = ehg(terminal.folder, "locks", "-t", "acme", "--json", **variables).json["data"][0]
+        return found
+
+    try:
+        wait_until(lambda: "pg_sleep(60)" in holder()["doing"], "the runner is in its last step", 30)
+        pids = holder()["pids"]
+        for answer, code in (("yes", 4), ("acme", 0)):
+            child = terminal.spawn("locks", "break", "acme")
+            child.expect(r"acme: run \S+ of \S+ on \S+ \(process \d+\)")
+            child.expect_exact("type the target's name, `acme`, to end them: ")
+            child.sendline(answer)
+            found, text = ended(child)
+            assert found == code
+        assert f"acme: ended backends {', '.join(map(str, pids))}; look with `status`" in text
+        said = runner.communicate(timeout=30)[1]
+        assert runner.returncode == 1
+        assert "ended the session of this run with `locks break`; its open step was rolled back" in said
+        assert holder()["pids"] == []
+    finally:
+        runner.kill()
+        runner.wait()

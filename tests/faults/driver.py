@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from psycopg import sql
-
 from ehg_migrate.errors import EhgMigrateError
-from ehg_migrate.model import Result, Run, RunStatus, StateKind
+from ehg_migrate.model import Result, Run, RunStatus
 from tests.faults import invariants
 from tests.faults.bench import Bench
+from tests.faults.fault import Fault
+from tests.faults.healing import healed
 from tests.faults.histories import make_history
-from tests.faults.kinds import Fault, choose
+from tests.faults.kinds import choose
 from tests.faults.scene import Outcome, Scene
 from tests.faults.truth import Truth
 
 CASES_OF_A_HISTORY = 8
 """Seeds that follow one another share a history, so that a clean run of it is made once."""
-
-_TRIES = 3
 
 
 @dataclass
@@ -145,7 +142,7 @@ def _do(case: Case) -> Iterator[str]:
     if not fault.hides:
         yield from invariants.left_behind(scene.place.admin, scene.databases)
     scene.place.proxy.rules = []
-    if fault.kind == "server_down":
+    if fault.heal_first:
         fault.heal()
     truths = {t: scene.truth(t) for t in scene.databases}
     for target, truth in truths.items():
@@ -153,7 +150,7 @@ def _do(case: Case) -> Iterator[str]:
             yield from (f"{target}: {v}" for v in invariants.consistent(scene.history, target, truth))
     yield from _said(case, outcome, truths)
     yield from invariants.no_secret(_texts(case, outcome, others))
-    yield from _healed(case)
+    yield from healed(scene, fault, case.again, case.report.story)
 
 
 def _said(case: Case, outcome: Outcome, truths: dict[str, Truth]) -> Iterator[str]:
@@ -174,7 +171,7 @@ def _said(case: Case, outcome: Outcome, truths: dict[str, Truth]) -> Iterator[st
     if fault.ledger and fault.fired and not any(code.startswith("ledger") for code in noted):
         yield f"the ledger was hurt, and the notes are {noted}"
     if not fault.ledger:
-        yield from (f"a note without a reason: {code}" for code in noted)
+        yield from (f"a note without a reason: {code}" for code in noted if code != "died_run")
         yield from _recorded(scene, run)
 
 
@@ -185,8 +182,8 @@ def _of_one(case: Case, result: Result, run: Run, truth: Truth, hurt: bool) -> I
         yield f"not excused by {fault.kind}: {why}"
     if not fault.others:
         yield from invariants.true_result(history, result, run.id, truth)
-    if not fault.hides and not fault.others and fault.kind != "stop_twice":
-        yield from invariants.needless_doubt(history, result, truth)
+    if not (fault.hides or fault.blinds or fault.others):
+        yield from invariants.needless_doubt(history, result, run.id, truth)
 
 
 def _recorded(scene: Scene, run: Run) -> Iterator[str]:
@@ -212,100 +209,22 @@ def _texts(case: Case, outcome: Outcome, others: list[tuple[str, Outcome]]) -> d
     return texts
 
 
-# --- healing
-
-
-def _healed(case: Case) -> Iterator[str]:
-    """The fault is taken away, and the tool brings every target to where it belongs."""
-    scene, fault = case.scene, case.fault
-    if fault.kind != "server_down":
-        fault.heal()
-    scene.place.proxy.release()
-    scene.place.proxy.delay = scene.place.proxy.rate = 0
-    scene.lay_out()
-    yield from invariants.left_behind(scene.place.admin, scene.databases)
-    for target in scene.databases:
-        yield from (
-            f"{target}, released: {v}" for v in invariants.consistent(scene.history, target, scene.truth(target))
-        )
-    if not fault.ledger:
-        yield from _died(scene)
-    if case.again and scene.random("again").random() < 0.5:
-        yield from _repeat(case, case.again)
-    yield from _repeat(case, ["upgrade"])
-    yield from _as_clean(case)
-
-
-def _died(scene: Scene) -> Iterator[str]:
-    """No run is taken for running when its process is gone."""
-    for run in scene.project.runs(5):
-        if run.status is RunStatus.RUNNING:
-            yield f"run {run.id} is over, and the ledger says `running`"
-
-
-def _repeat(case: Case, arguments: Sequence[str]) -> Iterator[str]:
-    """The command again, as often as it may need; what is half done is dropped as the hint says."""
-    scene = case.scene
-    for _ in range(_TRIES):
-        try:
-            run = _again(scene, arguments)
-        except EhgMigrateError as e:
-            yield f"{arguments} after healing: {e}"
-            return
-        bad = [r for r in run.results if not r.status.good]
-        if not bad:
-            return
-        for result in bad:
-            case.report.story.append(f"healing {arguments}: {result}")
-            yield from _follow_hint(scene, result)
-    yield from (f"{r.target}: {arguments} after healing is {r.status}: {r.problem}" for r in bad)
-
-
-def _again(scene: Scene, arguments: Sequence[str]) -> Run:
-    project = scene.project
-    if arguments[0] == "downgrade":
-        return project.downgrade(arguments[1], arguments[3:])
-    return project.rollback(arguments[1]) if arguments[0] == "rollback" else project.upgrade()
-
-
-def _follow_hint(scene: Scene, result: Result) -> Iterator[str]:
-    """What the hint says a person is to do: drop an INVALID index, or finish a downgrade that was cut."""
-    if result.problem is None:
-        return
-    with scene.place.cluster.connect(scene.databases[result.target]) as connection:
-        for name in re.findall(r"DROP INDEX CONCURRENTLY ([\w.\"]+)", result.problem.hint):
-            schema, _, index = name.replace('"', "").partition(".")
-            connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, index)))
-    for command in re.findall(r"`(downgrade [^`]+)`", result.problem.hint):
-        name, target, *to = [word for word in command.split() if word != "--to"]
-        run = scene.project.downgrade(target, to)
-        yield from (
-            f"`{name} {target}`, as the hint said, is {r.status}: {r.problem}" for r in run.results if not r.status.good
-        )
-
-
-def _as_clean(case: Case) -> Iterator[str]:
-    scene, history = case.scene, case.scene.history
-    for state in scene.project.status():
-        if state.kind is not StateKind.UP_TO_DATE or state.notes:
-            yield f"{state.target}: status says {state.kind}, {state.problem}, {state.notes}"
-    for target, database in scene.databases.items():
-        truth = scene.truth(target)
-        checks = [
-            *invariants.consistent(history, target, truth),
-            *invariants.same(history, target, _dump(scene, database), scene.bench.clean_dump(history, target), truth),
-        ]
-        yield from (f"{target}, healed: {c}" for c in checks)
-
-
-def _dump(scene: Scene, database: str) -> str:
-    return scene.place.cluster.dump_schema(database)
+# a few of each kind that take little time
+SHORT = (
+    41, 42, 46, 47, 50, 51, 52, 61, 71, 74, 75, 76, 78, 90, 93, 102, 104, 105, 118, 121, 125, 129, 130, 131, 133, 134,
+    135, 153, 155, 158, 161, 172, 182, 186, 190, 3034,
+)  # fmt: skip
+# the tool was wrong once: a downgrade cut outside a transaction and then `upgrade` (56, 77, 95), doubt about a step for
+# what the one before it did (1015)
+FOUND = (56, 77, 95, 1015)
 
 
 def seeds() -> list[int]:
     """From EHG_FAULT_SEED and EHG_FAULT_CASES; without them the fixed ones of the short form."""
+    if "EHG_FAULT_CASES" not in os.environ:
+        return sorted(SHORT + FOUND)
     first = int(os.environ.get("EHG_FAULT_SEED", "0"))
-    return list(range(first, first + int(os.environ.get("EHG_FAULT_CASES", "40"))))
+    return list(range(first, first + int(os.environ["EHG_FAULT_CASES"])))
 
 
 def batches() -> list[list[int]]:

@@ -209,8 +209,8 @@ def _depends(rng: random.Random, known: History, parents: tuple[str, ...], below
     return tuple(chosen)
 
 
-def text(node: Node, *, label: bool, up_end: str = "") -> str:
-    """The file of a revision; `up_end` is Python for the end of its `upgrade()`."""
+def text(node: Node, *, label: bool, end: str = "") -> str:
+    """The file of a revision; `end` is Python for the end of both its functions."""
     parents = node.parents[0] if len(node.parents) == 1 else node.parents or None
     return f'''"""{node.kind.name}"""
 
@@ -224,11 +224,11 @@ depends_on = {node.depends or None!r}
 
 
 def upgrade():
-{_body(node, node.kind.up, "up", up_end)}
+{_body(node, node.kind.up, "up", end)}
 
 
 def downgrade():
-{_body(node, node.kind.down, "down", "")}
+{_body(node, node.kind.down, "down", end)}
 '''
 
 

@@ -53,7 +53,6 @@ class Scene:
     steps: dict[str, int] = field(default_factory=dict)  # target -> how many the run should do
     process: subprocess.Popen[bytes] | None = None
     errors: list[str] = field(default_factory=list)  # what went wrong in a fault's own action
-    environment: dict[str, str] = field(default_factory=dict)
     limit_files: int = 0  # RLIMIT_FSIZE of the run, bytes
     _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -114,7 +113,7 @@ class Scene:
             process = subprocess.Popen(
                 argv,
                 cwd=self.folder,
-                env={**os.environ, **self.environment, "PYTHONPATH": str(Path.cwd())},
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -123,6 +122,11 @@ class Scene:
             )
         self._started.append(process)
         return process
+
+    def _environment(self) -> dict[str, str]:
+        """This process's own, but the package is that of this folder, and compiled only once."""
+        wanted = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return {**wanted, "PYTHONPATH": str(Path.cwd())}
 
     def _limit(self) -> None:
         import resource

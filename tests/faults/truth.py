@@ -71,6 +71,9 @@ def read_truth(connection: psycopg.Connection) -> Truth:
     """In one snapshot."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.execute(
+            "SET LOCAL lock_timeout = '20s'"
+        )  # a lock that nobody should hold is a finding, no standstill
         ours = connection.execute("SELECT to_regclass('ehg_migrate.migration_journal') IS NOT NULL").fetchone()
         laid_out = bool(ours and ours[0])
         rows = _all(connection, "SELECT version_num FROM ehg_migrate.alembic_version ORDER BY 1") if laid_out else []

@@ -42,7 +42,7 @@ def test_a_wrong_password_is_tried_at_one_address_only(standin: StandIn, databas
     address = replace(standin.address(REF_A, database.dbname), host="localhost")
     with pytest.raises(ConnectError) as caught:
         connect(target(address), WRONG, "test")
-    assert caught.value.problem.code == "wrong_password"
+    assert caught.value.problem.code == "wrong_password", caught.value.problem
     assert standin.attempts[REF_A] == 1
 
     standin.reset()

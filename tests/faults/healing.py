@@ -1,0 +1,106 @@
+"""After the fault: it is taken away, the tool is run again, and every target must be as if nothing had happened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from psycopg import sql
+
+from ehg_migrate.errors import EhgMigrateError
+from ehg_migrate.model import Result, Run, RunStatus, StateKind
+from tests.faults import invariants
+from tests.faults.fault import Fault
+from tests.faults.scene import Scene
+
+_TRIES = 3
+
+
+def healed(scene: Scene, fault: Fault, again: Sequence[str], story: list[str]) -> Iterator[str]:
+    """The fault is taken away, and the tool brings every target to where it belongs. Gives the violations.
+
+    `again` is the run's own wish where that was not `upgrade`; what the tool refuses on the way goes to `story`.
+    """
+    if not fault.heal_first:
+        fault.heal()
+    scene.place.proxy.release()
+    scene.place.proxy.delay = scene.place.proxy.rate = 0
+    scene.lay_out()
+    yield from invariants.left_behind(scene.place.admin, scene.databases)
+    for target in scene.databases:
+        yield from (
+            f"{target}, released: {v}" for v in invariants.consistent(scene.history, target, scene.truth(target))
+        )
+    if not fault.ledger:
+        yield from _died(scene)
+    if again and scene.random("again").random() < 0.5:
+        yield from _repeat(scene, again, story)
+    yield from _repeat(scene, ["upgrade"], story)
+    yield from _as_clean(scene)
+
+
+def _died(scene: Scene) -> Iterator[str]:
+    """No run is taken for running when its process is gone."""
+    for run in scene.project.runs(5):
+        if run.status is RunStatus.RUNNING:
+            yield f"run {run.id} is over, and the ledger says `running`"
+
+
+def _repeat(scene: Scene, arguments: Sequence[str], story: list[str]) -> Iterator[str]:
+    """The command again, as often as it may need; what is half done is dropped as the hint says."""
+    for _ in range(_TRIES):
+        try:
+            run = _again(scene, arguments)
+        except EhgMigrateError as e:
+            yield f"{arguments} after healing: {e}"
+            return
+        bad = [r for r in run.results if not r.status.good]
+        if not bad:
+            return
+        for result in bad:
+            story.append(f"healing {arguments}: {result}")
+            yield from _follow_hint(scene, result)
+    yield from (f"{r.target}: {arguments} after healing is {r.status}: {r.problem}" for r in bad)
+
+
+def _again(scene: Scene, arguments: Sequence[str]) -> Run:
+    project = scene.project
+    if arguments[0] == "downgrade":
+        return project.downgrade(arguments[1], arguments[3:])
+    return project.rollback(arguments[1]) if arguments[0] == "rollback" else project.upgrade()
+
+
+def _follow_hint(scene: Scene, result: Result) -> Iterator[str]:
+    """What the hint says a person is to do: drop an INVALID index, or finish a downgrade that was cut."""
+    hint = result.problem.hint if result.problem else ""
+    _drop_indexes(scene, result.target, hint)
+    for command in re.findall(r"`downgrade ([^`]+)`", hint):
+        target, *to = [word for word in command.split() if word != "--to"]
+        for _ in range(_TRIES):
+            (done,) = scene.project.downgrade(target, to).results
+            if done.status.good:
+                return
+            _drop_indexes(scene, target, done.problem.hint if done.problem else "")
+        yield f"`downgrade {command}`, as the hint said, is {done.status}: {done.problem}"
+
+
+def _drop_indexes(scene: Scene, target: str, hint: str) -> None:
+    with scene.place.cluster.connect(scene.databases[target]) as connection:
+        for name in re.findall(r"DROP INDEX CONCURRENTLY ([\w.\"]+)", hint):
+            schema, _, index = name.replace('"', "").partition(".")
+            connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, index)))
+
+
+def _as_clean(scene: Scene) -> Iterator[str]:
+    history = scene.history
+    for state in scene.project.status():
+        if state.kind is not StateKind.UP_TO_DATE or state.notes:
+            yield f"{state.target}: status says {state.kind}, {state.problem}, {state.notes}"
+    for target, database in scene.databases.items():
+        truth = scene.truth(target)
+        clean = scene.bench.clean_dump(history, target)
+        checks = [
+            *invariants.consistent(history, target, truth),
+            *invariants.same(history, target, scene.place.cluster.dump_schema(database), clean, truth),
+        ]
+        yield from (f"{target}, healed: {c}" for c in checks)
