@@ -6,13 +6,13 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 WORKERS ?= 2
 
-.PHONY: demo check format lint types contracts unit integration acceptance tools clean
+.PHONY: demo check format lint types contracts unit integration acceptance faults tools clean
 
 demo: $(VENV)/.run
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
 
 check: lint types contracts tools
-	$(BIN)/pytest -n $(WORKERS) --dist loadscope -q tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope -q tests/unit tests/integration tests/acceptance
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -30,6 +30,10 @@ contracts: $(VENV)/.dev
 
 unit integration acceptance: $(VENV)/.dev
 	$(BIN)/pytest -q tests/$@
+
+# the fault laboratory; `make faults CASES=2000 SEED=1` for the long form
+faults: $(VENV)/.dev tools
+	$(if $(CASES),EHG_FAULT_CASES=$(CASES) EHG_FAULT_SEED=$(or $(SEED),0)) $(BIN)/pytest -n $(WORKERS) -q tests/faults
 
 # pgbouncer and a PostgreSQL server with TLS, for the tests; from Debian's packages where they are missing
 tools:

@@ -36,6 +36,7 @@ class StateKind(StrEnum):
     PENDING = "pending"
     AHEAD = "ahead"  # holds a revision that another branch, or a newer checkout by its journal, knows
     UNKNOWN = "unknown"  # holds a revision that nothing here knows
+    HALF_DONE = "half_done"  # a downgrade was cut outside a transaction; only finishing it mends that
     NOT_ADOPTED = "not_adopted"  # has somebody else's alembic_version and none of ours
     UNREACHABLE = "unreachable"
     REFUSED = "refused"  # reached, and must not be touched (transaction pooler, read-only, no privilege)

@@ -57,7 +57,7 @@ SELECT target_name, revision, checksum, run, git_commit, started_at
 
 -- Steps that began outside a transaction and of which nobody knows that they ended.
 CREATE OR REPLACE VIEW {meta}.unfinished AS
-SELECT target_name, revision
+SELECT target_name, revision, direction
   FROM (SELECT DISTINCT ON (target_name, revision) *
           FROM {meta}.migration_journal
          WHERE event IN ('done', 'started', 'stamped', 'adopted')

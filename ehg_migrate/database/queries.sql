@@ -6,7 +6,7 @@
 SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads,
        (SELECT md5(string_agg(revision || ' ' || checksum, ',' ORDER BY revision COLLATE "C"))
           FROM {meta}.applied WHERE target_name = %(target)s) AS checksums,
-       ARRAY(SELECT revision FROM {meta}.unfinished WHERE target_name = %(target)s) AS unfinished,
+       ARRAY(SELECT direction || ' ' || revision FROM {meta}.unfinished WHERE target_name = %(target)s ORDER BY 1) AS unfinished,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
 
@@ -125,6 +125,9 @@ SELECT detail
            AND event IN ('done', 'started', 'stamped', 'adopted')
          ORDER BY seq DESC LIMIT 1) AS latest
  WHERE event = 'started'
+
+-- name: unfinished
+SELECT direction, revision FROM {meta}.unfinished WHERE target_name = %(target)s ORDER BY 1, 2
 
 -- name: invalid_indexes
 -- Left behind by a CREATE or REINDEX INDEX CONCURRENTLY that did not end; those being built right now are not meant.

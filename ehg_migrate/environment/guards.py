@@ -7,7 +7,7 @@ import json
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.model import Step
+from ehg_migrate.model import Direction, Step
 
 
 def check_ids(session: Session, steps: tuple[Step, ...]) -> None:
@@ -27,6 +27,7 @@ def check_ids(session: Session, steps: tuple[Step, ...]) -> None:
 def check_steps(session: Session, steps: tuple[Step, ...]) -> None:
     """Both checks below. Raises TargetError."""
     check_ids(session, steps)
+    refuse_half_taken_back(session, steps)
     refuse_half_done(session, steps)
 
 
@@ -47,6 +48,28 @@ def refuse_half_done(session: Session, steps: tuple[Step, ...]) -> None:
         before = was_started(session, step.revision)
         if before is not None and (left := leftovers(session, before)):
             raise TargetError(half_done(step, left))
+
+
+def refuse_half_taken_back(session: Session, steps: tuple[Step, ...]) -> None:
+    """Raises TargetError if a downgrade was cut outside a transaction and these steps do not finish it.
+
+    Its version row is still there, and a part of what it stands for may be gone.
+    """
+    downs = {s.revision for s in steps if s.direction is Direction.DOWN}
+    for direction, revision in session.lock.execute(
+        query("unfinished", session.target), {"target": session.target.name}
+    ).fetchall():
+        if direction == Direction.DOWN and revision not in downs:
+            raise TargetError(half_taken_back(revision))
+
+
+def half_taken_back(revision: str) -> Problem:
+    """A downgrade that was cut outside a transaction."""
+    return Problem(
+        "half_taken_back",
+        f"taking back revision `{revision}` was cut outside a transaction: a part of it may be gone",
+        "finish taking it back (the same `downgrade` or `rollback` again, or `resume RUN`), then `upgrade`",
+    )
 
 
 def half_done(step: Step, left: list[str]) -> Problem:

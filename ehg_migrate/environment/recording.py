@@ -59,6 +59,12 @@ class Recorder:
         self._started = datetime.now(UTC)
         self.atomic = True
 
+    def step_over(self) -> None:
+        """The step before is committed, and no other has begun: what it did is no reason for doubt any more."""
+        self._step = None
+        self.atomic = True
+        self.invalid_before = ()
+
     def watch(self, context: MigrationContext, connection: Connection) -> None:
         """From now on it is noticed when a step of this context leaves its transaction."""
         original = context.autocommit_block

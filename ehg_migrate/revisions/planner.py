@@ -70,7 +70,7 @@ def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, j
     since = [e for e in journal if e.seq >= of_run[0].seq and e.event != "failed"]
     own, left = _changes(of_run), _changes(since)
     _nothing_declared(run, since)
-    _nothing_half_done(run, since)
+    _nothing_half_done(run, since, left)
     _nothing_else(run, own, left)
     _still_known(graph, run, of_run, [e for e in since if e.revision in own])
     _as_recorded(graph, run, heads, since[-1])
@@ -101,13 +101,15 @@ def _nothing_declared(run: str, since: Sequence[JournalEntry]) -> None:
         )
 
 
-def _nothing_half_done(run: str, since: Sequence[JournalEntry]) -> None:
+def _nothing_half_done(run: str, since: Sequence[JournalEntry], left: Mapping[str, JournalEntry]) -> None:
+    """Taking a step of the run back may have been cut: taking it back is what follows, and finishes that."""
     half: dict[str, JournalEntry] = {}
     for e in since:
         if e.event == "started":
             half[e.revision] = e
         elif e.event == "done":
             half.pop(e.revision, None)
+    half = {r: e for r, e in half.items() if e.direction == "up" or r not in left}
     if half:
         raise _inexact(
             run,

@@ -6,11 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from ehg_migrate.errors import Problem, TargetError, UsageError
-from ehg_migrate.model import FleetPlan, Plan, Skipped, State, StateKind, Verb
+from ehg_migrate.model import Direction, FleetPlan, Plan, Skipped, State, StateKind, Verb
 from ehg_migrate.revisions.specs import ABSENT
 
 Make = Callable[[State], Plan]
 """A plan for a target in this state. Raises TargetError if the target allows none, UsageError if the wish does not."""
+
+
+_BESIDES = {
+    (Verb.ADOPT, StateKind.NOT_ADOPTED),
+    (Verb.DOWNGRADE, StateKind.HALF_DONE),  # finishing what was cut is the way out; the worker checks that it does
+    (Verb.ROLLBACK, StateKind.HALF_DONE),
+}
 
 
 def fleet_plan(
@@ -23,11 +30,15 @@ def fleet_plan(
     for state in states:
         if verb is Verb.ADOPT:
             state = _adoptable(state)  # noqa: PLW2901 - a state that cannot be planned from takes its place
-        if not (state.kind.plannable or (verb is Verb.ADOPT and state.kind is StateKind.NOT_ADOPTED)):
+        if not (state.kind.plannable or (verb, state.kind) in _BESIDES):
             blocked.append(state)
             continue
         try:
-            plans.append(_with_notes(make(state), state))
+            plan = make(state)
+            if state.kind is StateKind.HALF_DONE and not any(s.direction is Direction.DOWN for s in plan.steps):
+                blocked.append(state)
+            else:
+                plans.append(_with_notes(plan, state))
         except TargetError as e:
             blocked.append(replace(state, kind=StateKind.REFUSED, problem=e.problem))
         except UsageError as e:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ehg_migrate.database.probe import Applied, Reading, applied, probe
 from ehg_migrate.database.session import not_adopted
+from ehg_migrate.environment.guards import half_taken_back
 from ehg_migrate.errors import ConfigurationError, Problem, UsageError
 from ehg_migrate.model import State, StateKind, Target
 from ehg_migrate.revisions.graph import Graph
@@ -100,6 +101,9 @@ def _judge(
     if reading.read_only:
         hint = "a replica, or a project with a full disk; look at the project, and use its primary"
         return StateKind.REFUSED, Problem("read_only", "the database takes no writes", hint), ()
+    cut = [u.removeprefix("down ") for u in reading.unfinished if u.startswith("down ")]
+    if cut:
+        return StateKind.HALF_DONE, half_taken_back(cut[0]), ()
     notes = (*overlap_note(graph, reading.heads), *_edited(graph, reading.heads, details), *_half_done(reading, graph))
     return StateKind.UP_TO_DATE, None, notes
 
@@ -155,7 +159,7 @@ def _half_done(reading: Reading, graph: Graph) -> list[Problem]:
             "`upgrade` finishes it, or names what it left behind",
             graph[r].path if r in graph else "",
         )
-        for r in reading.unfinished
+        for r in (u.removeprefix("up ") for u in reading.unfinished)
     ]
 
 

@@ -6,6 +6,7 @@ import random
 import time
 import traceback
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -93,15 +94,18 @@ class Stepper:
             folders = (self._job.settings.versions / b for b in reversed(self._job.target.branches))
             script = script_directory(config, tuple(folders))
             with blockers:
-                run_steps(config, script, self._job.target, self._connection, recorder, steps, self._before)
+                run_steps(
+                    config, script, self._job.target, self._connection, recorder, steps, partial(self._before, recorder)
+                )
         except BaseException as e:  # noqa: BLE001 - a revision may raise anything, SystemExit too
             return self._failed(e, self._next or steps[0], recorder, blockers.last)
         self._close_step()
         return None
 
-    def _before(self, step: Step) -> bool:
+    def _before(self, recorder: Recorder, step: Step) -> bool:
         """Called between two transactions: the step before this one is committed; may this one begin?"""
         self._close_step()
+        recorder.step_over()
         self._next = step
         if self._teller.asked_to_stop():
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from psycopg import sql
 
@@ -12,14 +12,18 @@ from ehg_migrate.model import Result, Run, RunStatus, StateKind
 from tests.faults import invariants
 from tests.faults.fault import Fault
 from tests.faults.scene import Scene
+from tests.faults.truth import Truth
 
 _TRIES = 3
 
 
-def healed(scene: Scene, fault: Fault, again: Sequence[str], story: list[str]) -> Iterator[str]:
+def healed(
+    scene: Scene, fault: Fault, again: Sequence[str], settled: Mapping[str, Truth], story: list[str]
+) -> Iterator[str]:
     """The fault is taken away, and the tool brings every target to where it belongs. Gives the violations.
 
-    `again` is the run's own wish where that was not `upgrade`; what the tool refuses on the way goes to `story`.
+    `again` is the run's own wish where that was not `upgrade`. `settled` are the targets of which the run was sure:
+    nothing that arrives late may change them. What the tool refuses on the way goes to `story`.
     """
     if not fault.heal_first:
         fault.heal()
@@ -28,9 +32,10 @@ def healed(scene: Scene, fault: Fault, again: Sequence[str], story: list[str]) -
     scene.lay_out()
     yield from invariants.left_behind(scene.place.admin, scene.databases)
     for target in scene.databases:
-        yield from (
-            f"{target}, released: {v}" for v in invariants.consistent(scene.history, target, scene.truth(target))
-        )
+        truth = scene.truth(target)
+        yield from (f"{target}, released: {v}" for v in invariants.consistent(scene.history, target, truth))
+        if target in settled and settled[target] != truth:
+            yield f"{target} has changed after the run had told of it: {settled[target]} became {truth}"
     if not fault.ledger:
         yield from _died(scene)
     if again and scene.random("again").random() < 0.5:
