@@ -60,16 +60,13 @@ def refuse_half_taken_back(session: Session, steps: tuple[Step, ...]) -> None:
         query("unfinished", session.target), {"target": session.target.name}
     ).fetchall():
         if direction == Direction.DOWN and revision not in downs:
-            raise TargetError(half_taken_back(revision))
-
-
-def half_taken_back(revision: str) -> Problem:
-    """A downgrade that was cut outside a transaction."""
-    return Problem(
-        "half_taken_back",
-        f"taking back revision `{revision}` was cut outside a transaction: a part of it may be gone",
-        "finish taking it back (the same `downgrade` or `rollback` again, or `resume RUN`), then `upgrade`",
-    )
+            raise TargetError(
+                Problem(
+                    "half_taken_back",
+                    f"taking back revision `{revision}` was cut outside a transaction: a part of it may be gone",
+                    "finish taking it back first; `ehg-migrate status` shows the command",
+                )
+            )
 
 
 def half_done(step: Step, left: list[str]) -> Problem:

@@ -118,6 +118,18 @@ def _nothing_half_done(run: str, since: Sequence[JournalEntry], left: Mapping[st
         )
 
 
+def half_taken_back(graph: Graph, target: str, revision: str) -> Problem:
+    """A revision whose downgrade was cut outside a transaction: its row is there, a part of its schema may be gone."""
+    r = graph[revision]
+    below = r.parents[0] if r.parents else f"{r.branch}@base"
+    return Problem(
+        "half_taken_back",
+        f"taking back revision `{revision}` was cut outside a transaction: a part of it may be gone",
+        f"finish that with `downgrade {target} --to {below}`; then `upgrade`, if it is wanted again",
+        r.path,
+    )
+
+
 def _nothing_else(run: str, own: Mapping[str, JournalEntry], left: Mapping[str, JournalEntry]) -> None:
     other = [e.run for r, e in left.items() if r not in own or own[r].direction != e.direction]
     if other:

@@ -8,12 +8,11 @@ from dataclasses import replace
 
 from ehg_migrate.database.probe import Applied, Reading, applied, probe
 from ehg_migrate.database.session import not_adopted
-from ehg_migrate.environment.guards import half_taken_back
 from ehg_migrate.errors import ConfigurationError, Problem, UsageError
 from ehg_migrate.model import State, StateKind, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
-from ehg_migrate.revisions.planner import overlap_note
+from ehg_migrate.revisions.planner import half_taken_back, overlap_note
 from ehg_migrate.revisions.specs import Releases, resolve_all
 
 
@@ -80,7 +79,7 @@ def _state(
         return State(target.name, kind, problem=reading)
     if isinstance(details, Problem):
         return State(target.name, StateKind.UNREACHABLE, reading.heads, problem=details)
-    kind, problem, notes = _judge(reading, details or {}, history, history.graph(target.branches))
+    kind, problem, notes = _judge(target.name, reading, details or {}, history, history.graph(target.branches))
     heads = reading.heads or reading.foreign_heads
     pending: tuple[str, ...] = ()
     if kind is StateKind.UP_TO_DATE:
@@ -90,7 +89,7 @@ def _state(
 
 
 def _judge(
-    reading: Reading, details: Mapping[str, Applied], history: History, graph: Graph
+    target: str, reading: Reading, details: Mapping[str, Applied], history: History, graph: Graph
 ) -> tuple[StateKind, Problem | None, tuple[Problem, ...]]:
     if reading.foreign_heads:
         return StateKind.NOT_ADOPTED, not_adopted(reading.foreign_heads), ()
@@ -101,9 +100,9 @@ def _judge(
     if reading.read_only:
         hint = "a replica, or a project with a full disk; look at the project, and use its primary"
         return StateKind.REFUSED, Problem("read_only", "the database takes no writes", hint), ()
-    cut = [u.removeprefix("down ") for u in reading.unfinished if u.startswith("down ")]
+    cut = [r for u in reading.unfinished if (r := u.removeprefix("down ")) != u and r in graph]
     if cut:
-        return StateKind.HALF_DONE, half_taken_back(cut[0]), ()
+        return StateKind.HALF_DONE, half_taken_back(graph, target, cut[0]), ()
     notes = (*overlap_note(graph, reading.heads), *_edited(graph, reading.heads, details), *_half_done(reading, graph))
     return StateKind.UP_TO_DATE, None, notes
 

@@ -329,6 +329,39 @@ def test_an_index_that_cannot_be_built_is_named_until_it_is_dropped(bench: Bench
     fleet.check_no_lease()
 
 
+_DROPPED = """
+with op.get_context().autocommit_block():
+    op.execute("DROP INDEX CONCURRENTLY IF EXISTS s1_n")
+    op.execute("SELECT 1 / (CASE WHEN to_regclass('poison') IS NULL THEN 1 ELSE 0 END)")
+"""
+
+
+def test_a_downgrade_that_was_cut_outside_a_transaction_is_no_state_to_upgrade_from(bench: Bench) -> None:
+    """The row is there and the index is gone: status says so, upgrade is refused, finishing the downgrade mends it."""
+    fleet = bench.fleet("")
+    fleet.write("shared/s2", revision("s2", "s1", up_code=_CONCURRENTLY, down_code=_DROPPED))
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    with fleet.connect("acme") as c:
+        c.execute("CREATE TABLE poison ()")
+
+    cut = result_of(fleet.load().downgrade("acme", ["s1"]), "acme")
+    assert (cut.status, code_of(cut), cut.not_done) == (Status.INDETERMINATE, "statement_failed", ("s2",))
+    (state,) = fleet.load().status(["acme"])
+    assert state.kind is StateKind.HALF_DONE
+    assert state.problem
+    assert state.problem.code == "half_taken_back"
+    assert state.problem.hint.startswith("finish that with `downgrade acme --to s1`")
+    refused = result_of(fleet.upgrade(), "acme")
+    assert (refused.status, code_of(refused)) == (Status.REFUSED, "half_taken_back")
+
+    with fleet.connect("acme") as c:
+        c.execute("DROP TABLE poison")
+    assert result_of(fleet.load().downgrade("acme", ["s1"]), "acme").status is Status.SUCCEEDED
+    assert result_of(fleet.upgrade(), "acme").status is Status.SUCCEEDED
+    assert fleet.values("acme", "SELECT indisvalid FROM pg_index WHERE indexrelid = 's1_n'::regclass") == [True]
+    assert fleet.load().status(["acme"])[0].kind is StateKind.UP_TO_DATE
+
+
 def test_a_session_killed_outside_a_transaction_is_only_looked_at(bench: Bench) -> None:
     """A part of the step may be done: it is not done again, and what it left is named."""
     fleet = bench.fleet("")
