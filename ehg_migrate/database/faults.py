@@ -197,9 +197,10 @@ _DEFAULT_HINT = "correct the revision and run again"
 
 def connect_fault(error: BaseException) -> Fault:
     """An error while connecting or in the first query of a connection."""
-    text = _text(error)
+    words = _words(error)
+    text = _shown(words)
     for pattern, code, hint, retry in _CONNECT_COMPILED:
-        if pattern.search(text):
+        if pattern.search(words):  # not in what is shown: a password such as `password` is masked there
             return Fault(Problem(code, text, hint, sqlstate=sqlstate(error)), retry)
     state = sqlstate(error)
     if state and state in _STATES:
@@ -215,12 +216,12 @@ def connect_fault(error: BaseException) -> Fault:
 def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     """An error of a statement; `lost` where the connection is gone, whatever class and SQLSTATE the driver gives."""
     state = sqlstate(error)
-    text = _text(error)
+    text = _shown(_words(error))
     if lost:
         code, hint = _LOST.get(state or "", ("connection_lost", "run again; if it stays, look at the server's log"))
         return Fault(Problem(code, text, hint, sqlstate=state), Retry.LOOK)
     code, hint, retry = _STATES.get(state or "", ("statement_failed", _DEFAULT_HINT, Retry.NEVER))
-    if state == "57014" and "user request" in text:
+    if state == "57014" and "user request" in _words(error):
         code, hint = "cancelled", "somebody cancelled the statement"
     return Fault(Problem(code, text, hint, sqlstate=state), retry)
 
@@ -239,10 +240,14 @@ def is_lost(connection: psycopg.Connection) -> bool:
     return connection.closed or connection.broken
 
 
-def _text(error: BaseException) -> str:
-    """One line of the server's words: no SQL echo, no file and line, no control character, no secret."""
+def _words(error: BaseException) -> str:
+    """The server's own words: no SQL echo, no file and line. Not to be shown as they are."""
     original = getattr(error, "orig", None) or error
     diag = getattr(original, "diag", None)
     parts = [getattr(diag, "message_primary", None), getattr(diag, "message_detail", None)] if diag else []
-    text = "; ".join(p for p in parts if p) or str(original) or type(original).__name__
-    return " ".join(safe(text).split())[:1000]
+    return "; ".join(p for p in parts if p) or str(original) or type(original).__name__
+
+
+def _shown(words: str) -> str:
+    """One line, without control characters and secrets."""
+    return " ".join(safe(words).split())[:1000]

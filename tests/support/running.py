@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -295,7 +296,8 @@ def exposed(process: subprocess.Popen[str]) -> str:
     parts = []
     for child in _tree(process.pid):
         folder = Path(f"/proc/{child.pid}")
-        parts += [(folder / "cmdline").read_text(errors="replace"), (folder / "environ").read_text(errors="replace")]
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has ended since it was listed
+            parts += [(folder / name).read_text(errors="replace") for name in ("cmdline", "environ")]
     return "\n".join(parts)
 
 
