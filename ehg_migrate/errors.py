@@ -9,7 +9,6 @@ EhgMigrateError                 exit 2
  +-- GateError                  exit 4: refused by a rule although it could be done
  +-- LedgerError                the record of runs cannot be read or written
  +-- LocalServerError           the embedded PostgreSQL cannot be had
- +-- Interrupted                exit 130
 TargetError                     one target's trouble; caught by whoever makes that target's State or Result
 """
 
@@ -73,12 +72,6 @@ class LedgerError(EhgMigrateError):
 
 class LocalServerError(EhgMigrateError):
     """The embedded PostgreSQL cannot be installed, started or reached."""
-
-
-class Interrupted(EhgMigrateError):
-    """Ctrl-C or SIGTERM ended the command."""
-
-    exit_code = 130
 
 
 class TargetError(Exception):

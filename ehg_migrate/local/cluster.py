@@ -165,7 +165,7 @@ def _connect(address: Address) -> psycopg.Connection:
         except psycopg.OperationalError as e:
             if time.monotonic() > deadline or not any(text in str(e) for text in _NOT_YET):
                 raise
-            time.sleep(_POLL)
+            time.sleep(_POLL)  # the connection itself is the condition; it is tried until the deadline
 
 
 def _started(place: Place) -> bool:

@@ -170,7 +170,7 @@ class Stepper:
         until = time.monotonic() + wait
         # the other session must get its time; there is nothing to wait on
         while time.monotonic() < until and not self._teller.asked_to_stop() and self._session.still_locked():
-            time.sleep(_TICK)
+            time.sleep(_TICK)  # a short look at a time, so that a wish to stop is heard
 
 
 def _of_database(error: BaseException, *, deep: bool) -> BaseException | None:
