@@ -38,6 +38,15 @@ class Problem:
         return f"{place}{self.message}{hint}"
 
 
+def described(error: BaseException) -> str:
+    """`Type: message`. An exception of a revision may be anything: one whose message cannot be had, too."""
+    try:
+        words = str(error)
+    except Exception as e:  # noqa: BLE001 - whatever its `__str__` does
+        words = f"its message cannot be had ({type(e).__name__})"
+    return f"{type(error).__name__}: {words}".rstrip(": ")
+
+
 class EhgMigrateError(Exception):
     """What stops a command. `problems` is never empty; `exit_code` is what the CLI ends with."""
 

@@ -20,6 +20,16 @@ T = TypeVar("T")
 SCHEMA_VERSION = 1
 """Raised when a reader of the former form would misread the new one; a new field with a default does not raise it."""
 
+NAMES = (
+    frozenset({"id", "target", "targets", "name", "status", "kind", "verb", "direction", "revision", "branch", "event"})
+    | {"heads", "heads_before", "heads_after", "goal", "pending", "not_done", "wish", "undoes", "resumes"}
+    | {"code", "sqlstate", "check", "level"}
+)  # fmt: skip
+"""Fields that hold the project's own names, or words of ours: a password that happens to equal one is not masked there.
+
+Else the rows of the target `acme` would turn into those of `***`, and a program would read `wrong_***`.
+"""
+
 # JSON escapes U+0000 to U+001F by itself. These can still steer a terminal, break a line or not be encoded as UTF-8.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 

@@ -53,6 +53,7 @@ class Status(StrEnum):
     UP_TO_DATE = "up_to_date"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    SCHEMA_DIFFERS = "schema_differs"  # all steps are done, and the schema is not what they should have made
     INDETERMINATE = "indeterminate"
     REFUSED = "refused"
     SKIPPED = "skipped"
@@ -113,12 +114,18 @@ class Limits:
     """How long one target may take; seconds, 0 for no limit."""
 
     connect: float = 10.0
+    answer: float = 20.0  # reading a target's state, once connected
     lock: float = 5.0  # PostgreSQL's lock_timeout for the statements of a step
     statement: float = 900.0
     idle_in_transaction: float = 600.0
     queue: float = 30.0  # waiting for another runner to leave the target; 0 to not wait
     deadline: float = 3600.0  # the whole work on one target, measured on the client's side
     retries: int = 4  # of one step, after a lock timeout, a deadlock or a serialization failure
+
+    @property
+    def look(self) -> float:
+        """The longest that a look at the target takes, all attempts to connect included."""
+        return self.connect + self.answer if self.answer else 0.0
 
 
 @dataclass(frozen=True, slots=True)

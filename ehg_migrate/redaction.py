@@ -2,47 +2,133 @@
 
 from __future__ import annotations
 
+import json
 import re
-from urllib.parse import quote, quote_plus
+from functools import lru_cache
+from urllib.parse import quote_plus
 
 MASK = "***"
 
 # Anything shorter would mask ordinary words; such a password is still masked in the forms of `_ASSIGNED`.
 _SHORTEST = 4
-_ASSIGNED = re.compile(
-    r"(?P<key>\bpassword\s*[=:]\s*)(?P<quote>['\"]?)(?P<value>[^\s'\",;)]+)(?P=quote)", re.IGNORECASE
+# what stands behind `password=`, `"password":` or SQL's `PASSWORD`; a text in quotes may have been cut before its end
+_QUOTED = (
+    r"(?:[eE]|[uU]&)?'(?:[^'\\]|''|\\.)*(?:'|\\?$)|\"(?:[^\"\\]|\\.)*(?:\"|\\?$)|(?P<tag>\$\w*\$).*?(?:(?P=tag)|$)"
 )
-_URL_USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://[^\s:/@]*):(?P<value>[^\s/]*)@", re.IGNORECASE)
-_REFERENCE = re.compile(r"^(env|file|cmd|keyring):")
+_ASSIGNED = re.compile(
+    rf"(?P<key>password[\"'`]?\s*[=:]\s*)(?P<value>{_QUOTED}|[^\s'\",;)]+)", re.IGNORECASE | re.DOTALL
+)
+_LITERAL = re.compile(rf"(?P<key>\bpassword\s+)(?P<value>{_QUOTED})", re.IGNORECASE | re.DOTALL)
+_URL_USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]*):(?P<value>[^\s/]*)@", re.IGNORECASE)
+# a reference to a secret, or the place for one, is what we want people to see
+_SHOWN = re.compile(r"['\"]?(?:(?:env|file|cmd|keyring):|\{|\.\.\.|\*\*\*)")
 
-# what a hostile server could use to move the cursor, colour the terminal or break a line of a log
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+# what a hostile server could use to move the cursor, colour the terminal, fill the clipboard, break a line of a log or
+# turn the direction of what stands behind it
+_CONTROL = re.compile(
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]",
+    re.MULTILINE,
+)
+
+_LOOKED_AT = 10  # times the length that is kept
 
 _known: set[str] = set()
 
 
 def register(secret: str) -> None:
-    """From now on `redact` masks `secret`, as it is and in the forms that URLs, repr and psycopg give it."""
+    """From now on `redact` masks `secret`, as it is and as URLs, Python, JSON, SQL, libpq and shells write it."""
     if len(secret) >= _SHORTEST:
-        _known.update({secret, quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]})
-        _known.add(secret.replace("\\", "\\\\").replace("'", "\\'"))
+        _known.add(secret)
+
+
+def known() -> tuple[str, ...]:
+    """Every registered secret, for a process of ours that must mask them too; never to be written anywhere."""
+    return tuple(_known)
+
+
+def longest() -> int:
+    """How many characters the longest form of a secret has: so much of a cut text may be a piece of one."""
+    return max((len(form) for form in _forms(frozenset(_known))), default=0)
 
 
 def redact(text: str) -> str:
-    """The same text with every registered secret, `password=...` and URL password replaced by `***`."""
-    for secret in sorted(_known, key=len, reverse=True):
-        text = text.replace(secret, MASK)
+    """The same text with every registered secret, `password=...`, `PASSWORD '...'` and URL password masked as `***`."""
+    secrets = frozenset(_known)
+    for form in _forms(secrets):
+        text = text.replace(form, MASK)
+    if "%" in text:
+        for pattern in _encoded(secrets):
+            text = pattern.sub(MASK, text)
     text = _URL_USERINFO.sub(rf"\g<scheme>:{MASK}@", text)
-    return _ASSIGNED.sub(_mask_assigned, text)
+    for pattern in (_ASSIGNED, _LITERAL):
+        text = pattern.sub(_mask, text)
+    return text
+
+
+def printable(text: str) -> str:
+    """The same text without control characters, line breaks and tabs excepted."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n"))
 
 
 def safe(text: str) -> str:
-    """`redact`, and without control characters: for text that came from a server or from a revision."""
-    return _CONTROL.sub("", redact(text.replace("\r\n", "\n")))
+    """`redact`, and `printable`: for text that came from a server or from a revision."""
+    # once more: control characters may have stood in the middle of a secret, to hide it
+    return redact(printable(redact(text)))
 
 
-def _mask_assigned(match: re.Match[str]) -> str:
+def one_line(text: str, length: int = 1000) -> str:
+    """The beginning of `safe(text)` on one line. A server may say 10 MB: what lies far behind is not looked at."""
+    near = _LOOKED_AT * length
+    shown = safe(text[:near])
+    if len(text) > near:  # where it was cut, a piece of a secret may stand, which nothing recognises
+        shown = shown[: max(0, len(shown) - longest())]
+    return " ".join(shown.split())[:length]
+
+
+def _mask(match: re.Match[str]) -> str:
     value = match["value"]
-    if _REFERENCE.match(value):  # a reference to a secret is what we want people to see
+    if _SHOWN.match(value):
         return match[0]
-    return f"{match['key']}{match['quote']}{MASK}{match['quote']}"
+    quote = value[0] if value[0] in "'\"" else "'" if "'" in value[:3] else ""
+    return f"{match['key']}{quote}{MASK}{quote}"
+
+
+@lru_cache(maxsize=1)
+def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
+    """All that a secret can look like, the longest first: one may be a part of another."""
+    forms = {form for secret in secrets for form in _written(secret) if len(form) >= _SHORTEST}
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _written(secret: str) -> set[str]:
+    bare = secret.replace("\\", "\\\\")
+    return {
+        secret,
+        printable(secret),
+        quote_plus(secret),
+        repr(secret)[1:-1],  # Python
+        repr(f"'\"{secret}")[4:-1],  # the same where it stands in a text with both quotes
+        ascii(secret)[1:-1],
+        repr(secret.encode())[2:-1],
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        secret.replace("'", "''"),  # SQL
+        bare.replace("'", "''"),
+        bare.replace("'", "\\'"),  # libpq
+        bare.replace('"', '\\"'),
+        secret.replace("'", "'\"'\"'"),  # shlex
+    }
+
+
+@lru_cache(maxsize=1)
+def _encoded(secrets: frozenset[str]) -> tuple[re.Pattern[str], ...]:
+    """For URLs, whatever characters their writer chose to encode."""
+    ordered = sorted(secrets, key=len, reverse=True)
+    return tuple(re.compile("".join(map(_either, secret))) for secret in ordered)
+
+
+def _either(character: str) -> str:
+    encoded = "".join(f"%{byte:02x}" for byte in character.encode())
+    plus = r"|\+" if character == " " else ""
+    return f"(?:{re.escape(character)}|(?i:{encoded}){plus})"

@@ -6,6 +6,7 @@ Everything of ours stands in `[ehg_migrate]`; `[alembic]` stays Alembic's, and o
 from __future__ import annotations
 
 import configparser
+import errno
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,8 +19,14 @@ T = TypeVar("T")
 
 INI = "alembic.ini"
 MOST_PARALLEL = 256
+LEAST_MEMORY = 256 << 20
+VERIFY = ("auto", "always", "never")
+"""After a run: where a reference can be made, or it is a failure that none can, or not at all."""
 _OURS = "ehg_migrate"
-_KNOWN = {"ledger", "ledger_password", "lint_ignore", "metadata", "parallel"}
+_LARGEST = 1024 * 1024  # bytes
+_LONGEST = 60  # characters of a wrong value that are shown
+_NAMED = 8  # lines that are named
+_KNOWN = {"ledger", "ledger_password", "lint_ignore", "metadata", "parallel", "prelude", "verify", "worker_memory"}
 _LEDGERS = ("sqlite:///", "postgresql://", "postgres://", "postgresql+psycopg://")
 _METADATA = re.compile(r"(?P<branch>[^\s=]+)\s*=\s*(?P<place>[\w.]+:[\w.]+)")
 
@@ -35,11 +42,19 @@ class Settings:
     lint_ignore: frozenset[str]
     parallel: int
     metadata: tuple[tuple[str, str], ...] = ()  # (branch, `package.module:attribute`), for autogenerate
+    worker_memory: int = 0  # bytes that the process of a target may have; 0 for no limit
+    prelude: str = ""  # SQL that makes on a scratch database what revisions rely on and do not make
+    verify: str = "auto"  # whether a run holds targets against their revisions after it: one of VERIFY
 
     @property
     def ini(self) -> Path:
         """The configuration file itself."""
         return self.root / INI
+
+    @property
+    def kept_revisions(self) -> Path:
+        """What was read from versions/ before; made by itself, and never needed."""
+        return self.root / ".ehg" / "revisions.json"
 
     @property
     def local_home(self) -> Path:
@@ -72,14 +87,40 @@ def read_settings(root: Path) -> Settings:
         )
     parser = configparser.ConfigParser({"here": str(root).replace("%", "%%")})
     try:
-        parser.read_string(path.read_text(encoding="utf-8"), source=INI)
+        parser.read_string(_read(path), source=INI)
     except (configparser.Error, UnicodeDecodeError, OSError) as e:
-        raise ConfigurationError(_problem(INI, " ".join(str(e).split()), "correct the file")) from e
+        # the cause quotes lines of the file, and a password may stand in one by mistake
+        raise ConfigurationError(_problem(INI, _reason(e), "correct the file")) from None
     problems = list(_unknown(parser))
     settings = _settings(root, parser, problems)
     if problems:
         raise ConfigurationError(problems)
     return settings
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise OSError(errno.EFBIG, "it is larger than 1 MiB")
+    return data.decode("utf-8")
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with the file, and where; never what stands there."""
+    match error:
+        case configparser.MissingSectionHeaderError():
+            return f"line {error.lineno} stands before the first `[section]`"
+        case configparser.DuplicateOptionError():
+            return f"`{error.option}` stands twice in `[{error.section}]`, again on line {error.lineno}"
+        case configparser.DuplicateSectionError():
+            return f"`[{error.section}]` stands twice, again on line {error.lineno}"
+        case configparser.ParsingError():
+            lines = ", ".join(str(number) for number, _ in error.errors[:_NAMED])
+            return f"expected `name = value` on line {lines}"
+        case UnicodeDecodeError():
+            return f"the file is not UTF-8: line {error.object.count(10, 0, error.start) + 1}"
+    return f"the file cannot be read: {error.strerror if isinstance(error, OSError) else type(error).__name__}"
 
 
 def _unknown(parser: configparser.ConfigParser) -> Iterator[Problem]:
@@ -100,9 +141,9 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
             return make(parser.get(section, name, fallback=default))
         except _Wrong as e:
             problems.append(_problem(f"{INI}: [{section}] {name}", str(e), e.hint))
-        except configparser.InterpolationError as e:
-            hint = "write `%%` where a `%` is meant"
-            problems.append(_problem(f"{INI}: [{section}] {name}", " ".join(str(e).split()), hint))
+        except configparser.InterpolationError:
+            what = "a `%` in it begins neither `%%` nor `%(name)s` of a name that is known"  # the value is not shown
+            problems.append(_problem(f"{INI}: [{section}] {name}", what, "write `%%` where a `%` is meant"))
         return make(default)
 
     return Settings(
@@ -113,6 +154,9 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
         lint_ignore=read("lint_ignore", "", lambda text: frozenset(text.replace(",", " ").split())),
         parallel=read("parallel", "8", _parallel),
         metadata=read("metadata", "", _metadata),
+        worker_memory=read("worker_memory", "", _memory),
+        prelude=read("prelude", "", lambda text: _prelude(root, text)),
+        verify=read("verify", "auto", _verify),
     )
 
 
@@ -131,14 +175,52 @@ def _problem(where: str, message: str, hint: str) -> Problem:
 def _boolean(text: str) -> bool:
     states = configparser.ConfigParser.BOOLEAN_STATES
     if text.lower() not in states:
-        raise _Wrong(f"expected true or false, found `{text}`", "write `true` or `false`")
+        raise _Wrong(f"expected true or false, found {_shown(text)}", "write `true` or `false`")
     return states[text.lower()]
 
 
 def _parallel(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_PARALLEL:
-        raise _Wrong(f"expected a whole number from 1 to {MOST_PARALLEL}, found `{text}`", "for example `parallel = 8`")
+        raise _Wrong(
+            f"expected a whole number from 1 to {MOST_PARALLEL}, found {_shown(text)}", "for example `parallel = 8`"
+        )
     return int(text)
+
+
+def _memory(text: str) -> int:
+    """Bytes. Less than Python and its libraries need would end every worker before its first step."""
+    if not text:
+        return 0
+    parts = re.fullmatch(r"([0-9]{1,6})\s*(MB|GB)", text)
+    size = int(parts[1]) << (20 if parts[2] == "MB" else 30) if parts else 0
+    if size < LEAST_MEMORY:
+        raise _Wrong(
+            f"expected `256MB` or more, found {_shown(text)}",
+            "for example `worker_memory = 2GB`; leave it out for no limit",
+        )
+    return size
+
+
+def _prelude(root: Path, text: str) -> str:
+    """The text of the SQL file that is named, relative to the project."""
+    if not text:
+        return ""
+    try:
+        return (root / text).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        why = e.strerror if isinstance(e, OSError) else "it is not UTF-8"
+        raise _Wrong(f"{_shown(text)} cannot be read: {why}", "name a file of SQL, relative to alembic.ini") from None
+
+
+def _verify(text: str) -> str:
+    if text not in VERIFY:
+        raise _Wrong(f"expected auto, always or never, found {_shown(text)}", "for example `verify = always`")
+    return text
+
+
+def _shown(text: str) -> str:
+    line = "".join(c if c.isprintable() else "?" for c in text)
+    return f"`{line[:_LONGEST]}...`" if len(line) > _LONGEST else f"`{line}`"
 
 
 def _metadata(text: str) -> tuple[tuple[str, str], ...]:
@@ -147,7 +229,9 @@ def _metadata(text: str) -> tuple[tuple[str, str], ...]:
     for line in filter(None, map(str.strip, text.splitlines())):
         parts = _METADATA.fullmatch(line)
         if parts is None:
-            raise _Wrong(f"expected `branch = package.module:attribute`, found `{line}`", "write one on each line")
+            raise _Wrong(
+                f"expected `branch = package.module:attribute`, found {_shown(line)}", "write one on each line"
+            )
         if parts["branch"] in found:
             raise _Wrong(f"branch `{parts['branch']}` stands twice", "a branch has one MetaData: keep one of the two")
         found[parts["branch"]] = parts["place"]

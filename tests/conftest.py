@@ -41,7 +41,8 @@ def _secrets_of_this_test() -> Iterator[None]:
     """A secret is masked in its process for ever; that of one test must not mask words in another's messages."""
     before = set(redaction._known)
     yield
-    redaction._known.intersection_update(before)
+    redaction._known.clear()
+    redaction._known.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,10 @@ import traceback
 import click
 
 from ehg_migrate.cli import console
+from ehg_migrate.cli.comparing import clusters, compare, snapshot
 from ehg_migrate.cli.locking import locks
 from ehg_migrate.cli.making import init, local, release, revision
+from ehg_migrate.cli.proving import drift, rehearse
 from ehg_migrate.cli.reading import doctor, history, lint, plan, runs, schema, show, status, targets
 from ehg_migrate.cli.running import adopt, downgrade, resume, retry, rollback, upgrade
 from ehg_migrate.errors import EhgMigrateError, TargetError
@@ -26,8 +28,9 @@ def cli() -> None:
     """
 
 
-for command in (targets, status, plan, upgrade, downgrade, rollback, resume, retry, history, runs, show,
-                doctor, locks, lint, revision, release, adopt, init, local, schema):  # fmt: skip
+for command in (targets, status, plan, drift, compare, clusters, snapshot, rehearse, upgrade, downgrade, rollback,
+                resume, retry, history, runs, show, doctor, locks, lint, revision, release, adopt, init, local,
+                schema):  # fmt: skip
     cli.add_command(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Any, TextIO
 import click
 
 from ehg_migrate.errors import Problem
-from ehg_migrate.redaction import safe
+from ehg_migrate.redaction import printable, safe
 
 _READER_GONE = 141  # what a shell says of a program that a closed pipe has ended
 
@@ -28,17 +29,19 @@ def note(lines: Iterable[str] | str) -> None:
 
 def json(kind: str, value: object) -> None:
     """`{"schema_version": 1, "kind": ..., "data": ...}` on stdout; `docs/json.md` describes it."""
-    from ehg_migrate.json_form import SCHEMA_VERSION, dump, dumps
+    from ehg_migrate.json_form import NAMES, SCHEMA_VERSION, dump, dumps
 
     # each text by itself: a secret is looked for as it is, not as JSON writes it, and no quote of JSON's is masked
-    _write([dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "data": _safe_texts(dump(value))})], err=False)
+    data = _safe_texts(dump(value), "", NAMES)
+    _write([dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "data": data})], err=False)
 
 
 def problem(p: Problem, level: str = "error") -> None:
     """One thing that is wrong: what, where, what to do next."""
     state = f" (SQLSTATE {p.sqlstate})" if p.sqlstate else ""
     # only our own colours may pass
-    _write([f"{_coloured(level)}: {safe(p.message + state)}"], err=True)
+    message = safe(p.message + state).replace("\n", "\n    ")  # so that no line of it looks like one of ours
+    _write([f"{_coloured(level)}: {message}"], err=True)
     if p.where:
         note(f"  at {p.where}")
     if p.hint:
@@ -81,20 +84,22 @@ def _lines(lines: Iterable[str] | str) -> Iterable[str]:
     return [lines] if isinstance(lines, str) else lines
 
 
-def _safe_texts(value: Any) -> Any:
-    """Plain JSON values with every text redacted."""
+def _safe_texts(value: Any, field: str, names: frozenset[str]) -> Any:
+    """Plain JSON values with every text redacted, but for keys and names."""
     if isinstance(value, dict):
-        return {safe(key): _safe_texts(item) for key, item in value.items()}
+        return {printable(key): _safe_texts(item, key, names) for key, item in value.items()}
     if isinstance(value, list):
-        return [_safe_texts(item) for item in value]
-    return safe(value) if isinstance(value, str) else value
+        return [_safe_texts(item, field, names) for item in value]
+    if isinstance(value, str):
+        return printable(value) if field in names else safe(value)
+    return value
 
 
 def _write(lines: Iterable[str], *, err: bool) -> None:
     """Ends the program where stdout cannot be written: its reader has gone, or the disk is full."""
     for line in lines:
         try:
-            click.echo(line, err=err)
+            _put(f"{line}\n", sys.stderr if err else sys.stdout)
         except OSError as e:
             _forget(2 if err else 1)
             if err:
@@ -103,6 +108,21 @@ def _write(lines: Iterable[str], *, err: bool) -> None:
                 raise SystemExit(_READER_GONE) from None
             note(f"error: the output cannot be written: {e.strerror}")
             raise SystemExit(1) from None
+
+
+def _put(text: str, stream: TextIO) -> None:
+    """All of the text, or OSError. Without a buffer (PYTHONUNBUFFERED) Python writes once, however much it was."""
+    raw = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):
+        click.echo(text, stream, nl=False)
+        return
+    stream.flush()
+    data = memoryview(text.encode(stream.encoding, stream.errors or "strict"))
+    while data:
+        written = raw.write(data)
+        if written is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        data = data[written:]
 
 
 def _forget(descriptor: int) -> None:

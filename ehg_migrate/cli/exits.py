@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ehg_migrate.model import GATES, Run, RunStatus, State, StateKind
+
+if TYPE_CHECKING:
+    from ehg_migrate.schema.drift import Drift
 
 DIFFERENCES = 3
 
@@ -22,3 +27,10 @@ def of_states(states: tuple[State, ...], *, exit_code: bool) -> int:
     if any(not s.kind.plannable for s in states):
         return 1
     return DIFFERENCES if exit_code and any(s.kind is StateKind.PENDING for s in states) else 0
+
+
+def of_drift(found: tuple[Drift, ...], *, exit_code: bool) -> int:
+    """1 where a target could not be read or a reference not be made; with `exit_code`, 3 where a target has drifted."""
+    if any(d.problem for d in found):
+        return 1
+    return DIFFERENCES if exit_code and any(d.differences for d in found) else 0

@@ -27,7 +27,7 @@ def locks(context: click.Context, /, selectors: tuple[str, ...], as_json: bool, 
         if as_json:
             console.json("locks", found)
         else:
-            console.data(text.locks_lines(found))
+            console.data([*text.locks_lines(found), "", text.locks_summary(found)])
         return 1 if any(h.problem for h in found) else 0
 
 
@@ -46,11 +46,11 @@ def break_(target: str, yes: bool, as_json: bool, **where: Any) -> None:
     """End the sessions that hold TARGET's lock; the server rolls their open step back."""
     with options.opened(**where) as project:
         holder = project.lock(target)
-        console.note(text.locks_lines((holder,)))
         if holder.pids:
+            console.note(text.locks_lines((holder,)))
             confirm(yes, holder.target, f"type the target's name, `{holder.target}`, to end them")
         broken = project.break_lock(holder)
         if as_json:
             console.json("locks", (broken,))
         else:
-            console.data(f"{broken.target}: ended backends {', '.join(map(str, broken.pids))}; look with `status`")
+            console.data(f"{broken.target}: ended {text.backends(broken.pids)}; look with `status`")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -17,14 +18,29 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-targets = click.option(
-    "--targets",
-    "-t",
-    "selectors",
-    multiple=True,
-    metavar="SELECTOR",
-    help="Name, glob, `tag:x`, `env:x`, `!x` to leave out; several with commas or by repeating. Default: all.",
-)
+
+def targets(command: F) -> F:
+    """`--targets` and `--shard`, given to the command as one `selectors`."""
+
+    @wraps(command)
+    def selected(*args: Any, selectors: tuple[str, ...], shard: str | None, **others: Any) -> Any:
+        return command(*args, selectors=(*selectors, f"shard:{shard}") if shard else selectors, **others)
+
+    for option in (
+        click.option("--shard", metavar="I/N", help="Only the Ith of N even parts of the selection, from 1 to N."),
+        click.option(
+            "--targets",
+            "-t",
+            "selectors",
+            multiple=True,
+            metavar="SELECTOR",
+            help="Name, glob, `tag:x`, `env:x`, `!x` to leave out; several with commas or by repeating. Default: all.",
+        ),
+    ):
+        selected = option(selected)
+    return cast("F", selected)
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md) instead of text.")
 yes = click.option("--yes", "-y", is_flag=True, help="Do it without asking; needed where there is no terminal.")
 parallel = click.option(
@@ -32,6 +48,12 @@ parallel = click.option(
     "-p",
     type=click.IntRange(1, MOST_PARALLEL),
     help="Targets at a time. Default: `parallel` in alembic.ini, or 8.",
+)
+executor = click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    help="Where the work is done: `local`, or `dask://HOST:PORT` of a Dask scheduler.",
 )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ehg_migrate.cli import console, exits, options
 from ehg_migrate.report import text
+
+if TYPE_CHECKING:
+    from ehg_migrate.schema.squawk import SqlReport
 
 
 @click.command()
@@ -76,7 +79,8 @@ def history(target: str, as_json: bool, **where: Any) -> None:
         if as_json:
             console.json("history", entries)
         else:
-            console.data(text.history_lines(entries))
+            console.data(text.history_lines(entries) if entries else ())
+            console.note(() if entries else f"`{target}` has no journal yet: nothing of ours was done there")
 
 
 @click.command()
@@ -91,7 +95,8 @@ def runs(limit: int, target: str | None, as_json: bool, **where: Any) -> None:
         if as_json:
             console.json("runs", found)
         else:
-            console.data(text.runs_lines(found))
+            console.data(text.runs_lines(found) if found else ())
+            console.note(() if found else "the ledger has no run" + (f" that touched `{target}`" if target else ""))
 
 
 @click.command()
@@ -126,12 +131,19 @@ def doctor(selectors: tuple[str, ...], as_json: bool, **where: Any) -> int:
 
 
 @click.command()
+@options.targets
+@click.option("--sql", is_flag=True, help="Read the SQL of all revisions with squawk instead.")
+@click.option("--pending", is_flag=True, help="With --sql: only pending steps; asks the targets.")
 @click.option("--exit-code", is_flag=True, help="Exit 3 where there is a warning.")
 @options.as_json
 @options.project_options
-def lint(exit_code: bool, as_json: bool, **where: Any) -> int:
+def lint(selectors: tuple[str, ...], sql: bool, pending: bool, exit_code: bool, as_json: bool, **where: Any) -> int:
     """Check targets/ and versions/ without connecting to anything. Errors end every command with exit 2."""
+    if (selectors or pending) and not sql:
+        raise click.UsageError("`--targets` and `--pending` go with `--sql`; without it everything is checked.")
     with options.opened(**where, quiet=True) as project:
+        if sql:
+            return _lint_sql(project.lint_sql(selectors, pending=pending), exit_code=exit_code, as_json=as_json)
         warnings = project.findings.warnings
         if as_json:
             console.json("lint", warnings)
@@ -140,6 +152,16 @@ def lint(exit_code: bool, as_json: bool, **where: Any) -> int:
                 console.data([f"[{warning.code}]", *text.problem_lines(warning, "  ")])
             console.data(f"{text.number(len(warnings), 'warning')}")
         return exits.DIFFERENCES if exit_code and warnings else 0
+
+
+def _lint_sql(found: SqlReport, *, exit_code: bool, as_json: bool) -> int:
+    from ehg_migrate.report.rehearsal import sql_lines
+
+    if as_json:
+        console.json("lint_sql", found)
+    else:
+        console.data(sql_lines(found))
+    return 1 if found.blocked else exits.DIFFERENCES if exit_code and found.findings else 0
 
 
 @click.command()

@@ -12,6 +12,7 @@ from ehg_migrate.cli.confirm import confirm
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Verb
 from ehg_migrate.report import text
+from ehg_migrate.settings import VERIFY
 
 if TYPE_CHECKING:
     from ehg_migrate.model import FleetPlan, Run
@@ -42,9 +43,17 @@ class Question(NamedTuple):
 _YES = Question("yes", "type `yes` to go on")
 
 
+_verify = click.option(
+    "--verify",
+    type=click.Choice(VERIFY),
+    help="Hold each target's schema against its revisions after the run. Default: `verify` in alembic.ini, or auto.",
+)
+
+
 def run_options(command: options.F) -> options.F:
     """What every command has that makes a run."""
-    for option in (*reports, options.parallel, options.yes, options.as_json, options.project_options):
+    for option in (*reports, _verify, options.executor, options.parallel, options.yes, options.as_json,
+                   options.project_options):  # fmt: skip
         command = option(command)
     return command
 
@@ -147,7 +156,8 @@ def _carry_out(
         confirm(yes, question.expected, question.text)
     stop = Stop()
     with stoppable(stop), progress() as watch:
-        run = project.run(plan, parallel=how["parallel"], watch=watch, stop=stop)
+        place = {"parallel": how["parallel"], "executor": how["executor"]}
+        run = project.run(plan, **place, watch=watch, stop=stop, verify=how["verify"], notice=console.note)
     _report(run, plan, how)
     return exits.of_run(run)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import threading
 from collections.abc import Iterable
+from concurrent.futures import Future
 
 import psycopg
 
@@ -26,14 +28,22 @@ def addresses(address: Address) -> tuple[Part, ...]:
 
 
 async def addresses_async(address: Address) -> tuple[Part, ...]:
-    """The same, without stopping others meanwhile."""
+    """The same, without stopping others meanwhile; a resolver that hangs holds up nobody who has given up on it."""
     if not _is_name(address.host):
         return ({},)
+    resolving: Future[tuple[Part, ...]] = Future()
+    # not in the loop's own threads, which are waited for at the end
+    threading.Thread(target=_resolve, args=(address, resolving), name="resolver", daemon=True).start()
+    return await asyncio.wrap_future(resolving)
+
+
+def _resolve(address: Address, resolving: Future[tuple[Part, ...]]) -> None:
+    if not resolving.set_running_or_notify_cancel():
+        return
     try:
-        loop = asyncio.get_running_loop()
-        return _parts(await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM))
-    except OSError as e:
-        raise _unresolved(address, e) from e
+        resolving.set_result(addresses(address))
+    except Exception as e:  # noqa: BLE001 - raised where the answer is waited for
+        resolving.set_exception(e)
 
 
 def _is_name(host: str) -> bool:

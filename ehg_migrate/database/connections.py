@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,7 +15,8 @@ from tenacity.wait import wait_exponential, wait_random
 
 from ehg_migrate.database.addresses import Part, addresses
 from ehg_migrate.database.faults import Retry, connect_fault
-from ehg_migrate.database.proof import prove_session_mode
+from ehg_migrate.database.leaving import TargetConnection
+from ehg_migrate.database.proof import listen, prove
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
@@ -64,41 +66,40 @@ def forget_environment() -> None:
 
 def connect(target: Target, password: str | None, application: str, notice: Notice | None = None) -> psycopg.Connection:
     """A session in autocommit, its limits set and read back. Raises ConnectError, after retries where they are safe."""
-    return _with_retries(lambda: connect_once(target, password, application), notice)
+    return with_retries(lambda: connect_once(target, password, application), notice)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two sessions on one target, proven to be sessions."""
 
-    lock: psycopg.Connection
-    work: psycopg.Connection
+    lock: TargetConnection
+    work: TargetConnection
     work_pid: int  # the backend of `work`; through a pooler psycopg's own number is another
 
 
-def connect_pair(target: Target, password: str | None, application: str, notice: Notice | None = None) -> Pair:
-    """The same twice, and proven to be in session mode before anything is set that a pooler would keep.
+def connect_pair(target: Target, password: str | None, application: str) -> Pair:
+    """Two sessions with one attempt, proven to be in session mode; nothing is set on them that a pooler would keep.
 
+    `lock` still listens to the proof's channel. The second connection is opened only where the first one stands, so
+    that a wrong password costs one attempt, but while the first begins the proof. Raises TargetError, ConnectError.
     Nobody waits for the second connection with the first in hand: such runners can fill a pool for ever.
     """
-    return _with_retries(lambda: _pair(target, password, application), notice)
-
-
-def _pair(target: Target, password: str | None, application: str) -> Pair:
     with ExitStack() as opened:
         lock = opened.enter_context(closing(_bare(target, password, application)))
-        work = opened.enter_context(closing(_bare(target, password, application)))
         try:
-            pair = Pair(lock, work, prove_session_mode(lock, work))
-            apply_settings(lock, target)
-            apply_settings(work, target)
+            with ThreadPoolExecutor(1, "listen") as beside:
+                listening = beside.submit(listen, lock)
+                work = opened.enter_context(closing(_bare(target, password, application)))
+            pair = Pair(lock, work, prove(lock, listening.result(), work))
         except psycopg.Error as e:
             raise ConnectError(e) from e
         opened.pop_all()
     return pair
 
 
-def _with_retries(action: Callable[[], T], notice: Notice | None) -> T:
+def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
+    """Does it again where it raised a ConnectError that may be tried again, after a while; the last one is raised."""
     for attempt in Retrying(
         retry=retry_if_exception(lambda e: isinstance(e, ConnectError) and e.retry is Retry.CONNECT),
         stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST_WAIT),
@@ -123,7 +124,7 @@ def connect_once(target: Target, password: str | None, application: str) -> psyc
     return connection
 
 
-def _bare(target: Target, password: str | None, application: str) -> psycopg.Connection:
+def _bare(target: Target, password: str | None, application: str) -> TargetConnection:
     """A connection on which nothing is set yet. Raises ConnectError.
 
     psycopg would try every address of a name, after a wrong password too, and poolers count those.
@@ -132,7 +133,7 @@ def _bare(target: Target, password: str | None, application: str) -> psycopg.Con
     for address in _resolved(target):
         values = parameters(target, password, application) | address
         try:
-            connection = psycopg.connect(**values, autocommit=True)
+            connection = TargetConnection.connect(**values, autocommit=True)
         except psycopg.Error as e:
             last = ConnectError(e)
             if last.retry is not Retry.CONNECT:
@@ -153,9 +154,13 @@ def _resolved(target: Target) -> tuple[Part, ...]:
 
 def apply_settings(connection: psycopg.Connection, target: Target) -> None:
     """The target's limits for this session. Raises TargetError where they do not stick, psycopg.Error where refused."""
+    check_settings(connection.execute(query("settings"), settings(target)).fetchone() or (), target)
+
+
+def check_settings(row: Sequence[str], target: Target) -> None:
+    """Raises TargetError where what was read back (lock, statement, idle timeout) is not what was set."""
     wanted = settings(target)
-    row = connection.execute(query("settings"), wanted).fetchone()
-    got = dict(zip(("lock", "statement", "idle"), row or (), strict=False))
+    got = dict(zip(("lock", "statement", "idle"), row, strict=False))
     wrong = [k for k in got if _milliseconds(got[k]) != _milliseconds(wanted[k])]
     if wrong or len(got) < len(wanted):
         raise TargetError(

@@ -13,7 +13,7 @@ from enum import Enum
 import psycopg
 
 from ehg_migrate.errors import Problem
-from ehg_migrate.redaction import safe
+from ehg_migrate.redaction import one_line
 
 
 class Retry(Enum):
@@ -192,13 +192,16 @@ _LOST = {
         "the step did nothing on the server for too long: raise `idle_in_transaction_timeout`, or split the revision",
     ),
 }
+# characters of a server's words that are looked at: each pattern would take a second for 10 MB of them. More than
+# `one_line` looks at, which sees then that it was cut
+_LONGEST = 20_000
 _DEFAULT_HINT = "correct the revision and run again"
 
 
 def connect_fault(error: BaseException) -> Fault:
     """An error while connecting or in the first query of a connection."""
     words = _words(error)
-    text = _shown(words)
+    text = one_line(words)
     for pattern, code, hint, retry in _CONNECT_COMPILED:
         if pattern.search(words):  # not in what is shown: a password such as `password` is masked there
             return Fault(Problem(code, text, hint, sqlstate=sqlstate(error)), retry)
@@ -216,7 +219,7 @@ def connect_fault(error: BaseException) -> Fault:
 def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     """An error of a statement; `lost` where the connection is gone, whatever class and SQLSTATE the driver gives."""
     state = sqlstate(error)
-    text = _shown(_words(error))
+    text = one_line(_words(error))
     if lost:
         code, hint = _LOST.get(state or "", ("connection_lost", "run again; if it stays, look at the server's log"))
         return Fault(Problem(code, text, hint, sqlstate=state), Retry.LOOK)
@@ -245,9 +248,10 @@ def _words(error: BaseException) -> str:
     original = getattr(error, "orig", None) or error
     diag = getattr(original, "diag", None)
     parts = [getattr(diag, "message_primary", None), getattr(diag, "message_detail", None)] if diag else []
-    return "; ".join(p for p in parts if p) or str(original) or type(original).__name__
+    told = "; ".join(p for p in parts if p) or _without_advice(str(original)) or type(original).__name__
+    return told[:_LONGEST]
 
 
-def _shown(words: str) -> str:
-    """One line, without control characters and secrets."""
-    return " ".join(safe(words).split())[:1000]
+def _without_advice(words: str) -> str:
+    """libpq puts questions and guesses below what happened, indented; a hint of ours stands there."""
+    return "\n".join(line for line in words.splitlines() if not line.startswith("\t"))

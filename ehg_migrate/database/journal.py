@@ -8,9 +8,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from ehg_migrate.database.statements import query
 from ehg_migrate.model import JournalEntry, Origin, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the server says while it writes an entry."""
+
+    transaction: str | None  # what became of the one that was asked about: this, in progress, committed, aborted
+    rows: tuple[str, ...]  # the version rows, if they were asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +43,16 @@ class Journal:
         heads_after: tuple[str, ...],
         started_at: datetime,
         detail: str = "",
-    ) -> None:
-        """One entry, in whatever transaction `connection` is in. Raises psycopg.Error."""
-        connection.execute(
-            query("record", self.target),
+        transaction: str | None = None,
+        rows: bool = False,
+    ) -> Recorded:
+        """One entry, in whatever transaction `connection` is in. Raises psycopg.Error.
+
+        In the same message it asks what became of a `transaction`, and for the version `rows`.
+        """
+        statement = query("record", self.target) + (query("record_rows", self.target) if rows else sql.SQL(""))
+        found = connection.execute(
+            statement,
             {
                 "target": self.target.name,
                 "run": self.run,
@@ -55,8 +70,11 @@ class Journal:
                 "git_commit": self.origin.git_commit,
                 "tool_version": self.origin.tool_version,
                 "detail": detail,
+                "transaction": transaction,
             },
-        )
+        ).fetchone()
+        assert found is not None
+        return Recorded(found[0], tuple(found[1]) if rows else ())
 
 
 def entry(row: Mapping[str, Any]) -> JournalEntry:

@@ -67,11 +67,16 @@ SELECT target_name, revision, direction
 REVOKE ALL ON ALL TABLES IN SCHEMA {meta} FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA {meta} FROM PUBLIC;
 
--- Supabase's API roles get nothing either, whatever default privileges say.
+-- Nobody else gets anything either, whatever default privileges say: Supabase's give its API roles all of it.
 DO $$
 DECLARE r text;
 BEGIN
-    FOR r IN SELECT quote_ident(rolname) FROM pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role') LOOP
+    FOR r IN SELECT quote_ident(pg_get_userbyid(grantee))
+               FROM (SELECT (aclexplode(relacl)).grantee, relowner AS owner FROM pg_class
+                      WHERE relnamespace = to_regnamespace({meta_literal})
+                     UNION SELECT (aclexplode(nspacl)).grantee, nspowner FROM pg_namespace
+                      WHERE oid = to_regnamespace({meta_literal})) AS granted
+              WHERE grantee NOT IN (0, owner) LOOP
         EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s', {meta_literal}, r);
         EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s', {meta_literal}, r);
         EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %s FROM %s', {meta_literal}, r);

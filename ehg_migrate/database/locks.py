@@ -19,7 +19,7 @@ from ehg_migrate.database.session import lock_key
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
-from ehg_migrate.redaction import safe
+from ehg_migrate.redaction import one_line
 
 _ENDS_WITHIN = 10.0  # seconds for a terminated backend to roll back
 _POLL = 0.1
@@ -134,4 +134,4 @@ def _of(target: Target, rows: list[dict[str, object]]) -> Held:
 
 
 def _text(value: object) -> str:
-    return " ".join(safe(str(value)).split()) if value is not None else ""
+    return one_line(str(value), 200) if value is not None else ""

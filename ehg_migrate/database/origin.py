@@ -28,8 +28,13 @@ def find_origin(root: Path) -> Origin:
         host=socket.gethostname(),
         pid=os.getpid(),
         git_commit=_commit(root),
-        tool_version=metadata.version("ehg_migrate"),
+        tool_version=tool_version(),
     )
+
+
+def tool_version() -> str:
+    """The installed version of this package."""
+    return metadata.version("ehg_migrate")
 
 
 def _user() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,19 +12,22 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg.rows import dict_row
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay
 from tenacity.wait import wait_exponential, wait_random
 
 from ehg_migrate.database.addresses import addresses_async
 from ehg_migrate.database.connections import ConnectError, parameters
 from ehg_migrate.database.faults import Retry, connect_fault
 from ehg_migrate.database.journal import entry
+from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import JournalEntry, Target
+from ehg_migrate.redaction import one_line
 
 _ATTEMPTS = 3
-_ANSWER = 20.0  # seconds that a probe's queries may take after the connection stands
+_LONGEST = 1000  # characters of a row that is a name
+_MOST = 10_000  # such rows
 # nothing of ours is there: undefined table, undefined schema
 _ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
@@ -55,7 +60,7 @@ Ask = Callable[[Connection, Target], Awaitable[object]]
 
 def probe(targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int) -> dict[str, Reading | Problem]:
     """A Reading or a Problem for each target, by name. Reads only; never raises for a target."""
-    return ask_all(targets, passwords, at_once, _read)  # type: ignore[return-value]  # _read gives a Reading
+    return ask_all(targets, passwords, at_once, read)  # type: ignore[return-value]  # read gives a Reading
 
 
 def journals(
@@ -93,15 +98,28 @@ def ask_all(
 async def _one(target: Target, password: str | None, gate: asyncio.Semaphore, ask: Ask) -> tuple[str, object]:
     async with gate:
         try:
-            return target.name, await _with_retries(target, password, ask)
+            return target.name, await _in_time(target, password, ask)
         except TargetError as e:
             return target.name, e.problem
+        except Exception as e:  # noqa: BLE001 - a server that answers nonsense must not hide the other targets
+            return target.name, _strange(f"{type(e).__name__}: {e}")
+
+
+async def _in_time(target: Target, password: str | None, ask: Ask) -> object:
+    """All attempts have one limit together, so that a server which accepts and says nothing costs it once."""
+    try:
+        async with asyncio.timeout(target.limits.look or None):
+            return await _with_retries(target, password, ask)
+    except TimeoutError as e:
+        raise TargetError(_silent(target)) from e
 
 
 async def _with_retries(target: Target, password: str | None, ask: Ask) -> object:
+    limits = target.limits
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(lambda e: isinstance(e, ConnectError) and e.retry is Retry.CONNECT),
-        stop=stop_after_attempt(_ATTEMPTS),
+        # an attempt that could not end in time would hide why the one before it failed
+        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(limits.answer or math.inf),
         wait=wait_exponential(multiplier=0.2, max=2) + wait_random(0, 0.3),
         reraise=True,
     ):
@@ -111,18 +129,27 @@ async def _with_retries(target: Target, password: str | None, ask: Ask) -> objec
 
 
 async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
-    limit = (target.limits.connect or _ANSWER) + _ANSWER
     try:
-        async with asyncio.timeout(limit):
-            connection = await _connect(target, password)
-            try:
-                return await ask(connection, target)
-            finally:
-                await connection.close()
-    except TimeoutError as e:
-        raise ConnectError(TimeoutError(f"no answer within {limit:.0f} s: timed out")) from e
+        connection = await _connect(target, password)
+        try:
+            return await _asked(connection, target, ask)
+        finally:
+            await connection.close()
     except (psycopg.Error, OSError, UnicodeError) as e:  # the last: a host or a row that is no text
         raise ConnectError(e) from e
+
+
+async def _asked(connection: Connection, target: Target, ask: Ask) -> object:
+    """Ends at once where it is cancelled: psycopg would ask the server to cancel too, and wait for its answer."""
+    asking = asyncio.ensure_future(ask(connection, target))
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError, psycopg.Error):
+            shut(connection.fileno())
+        await asyncio.wait([asking])
+        asking.exception()
+        raise
 
 
 async def _connect(target: Target, password: str | None) -> Connection:
@@ -140,7 +167,7 @@ async def _connect(target: Target, password: str | None) -> Connection:
     raise last
 
 
-async def _read(connection: Connection, target: Target) -> Reading:
+async def read(connection: Connection, target: Target) -> Reading:
     start = time.monotonic()
     try:
         cursor = await connection.execute(query("probe", target), {"target": target.name})
@@ -150,10 +177,10 @@ async def _read(connection: Connection, target: Target) -> Reading:
         raise TargetError(_not_ours(e)) from e
     row = await cursor.fetchone() or {}
     return Reading(
-        heads=tuple(sorted(row["heads"])),  # type: ignore[call-overload]  # text[], in the database's own order
+        heads=_believable(row["heads"]),  # type: ignore[arg-type]  # text[], in the database's own order
         checksums=row["checksums"],  # type: ignore[arg-type]  # text or NULL
-        unfinished=tuple(row["unfinished"]),  # type: ignore[arg-type]  # text[]
-        server_version=str(row["server_version"]),
+        unfinished=_believable(row["unfinished"]),  # type: ignore[arg-type]  # text[]
+        server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=bool(row["read_only"]),
         seconds=time.monotonic() - start,
     )
@@ -171,7 +198,7 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
     return Reading(
         heads=heads,
         foreign_heads=foreign,
-        server_version=str(row["server_version"]),
+        server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=bool(row["read_only"]),
         seconds=time.monotonic() - start,
     )
@@ -179,7 +206,15 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
 
 async def _column(connection: Connection, name: str, target: Target) -> tuple[str, ...]:
     cursor = await connection.execute(query(name, target))
-    return tuple(sorted(str(next(iter(row.values()))) for row in await cursor.fetchall()))
+    return _believable([str(next(iter(row.values()))) for row in await cursor.fetchall()])
+
+
+def _believable(names: Iterable[str]) -> tuple[str, ...]:
+    """In order. A row that nobody can have written as a revision is not carried on: it would be shown everywhere."""
+    found = tuple(sorted(names))
+    if len(found) > _MOST or any(len(name) > _LONGEST for name in found):
+        raise TargetError(_strange(f"{len(found)} version rows, the longest of {max(map(len, found))} characters"))
+    return found
 
 
 async def _journal(connection: Connection, target: Target) -> tuple[JournalEntry, ...]:
@@ -197,6 +232,23 @@ async def _applied(connection: Connection, target: Target) -> dict[str, Applied]
         return {}
     rows = await cursor.fetchall()
     return {str(r["revision"]): Applied(str(r["checksum"]), str(r["run"]), str(r["git_commit"])) for r in rows}
+
+
+def _strange(what: str) -> Problem:
+    return Problem(
+        "strange_answer",
+        one_line(f"the server's answer was not understood: {what}"),
+        "is this PostgreSQL, and is schema `ehg_migrate` as this tool made it? `doctor` looks closer",
+    )
+
+
+def _silent(target: Target) -> Problem:
+    return Problem(
+        "no_answer",
+        f"no answer within {target.limits.look:g} s, which `connect_timeout` and `answer_timeout` are together",
+        "the server is too busy, a pooler does not pass it on, or somebody has locked the version table: `doctor` tells "
+        "which; else raise `answer_timeout`",
+    )
 
 
 def _not_ours(error: psycopg.Error) -> Problem:

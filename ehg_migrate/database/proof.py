@@ -9,6 +9,7 @@ message must arrive while nothing is being asked. Measured: 0 of 1,160 trials th
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 
 import psycopg
 
@@ -18,26 +19,47 @@ from ehg_migrate.errors import Problem, TargetError
 _WAIT = 2.0  # seconds for a message that takes about a millisecond in session mode
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A connection that waits for a message, and the backend that it had when it began to."""
+
+    channel: str
+    pid: int
+
+
 def prove_session_mode(listener: psycopg.Connection, notifier: psycopg.Connection) -> int:
     """The notifier's backend pid, if both connections (to one endpoint) keep theirs. Raises TargetError if unproven."""
-    channel = f"ehg_probe_{secrets.token_hex(8)}"
-    pid, other = _pid(listener), _pid(notifier)
-    if other == pid:  # before anything is left on a backend that is not ours alone
-        raise TargetError(_refusal("two connections share one backend"))
-    listener.execute(query("listen", channel=channel))
-    notifier.execute(query("notify"), {"channel": channel})
-    arrived = any(n.channel == channel for n in listener.notifies(timeout=_WAIT, stop_after=1))
-    if not arrived:
-        listener.execute("UNLISTEN *")  # it may reach the backend that listens
-        reason = "the backend changed between two statements" if _pid(listener) != pid else "a NOTIFY did not arrive"
-        raise TargetError(_refusal(reason))
+    pid = prove(listener, listen(listener), notifier)
     listener.execute("UNLISTEN *")
+    return pid
+
+
+def listen(listener: psycopg.Connection) -> Listening:
+    """The first half: it can be done before the other connection stands."""
+    channel = f"ehg_probe_{secrets.token_hex(8)}"
+    cursor = listener.execute(query("listen", channel=channel))
+    cursor.nextset()
+    return Listening(channel, _number(cursor.fetchone()))
+
+
+def prove(listener: psycopg.Connection, listening: Listening, notifier: psycopg.Connection) -> int:
+    """The second half, which leaves the UNLISTEN to the caller's next message if all is well."""
+    other = _number(notifier.execute(query("notify"), {"channel": listening.channel}).fetchone())
+    reason = ""
+    if other == listening.pid:
+        reason = "two connections share one backend"
+    elif not any(n.channel == listening.channel for n in listener.notifies(timeout=_WAIT, stop_after=1)):
+        row = listener.execute("SELECT pg_backend_pid()").fetchone()
+        moved = _number(row) != listening.pid
+        reason = "the backend changed between two statements" if moved else "a NOTIFY did not arrive"
+    if reason:
+        listener.execute("UNLISTEN *")  # it may reach the backend that listens
+        raise TargetError(_refusal(reason))
     return other
 
 
-def _pid(connection: psycopg.Connection) -> int:
-    row = connection.execute("SELECT pg_backend_pid()").fetchone()
-    return int(row[0]) if row else 0
+def _number(row: tuple[object, ...] | None) -> int:
+    return int(str(row[0])) if row else 0
 
 
 def _refusal(reason: str) -> Problem:

@@ -38,8 +38,9 @@ SELECT set_config('lock_timeout', %(lock)s, false),
 -- name: prepare
 -- The same before each step, with what else a revision may have changed (RESET ALL, DISCARD ALL, pg_dump's empty
 -- search_path). Ours comes last in the path: what a revision creates without a schema lands where it always did, and a
--- revision that names `alembic_version` finds it.
-SELECT set_config('lock_timeout', %(lock)s, false),
+-- revision that names `alembic_version` finds it. Where a step begins with it, the transaction has its number from here.
+SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
+       set_config('lock_timeout', %(lock)s, false),
        set_config('statement_timeout', %(statement)s, false),
        set_config('idle_in_transaction_session_timeout', %(idle)s, false),
        set_config('client_connection_check_interval', '500ms', false),
@@ -49,16 +50,30 @@ SELECT set_config('lock_timeout', %(lock)s, false),
        pg_try_advisory_lock(%(key)s)
 
 -- name: listen
-LISTEN {channel}
+LISTEN {channel}; SELECT pg_backend_pid()
 
 -- name: notify
-SELECT pg_notify(%(channel)s, '')
+SELECT pg_backend_pid(), pg_notify(%(channel)s, '')
 
--- name: try_lock
-SELECT pg_try_advisory_lock(%(key)s), pg_backend_pid()
+-- name: claim
+-- Whether the target is ours now, and whether at least its lock is. The second lock is that of a runner's working
+-- connection: as long as a dead runner's has it, its last statement goes on. It is given back at once: only who has the
+-- first lock takes the second. Noted in the session for statements that are sent along with this one.
+SELECT set_config('ehg_migrate.ours', ended::text, false)::boolean, locked
+  FROM (SELECT locked, CASE WHEN NOT locked THEN false
+                            WHEN pg_try_advisory_lock(%(work_key)s) THEN pg_advisory_unlock(%(work_key)s)
+                            ELSE false END AS ended
+          FROM (SELECT pg_try_advisory_lock(%(key)s) AS locked OFFSET 0) AS asked OFFSET 0) AS looked
 
 -- name: unlock
-SELECT pg_advisory_unlock(%(key)s)
+-- All: a lock that was polled for may have been taken more than once.
+SELECT pg_advisory_unlock_all()
+
+-- name: facts
+-- What SQLAlchemy asks of a server, for a session whose search_path ends with the schema of the version table.
+SELECT coalesce(current_schema(), %(schema)s)::text, current_setting('transaction_isolation'), h.oid, h.typarray,
+       h.oid::regtype::text
+  FROM (SELECT to_regtype('hstore') AS type) AS asked LEFT JOIN pg_type h ON h.oid = asked.type
 
 -- name: holder
 -- Who has the lock: the server's own knowledge, and what the holder wrote down if it got that far.
@@ -71,7 +86,7 @@ SELECT l.pid, a.application_name, host(a.client_addr), a.backend_start, a.state
 -- name: holders
 -- Both connections of whoever has the lock, with what the runner wrote down of itself.
 SELECT l.pid, a.application_name, a.client_addr::text AS client_addr, a.backend_start, a.state,
-       left(a.query, 200) AS query, e.run, e.actor, e.host, e.pid AS process
+       a.query, e.run, e.actor, e.host, e.pid AS process
   FROM pg_locks l
   LEFT JOIN pg_stat_activity a ON a.pid = l.pid
   LEFT JOIN {meta}.migration_lease e ON e.backend_pid = l.pid
@@ -85,12 +100,14 @@ SELECT run, actor, host, pid, git_commit, taken_at FROM {meta}.migration_lease W
 
 -- name: take_lease
 INSERT INTO {meta}.migration_lease (key, backend_pid, run, actor, host, pid, git_commit)
-VALUES (%(key)s, pg_backend_pid(), %(run)s, %(actor)s, %(host)s, %(pid)s, %(git_commit)s)
+SELECT %(key)s, pg_backend_pid(), %(run)s, %(actor)s, %(host)s, %(pid)s, %(git_commit)s
+ WHERE current_setting('ehg_migrate.ours')::boolean
 
 -- name: clear_lease
 -- Whoever has the lock takes the place of a row that a killed runner left. Two statements: a DELETE in a WITH of the
 -- INSERT comes after it, and an UPDATE by ON CONFLICT needs a privilege that nothing else here needs.
-DELETE FROM {meta}.migration_lease WHERE key = %(key)s RETURNING run, broken_by
+DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND current_setting('ehg_migrate.ours')::boolean
+RETURNING run, broken_by
 
 -- name: break_lease
 UPDATE {meta}.migration_lease SET broken_by = %(actor)s WHERE backend_pid = ANY(%(pids)s)
@@ -111,6 +128,15 @@ INSERT INTO {meta}.migration_journal
         actor, host, git_commit, tool_version, detail)
 VALUES (%(target)s, %(run)s, %(event)s, %(revision)s, %(direction)s, %(branch)s, %(checksum)s, %(heads_before)s,
         %(heads_after)s, %(started_at)s, %(seconds)s, %(actor)s, %(host)s, %(git_commit)s, %(tool_version)s, %(detail)s)
+RETURNING CASE WHEN pg_current_xact_id() = %(transaction)s::xid8 THEN 'this'
+               ELSE pg_xact_status(%(transaction)s::xid8) END
+
+-- name: record_rows
+-- The end of the former, where the version rows are asked for too. Not always: the table may be locked by a step.
+, ARRAY(SELECT version_num::text FROM {version} ORDER BY 1)
+
+-- name: has_written
+SELECT pg_current_xact_id_if_assigned() IS NOT NULL
 
 -- name: journal
 SELECT seq, run, event, revision, direction, branch, checksum, heads_before, heads_after, started_at, seconds,
@@ -139,7 +165,7 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
 
 -- name: blockers
 -- Who keeps the others waiting, and with what.
-SELECT b.pid, b.usename, b.application_name, now() - b.xact_start AS age, b.state, left(b.query, 200) AS query
+SELECT b.pid, b.usename, b.application_name, now() - b.xact_start AS age, b.state, b.query
   FROM pg_stat_activity w CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS blocking(pid)
   JOIN pg_stat_activity b ON b.pid = blocking.pid
  WHERE w.pid = %(pid)s
@@ -230,7 +256,7 @@ SELECT count(*) AS migrations, max(version)::text AS newest FROM supabase_migrat
 
 -- name: doctor_transactions
 SELECT pid, usename::text AS role, extract(epoch FROM clock_timestamp() - xact_start) AS age, state,
-       left(query, 80) AS query
+       query
   FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
    AND xact_start <= clock_timestamp() - make_interval(secs => %(seconds)s)

@@ -1,32 +1,37 @@
 """The two connections of one runner on one target: one holds the lock, the other works.
 
 The lock is a session advisory lock on a connection of its own, so that a revision which runs DISCARD ALL, COMMIT or
-CONCURRENTLY cannot lose it or wait for it. It is polled, never waited for: a blocked waiter is an open transaction, and
-CREATE INDEX CONCURRENTLY waits for those. The working connection has a second lock: when the client dies, the server
-goes on with a statement for a while after the first lock is free, and nobody may look at the target before it ends.
+CONCURRENTLY cannot lose it or wait for it. The working connection has a second lock while steps run: when the client
+dies, the server goes on with a statement for a while after the first lock is free, and nobody may look at the target
+before it ends.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import socket
-import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psycopg
+from psycopg.rows import TupleRow
 
-from ehg_migrate.database.connections import ConnectError, Notice, connect_pair, settings
+from ehg_migrate.database.claim import Claim, together
+from ehg_migrate.database.connections import (
+    ConnectError,
+    Notice,
+    check_settings,
+    connect_pair,
+    settings,
+    with_retries,
+)
 from ehg_migrate.database.faults import is_lost, run_fault
 from ehg_migrate.database.journal import Journal
-from ehg_migrate.database.statements import layout, query, version_name
-from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.model import META_SCHEMA, Origin, Target
-
-_POLL = 0.25  # seconds between two looks at a lock that somebody else has
+from ehg_migrate.database.sockets import shut
+from ehg_migrate.database.statements import query
+from ehg_migrate.model import Origin, Target
+from ehg_migrate.redaction import one_line
 
 
 class Session:
@@ -49,22 +54,25 @@ class Session:
     ) -> None:
         self.target = target
         self.journal = Journal(target, run, origin)
-        self.version_id_length = 255
+        self.transaction: str | None = None  # the number of the transaction that the last `prepare_work` began
         self.broken_by = ""  # who ended the session that this run had here before
+        self._prepared: TupleRow | psycopg.Error | None = None  # what came of a `prepare_work` that was sent ahead
         self._password = password
         self._notice = notice
         self._adopting = adopting
         self._key = lock_key(target)
 
     def __enter__(self) -> Self:
+        # all of it may be done again: nothing of a step has been sent
+        return with_retries(self._enter, self._notice)
+
+    def _enter(self) -> Self:
         application = f"ehg_migrate {self.journal.run}@{self.journal.origin.host}"
-        pair = connect_pair(self.target, self._password, application, self._notice)
+        pair = connect_pair(self.target, self._password, application)
         self.lock, self.work, self._work_pid = pair.lock, pair.work, pair.work_pid
         try:
-            self._take_lock()
-            self._lay_out()
-            self._write_lease()
-            self.prepare_work()
+            self.found = Claim(self.lock, self.journal, self._key, self._tell, self._adopting).make()
+            self.broken_by = self.broken_by or self.found.broken_by
         except psycopg.Error as e:
             self._close()
             raise ConnectError(e) from e
@@ -77,15 +85,25 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.work.close()  # first, or the next runner finds the one lock free and must wait for the other
             if not is_lost(self.lock):
-                self.lock.execute(query("drop_lease", self.target), {"key": self._key})
-                self.lock.execute(query("unlock"), {"key": self._key})
+                self._give_back()
         except psycopg.Error as e:
             # the server gives the lock back by itself when the connection ends, which is now
             self._tell(f"the lock connection was lost: {run_fault(e).problem.message}")
         finally:
             self._close()
+
+    def leave(self) -> tuple[str, ...]:
+        """The version rows at the very end: the lock is given back with the question. Raises psycopg.Error."""
+        if is_lost(self.lock):  # then nothing can be asked on it
+            raise psycopg.OperationalError("the connection that held the lock was lost")
+        rows = self._give_back("version_heads")["version_heads"]
+        self.lock.close()
+        return tuple(row[0] for row in rows)
+
+    def _give_back(self, *asked: str) -> dict[str, list[tuple[Any, ...]]]:
+        self.work.close()  # first, or the next runner finds the one lock free and must wait for the other
+        return together(self.lock, self.target, (*asked, "drop_lease", "unlock"), {"key": self._key})
 
     def heads(self) -> tuple[str, ...]:
         """The version rows now, read on the lock's connection, which no revision can have left in a transaction."""
@@ -97,10 +115,48 @@ class Session:
 
         Raises psycopg.Error, also where the lock was lost and somebody else has it now.
         """
-        wanted = {**settings(self.target), "schema": self.target.version_table_schema, "key": self._key + 1}
-        row = self.work.execute(query("prepare"), wanted).fetchone()
-        if not (row and row[-1]):
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            with self.work.pipeline() as pipeline:
+                if not self.work.autocommit and self._begins_plainly():
+                    # the driver's own BEGIN would be waited for; this is how it sends commands in a pipeline
+                    self.work.pgconn.send_query_params(b"BEGIN", None)
+                    pipeline.result_queue.append(None)
+                cursor = self._send_prepare()
+            prepared = cursor.fetchone()
+        if isinstance(prepared, psycopg.Error):
+            raise prepared
+        assert prepared is not None
+        check_settings(prepared[1:], self.target)
+        if not prepared[-1]:
             raise psycopg.OperationalError("the lock of the working connection was lost")
+        self.transaction = prepared[0]
+
+    def prepare_with_commit(self) -> None:
+        """Lets the next commit of the working connection take the next `prepare_work` along."""
+        if self._begins_plainly():
+            self.work.commit_by = self._commit_and_prepare
+
+    def _begins_plainly(self) -> bool:
+        """Whether a transaction of the working connection begins with BEGIN and nothing else."""
+        return (self.work.isolation_level, self.work.read_only, self.work.deferrable) == (None, None, None)
+
+    def _commit_and_prepare(self) -> None:
+        commit = self.work.cursor()
+        try:
+            with self.work.pipeline():
+                commit.execute("COMMIT")
+                self.work.execute("BEGIN")
+                cursor = self._send_prepare()
+            self._prepared = cursor.fetchone()
+        except psycopg.Error as e:
+            if commit.statusmessage != "COMMIT":
+                raise
+            self._prepared = e  # what was committed is; whoever begins the next step hears of it
+
+    def _send_prepare(self) -> psycopg.Cursor[TupleRow]:
+        wanted = {**settings(self.target), "schema": self.target.version_table_schema, "key": self._key + 1}
+        return self.work.execute(query("prepare"), {**wanted, "step": not self.work.autocommit})
 
     def still_locked(self) -> bool:
         """Whether the lock's connection still stands, told without a round trip."""
@@ -121,7 +177,7 @@ class Session:
             if connection is not None and not connection.closed:
                 # suppressed: the other side, or the connection's own thread, may have closed it first
                 with contextlib.suppress(OSError, psycopg.Error):
-                    _shut(connection.fileno())
+                    shut(connection.fileno())
 
     def invalid_indexes(self) -> tuple[str, ...]:
         """Indexes that a CONCURRENTLY left behind unfinished."""
@@ -131,88 +187,6 @@ class Session:
         """Who keeps the working connection waiting: pid -> who, for how long, with what. Raises psycopg.Error."""
         rows = self.lock.execute(query("blockers"), {"pid": self._work_pid}).fetchall()
         return {row[0]: _blocker(*row) for row in rows}
-
-    def _take_lock(self) -> None:
-        deadline = time.monotonic() + self.target.limits.queue
-        self._wait_for(self.lock, self._key, deadline)
-        self._wait_for(self.work, self._key + 1, deadline)
-
-    def _wait_for(self, connection: psycopg.Connection, key: int, deadline: float) -> None:
-        told = False
-        while True:
-            row = connection.execute(query("try_lock"), {"key": key}).fetchone()
-            if row and row[0]:
-                return
-            holder = self._holder(key)
-            if time.monotonic() >= deadline:
-                raise TargetError(_busy(holder, self.target.limits.queue))
-            if holder and not told:
-                self._tell(f"waiting for another runner: {holder}")
-                told = True
-            time.sleep(_POLL)  # there is no way to wait for an advisory lock without an open statement
-
-    def _holder(self, key: int) -> str:
-        row = self.lock.execute(query("holder"), {"key": key}).fetchone()
-        if row is None:
-            return ""  # it has just gone
-        pid, application, address, since, _ = row
-        lease = self._lease(pid)
-        if lease:
-            run, actor, host, process, commit, taken = lease
-            origin = f"{actor} on {host} (process {process}, commit {commit[:12] or 'none'})"
-            return f"run {run} of {origin} since {taken:%F %T %Z}"
-        # another role's session hides when it began and where it comes from
-        began = f" since {since:%F %T %Z}" if since else ""
-        return f"backend {pid} `{application}` from {address or 'an unknown address'}{began}"
-
-    def _lease(self, pid: int) -> tuple[str, str, str, int, str, datetime] | None:
-        try:
-            return self.lock.execute(query("lease", self.target), {"pid": pid}).fetchone()
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            return None  # the holder is just making the tables
-
-    def _lay_out(self) -> None:
-        row = self.lock.execute(query("layout", self.target), {"version": version_name(self.target)}).fetchone()
-        journal, version, id_length, has_foreign = row or (False, False, None, False)
-        if not version and has_foreign and not self._adopting:
-            heads = tuple(r[0] for r in self.lock.execute(query("foreign_heads")).fetchall())
-            if heads:
-                raise TargetError(not_adopted(heads))
-        if not (journal and version):
-            self._make_layout()
-        elif id_length:
-            self.version_id_length = id_length
-
-    def _make_layout(self) -> None:
-        try:
-            with self.lock.transaction():
-                self.lock.execute(layout(self.target))
-        except psycopg.errors.InsufficientPrivilege as e:
-            role = self.target.address.user.partition(".")[0]
-            raise TargetError(
-                Problem(
-                    "no_privilege",
-                    f"schema `{META_SCHEMA}` cannot be made: {e.diag.message_primary}",
-                    f'let the owner of the database run: CREATE SCHEMA {META_SCHEMA} AUTHORIZATION "{role}"',
-                    sqlstate=e.sqlstate,
-                )
-            ) from e
-
-    def _write_lease(self) -> None:
-        origin = self.journal.origin
-        former = self.lock.execute(query("clear_lease", self.target), {"key": self._key}).fetchone()
-        self.broken_by = former[1] if former and former[0] == self.journal.run else ""
-        self.lock.execute(
-            query("take_lease", self.target),
-            {
-                "key": self._key,
-                "run": self.journal.run,
-                "actor": origin.actor,
-                "host": origin.host,
-                "pid": origin.pid,
-                "git_commit": origin.git_commit,
-            },
-        )
 
     def _tell(self, text: str) -> None:
         if self._notice:
@@ -231,32 +205,9 @@ def lock_key(target: Target) -> int:
     return int.from_bytes(digest[:8], "big") >> 1  # bigint is signed
 
 
-def _shut(descriptor: int) -> None:
-    """Ends the connection behind a descriptor that stays its owner's to close."""
-    with socket.socket(fileno=os.dup(descriptor)) as handle:
-        handle.shutdown(socket.SHUT_RDWR)
-
-
 def _blocker(pid: int, role: str | None, application: str | None, age: timedelta | None, state: str | None,
              statement: str | None) -> str:  # fmt: skip
     who = ", ".join(filter(None, (role, application)))
     since = f", {state} for {age.total_seconds():.1f} s" if state and age is not None else ""
-    return f"pid {pid} ({who}{since}): {' '.join((statement or '').split())}"
-
-
-def not_adopted(heads: tuple[str, ...]) -> Problem:
-    """A database that somebody else's Alembic has migrated."""
-    names = ", ".join(f"`{h}`" for h in heads)
-    return Problem(
-        "not_adopted",
-        f"`public.alembic_version` holds {names}, and this tool has no record of its own here",
-        "`ehg-migrate adopt TARGET` shows what taking over means, and does it",
-    )
-
-
-def _busy(holder: str, waited: float) -> Problem:
-    return Problem(
-        "locked",
-        f"another runner is at work here, waited {waited:g} s: {holder or 'it has just gone'}",
-        "let it end, or raise `queue_timeout`",
-    )
+    # shortened here, not by the server: what is masked must be seen whole
+    return f"pid {pid} ({one_line(who)}{since}): {one_line(statement or '', 200)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ehg_migrate.database.session import Session
-from ehg_migrate.database.statements import query
+from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Direction, Step
 
@@ -13,13 +13,13 @@ from ehg_migrate.model import Direction, Step
 def check_ids(session: Session, steps: tuple[Step, ...]) -> None:
     """Raises TargetError if a revision id is longer than the version table of this target takes."""
     longest = max((r for s in steps for r in s.heads_after), key=len, default="")
-    if len(longest) > session.version_id_length:
+    if len(longest) > session.found.version_id_length:
         raise TargetError(
             Problem(
                 "long_id",
                 f"revision id `{longest}` has {len(longest)} characters; the version table of this target takes "
-                f"{session.version_id_length}",
-                f"ALTER TABLE {session.target.version_table} ALTER version_num TYPE varchar(255)",
+                f"{session.found.version_id_length}",
+                f"ALTER TABLE {version_name(session.target)} ALTER version_num TYPE varchar(255)",
             )
         )
 
@@ -32,7 +32,9 @@ def check_steps(session: Session, steps: tuple[Step, ...]) -> None:
 
 
 def was_started(session: Session, revision: str) -> tuple[str, ...] | None:
-    """The INVALID indexes from before this revision left its transaction; None if it never did."""
+    """The INVALID indexes from before this revision left its transaction; None if it never did, as far as was found."""
+    if revision not in {r for _, r in session.found.unfinished}:
+        return None
     row = session.lock.execute(
         query("started_detail", session.target), {"target": session.target.name, "revision": revision}
     ).fetchone()
@@ -56,9 +58,7 @@ def refuse_half_taken_back(session: Session, steps: tuple[Step, ...]) -> None:
     Its version row is still there, and a part of what it stands for may be gone.
     """
     downs = {s.revision for s in steps if s.direction is Direction.DOWN}
-    for direction, revision in session.lock.execute(
-        query("unfinished", session.target), {"target": session.target.name}
-    ).fetchall():
+    for direction, revision in sorted(session.found.unfinished):
         if direction == Direction.DOWN and revision not in downs:
             raise TargetError(
                 Problem(

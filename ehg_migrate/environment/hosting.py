@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, create_engine
 from sqlalchemy.pool import NullPool
 
+from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.connections import connect_once
 from ehg_migrate.database.session import Session
+from ehg_migrate.environment.dialect import DRIVER
 from ehg_migrate.environment.models import named_models
-from ehg_migrate.environment.recording import Recorder
+from ehg_migrate.environment.pipelining import Ahead, FailedAhead
+from ehg_migrate.environment.recording import Recorder, driver_connection
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.model import Step, Target
+from ehg_migrate.revisions.loading import load_scripts
 from ehg_migrate.settings import INI, read_settings
 
 _KEY = "ehg_migrate"
@@ -38,6 +42,7 @@ class Hosted:
     target: Target
     connection: Connection
     recorder: Recorder
+    heads: tuple[str, ...]  # the version rows now
 
 
 def run() -> None:
@@ -48,15 +53,27 @@ def run() -> None:
 
         run_stock()
         return
-    configure(hosted.target, hosted.connection, hosted.recorder)
+    # `dont_mutate` is only about making the version table, which is there
+    configure(hosted.target, hosted.connection, hosted.recorder, dont_mutate=True)
+    _answer_once(context.get_context(), hosted.heads)
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _answer_once(migration: MigrationContext, heads: tuple[str, ...]) -> None:
+    """What Alembic asks the server first is known. Only that once: revisions ask too."""
+
+    def known() -> tuple[str, ...]:
+        del migration.get_current_heads
+        return heads
+
+    migration.get_current_heads = known  # type: ignore[method-assign]  # there is no hook for this
 
 
 def configure(target: Target, connection: Connection, recorder: Recorder, **more: Any) -> None:
     """`context.configure` with everything that a target needs, every time: Alembic keeps options from call to call."""
     context.configure(connection=connection, on_version_apply=recorder.applied, **options(target), **more)
-    recorder.watch(context.get_context(), connection)
+    recorder.watch(connection)
 
 
 def options(target: Target) -> dict[str, Any]:
@@ -72,22 +89,27 @@ def options(target: Target) -> dict[str, Any]:
 @contextmanager
 def sqlalchemy_connection(session: Session) -> Iterator[Connection]:
     """SQLAlchemy over the session's working connection, which is closed with it."""
-    with sqlalchemy_over(session.work, session.target) as connection:
+    with sqlalchemy_over(session.work, session.target, session.found.facts) as connection:
         yield connection
 
 
 @contextmanager
-def sqlalchemy_over(driver: psycopg.Connection, target: Target) -> Iterator[Connection]:
-    """The same over any connection of the driver's.
+def sqlalchemy_over(driver: psycopg.Connection, target: Target, facts: Facts | None = None) -> Iterator[Connection]:
+    """The same over any connection of the driver's. SQLAlchemy asks its server for the `facts` that are not given.
 
     A revision that asks `op.get_bind().engine` for a connection gets another one, as from any engine: with this one it
     would roll back the step when it closes it.
     """
     driver.autocommit = False
     first = [driver]
+    url = _url(target)
     engine = create_engine(
-        _url(target), creator=lambda: first.pop() if first else _beside(driver, target), poolclass=NullPool
+        url.set(drivername=DRIVER) if facts else url,
+        creator=lambda: first.pop() if first else _beside(driver, target),
+        poolclass=NullPool,
+        **({"facts": facts} if facts else {}),
     )
+    engine.url = url  # a revision may make an engine of its own from it
     with engine.connect() as connection:
         # the engine's own questions opened a transaction; Alembic would take it for one of the caller's
         connection.rollback()
@@ -123,19 +145,37 @@ def run_steps(
     recorder: Recorder,
     steps: tuple[Step, ...],
     before: BeforeStep,
+    files: Iterable[Path] = (),
+    *,
+    sends_ahead: bool = True,
 ) -> None:
-    """Runs exactly these steps through env.py, each in its own transaction. Raises whatever a revision raises."""
+    """Runs exactly these steps through env.py, each in its own transaction. Raises whatever a revision raises.
+
+    The first one's `heads_before` are the version rows now. Only `files` are loaded; where one of a step is not among
+    them, the whole directory. Raises NotAsAssumed, too, if it `sends_ahead`.
+    """
     models = named_models(read_settings(Path(config.config_file_name or INI).parent))
 
     def fn(heads: tuple[str, ...], migration: MigrationContext) -> Iterator[ExactStep]:
+        loaded = load_scripts(script, files)  # here, where `alembic.context` is in place
         for step in steps:
             if not before(step):
                 return
-            recorder.begin(step.revision, step.direction)
+            recorder.begin(step.revision, step.direction, last=step is steps[-1])
             migration.opts["target_metadata"] = models.get(step.branch)
-            yield ExactStep(script, step)
+            exact = ExactStep(script, step, loaded.get(step.revision))
+            if sends_ahead:
+                exact.migration_fn = ahead.running(exact.migration_fn, Path(exact.revision.path))
+            yield exact
+            ahead.end()
             commit_rest(migration)
 
-    config.attributes[_KEY] = Hosted(target, connection, recorder)
-    with EnvironmentContext(config, script, fn=fn, as_sql=False, destination_rev=None, starting_rev=None):
-        script.run_env()
+    ahead = Ahead(driver_connection(connection))
+    config.attributes[_KEY] = Hosted(target, connection, recorder, steps[0].heads_before)
+    try:
+        with EnvironmentContext(config, script, fn=fn, as_sql=False, destination_rev=None, starting_rev=None):
+            script.run_env()
+    except FailedAhead as e:
+        raise e.error from None
+    finally:
+        ahead.end()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -15,25 +17,44 @@ from ehg_migrate.environment.hosting import options
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.model import Step, Target
-from ehg_migrate.redaction import safe
+from ehg_migrate.redaction import one_line, safe
 from ehg_migrate.revisions.loading import alembic_config, script_directory
 from ehg_migrate.settings import Settings
 
 
 def render(settings: Settings, target: Target, steps: tuple[Step, ...]) -> str:
     """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database."""
+    return "\n".join(map(_titled, rendered(settings, target, steps)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One step as SQL, or why it cannot be shown without the database."""
+
+    step: Step
+    sql: str
+    failure: str = ""
+
+
+def rendered(settings: Settings, target: Target, steps: tuple[Step, ...]) -> Iterator[Rendered]:
+    """Each of these steps by itself. Runs the revisions' code, touches no database."""
     config = alembic_config(settings, target.x)
     script = script_directory(config, tuple(settings.versions / b for b in reversed(target.branches)))
     models = named_models(settings)
-    parts = []
     for step in steps:
-        title = safe(f"-- {step}  [{step.path}]").replace("\n", " ")
         try:
-            parts.append(f"{title}\n{_render_one(config, script, target, step, models.get(step.branch))}")
+            yield Rendered(step, _render_one(config, script, target, step, models.get(step.branch)))
         except (Exception, SystemExit) as e:  # noqa: BLE001 - a revision may raise anything when there is no database
-            reason = " ".join(safe(f"{type(e).__name__}: {e}").split())
-            parts.append(f"{title}\n-- cannot be shown without the database: {reason}\n")
-    return "\n".join(parts)
+            yield Rendered(step, "", one_line(f"{type(e).__name__}: {e}"))
+
+
+def _titled(one: Rendered) -> str:
+    title = safe(f"-- {one.step}  [{one.step.path}]").replace("\n", " ")
+    return (
+        f"{title}\n{one.sql}"
+        if not one.failure
+        else f"{title}\n-- cannot be shown without the database: {one.failure}\n"
+    )
 
 
 def _render_one(config: Config, script: ScriptDirectory, target: Target, step: Step, metadata: MetaData | None) -> str:

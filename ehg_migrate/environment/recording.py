@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
+from ehg_migrate.database.journal import Recorded
+from ehg_migrate.database.leaving import Leave, TargetConnection
 from ehg_migrate.database.session import Session
+from ehg_migrate.database.statements import query
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Direction
 
 
@@ -46,17 +48,23 @@ class Recorder:
         self._between = between
         self._heads = heads
         self._step: tuple[str, Direction] | None = None
+        self._last = True
         self._started = datetime.now(UTC)
+        self._transaction: str | None = None  # the one that the step began in
+        self._thrown_away = False  # the step has rolled back what it had done
 
     @property
     def current(self) -> tuple[str, Direction] | None:
         """The step that has begun and is not yet done."""
         return self._step
 
-    def begin(self, revision: str, direction: Direction) -> None:
-        """The next step is this one."""
+    def begin(self, revision: str, direction: Direction, *, last: bool = True) -> None:
+        """The next step is this one, in the transaction that the session has just begun."""
         self._step = (revision, direction)
+        self._last = last
         self._started = datetime.now(UTC)
+        self._transaction = self.session.transaction
+        self._thrown_away = False
         self.atomic = True
 
     def step_over(self) -> None:
@@ -65,31 +73,22 @@ class Recorder:
         self.atomic = True
         self.invalid_before = ()
 
-    def watch(self, context: MigrationContext, connection: Connection) -> None:
-        """From now on it is noticed when a step of this context leaves its transaction."""
-        original = context.autocommit_block
-
-        @contextmanager
-        def autocommit_block() -> Iterator[None]:
-            self._left_transaction()
-            inner: AbstractContextManager[None] = original()
-            with inner:
-                yield
-
-        context.autocommit_block = autocommit_block  # type: ignore[method-assign]  # there is no hook for this
-        event.listen(connection, "after_cursor_execute", self._after_statement)
-        # after the version row is written no step is open, so the commit of a whole step is not meant
-        event.listen(connection, "commit", lambda _: self._left_transaction())
+    def watch(self, connection: Connection) -> None:
+        """From now on it is noticed, before it happens, when a step leaves its transaction."""
+        driver_connection(connection).on_leave = self._leaving
 
     def applied(
         self, ctx: MigrationContext, step: MigrationInfo, heads: Collection[str], run_args: Mapping[str, Any]
     ) -> None:
-        """Alembic's `on_version_apply`: the version row is written and the transaction still open."""
+        """Alembic's `on_version_apply`: the version row is written and the transaction still open.
+
+        Raises TargetError where that must not be committed: the step threw its own work away, or moved version rows.
+        """
         connection = driver_connection(ctx.connection)
         now = tuple(sorted(heads))
         for revision, direction in self._changes(step, now):
             known = self._known(revision)
-            self.session.journal.record(
+            recorded = self.session.journal.record(
                 connection,
                 "stamped" if step.is_stamp else "done",
                 revision=revision,
@@ -99,15 +98,27 @@ class Recorder:
                 heads_before=self._heads,
                 heads_after=now,
                 started_at=self._started,
+                transaction=self._transaction if self._step else None,
+                rows=True,
             )
+            if not step.is_stamp:
+                self._check(revision, recorded, now)
         self._heads = now
         self._step = None
         self._started = datetime.now(UTC)  # for stock commands, which do not announce the next step
+        if not self._last:
+            self.session.prepare_with_commit()
 
     def _changes(self, step: MigrationInfo, now: tuple[str, ...]) -> Iterable[tuple[str, Direction]]:
         if step.is_stamp and self._between:
             return self._between(self._heads, now)
         return [(r, Direction.UP if step.is_upgrade else Direction.DOWN) for r in step.up_revision_ids]
+
+    def _check(self, revision: str, recorded: Recorded, heads: tuple[str, ...]) -> None:
+        if self._thrown_away or recorded.transaction not in (None, "this", "committed"):
+            raise TargetError(_thrown_away(revision))
+        if set(recorded.rows) != set(heads):
+            raise TargetError(_moved_rows(revision, recorded.rows, heads))
 
     def settle(self, heads: tuple[str, ...]) -> None:
         """Journals what changed the version rows unheard, as `stamp --purge` does. Raises psycopg.Error."""
@@ -117,9 +128,30 @@ class Recorder:
             self._heads = heads
 
     def failed(self, revision: str, direction: Direction, detail: str) -> None:
-        """Writes the failure beside the transaction that was rolled back. Raises psycopg.Error."""
-        self._step = None  # another recorder may watch this connection from now on
-        self._beside("failed", revision, direction, detail)
+        """Writes the failure beside the transaction that was rolled back. Raises psycopg.Error.
+
+        There the server says, too, whether it was: a step may have left it in a way that nobody could see.
+        """
+        self._step = None
+        recorded = self._beside("failed", revision, direction, detail)
+        if recorded.transaction not in (None, "aborted"):
+            self._step = (revision, direction)
+            self._left_transaction()
+            self._step = None
+
+    def _leaving(self, how: Leave) -> None:
+        if self._step:
+            if Leave.ROLLBACK in how and (Leave.COMMIT in how or self._has_written()):
+                self._thrown_away = True
+            if Leave.COMMIT in how:
+                self._left_transaction()
+
+    def _has_written(self) -> bool:
+        """Whether the transaction that is now to be rolled back holds anything; SQLAlchemy ends empty ones so too."""
+        if self.atomic or self.session.work.info.transaction_status is not TransactionStatus.INTRANS:
+            return True
+        row = self.session.work.execute(query("has_written")).fetchone()
+        return row is None or bool(row[0])
 
     def _left_transaction(self) -> None:
         if self.atomic and self._step:
@@ -129,9 +161,9 @@ class Recorder:
 
     def _beside(
         self, kind: str, revision: str, direction: Direction, detail: str, after: tuple[str, ...] | None = None
-    ) -> None:
+    ) -> Recorded:
         known = self._known(revision)
-        self.session.journal.record(
+        return self.session.journal.record(
             self.session.lock,
             kind,
             revision=revision,
@@ -142,17 +174,33 @@ class Recorder:
             heads_after=self._heads if after is None else after,
             started_at=self._started,
             detail=detail,
+            transaction=self._transaction,
         )
 
-    def _after_statement(self, connection: Connection, cursor: Any, *_: object) -> None:
-        """A revision that says COMMIT by itself leaves the driver idle where a transaction should be open."""
-        driver = driver_connection(connection)
-        if not driver.autocommit and driver.info.transaction_status is TransactionStatus.IDLE:
-            self._left_transaction()
 
-
-def driver_connection(connection: Connection | None) -> psycopg.Connection:
-    """The psycopg connection under SQLAlchemy's."""
+def driver_connection(connection: Connection | None) -> TargetConnection:
+    """The driver's connection under SQLAlchemy's."""
     driver = connection.connection.driver_connection if connection is not None else None
-    assert isinstance(driver, psycopg.Connection)
+    assert isinstance(driver, TargetConnection)
     return driver
+
+
+def _thrown_away(revision: str) -> Problem:
+    return Problem(
+        "thrown_away",
+        f"revision `{revision}` rolled back what it had done itself, so it does not count as applied",
+        "take the ROLLBACK out; `with op.get_bind().begin_nested():` takes back a part of a step",
+    )
+
+
+def _moved_rows(revision: str, found: tuple[str, ...], wanted: tuple[str, ...]) -> Problem:
+    return Problem(
+        "moved_rows",
+        f"revision `{revision}` changed the version table itself: it would hold {_names(found)} instead of "
+        f"{_names(wanted)}",
+        "take that out of the revision: the version rows of a step are written for it",
+    )
+
+
+def _names(heads: tuple[str, ...]) -> str:
+    return ", ".join(f"`{h}`" for h in sorted(heads)) or "nothing"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic.runtime.migration import RevisionStep
+from alembic.runtime.migration import MigrationInfo, RevisionStep
 from alembic.script import Script, ScriptDirectory
 
 from ehg_migrate.model import Direction, Step
@@ -13,12 +13,25 @@ class ExactStep(RevisionStep):
     where one parent implies another; here they are the difference between the plan's rows before and after.
     """
 
-    def __init__(self, script: ScriptDirectory, step: Step) -> None:
-        revision = script.get_revision(step.revision)
+    def __init__(self, script: ScriptDirectory, step: Step, revision: Script | None = None) -> None:
+        # without it the whole directory is loaded
+        revision = revision or script.get_revision(step.revision)
         assert isinstance(revision, Script)
         super().__init__(script.revision_map, revision, step.direction is Direction.UP)
         self._removed = sorted(set(step.heads_before) - set(step.heads_after))
         self._added = sorted(set(step.heads_after) - set(step.heads_before))
+
+    @property
+    def info(self) -> MigrationInfo:
+        """What callbacks are told. Alembic's own wants dependencies resolved, and so every file."""
+        revision = self.revision
+        return MigrationInfo(
+            revision_map=self.revision_map,
+            up_revisions=revision.revision,
+            down_revisions=revision._versioned_down_revisions,
+            is_upgrade=self.is_upgrade,
+            is_stamp=False,
+        )
 
     def should_delete_branch(self, heads: set[str]) -> bool:
         """A row goes and none comes."""

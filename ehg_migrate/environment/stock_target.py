@@ -12,9 +12,11 @@ import psycopg
 from alembic import context
 from alembic.operations.ops import MigrationScript
 from alembic.runtime.migration import MigrationContext, RevisionStep
+from psycopg import sql
 
+from ehg_migrate.database.claim import not_adopted
 from ehg_migrate.database.connections import connect
-from ehg_migrate.database.session import Session, not_adopted
+from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.environment import hosting
 from ehg_migrate.environment.guards import check_steps
@@ -64,7 +66,8 @@ class Stock:
     def _change(self, target: Target, say: Say) -> str:
         with Session(target, self.passwords[target.name], self.run, self.origin, say) as session:
             graph = self.history.graph(target.branches)
-            before = session.heads()
+            before = session.found.heads
+            session.prepare_work()  # for Alembic's own questions
             if not self.invocation.options.get("purge"):  # `stamp --purge` is the way out of wrong rows
                 check_rows(before, graph, self.history)
             recorder = _recorder(session, graph, before)
@@ -155,7 +158,8 @@ class Stock:
         )
         context.static_output(f"-- target: {target.name} ({target.address})")
         if context.get_starting_revision_argument() is None and target.version_table_schema != "public":
-            context.execute(f'CREATE SCHEMA IF NOT EXISTS "{target.version_table_schema}"')
+            schema = sql.Identifier(target.version_table_schema).as_string(None)
+            context.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         _migrate()
         return "printed"
 

@@ -18,6 +18,7 @@ from ehg_migrate.model import META_SCHEMA, VERSION_TABLE, Limits, SecretRef, Tar
 
 _LIMITS = {
     "connect": "connect_timeout",
+    "answer": "answer_timeout",
     "lock": "lock_timeout",
     "statement": "statement_timeout",
     "idle_in_transaction": "idle_in_transaction_timeout",
@@ -123,7 +124,7 @@ def _version_table(settings: Settings) -> tuple[str, str, dict[str, Any]]:
     for name, default in (("version_table", VERSION_TABLE), ("version_table_schema", META_SCHEMA)):
         value = options.pop(name, default)
         try:
-            found.append(values.word(value))
+            found.append(values.identifier(value))
         except Refused as refused:
             settings.report.refuse(refused, f"{settings.where('alembic')}.{name}")
             found.append(default)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -20,7 +22,12 @@ def output_of(argv: Sequence[str], folder: Path, limit: float = TIME_LIMIT) -> s
     program = argv[0]
     try:
         process = subprocess.Popen(
-            list(argv), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            list(argv),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,  # so that what it has started ends with it; no session: it may know our terminal
         )
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) else "an argument cannot be one"
@@ -33,9 +40,15 @@ def output_of(argv: Sequence[str], folder: Path, limit: float = TIME_LIMIT) -> s
         try:
             data = _read(process, program, time.monotonic() + limit, limit)
         except BaseException:  # also when interrupted: a child that waits for something must not stay
-            process.kill()
+            _kill(process)
             raise
     return _text(data, process.returncode, program)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """The program and what it has started."""
+    with contextlib.suppress(ProcessLookupError):  # all have ended
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _read(process: subprocess.Popen[bytes], program: str, end: float, limit: float) -> bytes:

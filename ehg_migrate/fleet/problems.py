@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ehg_migrate.errors import ConfigurationError, Problem
@@ -39,6 +39,9 @@ class Report:
     def refuse(self, refused: Refused, where: str) -> None:
         """Keeps what a validator refused."""
         self._found[refused.at(where)] = None
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._found)
 
     def __len__(self) -> int:
         return len(self._found)

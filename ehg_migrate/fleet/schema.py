@@ -75,6 +75,9 @@ class Defaults(_Model):
         "a list of revisions", "What `upgrade` brings the target to; `[heads]` if not given.", ["heads"]
     )
     connect_timeout: Seconds | None = _field("a time", "How long connecting may take.", "10s")
+    answer_timeout: Seconds | None = _field(
+        "a time", "How long reading a target's state may take once it is connected to.", "20s"
+    )
     lock_timeout: Seconds | None = _field("a time", "PostgreSQL's lock_timeout while a step runs.", "5s")
     statement_timeout: Seconds | None = _field("a time", "PostgreSQL's statement_timeout while a step runs.", "15min")
     idle_in_transaction_timeout: Seconds | None = _field(

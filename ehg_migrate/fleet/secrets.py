@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.fleet import passfile
 from ehg_migrate.fleet.command import output_of
 from ehg_migrate.fleet.private import check_private, read_private
 from ehg_migrate.fleet.problems import Refused, listed
@@ -92,7 +93,17 @@ def _checked(secret: str, reference: SecretRef) -> str:
             f"the secret `{reference}` holds a line break or a NUL in it",
             "a password is one line; one line break at the end of a file or an output is taken away",
         )
+    if not _is_text(secret):
+        raise Refused("secret_format", f"the secret `{reference}` is not UTF-8", "save it as UTF-8")
     return secret
+
+
+def _is_text(secret: str) -> bool:
+    try:
+        secret.encode()
+    except UnicodeEncodeError:  # a variable's bytes that are no UTF-8 come as halves of surrogate pairs
+        return False
+    return True
 
 
 def _one_line(text: str) -> str:
@@ -168,10 +179,13 @@ def _bad_passfiles(targets: Sequence[Target], root: Path) -> list[Problem]:
     for target in targets:
         if target.address.passfile:
             first.setdefault(target.address.passfile, target)
+    if any(t.password is None and not t.address.passfile for t in targets):
+        passfile.register_passwords(passfile.default())
     problems = []
     for path, target in first.items():
         try:
             check_private((root / path).stat().st_mode, path)
+            passfile.register_passwords(root / path)
         except OSError as e:
             problem = Refused("passfile", f"the passfile `{path}` cannot be read: {e.strerror}", "create it")
             problems.append(problem.at(f"{target.source or target.name}.passfile"))

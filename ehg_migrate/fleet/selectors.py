@@ -1,12 +1,14 @@
 """The language that chooses targets: `acme`, `eu-*`, `tag:prod`, `env:staging`, `all`, and `!` to leave out.
 
 Several stand in one item with commas between them. What is named is added up, then what has a `!` is taken away; with
-nothing but `!` one starts from all. A selector that matches nothing is an error: it is a typing mistake, or a target
-that somebody believes to be there.
+nothing but `!` one starts from all. Last, `shard:2/8` keeps the second of eight even parts, so that eight jobs of a
+pipeline share one selection. A selector that matches nothing is an error: it is a typing mistake, or a target that
+somebody believes to be there; only a shard may be empty.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -34,6 +36,19 @@ class Selector:
         return fnmatchcase(target.env if self.kind == "env" else target.name, self.pattern)
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `of` even parts of a selection, counted from 1."""
+
+    number: int
+    of: int
+
+    def part(self, chosen: tuple[Target, ...]) -> tuple[Target, ...]:
+        """Every target is in exactly one part, by the order of the names, so that all jobs agree without talking."""
+        mine = {t.name for t in sorted(chosen, key=lambda t: t.name)[self.number - 1 :: self.of]}
+        return tuple(t for t in chosen if t.name in mine)
+
+
 def select(targets: Sequence[Target], selectors: Sequence[str]) -> tuple[Target, ...]:
     """The chosen targets in the order of `targets`; all if there is no selector.
 
@@ -42,18 +57,25 @@ def select(targets: Sequence[Target], selectors: Sequence[str]) -> tuple[Target,
     if isinstance(selectors, str):
         selectors = (selectors,)
     parsed: list[Selector] = []
+    shards: list[Shard] = []
     problems: list[Problem] = []
     for text in _items(selectors):
         found = _parse(text)
         if isinstance(found, Selector) and not any(map(found.matches, targets)):
             found = _no_match(found, targets)
-        if isinstance(found, Problem):
-            problems.append(found)
-        else:
-            parsed.append(found)
+        match found:
+            case Problem():
+                problems.append(found)
+            case Shard():
+                shards.append(found)
+            case Selector():
+                parsed.append(found)
+    if len(shards) > 1:
+        problems.append(Problem("bad_shard", "a selection has more than one `shard:`", "keep one"))
     if problems:
         raise UsageError(problems)
-    return _chosen(targets, parsed)
+    chosen = _chosen(targets, parsed)
+    return shards[0].part(chosen) if shards else chosen
 
 
 def _items(selectors: Sequence[str]) -> Iterator[str]:
@@ -62,7 +84,9 @@ def _items(selectors: Sequence[str]) -> Iterator[str]:
             yield part.strip()
 
 
-def _parse(text: str) -> Selector | Problem:
+def _parse(text: str) -> Selector | Shard | Problem:
+    if text.startswith("shard:"):
+        return _shard(text)
     body = text.removeprefix("!").strip()
     kind, colon, pattern = body.partition(":")
     if not colon:
@@ -78,6 +102,15 @@ def _parse(text: str) -> Selector | Problem:
             "name targets, or `all`; an unset variable may stand behind it",
         )
     return Selector(text, text.startswith("!"), kind, pattern)
+
+
+def _shard(text: str) -> Shard | Problem:
+    parts = re.fullmatch(r"shard:([1-9][0-9]{0,5})/([1-9][0-9]{0,5})", text)
+    if parts is None or int(parts[1]) > int(parts[2]):
+        return Problem(
+            "bad_shard", f"`{text}` is not a shard", "write `shard:I/N` with I from 1 to N, the same N for all jobs"
+        )
+    return Shard(int(parts[1]), int(parts[2]))
 
 
 def _chosen(targets: Sequence[Target], selectors: Sequence[Selector]) -> tuple[Target, ...]:

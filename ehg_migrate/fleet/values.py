@@ -23,6 +23,7 @@ _REF = re.compile(r"[a-z0-9]{15,30}")
 # PostgreSQL keeps its timeouts in a signed 32-bit number of milliseconds.
 _LONGEST_SECONDS = 2_147_483.0
 _SHORTEST_SECONDS = 0.001
+_LONGEST_IDENTIFIER = 63  # NAMEDATALEN - 1
 
 
 def name(value: object) -> str:
@@ -110,6 +111,18 @@ def word(value: object) -> str:
         f"expected a text, found {describe(value)}",
         "write it on one line without spaces around it; a number or `yes` needs quotes",
     )
+
+
+def identifier(value: object) -> str:
+    """The name of a table or schema, as PostgreSQL keeps it."""
+    text = word(value)
+    if len(text.encode()) > _LONGEST_IDENTIFIER or "%" in text:  # psycopg takes `%` for a placeholder
+        raise Refused(
+            "bad_identifier",
+            f"expected a name of at most {_LONGEST_IDENTIFIER} bytes without `%`, found {describe(value)}",
+            "PostgreSQL would cut a longer one; rename it",
+        )
+    return text
 
 
 def url_text(value: object) -> str:

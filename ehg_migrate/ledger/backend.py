@@ -1,20 +1,54 @@
-"""What SQLite and PostgreSQL have in common as keepers of the ledger: an engine, a name, and words for their errors."""
+"""What SQLite and PostgreSQL have in common as keepers of the ledger: named statements, transactions, their errors."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, Connection, Engine, func, literal
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ehg_migrate.errors import LedgerError, Problem
-from ehg_migrate.ledger.schema import UtcTime
-from ehg_migrate.redaction import safe
+from ehg_migrate.redaction import one_line
+
+Row = Mapping[str, Any]
+"""One row by column: JSON as Python values, moments as aware datetimes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one of the two databases says what they do not say alike."""
+
+    words: Mapping[str, str]  # what stands in braces in the files of SQL
+    parameter: str  # how `:name` is written, with `\1` for the name
+    write: Callable[[Any], Any]  # a value as the driver takes it
+    read: Callable[[str, Any], Any]  # what the driver gives for a column as a value
+
+    def statement(self, name: str) -> str:
+        """The one of this name in `queries.sql`."""
+        return re.sub(r":(\w+)", self.parameter, _queries()[name].format(**self.words))
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """An open one; `driver` is the connection of the database's own driver."""
+
+    driver: Any
+    dialect: Dialect
+
+    def execute(self, name: str, **values: object) -> list[Row]:
+        """Executes a named statement; its rows, if it gives any."""
+        given = {key: self.dialect.write(value) for key, value in (values | {"now": datetime.now(UTC)}).items()}
+        cursor = self.driver.execute(self.dialect.statement(name), given)
+        columns = [column[0] for column in cursor.description or ()]
+        rows = cursor.fetchall() if columns else []
+        return [{c: self.dialect.read(c, v) for c, v in zip(columns, row, strict=True)} for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,35 +56,38 @@ class Backend:
     """One database that keeps a ledger. `place` names it to people, without a password."""
 
     place: str
-    engine: Engine
+    dialect: Dialect
+    begin: Callable[[bool], AbstractContextManager[Any]]  # a driver's connection in a transaction; True to write
     explain: Callable[[BaseException], Problem]
-
-    @property
-    def is_postgres(self) -> bool:
-        """Whether it is PostgreSQL rather than SQLite."""
-        return self.engine.dialect.name == "postgresql"
+    before_migrating: tuple[str, ...] = ()  # statements of its own, in the transaction that migrates
+    after_migrating: tuple[str, ...] = ()
 
     @contextmanager
-    def transaction(self, *, write: bool) -> Iterator[Connection]:
+    def transaction(self, *, write: bool) -> Iterator[Transaction]:
         """A transaction on a connection of its own, committed at the end. Raises LedgerError for the database's errors.
 
         Safe from several threads and processes at once; a writer waits for another one.
         """
         try:
-            with self.engine.execution_options(ehg_write=write).begin() as connection:
-                yield connection
-        except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as e:
-            original = e.orig if isinstance(e, DBAPIError) and e.orig is not None else e
-            raise LedgerError(self.explain(original)) from e
-
-    def clock(self) -> ColumnElement[datetime]:
-        """Now, by the clock that all users of this ledger share: the server's; with a file, our own."""
-        if self.is_postgres:
-            return func.clock_timestamp(type_=UtcTime())
-        return literal(datetime.now(UTC), UtcTime())
+            with self.begin(write) as driver:
+                yield Transaction(driver, self.dialect)
+        except (sqlite3.Error, psycopg.Error) as e:
+            raise LedgerError(self.explain(e)) from e
 
 
 def first_line(error: BaseException) -> str:
     """What a driver said, in one line without secrets and control characters."""
-    lines = safe(str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return one_line(lines[0]) if lines else type(error).__name__
+
+
+@cache
+def _queries() -> dict[str, str]:
+    text = resources.files(__package__).joinpath("queries.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return {name: without_comments(body) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def without_comments(script: str) -> str:
+    """SQL without what stands behind `--`; no text of ours holds two dashes."""
+    return "\n".join(line.partition("--")[0].rstrip() for line in script.splitlines()).strip()

@@ -2,85 +2,121 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from sqlalchemy import URL, Connection, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import NullPool
+import psycopg
+from psycopg.types.json import Jsonb
 
 from ehg_migrate import redaction
+from ehg_migrate.database.sockets import shut
 from ehg_migrate.errors import LedgerError, Problem
-from ehg_migrate.ledger.backend import Backend, first_line
-from ehg_migrate.ledger.schema import POSTGRES_SCHEMA
+from ehg_migrate.ledger.backend import Backend, Dialect, first_line
+
+POSTGRES_SCHEMA = "ehg_migrate_ledger"
+"""Where the tables stand."""
 
 _SCHEMES = {"postgresql", "postgres", "postgresql+psycopg"}
-_QUERY = {"sslmode", "sslrootcert", "sslcert", "sslkey", "host", "passfile"}
+_QUERY = {"sslmode", "sslrootcert", "sslcert", "sslkey", "host", "passfile", "connect_timeout"}
 _FORM = "write `postgresql://USER@HOST:PORT/DATABASE` and give the password by itself"
+_LOCK = 0x6568675F6C6467  # "ehg_ldg": taken by everyone who migrates a ledger on one server
 
+_PATIENCE = "10"  # seconds until a server that lets nobody in, or does not answer, is given up
 _CONNECT: dict[str, Any] = {
-    "connect_timeout": 10,
-    "tcp_user_timeout": 30_000,  # ms: a server that vanished must not hold the run
     "application_name": "ehg-migrate ledger",
     "prepare_threshold": None,  # a transaction-mode pooler is enough for a ledger, but knows no prepared statements
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a URL says; None for what it leaves to libpq."""
+
+    user: str | None
+    host: str | None
+    port: int | None
+    dbname: str
+    options: Mapping[str, str]
+
+    @property
+    def patience(self) -> str:
+        return self.options.get("connect_timeout", _PATIENCE)
+
+    @property
+    def server(self) -> str:
+        return self.host or self.options.get("host") or "localhost"
 
 
 def open_postgres(url: str, password: str | None) -> Backend:
     """The backend for a PostgreSQL URL; does not connect yet. Raises LedgerError for a URL that cannot be meant so.
 
     Beyond this machine TLS is required, and with `sslrootcert` the server is verified, unless `sslmode` says otherwise.
+    Connecting may take the URL's `connect_timeout` (10 s), and so may what is done after it.
     """
     if password:
         redaction.register(password)
     place = _parse(url)
-    engine = create_engine(
-        place.set(drivername="postgresql+psycopg"),
-        connect_args={**_CONNECT, **_tls(place), **({"password": password} if password else {})},
-        poolclass=NullPool,
-        hide_parameters=True,
-        use_native_hstore=False,  # saves a query on the first connection
-        execution_options={"schema_translate_map": {None: POSTGRES_SCHEMA}},
+    name = f"`{place.server}:{place.port or 5432}/{place.dbname}`"
+    return Backend(
+        name,
+        _DIALECT,
+        partial(_begin, _parameters(place, password), int(place.patience)),
+        partial(_explain, name),
+        before_migrating=(f"select pg_advisory_xact_lock({_LOCK})", _MAKE_SCHEMA),
+        after_migrating=_CLOSE,
     )
-    event.listen(engine, "begin", _limit)
-    name = f"`{_host(place)}:{place.port or 5432}/{place.database}`"
-    return Backend(name, engine, partial(_explain, name))
 
 
-def _parse(url: str) -> URL:
+def _parse(url: str) -> _Place:
     try:
-        place = make_url(url)
-    except (ArgumentError, ValueError):  # their messages may show the URL, and so a password
+        parts = urlsplit(url)
+        port, options = parts.port, parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:  # its message may show the URL, and so a password
         _refuse("it cannot be read")
-    if place.drivername not in _SCHEMES:
-        _refuse(f"`{place.drivername}` is neither `sqlite` nor `postgresql`")
-    if place.password is not None or "password" in place.query:
+    if not parts.scheme or url.partition(":")[2][:2] != "//":
+        _refuse("it cannot be read")
+    if parts.scheme not in _SCHEMES:
+        _refuse(f"`{parts.scheme}` is neither `sqlite` nor `postgresql`")
+    if parts.password is not None or "password" in dict(options):
         _refuse("it has a password in it")
-    if not place.database:
+    if not parts.path.removeprefix("/"):
         _refuse("it names no database")
-    unknown = sorted(set(place.query) - _QUERY)
+    unknown = sorted(set(dict(options)) - _QUERY)
     if unknown:
         _refuse(f"it has the unknown parameter `{unknown[0]}`; known are {', '.join(sorted(_QUERY))}")
-    return place
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", dict(options).get("connect_timeout", _PATIENCE)):
+        _refuse("its `connect_timeout` is no number of seconds")
+    user = unquote(parts.username) if parts.username else None
+    return _Place(user, parts.hostname, port, unquote(parts.path.removeprefix("/")), dict(options))
 
 
 def _refuse(reason: str) -> NoReturn:
     raise LedgerError(Problem("ledger_url", f"the ledger's URL cannot be used: {reason}", _FORM)) from None
 
 
-def _host(place: URL) -> str:
-    return place.host or str(place.query.get("host", "")) or "localhost"
+def _parameters(place: _Place, password: str | None) -> dict[str, Any]:
+    """What psycopg needs, as keywords: no URL with a password is ever built."""
+    given = {"user": place.user, "host": place.host, "port": place.port, "dbname": place.dbname, "password": password}
+    named = {key: value for key, value in given.items() if value is not None}
+    return {**_CONNECT, **named, **_tls(place), **place.options, "connect_timeout": place.patience}
 
 
-def _tls(place: URL) -> dict[str, str]:
+def _tls(place: _Place) -> dict[str, str]:
     """libpq's own default, `prefer`, gives way to whoever stands between; so it stays only on this machine."""
-    if "sslmode" in place.query:
+    if "sslmode" in place.options:
         return {}
-    if "sslrootcert" in place.query:
+    if "sslrootcert" in place.options:
         return {"sslmode": "verify-full"}
-    return {} if _is_here(_host(place)) else {"sslmode": "require"}
+    return {} if _is_here(place.server) else {"sslmode": "require"}
 
 
 def _is_here(host: str) -> bool:
@@ -92,12 +128,73 @@ def _is_here(host: str) -> bool:
         return False
 
 
-def _limit(connection: Connection) -> None:
-    # in the transaction, not at the start of the connection: poolers drop start-up options and share SET
-    connection.exec_driver_sql(
-        "select set_config('statement_timeout', '30s', true), set_config('lock_timeout', '15s', true)"
-    )
+@contextmanager
+def _begin(parameters: Mapping[str, Any], patience: int, write: bool) -> Iterator[psycopg.Connection[Any]]:
+    """A transaction on a connection of its own; one that only reads begins like one that writes."""
+    connection = psycopg.connect(**parameters)
+    with _ended_late(connection, patience), connection:
+        # in the transaction, not at the start of the connection: poolers drop start-up options and share SET
+        connection.execute(
+            f"select set_config('statement_timeout', '{patience}s', true),"
+            f" set_config('lock_timeout', '{patience}s', true)"
+        )
+        yield connection
 
+
+@contextmanager
+def _ended_late(connection: psycopg.Connection[Any], patience: int) -> Iterator[None]:
+    """Ends a connection that lives longer: a server that stands still keeps no promise about timeouts."""
+    timer = threading.Timer(patience + 1, _end, (connection,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _end(connection: psycopg.Connection[Any]) -> None:
+    with contextlib.suppress(OSError, psycopg.Error):  # it may have ended just now
+        shut(connection.fileno())
+
+
+def _write(value: Any) -> Any:
+    return Jsonb(value) if isinstance(value, list | dict) else value
+
+
+def _read(column: str, value: Any) -> Any:
+    """Moments in UTC, whatever the server's own time zone is."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
+
+
+_DIALECT = Dialect(
+    words={
+        "schema": f"{POSTGRES_SCHEMA}.",
+        "json": "jsonb",
+        "time": "timestamptz",
+        "now": "clock_timestamp()",
+        "lock": "FOR UPDATE",
+        "elements": "jsonb_array_elements_text",
+        "tables": f"SELECT tablename AS name FROM pg_tables WHERE schemaname = '{POSTGRES_SCHEMA}'",  # noqa: S608 - ours
+    },
+    parameter=r"%(\1)s",
+    write=_write,
+    read=_read,
+)
+
+# asked first: `if not exists` demands the privilege to create even where the schema exists
+_MAKE_SCHEMA = f"""\
+do $$ begin
+    if not exists (select from pg_namespace where nspname = '{POSTGRES_SCHEMA}') then
+        create schema {POSTGRES_SCHEMA};
+    end if;
+end $$"""
+
+# who reads the ledger is its owner's decision; defaults that grant new tables to everybody are taken back
+_CLOSE = (
+    f"revoke all on schema {POSTGRES_SCHEMA} from public",
+    f"revoke all on all tables in schema {POSTGRES_SCHEMA} from public",
+)
 
 _EXPLANATIONS: dict[str, tuple[str, str, str]] = {
     "28P01": ("ledger_login", "the ledger's server {place} refused the login: {text}", "check its user and password"),

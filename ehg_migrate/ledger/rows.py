@@ -5,23 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from sqlalchemy import RowMapping
-
 from ehg_migrate import json_form
 from ehg_migrate.errors import LedgerError, Problem
 from ehg_migrate.ledger import liveness
+from ehg_migrate.ledger.backend import Row
 from ehg_migrate.ledger.liveness import Process
 from ehg_migrate.model import Result, Run, RunStatus
 from ehg_migrate.redaction import redact
 
 T = TypeVar("T")
-
-# The project's own names, and words of ours. A password that happens to equal a target's name must not turn
-# the rows of that target into those of `***`.
-_NAMES = (
-    frozenset({"id", "target", "targets", "status", "verb", "direction", "revision", "branch"})
-    | {"heads_before", "heads_after", "not_done", "wish", "undoes", "resumes", "code", "sqlstate"}
-)  # fmt: skip
 
 _RESULT_FIELDS = (
     "target",
@@ -36,13 +28,17 @@ _RESULT_FIELDS = (
     "seconds",
 )
 _ORIGIN_FIELDS = ("actor", "host", "pid", "git_commit", "tool_version")
+JSONS = frozenset({"wish", "targets", "notes", "heads_before", "heads_after", "steps", "not_done", "problem"})
+MOMENTS = frozenset({"started_at", "finished_at", "heartbeat_at", "recorded_at", "now"})
+"""The columns that SQLite keeps as text and PostgreSQL as `jsonb` and `timestamptz`."""
+
 _RUN_FIELDS = ("id", "verb", "selector", "status", "targets", "wish", "undoes", "resumes", "notes")
 
 
 def clean(value: Any, name: str = "") -> Any:
     """`json_form.dump`'s output as it may be stored: redacted (but for names), storable as UTF-8 in both databases."""
     if isinstance(value, str):
-        text = value if name in _NAMES else redact(value)
+        text = value if name in json_form.NAMES else redact(value)
         # PostgreSQL refuses NUL; half a surrogate pair (an undecodable file name) has no UTF-8
         return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
@@ -69,29 +65,27 @@ def result_row(run_id: str, result: Result) -> dict[str, Any]:
     return {"run_id": run_id, **{name: form[name] for name in _RESULT_FIELDS}}
 
 
-def read_run(row: RowMapping, results: tuple[Result, ...] = ()) -> Run:
+def read_run(row: Row, results: tuple[Result, ...] = ()) -> Run:
     """The Run of a row with `now`, the ledger's time; `died` if it says running and its process is gone.
 
     Raises LedgerError for a row that this tool cannot understand.
     """
     form = {name: row[name] for name in _RUN_FIELDS}
-    form["status"] = RunStatus.DIED if _died(row) else row["status"]
+    form["status"] = RunStatus.DIED if is_dead(row) else row["status"]
     form["origin"] = {name: row[name] for name in _ORIGIN_FIELDS}
     form["started_at"], form["finished_at"] = row["started_at"], row["finished_at"]
     run = _load(Run, form, f"run `{row['id']}`")
     return replace(run, results=_in_order(row["targets"], results))
 
 
-def read_result(row: RowMapping, prefix: str = "") -> Result:
-    """The Result of a row whose columns are called `prefix` and their name.
-
-    Raises LedgerError for a row that this tool cannot understand.
-    """
-    form = {name: row[f"{prefix}{name}"] for name in _RESULT_FIELDS}
-    return _load(Result, form, f"the result of `{form['target']}` in run `{row[f'{prefix}run_id']}`")
+def read_result(row: Row) -> Result:
+    """The Result of a row. Raises LedgerError for a row that this tool cannot understand."""
+    form = {name: row[name] for name in _RESULT_FIELDS}
+    return _load(Result, form, f"the result of `{form['target']}` in run `{row['run_id']}`")
 
 
-def _died(row: RowMapping) -> bool:
+def is_dead(row: Row) -> bool:
+    """Whether the run of a row with `now` says running, and its process is gone."""
     process = Process(row["host"], row["pid"], row["process_started"])
     age = row["now"] - row["heartbeat_at"]
     return bool(row["status"] == RunStatus.RUNNING and liveness.is_gone(process, age))

@@ -8,17 +8,19 @@ processes that switch a new file to WAL at the same moment get `database is lock
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import NullPool
-
 from ehg_migrate.errors import LedgerError, Problem
-from ehg_migrate.ledger.backend import Backend, first_line
+from ehg_migrate.ledger.backend import Backend, Dialect, first_line
+from ehg_migrate.ledger.rows import JSONS, MOMENTS
 
 PREFIX = "sqlite:///"
 
@@ -40,7 +42,7 @@ def open_sqlite(url: str) -> Backend:
         _prepare(path)
     except OSError as e:
         raise LedgerError(_os_problem(path, e)) from e
-    return Backend(f"`{path}`", _engine(path), partial(_explain, path))
+    return Backend(f"`{path}`", _DIALECT, partial(_begin, path), partial(_explain, path))
 
 
 def _prepare(path: Path) -> None:
@@ -51,22 +53,53 @@ def _prepare(path: Path) -> None:
         raise PermissionError(errno.EACCES, "the folder cannot be written", str(path.parent))
 
 
-def _engine(path: Path) -> Engine:
+@contextmanager
+def _begin(path: Path, write: bool) -> Iterator[sqlite3.Connection]:
+    """A transaction on a connection of its own."""
+    with closing(connect(path)) as connection:
+        # IMMEDIATE waits for the other writer here; a transaction that reads first and then writes would fail instead
+        connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        yield connection
+        connection.execute("COMMIT")  # closing rolls back what was not committed
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """One connection to the file, in autocommit."""
     # mode=rw: a file that was deleted meanwhile is an error, not a new empty ledger with the umask's permissions
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA foreign_keys = ON")
-        return connection
-
-    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
-    event.listen(engine, "begin", _begin)
-    return engine
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
 
 
-def _begin(connection: Connection) -> None:
-    # IMMEDIATE waits for the other writer here; a transaction that reads first and then writes would fail instead
-    write = connection.get_execution_options().get("ehg_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _write(value: Any) -> Any:
+    """Moments as text of one width, so that its order is that of time; JSON as text."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _read(column: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if column in MOMENTS:
+        return datetime.fromisoformat(value)
+    return json.loads(value) if column in JSONS else value
+
+
+_DIALECT = Dialect(
+    words={
+        "schema": "",
+        "json": "text",
+        "time": "text",
+        "now": ":now",
+        "lock": "",
+        "elements": "json_each",
+        "tables": "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+    },
+    parameter=r":\1",
+    write=_write,
+    read=_read,
+)
 
 
 def _os_problem(path: Path, error: OSError) -> Problem:

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, NoReturn, Self
-
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    RowMapping,
-    Select,
-    and_,
-    cast,
-    exists,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.dialects.postgresql import JSONB
 
 from ehg_migrate import json_form
 from ehg_migrate.errors import LedgerError, Problem, UsageError
 from ehg_migrate.ledger import liveness
-from ehg_migrate.ledger.backend import Backend
-from ehg_migrate.ledger.rows import clean, read_result, read_run, result_row, run_row
-from ehg_migrate.ledger.schema import results, runs
+from ehg_migrate.ledger.backend import Backend, Row, Transaction
+from ehg_migrate.ledger.rows import clean, is_dead, read_result, read_run, result_row, run_row
 from ehg_migrate.model import Result, Run, RunStatus
 
 _CANDIDATES = 5  # named in the message when a prefix fits several runs
-_RESULT = "result_"  # what a result's columns are called where a run's stand beside them
 
 
 class Ledger:
@@ -61,8 +42,7 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Lets go of what the engine holds."""
-        self._backend.engine.dispose()
+        """Nothing is held between two operations, so there is nothing to let go of."""
 
     # --- writing
 
@@ -71,63 +51,62 @@ class Ledger:
 
         Raises LedgerError if the id is there already.
         """
-        origin = run.origin
-        row = run_row(run) | {
-            "heartbeat_at": self._backend.clock(),
-            "process_started": liveness.identity(origin.host, origin.pid),
-        }
-        with self._backend.transaction(write=True) as connection:
-            if connection.execute(select(runs.c.id).where(runs.c.id == row["id"])).first():
+        row = run_row(run)
+        row["process_started"] = liveness.identity(run.origin.host, run.origin.pid)
+        with self._backend.transaction(write=True) as transaction:
+            if transaction.execute("lock_run", id=row["id"]):
                 raise LedgerError(
                     Problem("ledger_run", f"run `{run.id}` is in the ledger already", "use a new id for each run")
                 )
-            connection.execute(insert(runs).values(row))
+            transaction.execute("start", **row)
 
-    def record(self, run_id: str, result: Result) -> None:
-        """Adds what happened to one target. A second result of it in the same run is kept beside the first and counts.
+    def record(self, run_id: str, *results: Result) -> None:
+        """Adds what happened to targets. A second result of one in the same run is kept beside the first and counts.
 
-        Raises LedgerError if the run was never started here.
+        Raises LedgerError if the run was never started here; then none is added.
         """
-        row = result_row(run_id, result)
-        same = (results.c.run_id == run_id) & (results.c.target == row["target"])
-        with self._backend.transaction(write=True) as connection:
-            _lock(connection, run_id)  # so the next attempt's number is nobody else's
-            attempt = connection.execute(select(func.coalesce(func.max(results.c.attempt), 0)).where(same)).scalar_one()
-            connection.execute(
-                insert(results).values(row | {"attempt": attempt + 1, "recorded_at": self._backend.clock()})
-            )
+        rows = [result_row(run_id, result) for result in results]
+        with self._backend.transaction(write=True) as transaction:
+            _lock(transaction, run_id)  # so the next attempt's number is nobody else's
+            moment = _after_all(transaction, [row["target"] for row in rows])
+            for row in rows:
+                transaction.execute("record", **row, recorded_at=moment)
 
     def heartbeat(self, run_id: str) -> None:
         """Says that the run is alive, to those who cannot see its process; more often than every 60 s.
 
         Raises LedgerError if the run was never started here.
         """
-        with self._backend.transaction(write=True) as connection:
-            beat = update(runs).where(runs.c.id == run_id).values(heartbeat_at=self._backend.clock())
-            if not connection.execute(beat).rowcount:
-                _no_run(run_id)
+        with self._backend.transaction(write=True) as transaction:
+            _lock(transaction, run_id)
+            transaction.execute("beat", id=run_id)
 
     def finish(self, run_id: str, status: RunStatus, notes: Iterable[Problem] = ()) -> None:
         """Closes the run with its status; `notes` are added to those it has.
 
         Raises LedgerError if the run was never started here.
         """
-        with self._backend.transaction(write=True) as connection:
-            former = _lock(connection, run_id)
+        with self._backend.transaction(write=True) as transaction:
+            former = _lock(transaction, run_id)
             added = clean(json_form.dump(tuple(notes)))
             closed = {"status": status.value, "finished_at": datetime.now(UTC), "notes": [*former, *added]}
-            connection.execute(update(runs).where(runs.c.id == run_id).values(closed))
+            transaction.execute("finish", id=run_id, **closed)
 
     # --- reading
+
+    def holds(self, run_id: str) -> bool:
+        """Whether a run with this id was started here."""
+        with self._backend.transaction(write=False) as transaction:
+            return bool(transaction.execute("runs_by_id", ids=[run_id]))
 
     def run(self, run_id_or_prefix: str) -> Run:
         """The run with this id, or the only one whose id begins so, with its results.
 
         Raises UsageError if there is none or if several begin so (naming them).
         """
-        with self._backend.transaction(write=False) as connection:
-            row = self._find(connection, run_id_or_prefix)
-            return read_run(row, _latest_results(connection, [row["id"]], output=True).get(row["id"], ()))
+        with self._backend.transaction(write=False) as transaction:
+            row = _find(transaction, run_id_or_prefix)
+            return read_run(row, _results(transaction, [row["id"]], output=True).get(row["id"], ()))
 
     def runs(self, limit: int = 20, target: str | None = None) -> tuple[Run, ...]:
         """The newest runs first, with their results but not what those printed; only those with `target`, if given.
@@ -136,68 +115,68 @@ class Ledger:
         """
         if limit < 1:
             raise UsageError(Problem("limit", f"the limit {limit} shows no run", "give a number of 1 or more"))
-        chosen = self._select_runs().order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(limit)
-        if target is not None:
-            chosen = chosen.where(self._touches(target))
-        with self._backend.transaction(write=False) as connection:
-            rows = connection.execute(chosen).mappings().all()
-            found = _latest_results(connection, [row["id"] for row in rows], output=False)
+        with self._backend.transaction(write=False) as transaction:
+            rows = transaction.execute("runs", limit=limit, target=target)
+            found = _results(transaction, [row["id"] for row in rows], output=False)
+        return tuple(read_run(row, found.get(row["id"], ())) for row in rows)
+
+    def died(self, newest: int) -> tuple[Run, ...]:
+        """Those of the newest runs whose process is gone, with their results but not what those printed."""
+        with self._backend.transaction(write=False) as transaction:
+            rows = [row for row in transaction.execute("runs", limit=newest, target=None) if is_dead(row)]
+            found = _results(transaction, [row["id"] for row in rows], output=False) if rows else {}
         return tuple(read_run(row, found.get(row["id"], ())) for row in rows)
 
     def last_results(self, targets: Iterable[str]) -> dict[str, tuple[Run, Result]]:
-        """The newest result of each target, with its run (without that run's other results), in one query.
+        """The newest result of each target, with its run (without that run's other results), in two queries.
 
         A target that was never in a run is not in the answer.
         """
         names = list(targets)
         if not names:
             return {}
-        order = (results.c.recorded_at.desc(), results.c.run_id.desc(), results.c.attempt.desc())
-        rank = func.row_number().over(partition_by=results.c.target, order_by=order).label("rank")
-        # the keys alone are ranked: with their outputs 100,000 rows take seconds instead of a tenth of one
-        keys = (results.c.run_id, results.c.target, results.c.attempt)
-        ranked = select(*keys, rank).where(results.c.target.in_(names)).subquery()
-        same = and_(*(key == ranked.c[key.name] for key in keys), ranked.c.rank == 1)
-        columns = [column.label(f"{_RESULT}{column.name}") for column in results.c]
-        query = (
-            self._select_runs().add_columns(*columns).join(results, results.c.run_id == runs.c.id).join(ranked, same)
-        )
-        with self._backend.transaction(write=False) as connection:
-            rows = connection.execute(query).mappings().all()
-        return {row[f"{_RESULT}target"]: (read_run(row), read_result(row, _RESULT)) for row in rows}
-
-    def _select_runs(self) -> Select[Any]:
-        return select(runs, self._backend.clock().label("now"))
-
-    def _find(self, connection: Connection, prefix: str) -> RowMapping:
-        # not LIKE: SQLite's ignores case, and ids may hold its wildcards
-        begins_so = func.substr(runs.c.id, 1, len(prefix)) == prefix
-        newest_first = self._select_runs().where(begins_so).order_by(runs.c.started_at.desc(), runs.c.id.desc())
-        rows = connection.execute(newest_first.limit(_CANDIDATES + 1)).mappings().all() if prefix else []
-        exact = connection.execute(self._select_runs().where(runs.c.id == prefix)).mappings().first()
-        if exact is not None:
-            return exact
-        if len(rows) == 1:
-            return rows[0]
-        raise UsageError(_not_one_run(prefix, [row["id"] for row in rows]))
-
-    def _touches(self, target: str) -> ColumnElement[bool]:
-        """The run was to do something to `target`, whether or not it came to it."""
-        if self._backend.is_postgres:
-            named: ColumnElement[bool] = cast(runs.c.targets, JSONB).contains([target])
-        else:
-            named = literal(target).in_(select(func.json_each(runs.c.targets).table_valued("value").c.value))
-        return or_(named, exists().where(results.c.run_id == runs.c.id, results.c.target == target))
+        with self._backend.transaction(write=False) as transaction:
+            rows = transaction.execute("last_results", targets=names)
+            ids = sorted({row["run_id"] for row in rows})
+            # each run once: a row of it beside each of its results would grow with the square of the fleet
+            runs = {row["id"]: read_run(row) for row in transaction.execute("runs_by_id", ids=ids)}
+        return {row["target"]: (runs[row["run_id"]], read_result(row)) for row in rows}
 
 
-def _lock(connection: Connection, run_id: str) -> list[Any]:
+def _find(transaction: Transaction, beginning: str) -> Row:
+    exact = transaction.execute("runs_by_id", ids=[beginning])
+    if exact:
+        return exact[0]
+    limit = _CANDIDATES + 1
+    rows = transaction.execute("runs_by_beginning", beginning=beginning, limit=limit) if beginning else []
+    if len(rows) == 1:
+        return rows[0]
+    raise UsageError(_not_one_run(beginning, [row["id"] for row in rows]))
+
+
+def _after_all(transaction: Transaction, targets: list[str]) -> datetime:
+    """Now, or just after these targets' newest result where a clock was set back: the order is that of writing."""
+    (row,) = transaction.execute("newest_record", targets=targets)
+    now: datetime = row["now"]
+    newest: datetime | None = row["recorded_at"]
+    return max(now, newest + timedelta(microseconds=1)) if newest else now
+
+
+def _lock(transaction: Transaction, run_id: str) -> list[Any]:
     """Keeps other writers of this run out until the transaction ends; gives its notes. LedgerError if unknown."""
-    notes: list[Any] | None = connection.execute(
-        select(runs.c.notes).where(runs.c.id == run_id).with_for_update()
-    ).scalar_one_or_none()
-    if notes is None:
+    rows = transaction.execute("lock_run", id=run_id)
+    if not rows:
         _no_run(run_id)
+    notes: list[Any] = rows[0]["notes"]
     return notes
+
+
+def _results(transaction: Transaction, ids: list[str], *, output: bool) -> dict[str, tuple[Result, ...]]:
+    """The results that count, those of each target's last attempt, by run; without `output` they have an empty one."""
+    found: dict[str, list[Result]] = {}
+    for row in transaction.execute("results", ids=ids, output=output):
+        found.setdefault(row["run_id"], []).append(read_result(row))
+    return {run_id: tuple(results) for run_id, results in found.items()}
 
 
 def _no_run(run_id: str) -> NoReturn:
@@ -216,14 +195,3 @@ def _not_one_run(prefix: str, candidates: list[str]) -> Problem:
     named = ", ".join(f"`{c}`" for c in candidates[:_CANDIDATES])
     more = " and more" if len(candidates) > _CANDIDATES else ""
     return Problem("ambiguous_run", f"several runs begin with `{prefix}`: {named}{more}", "give more of the id")
-
-
-def _latest_results(connection: Connection, run_ids: list[str], *, output: bool) -> dict[str, tuple[Result, ...]]:
-    """The results that count, those of each target's last attempt, by run; without `output` they have an empty one."""
-    rank = func.row_number().over(partition_by=(results.c.run_id, results.c.target), order_by=results.c.attempt.desc())
-    columns = [literal("").label("output") if c.name == "output" and not output else c for c in results.c]
-    ranked = select(*columns, rank.label("rank")).where(results.c.run_id.in_(run_ids)).subquery()
-    found: dict[str, tuple[Result, ...]] = {}
-    for row in connection.execute(select(ranked).where(ranked.c.rank == 1)).mappings():
-        found[row["run_id"]] = (*found.get(row["run_id"], ()), read_result(row))
-    return found

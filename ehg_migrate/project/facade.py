@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
+from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.model import (
     SHARED,
     FleetPlan,
     Run,
+    Verb,
 )
 from ehg_migrate.project.base import Selectors
-from ehg_migrate.project.planning import PlanningProject
-from ehg_migrate.revisions.releases import write_release
+from ehg_migrate.project.proving import Manner, ProvingProject
+from ehg_migrate.project.releases import write_release
+from ehg_migrate.project.schema import SchemaProject
 from ehg_migrate.revisions.specs import resolve_all
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
-    from ehg_migrate.rollout.jobs import Watch
-    from ehg_migrate.rollout.pool import Stop
 
 
-class Manner(TypedDict, total=False):
-    """How a run is done: targets at a time, who hears its Events, who may stop it early."""
-
-    parallel: int | None
-    watch: Watch | None
-    stop: Stop | None
-
-
-class Project(PlanningProject):
+class Project(ProvingProject, SchemaProject):
     """A project folder, checked as a whole when it is loaded.
 
     Use it as a context manager: with `local=True` it starts the embedded PostgreSQL, which stops when it is left.
@@ -72,19 +65,22 @@ class Project(PlanningProject):
 
         The Run has a Result for every target of the plan. Trouble with the ledger is a note of the Run.
         """
+        from ehg_migrate.rollout.executor import LOCAL, executor
         from ehg_migrate.rollout.pool import Stop
         from ehg_migrate.rollout.runner import Reach
         from ehg_migrate.rollout.running import How, carry_out
 
-        targets, passwords = self._reach([p.target for p in plan.plans]) if plan.plans else ((), {})
+        place = how.get("executor", LOCAL)
+        if self._local and place != LOCAL:
+            raise UsageError(Problem("local_executor", "`--local` has its servers here", "leave out `--executor`"))
+        busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
+        targets, passwords = self._reach(busy) if busy else ((), {})
         reach = Reach({t.name: t for t in targets}, passwords, self._graph)
-        manner = How(
-            parallel=how.get("parallel") or self.settings.parallel,
-            watch=how.get("watch") or _nobody,
-            stop=how.get("stop") or Stop(),
-            ledger=self.ledger,
-        )
-        return carry_out(self.settings, plan, reach, manner)
+        with executor(place, how.get("parallel") or self.settings.parallel) as execute:
+            stop = how["stop"] = how.get("stop") or Stop()
+            verify = self._verifier(reach, how)
+            manner = How(execute, how.get("watch") or _nobody, stop, self.ledger, verify)
+            return carry_out(self.settings, plan, reach, manner)
 
     def new_revision(
         self, message: str, branch: str = SHARED, depends_on: Sequence[str] = (), autogenerate: str | None = None

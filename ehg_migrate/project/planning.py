@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError
@@ -27,12 +28,7 @@ class PlanningProject(ReadingProject):
 
     def plan(self, selectors: Selectors = (), to: Sequence[str] = ()) -> FleetPlan:
         """What `upgrade` would do: to each target's own goal, or to what `to` names."""
-
-        def make(state: State) -> Plan:
-            target = self.fleet.by_name[state.target]
-            return plan_upgrade(self._graph(target), state.target, state.heads, to or target.upgrade_to, self.releases)
-
-        return replace(self._plan(Verb.UPGRADE, selectors, make, lenient=bool(to)), wish=tuple(to))
+        return self._plan_upgrade(selectors, to, self._states(selectors))
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""
@@ -112,10 +108,24 @@ class PlanningProject(ReadingProject):
             text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0].steps)
             yield f"-- plan {digest} for {names}\n{text}"
 
-    def _plan(self, verb: Verb, selectors: Selectors, make: Make, *, lenient: bool = False) -> FleetPlan:
+    def _plan_upgrade(self, selectors: Selectors, to: Sequence[str], states: Iterable[State]) -> FleetPlan:
         from ehg_migrate.rollout.planning import fleet_plan
 
-        return fleet_plan(verb, selectors, self._states(selectors), make, lenient=lenient)
+        @cache  # with a long history a plan takes long, and most targets of a fleet have the same
+        def planned(branches: tuple[str, ...], heads: tuple[str, ...], wish: tuple[str, ...]) -> Plan:
+            return plan_upgrade(self.revisions.graph(branches), "", heads, wish, self.releases)
+
+        def make(state: State) -> Plan:
+            target = self.fleet.by_name[state.target]
+            plan = planned(target.branches, state.heads, tuple(to) or target.upgrade_to)
+            return replace(plan, target=state.target)
+
+        return replace(fleet_plan(Verb.UPGRADE, selectors, states, make, lenient=bool(to)), wish=tuple(to))
+
+    def _plan(self, verb: Verb, selectors: Selectors, make: Make) -> FleetPlan:
+        from ehg_migrate.rollout.planning import fleet_plan
+
+        return fleet_plan(verb, selectors, self._states(selectors), make)
 
     def _find_run(self, run: str) -> tuple[str, tuple[str, ...]]:
         """The whole id and the targets of a run, by the ledger; what it does not know is taken as it is written."""

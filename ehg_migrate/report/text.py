@@ -23,11 +23,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def problem_lines(problem: Problem, indent: str = "") -> Iterator[str]:
     """What, where, and what to do next."""
     state = f" (SQLSTATE {problem.sqlstate})" if problem.sqlstate else ""
-    yield f"{indent}{problem.message}{state}"
+    yield f"{indent}{continued(problem.message, indent)}{state}"
     if problem.where:
         yield f"{indent}  at {problem.where}"
     if problem.hint:
         yield f"{indent}  hint: {problem.hint}"
+
+
+def continued(message: str, indent: str = "") -> str:
+    """The message with its further lines indented, so that none of them looks like a line of ours."""
+    return message.replace("\n", f"\n{' ' * len(indent)}    ")
 
 
 def targets_lines(targets: Iterable[Target]) -> list[str]:
@@ -100,12 +105,18 @@ def result_lines(result: Result) -> Iterator[str]:
     yield f"{result.target}: {result.status.value} in {result.seconds:.2f} s{steps}{left}"
     if result.problem:
         yield from problem_lines(result.problem, "  ")
-        yield f"  holds {names(result.heads_after)}" if result.heads_after or result.steps else "  holds what it held"
+        yield f"  {_held(result)}"
         if result.output.strip():
             yield "  output of its revisions (the end):"
             yield from (f"    | {line}" for line in result.output.strip().splitlines()[-12:])
     for note in result.notes:
         yield from problem_lines(note, "  note: ")
+
+
+def _held(result: Result) -> str:
+    if result.status is Status.INDETERMINATE and not result.heads_after:
+        return "what it holds is not known"
+    return f"holds {names(result.heads_after)}" if result.heads_after or result.steps else "holds what it held"
 
 
 def run_lines(run: Run) -> Iterator[str]:
@@ -165,9 +176,19 @@ def locks_lines(held: Iterable[Held]) -> Iterator[str]:
         else:
             since = f" since {when(h.since)}" if h.since else ""
             who = f"run {h.run} of {h.actor} on {h.host} (process {h.process})" if h.run else f"`{h.application}`"
-            yield f"{h.target}: {who}{since}, backends {', '.join(map(str, h.pids))} {h.state}".rstrip()
+            yield f"{h.target}: {who}{since}, {backends(h.pids)} {h.state}".rstrip()
             if h.doing:
                 yield f"  {h.doing}"
+
+
+def locks_summary(held: Iterable[Held]) -> str:
+    """The last line: `1 held (a), 1 free (b), 1 not known (c)`."""
+    return counted(("not known" if h.problem else "held" if h.pids else "free", h.target) for h in held)
+
+
+def backends(pids: Sequence[int]) -> str:
+    """`backend 7`, `backends 7, 8`."""
+    return f"{'backend' if len(pids) == 1 else 'backends'} {', '.join(map(str, pids))}"
 
 
 def history_lines(entries: Iterable[JournalEntry]) -> list[str]:
@@ -192,8 +213,8 @@ def history_lines(entries: Iterable[JournalEntry]) -> list[str]:
 
 
 def names(heads: Sequence[str]) -> str:
-    """Version rows in a cell."""
-    return ",".join(heads) or "-"
+    """Version rows in a cell; a row that somebody wrote by hand may have line breaks in it."""
+    return ",".join(" ".join(head.split()) for head in heads) or "-"
 
 
 def some(targets: Sequence[str]) -> str:

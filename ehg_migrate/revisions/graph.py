@@ -28,6 +28,7 @@ class Revision:
     doc: str = ""
     has_upgrade: bool = True
     has_downgrade: bool = True
+    is_silent: bool = False  # loading the file is known to do nothing but define names
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Graph:
 
     def canonical(self, heads: Iterable[str]) -> tuple[str, ...]:
         """The same state without rows that another row implies."""
-        return self.ids(self.maximal(self.closure(heads)))
+        return self.ids(self.maximal(self.bits(heads)))  # what is below a head is implied by it
 
     # --- order
 

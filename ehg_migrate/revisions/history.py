@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from typing import Any
 from ehg_migrate.errors import Problem, RevisionsError
 from ehg_migrate.model import SHARED
 from ehg_migrate.revisions.graph import Graph, Revision, build
+from ehg_migrate.revisions.kept import Kept
+from ehg_migrate.revisions.plain import is_silent
 from ehg_migrate.settings import Settings
 
 # the same file names that Alembic takes for revisions
@@ -58,24 +62,46 @@ class History:
         return tuple(b for b, revisions in self.branches.items() if any(r.id == revision for r in revisions))
 
 
-def read_history(settings: Settings) -> History:
-    """All of versions/. Reads files only; what is wrong with one is in `problems`, never an exception."""
+def read_history(settings: Settings, *, keep: bool = False) -> History:
+    """All of versions/. Reads files only; what is wrong with one is in `problems`, never an exception.
+
+    With `keep` only the files are read that have changed since they were read before; see `kept.py`.
+    """
     branches: dict[str, tuple[Revision, ...]] = {}
     problems: list[Problem] = []
-    for folder in branch_folders(settings.versions):
-        found: list[Revision] = []
-        try:
-            paths = list(_files(folder, settings.recursive))
-        except OSError as e:
-            paths = []
-            problems += _unreadable(f"versions/{folder.name}", f"the folder cannot be read: {e.strerror}").problems
-        for path in paths:
+    with Kept(settings.kept_revisions, Path(__file__)) if keep else nullcontext() as kept:
+        for folder in branch_folders(settings.versions):
+            found: list[Revision] = []
             try:
-                found.append(_read(path, folder.name, settings))
-            except RevisionsError as e:
-                problems += e.problems
-        branches[folder.name] = tuple(found)
+                entries = list(_files(folder, settings.recursive))
+            except OSError as e:
+                entries = []
+                problems += _unreadable(f"versions/{folder.name}", f"the folder cannot be read: {e.strerror}").problems
+            for entry in entries:
+                try:
+                    found.append(_known(entry, folder.name, settings, kept))
+                except RevisionsError as e:
+                    problems += e.problems
+            branches[folder.name] = tuple(found)
     return History(branches, tuple(problems), tuple(_loose(settings)))
+
+
+def _known(entry: os.DirEntry[str], branch: str, settings: Settings, kept: Kept | None) -> Revision:
+    """The revision of a file; kept from before, or read."""
+    path = Path(entry.path)
+    if kept is None:
+        return _read(path, branch, settings)[0]
+    try:
+        stat = entry.stat()
+    except OSError:  # it went away since the folder was listed
+        return _read(path, branch, settings)[0]
+    known = kept.find(entry.path, stat)
+    if known is not None:
+        return known
+    revision, by_itself = _read(path, branch, settings)
+    if by_itself:
+        kept.keep(entry.path, stat, revision)
+    return revision
 
 
 def branch_folders(versions: Path) -> list[Path]:
@@ -93,16 +119,18 @@ def _loose(settings: Settings) -> Iterator[str]:
                 yield path.relative_to(settings.root).as_posix()
 
 
-def _files(folder: Path, recursive: bool) -> Iterator[Path]:
-    entries = sorted(folder.iterdir())
-    yield from (p for p in entries if p.is_file() and _FILE.match(p.name))
+def _files(folder: Path | str, recursive: bool) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda e: e.name)
+    yield from (e for e in entries if _FILE.match(e.name) and e.is_file())
     if recursive:
-        for p in entries:
-            if p.is_dir() and not p.is_symlink() and p.name != "__pycache__":  # nor does Alembic follow links
-                yield from _files(p, recursive)
+        for e in entries:
+            if e.is_dir(follow_symlinks=False) and e.name != "__pycache__":  # nor does Alembic follow links
+                yield from _files(e.path, recursive)
 
 
-def _read(path: Path, branch: str, settings: Settings) -> Revision:
+def _read(path: Path, branch: str, settings: Settings) -> tuple[Revision, bool]:
+    """The revision of a file, and whether that follows from this file alone, not from what it imports."""
     where = path.relative_to(settings.root).as_posix()
     try:
         source = path.read_bytes()
@@ -113,11 +141,12 @@ def _read(path: Path, branch: str, settings: Settings) -> Revision:
         raise _unreadable(where, f"the revision file cannot be read: {reason}{line}") from e
     names = None if _sets_globals(tree, source) else _literals(tree)
     doc = ast.get_docstring(tree)
+    by_itself = names is not None
     if names is None:
         module = _loaded(path, where, settings)
         names = {name: getattr(module, name) for name in _NAMES if hasattr(module, name)}
         doc = module.__doc__
-    return Revision(
+    revision = Revision(
         id=_id(names, path, where),
         parents=_strings(names, "down_revision", where),
         depends_on=_strings(names, "depends_on", where),
@@ -128,7 +157,9 @@ def _read(path: Path, branch: str, settings: Settings) -> Revision:
         doc=(doc or "").strip().split("\n")[0],
         has_upgrade=_defines(tree, "upgrade"),
         has_downgrade=_defines(tree, "downgrade"),
+        is_silent=is_silent(tree),
     )
+    return revision, by_itself
 
 
 def _parsed(source: bytes) -> ast.Module:
@@ -207,6 +238,13 @@ def _id(names: Mapping[str, Any], path: Path, where: str) -> str:
         )
     if _BAD_ID.search(value):
         raise _unreadable(where, f"revision id `{value}` holds one of the characters `@ - + :`", "rename the revision")
+    if not value.isprintable() or value != value.strip():
+        message = f"revision id {value!a} holds what cannot be seen or typed"
+        raise _unreadable(where, message, "rename the revision: no control characters, no spaces around it")
+    if "'" in value:
+        raise _unreadable(
+            where, f"revision id `{value}` holds a `'`, which Alembic does not quote", "rename the revision"
+        )
     if value in _WORDS:
         raise _unreadable(where, f"`{value}` means something else where a revision is named", "rename the revision")
     return value

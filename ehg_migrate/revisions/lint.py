@@ -19,6 +19,18 @@ from ehg_migrate.revisions.history import History
 _STOCK_ID_LENGTH = 32
 LONGEST_ID = 255
 
+RULES = (
+    frozenset({"second_head", "second_base", "no_label", "long_id", "label_dependency", "crossing_down_revision"})
+    | {"redundant_parent", "dependency_direction", "loose_file", "same_id_in_branches", "unused_branch"}
+)  # fmt: skip
+"""The rules whose findings are warnings, so that `lint_ignore` may name them."""
+
+SQL_RULE = "sql:"
+"""Before the name of a rule about the SQL of revisions, `sql:ban-drop-column`; those are squawk's."""
+
+EFFECT_RULE = "effect:"
+"""Before the name of a rule about what a step does in a rehearsal, `effect:lost_data`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -32,7 +44,7 @@ def lint(
     history: History, scopes: Iterable[tuple[str, ...]], targets: frozenset[str], ignore: frozenset[str]
 ) -> Findings:
     """Everything about these revisions, for the branch combinations (`scopes`) that the fleet really has."""
-    errors = list(history.problems)
+    errors = [*_unknown_rules(ignore), *history.problems]
     warnings: list[Problem] = []
     scopes = list(dict.fromkeys(scopes))
     for scope in scopes:
@@ -46,6 +58,17 @@ def lint(
     warnings += meant
     warnings += [*_loose(history), *_same_id_apart(history, scopes), *_unused(history, scopes)]
     return Findings(tuple(errors), tuple(w for w in warnings if w.code not in ignore))
+
+
+def _unknown_rules(ignore: frozenset[str]) -> Iterator[Problem]:
+    """A rule that was mistyped would go on warning, and one that was renamed be ignored no more."""
+    for rule in sorted(r for r in ignore - RULES if not r.startswith((SQL_RULE, EFFECT_RULE))):
+        yield Problem(
+            "unknown_rule",
+            f"`{rule}` is no rule that can be ignored",
+            f"those are {', '.join(sorted(RULES))}, `{SQL_RULE}RULE` for rules of squawk, `{EFFECT_RULE}RULE` for those of `rehearse`",
+            "alembic.ini: [ehg_migrate] lint_ignore",
+        )
 
 
 def _too_long(history: History) -> Iterator[Problem]:
@@ -69,10 +92,11 @@ def _directions(
     errors: list[Problem] = []
     warnings: list[Problem] = []
     homes = {name: r for r in _all(history) for name in (r.id, *r.labels)}
+    own = {b: {name for r in revisions for name in (r.id, *r.labels)} for b, revisions in history.branches.items()}
     for r in _all(history):
         for name in (*r.parents, *r.depends_on):
             other = homes.get(name)
-            if other is None or _local(history, r, name) or _rank(other.branch, targets) <= _rank(r.branch, targets):
+            if other is None or name in own[r.branch] or _rank(other.branch, targets) <= _rank(r.branch, targets):
                 continue
             lacking = any(r.branch in scope and other.branch not in scope for scope in scopes)
             (errors if lacking else warnings).append(
@@ -85,10 +109,6 @@ def _directions(
                 )
             )
     return errors, warnings
-
-
-def _local(history: History, r: Revision, name: str) -> bool:
-    return any(name in (o.id, *o.labels) for o in history.branches[r.branch])
 
 
 def _rank(branch: str, targets: frozenset[str]) -> int:

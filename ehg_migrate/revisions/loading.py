@@ -6,13 +6,13 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util import load_python_file
 
 from ehg_migrate.settings import Settings
@@ -53,6 +53,12 @@ def script_directory(config: Config, locations: tuple[Path, ...]) -> ScriptDirec
     # from_config prepends `prepend_sys_path` at every call; once is enough
     sys.path[:] = list(dict.fromkeys(sys.path)) if sys.path != before else before
     return script
+
+
+def load_scripts(script: ScriptDirectory, files: Iterable[Path]) -> dict[str, Script]:
+    """These files by their revisions, loaded in this order; the directory loads itself when somebody asks it."""
+    loaded = (Script._from_path(script, file) for file in files)
+    return {s.revision: s for s in loaded if s is not None}
 
 
 def load_module(path: Path, settings: Settings) -> ModuleType:

@@ -31,7 +31,7 @@ def adopt(target: Target, password: str | None, plan: Plan, graph: Graph, run: s
     try:
         with Session(target, password, run, origin, adopting=True) as session:
             _write(session, plan, graph)
-            heads = session.heads()
+            heads = session.leave()
     except TargetError as e:
         status = Status.FAILED if isinstance(e, ConnectError) else Status.REFUSED
         return Result(target.name, status, plan.heads, plan.heads, problem=e.problem)
@@ -42,8 +42,8 @@ def adopt(target: Target, password: str | None, plan: Plan, graph: Graph, run: s
 
 
 def _write(session: Session, plan: Plan, graph: Graph) -> None:
-    if session.heads():
-        raise TargetError(adopted_already(session.heads()))
+    if session.found.heads:
+        raise TargetError(adopted_already(session.found.heads))
     with session.lock.transaction():
         for head in plan.goal:
             session.lock.execute(query("put_row", session.target), {"revision": head})

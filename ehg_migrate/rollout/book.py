@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,14 +17,18 @@ _NAMED = 8  # results that are named before the rest is counted
 
 
 class Book:
-    """Starts, records and finishes one run; `notes` says what could not be written."""
+    """Starts, records and finishes one run; `notes` says what could not be written.
+
+    A ledger that has failed is left alone until the end of the run, when all that it lacks is tried once more.
+    """
 
     def __init__(self, opener: Callable[[], Ledger], run: Run) -> None:
         self.notes: list[Problem] = []
         self._opener = opener
         self._run = run
         self._ledger: Ledger | None = None
-        self._missing: list[str] = []
+        self._late: list[Result] = []  # not written yet
+        self._failed = False
         self._over = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -40,28 +45,35 @@ class Book:
         if self._ledger:
             self._ledger.close()
 
-    def record(self, result: Result) -> None:
-        """One target is done."""
-        self._write(lambda ledger: ledger.record(self._run.id, result), f"the result of `{result.target}`")
+    def record(self, *results: Result) -> None:
+        """Targets that are done, written together."""
+        if self._failed or not self._try(lambda: self._opened().record(self._run.id, *results)):
+            self._late += results
 
     def finish(self, status: RunStatus) -> None:
-        """The run is over; what could not be written until now is said once, by name."""
-        if self._missing:
-            more = f" and {len(self._missing) - _NAMED} more" if len(self._missing) > _NAMED else ""
-            self.notes.append(
-                Problem(
-                    "ledger_incomplete",
-                    f"the ledger lacks {', '.join(self._missing[:_NAMED])}{more}",
-                    "the targets have what this run reports; `history TARGET` shows it",
-                )
-            )
-        self._write(lambda ledger: ledger.finish(self._run.id, status, self.notes), "the end of the run")
+        """The run is over; what could not be written is said once, by name."""
+        self._catch_up()
+        if self._late:
+            self.notes.append(_incomplete([r.target for r in self._late]))
+        self._try(lambda: self._opened().finish(self._run.id, status, self.notes))
+
+    def _catch_up(self) -> None:
+        """Writes the results that are not written yet, until the ledger fails."""
+        while self._late and self._try(lambda: self._opened().record(self._run.id, self._late[0])):
+            del self._late[0]
+
+    def _opened(self) -> Ledger:
+        if self._ledger is None:
+            self._begin()
+        assert self._ledger is not None
+        return self._ledger
 
     def _begin(self) -> None:
         ledger = self._opener()
         try:
-            ledger.start(self._run)
-            self.notes += _died(ledger.runs(2), self._run)
+            if not ledger.holds(self._run.id):  # its start may have been written, and the answer lost
+                ledger.start(self._run)
+            self.notes += _died(ledger.died(2), self._run)
         except EhgMigrateError:
             ledger.close()
             raise
@@ -69,23 +81,30 @@ class Book:
 
     def _beat(self) -> None:
         while not self._over.wait(_HEARTBEAT):
-            self._write(lambda ledger: ledger.heartbeat(self._run.id), "")
-
-    def _write(self, action: Callable[[Ledger], None], what: str) -> None:
-        ledger = self._ledger
-        if ledger is None or not self._try(lambda: action(ledger)):
-            self._missing += [what] if what else []
+            if ledger := self._ledger:
+                self._try(partial(ledger.heartbeat, self._run.id))
 
     def _try(self, action: Callable[[], None]) -> bool:
         try:
             action()
         except EhgMigrateError as e:
+            self._failed = True
             self.notes += [p for p in e.problems if p not in self.notes]
             return False
         return True
 
 
-def _died(newest: tuple[Run, ...], run: Run) -> list[Problem]:
+def _incomplete(targets: list[str]) -> Problem:
+    named = ", ".join(f"the result of `{t}`" for t in targets[:_NAMED])
+    more = f" and {len(targets) - _NAMED} more" if len(targets) > _NAMED else ""
+    return Problem(
+        "ledger_incomplete",
+        f"the ledger lacks {named}{more}",
+        "the targets have what this run reports; `history TARGET` shows it",
+    )
+
+
+def _died(dead: tuple[Run, ...], run: Run) -> list[Problem]:
     """The run before this one, if its process is gone and this one does not complete it already."""
     return [
         Problem(
@@ -94,6 +113,6 @@ def _died(newest: tuple[Run, ...], run: Run) -> list[Problem]:
             f"{len(r.targets)} targets",
             f"`resume {r.id}` completes it; `show {r.id}` tells how far it came",
         )
-        for r in newest
-        if r.status is RunStatus.DIED and r.id not in (run.id, run.resumes)
+        for r in dead
+        if r.id not in (run.id, run.resumes)
     ]

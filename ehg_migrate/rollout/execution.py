@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
@@ -34,41 +36,57 @@ class _Lost(Exception):
 
 @dataclass
 class Execution:
-    """Runs `job.plan`. `run` gives the Result; it raises TargetError only where the target could not be entered."""
+    """Runs `job.plan`. `run` gives the Result; it raises TargetError only where the target could not be entered.
+
+    Where the deadline comes while the target is being entered, the Result goes to `end`, which ends the process.
+    """
 
     job: Job
     teller: Tells
+    end: Callable[[Result], NoReturn]
     done: list[StepResult] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
+    lost: StepFailed | None = None  # what ended the session before
+    begun: float = field(default_factory=time.monotonic)
 
     def run(self) -> Result:
         """The whole work on the target."""
-        start = time.monotonic()
-        with Watchdog(self.job.target.limits.deadline) as watchdog:
+        with Watchdog(self.job.deadline, self._give_up) as watchdog:
             try:
-                result = self._look_left() if self.job.look else self._with_reconnects(watchdog)
-            except TargetError:
+                result = self._look_left(watchdog) if self.job.look else self._with_reconnects(watchdog)
+            except (TargetError, psycopg.Error):
                 if not watchdog.expired:
                     raise
-                result = self._result(Status.FAILED, self.job.plan.heads, self._deadline())
-        return replace(result, seconds=time.monotonic() - start)
+                result = self._unread(self._deadline())
+        return replace(result, seconds=time.monotonic() - self.begun)
+
+    def _give_up(self) -> None:
+        """No session stands, so no step runs: what is known is what it was before, or nothing after a loss."""
+        problem = self._deadline(", before the target could be entered")
+        result = self._could_not_look(self.lost, problem) if self.lost else self._unread(problem)
+        self.end(replace(result, seconds=time.monotonic() - self.begun))
+
+    def _unread(self, problem: Problem) -> Result:
+        """Nothing was begun here: the target is what it was, unless another worker had begun something before."""
+        if self.job.look:
+            return self._result(Status.INDETERMINATE, (), problem)
+        return self._result(Status.FAILED, self.job.plan.heads, problem)
 
     def _with_reconnects(self, watchdog: Watchdog) -> Result:
-        lost: StepFailed | None = None
         for _ in range(_RECONNECTS):
             try:
-                return self._work(watchdog, lost)
+                return self._work(watchdog, self.lost)
             except _Lost as e:
-                lost = e.failure
+                self.lost = lost = e.failure
                 if watchdog.expired or lost.fault.problem.code in _AGAIN_THE_SAME:
                     break
                 self.teller.notice(f"{lost.fault.problem.message}; looking what the target holds")
             except TargetError as e:
-                if lost is None:
+                if self.lost is None:
                     raise
-                return self._could_not_look(lost, e.problem)
-        assert lost is not None
-        return self._look_after(lost, watchdog)
+                return self._could_not_look(self.lost, e.problem)
+        assert self.lost is not None
+        return self._look_after(self.lost, watchdog)
 
     def _session(self) -> Session:
         job = self.job
@@ -76,9 +94,9 @@ class Execution:
 
     def _work(self, watchdog: Watchdog, lost: StepFailed | None) -> Result:
         """One session: everything that is still to do, from wherever the target stands."""
-        session = self._session()
-        watchdog.guard(session)
-        with session:
+        watchdog.guard(None)
+        with self._session() as session:
+            watchdog.guard(session)
             try:
                 return self._in(session, lost)
             except (psycopg.Error, DBAPIError) as e:  # in a question of our own, not in a step
@@ -87,9 +105,9 @@ class Execution:
                 raise _Lost(StepFailed(step, fault, None)) from e
 
     def _in(self, session: Session, lost: StepFailed | None) -> Result:
-        heads = session.heads()
+        heads = session.found.heads
         try:
-            steps = self._remaining(heads, resuming=lost is not None)
+            steps = self._remaining(heads, resuming=lost is not None or self.job.again)
             if lost and not lost.atomic and lost.step in steps:
                 return self._finished(session, lost)  # a part of it may be done: not again
             if lost and steps and session.broken_by:
@@ -131,7 +149,7 @@ class Execution:
             self.done.append(StepResult(s.revision, s.direction, s.branch, 0.0))
 
     def _finished(self, session: Session, failure: StepFailed | None) -> Result:
-        heads, plan = session.heads(), self.job.plan
+        heads, plan = session.heads() if failure else session.leave(), self.job.plan
         if failure:
             status, problem = _after_failure(session, failure)
         elif set(heads) == set(plan.goal):
@@ -147,17 +165,18 @@ class Execution:
         problem = self._deadline() if watchdog.expired else lost.fault.problem
         try:
             with self._session() as session:
-                heads = session.heads()
+                heads = session.found.heads
                 left = self._remaining(heads, resuming=True)
                 status = Status.FAILED if left and lost.atomic else Status.INDETERMINATE if left else Status.SUCCEEDED
                 return self._result(status, heads, problem if left else None)
         except TargetError as e:
             return self._could_not_look(lost, e.problem)
 
-    def _look_left(self) -> Result:
+    def _look_left(self, watchdog: Watchdog) -> Result:
         """What a worker left that died: its locks are taken first, so that its last statement has ended."""
         with self._session() as session:
-            heads = session.heads()
+            watchdog.guard(session)
+            heads = session.found.heads
             try:
                 left = self._remaining(heads, resuming=True)
             except TargetError as e:
@@ -179,10 +198,10 @@ class Execution:
         )
         return self._result(Status.INDETERMINATE, (), problem)
 
-    def _deadline(self) -> Problem:
+    def _deadline(self, then: str = " and the connection closed") -> Problem:
         return Problem(
             "deadline",
-            f"the deadline of {self.job.target.limits.deadline:g} s was reached and the connection closed",
+            f"the deadline of {self.job.deadline:g} s was reached{then}",
             "look what it waited for, raise `deadline` for this target, and run again",
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ehg_migrate.errors import Problem
 from ehg_migrate.model import Origin, Plan, Result, Target
 from ehg_migrate.settings import Settings
 
@@ -22,7 +23,15 @@ class Job:
     origin: Origin
     output: str  # the file that takes what revisions print
     known: Mapping[str, tuple[str, str]]  # revision -> (branch, checksum), for the journal
-    look: bool = False  # the worker before died: find out what it left, and do nothing
+    files: tuple[str, ...] = ()  # of revisions, relative to the project: those that must be loaded, in order
+    look: Problem | None = None  # why the worker before died: find out what it left, and do nothing
+    again: bool = False  # a worker was lost that may have begun: go on from wherever it came to
+
+    @property
+    def deadline(self) -> float:
+        """Seconds that the worker has for everything, connecting included; 0 for no limit."""
+        limits = self.target.limits
+        return limits.queue + limits.look if self.look and limits.look else limits.deadline
 
     def __repr__(self) -> str:
         return f"Job({self.target.name!r}, {self.plan.verb!s}, run={self.run!r})"  # never the password

@@ -17,8 +17,11 @@ def normalize(session: Session, job: Job, heads: tuple[str, ...]) -> None:
     if not job.plan.steps or set(heads) != set(job.plan.heads):
         return
     keep = job.plan.steps[0].heads_before
+    needless = sorted(set(heads) - set(keep))
+    if not needless:
+        return
     with session.lock.transaction():
-        for row in sorted(set(heads) - set(keep)):
+        for row in needless:
             session.lock.execute(query("clear_row", session.target), {"revision": row})
             branch, checksum = job.known.get(row, ("", ""))
             session.journal.record(

@@ -23,11 +23,12 @@ from multiprocessing.context import ForkServerProcess
 
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Result, Status
+from ehg_migrate.redaction import known, redact
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
 from ehg_migrate.rollout.worker import main, read_output
 
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
-_GRACE = 20.0  # seconds after its deadline that a worker gets to say what it found
+_GRACE = 5.0  # seconds after its deadline that a worker gets to say what it found
 
 
 class Stop:
@@ -64,7 +65,6 @@ class Pool:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["ehg_migrate.rollout.preload"])
         self._running: dict[Pipe, _Running] = {}
-        self._dead: dict[str, Problem] = {}  # target -> why the worker died that another looks after
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """One Result for each job, as they end."""
@@ -76,7 +76,7 @@ class Pool:
                 while waiting and len(self._running) < self._parallel and not self._stop.asked:
                     yield from self._start(waiting.popleft())
                 if self._stop.asked:
-                    yield from (_not_begun(job) for job in waiting)
+                    yield from (not_begun(job) for job in waiting)
                     waiting.clear()
                 yield from self._listen()
         finally:
@@ -87,8 +87,9 @@ class Pool:
     def _start(self, job: Job) -> Iterator[Result]:
         """Nothing, or at once the Result of a target whose worker could not be started."""
         ours, theirs = multiprocessing.Pipe()
-        process = self._context.Process(target=main, args=(job, theirs, dict(os.environ)), daemon=False)
+        process = self._context.Process(target=main, args=(job, theirs, dict(os.environ), known()), daemon=False)
         try:
+            _start_server()  # it may have been killed
             with _without_main():
                 process.start()
         except (OSError, EOFError) as e:  # no memory, no processes left, or the fork server was killed
@@ -98,7 +99,7 @@ class Pool:
             return
         finally:
             theirs.close()
-        limit = job.target.limits.deadline
+        limit = job.deadline
         self._running[ours] = _Running(job, process, ours, time.monotonic() + limit + _GRACE if limit else None)
 
     def _listen(self) -> Iterator[Result]:
@@ -132,7 +133,7 @@ class Pool:
         result = event.result
         assert result is not None
         if running.job.look:
-            result = self._explained(result)
+            result = _explained(result, running.job.look)
         self._watch(replace(event, result=result))
         return result
 
@@ -147,12 +148,12 @@ class Pool:
     def _after_death(self, running: _Running) -> Iterator[Result]:
         """A worker ended without a word: another one looks what the target holds."""
         job, name = running.job, running.job.target.name
-        problem = self._dead.setdefault(name, _death(running))
+        problem = job.look or _death(running)
         if job.look or self._stop.asked > 1:  # asked twice: nobody will wait
             yield self._ended(job, Status.INDETERMINATE, problem)
             return
         self._watch(Event(name, EventKind.NOTICE, f"{problem.message}; looking what the target holds"))
-        yield from self._start(replace(job, look=True))
+        yield from self._start(replace(job, look=problem))
 
     def _ended(self, job: Job, status: Status, problem: Problem) -> Result:
         """What is to be said of a target whose worker cannot say it."""
@@ -162,16 +163,6 @@ class Pool:
         result = Result(job.target.name, status, job.plan.heads, after, (), left, problem, output=output)
         self._watch(Event(job.target.name, EventKind.FINISHED, result=result))
         return result
-
-    def _explained(self, result: Result) -> Result:
-        """What a look found, with the reason for the look."""
-        problem = self._dead.pop(result.target)
-        if result.status is Status.SUCCEEDED:
-            return replace(result, notes=(*result.notes, problem))
-        if result.problem:  # the look failed too
-            message = f"{problem.message}; the look at the target ended so: {result.problem.message}"
-            return replace(result, status=Status.INDETERMINATE, problem=replace(problem, message=message))
-        return replace(result, problem=problem)
 
     def _tell_to_stop(self) -> None:
         for running in list(self._running.values()):
@@ -196,7 +187,8 @@ def _send_stop(pipe: Pipe) -> None:
         return  # it has just ended, which is what we want
 
 
-def _not_begun(job: Job) -> Result:
+def not_begun(job: Job) -> Result:
+    """What is to be said of a target that a stopped run did not come to."""
     return Result(
         job.target.name,
         Status.NOT_ATTEMPTED,
@@ -208,14 +200,24 @@ def _not_begun(job: Job) -> Result:
     )
 
 
+def _explained(result: Result, problem: Problem) -> Result:
+    """What a look found, with the reason for the look."""
+    if result.status is Status.SUCCEEDED:
+        return replace(result, notes=(*result.notes, problem))
+    if result.problem:  # the look failed too
+        message = f"{problem.message}; the look at the target ended so: {result.problem.message}"
+        return replace(result, status=Status.INDETERMINATE, problem=replace(problem, message=message))
+    return replace(result, problem=problem)
+
+
 def _death(running: _Running) -> Problem:
     code = running.process.exitcode
     if running.overdue:
         return Problem(
             "deadline",
-            f"the worker did not end {_GRACE:.0f} s after its deadline of {running.job.target.limits.deadline:g} s and "
-            "was killed",
-            "a revision hangs outside the database; look at its code, or raise `deadline`",
+            f"the worker did not end {_GRACE:g} s after its deadline of {running.job.deadline:g} s and was killed",
+            "a revision hangs outside the database, or the target has stopped to answer; look at its code, or raise "
+            "`deadline`",
         )
     if code is not None and code < 0:
         return Problem(
@@ -235,13 +237,28 @@ def _start_server() -> None:
 
     What tracks resources comes first, since starting that lets the signal through again.
     """
-    resource_tracker.ensure_running()
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with _without_main():
+    with _without_main(), _without_secrets():
+        resource_tracker.ensure_running()
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
             forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """The system shows the variables that a process was started with as long as it lives, and those of all its forks.
+
+    Workers get the secrets with their jobs, through the pipe.
+    """
+    hidden = {name: value for name, value in os.environ.items() if redact(value) != value}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        os.environ.update(hidden)
 
 
 @contextmanager

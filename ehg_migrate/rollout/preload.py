@@ -5,6 +5,7 @@ import psycopg
 import sqlalchemy.dialects.postgresql.psycopg
 
 import ehg_migrate.environment.hosting
+import ehg_migrate.rollout.execution
 import ehg_migrate.rollout.worker
 
 __all__ = ["alembic", "ehg_migrate", "psycopg", "sqlalchemy"]

@@ -1,4 +1,4 @@
-"""A fleet plan run: targets with steps go to workers, the others are done already; each Result as it comes."""
+"""A fleet plan run: each target with steps goes to a worker; each Result as it comes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ehg_migrate.model import Origin, Plan, Result, Status, Target
+from ehg_migrate.model import Origin, Plan, Result, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.adopting import adopt
+from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Job, Watch
-from ehg_migrate.rollout.pool import Pool, Stop
+from ehg_migrate.rollout.pool import Stop
 from ehg_migrate.settings import Settings
 
 Graphs = Callable[[Target], Graph]
@@ -37,15 +38,12 @@ class Work:
     reach: Reach
 
 
-def run_plans(settings: Settings, work: Work, parallel: int, watch: Watch, stop: Stop) -> Iterator[Result]:
-    """One Result for each plan, in the order in which they end; a plan without steps needs no worker."""
-    for plan in work.plans:
-        if not plan.steps:
-            yield Result(plan.target, Status.UP_TO_DATE, plan.heads, plan.heads, notes=plan.notes)
+def run_plans(settings: Settings, work: Work, execute: Execute, watch: Watch, stop: Stop) -> Iterator[Result]:
+    """One Result for each plan with steps, in the order in which they end."""
     with tempfile.TemporaryDirectory(prefix="ehg-") as folder:  # 0700; takes what revisions print
         jobs = [_job(settings, work, plan, Path(folder), i) for i, plan in enumerate(work.plans) if plan.steps]
         if jobs:
-            yield from Pool(parallel, watch, stop).run(jobs)
+            yield from execute(jobs, watch, stop)
 
 
 def adopt_plans(work: Work) -> Iterator[Result]:
@@ -67,5 +65,18 @@ def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) 
         run=work.run,
         origin=work.origin,
         output=str(folder / f"{number}.out"),
-        known={r.id: (r.branch, r.checksum) for r in work.reach.graph(target).revisions},
+        known=_known(plan, work.reach.graph(target)),
+        files=_files(plan, work.reach.graph(target)),
     )
+
+
+def _files(plan: Plan, graph: Graph) -> tuple[str, ...]:
+    """The files to load, in Alembic's order: of the steps, and whatever may do something for them when it is loaded."""
+    ids = {s.revision for s in plan.steps}
+    return tuple(r.path for r in graph.revisions if r.id in ids or not r.is_silent)
+
+
+def _known(plan: Plan, graph: Graph) -> dict[str, tuple[str, str]]:
+    """What the journal may come to say: the steps, and the rows that another row implies. Not the whole history."""
+    ids = {s.revision for s in plan.steps} | {h for h in plan.heads if h in graph}
+    return {i: (graph[i].branch, graph[i].checksum) for i in ids}

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import Problem
 from ehg_migrate.ledger import Ledger
-from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, StateKind, Status, Verb
+from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, State, StateKind, Status, Verb
 from ehg_migrate.rollout.book import Book
-from ehg_migrate.rollout.jobs import Event, Watch
+from ehg_migrate.rollout.executor import Execute
+from ehg_migrate.rollout.jobs import Event, EventKind, Watch
 from ehg_migrate.rollout.pool import Stop
 from ehg_migrate.rollout.runner import Reach, Work, adopt_plans, run_plans
 from ehg_migrate.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class How:
-    """How a run is done: how many at a time, who watches, who may stop it, where it is recorded."""
+class Verified:
+    """What a look at the targets after a run has found: results that are others now, and notes of the run."""
 
-    parallel: int
+    results: tuple[Result, ...] = ()
+    notes: tuple[Problem, ...] = ()
+
+
+Verify = Callable[[Sequence[Result]], Verified]
+"""Looks at the targets of a run when all work on them is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a run is done: by what, who watches, who may stop it, where it is recorded, who looks at what it made."""
+
+    execute: Execute
     watch: Watch
     stop: Stop
     ledger: Callable[[], Ledger]
+    verify: Verify | None = None
 
 
 def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Run:
@@ -44,9 +58,15 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
     results: dict[str, Result] = {}
     with Book(how.ledger, run) as book:
         how = replace(how, watch=_harmless(how.watch, book.notes))
-        for result in _results(settings, plan, Work(run.id, run.origin, plan.plans, reach), how):
+        settled = _settled(plan)
+        if settled:
+            book.record(*settled)
+        results |= {r.target: r for r in settled}
+        for result in _worked(settings, plan, Work(run.id, run.origin, plan.plans, reach), how):
             results[result.target] = result
             book.record(result)
+        for result in _verified(how, results, book):
+            results[result.target] = result
         status = _status(list(results.values()), stopped=bool(how.stop.asked))
         book.finish(status)
     return replace(
@@ -58,16 +78,42 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
     )
 
 
-def _results(settings: Settings, plan: FleetPlan, work: Work, how: How) -> Iterator[Result]:
-    for state in plan.blocked:
-        status = Status.FAILED if state.kind is StateKind.UNREACHABLE else Status.REFUSED
-        yield Result(state.target, status, state.heads, state.heads, problem=state.problem, notes=state.notes)
-    for skipped in plan.skipped:
-        yield Result(skipped.target, Status.SKIPPED, notes=(skipped.reason,))
+def _settled(plan: FleetPlan) -> list[Result]:
+    """What is known of targets without any work on them."""
+    return [
+        *(_blocked(state) for state in plan.blocked),
+        *(Result(s.target, Status.SKIPPED, notes=(s.reason,)) for s in plan.skipped),
+        *(
+            Result(p.target, Status.UP_TO_DATE, p.heads, p.heads, notes=p.notes)
+            for p in plan.plans
+            if not p.steps and plan.verb is not Verb.ADOPT
+        ),
+    ]
+
+
+def _blocked(state: State) -> Result:
+    status = Status.FAILED if state.kind is StateKind.UNREACHABLE else Status.REFUSED
+    return Result(state.target, status, state.heads, state.heads, problem=state.problem, notes=state.notes)
+
+
+def _worked(settings: Settings, plan: FleetPlan, work: Work, how: How) -> Iterator[Result]:
     if plan.verb is Verb.ADOPT:
         yield from adopt_plans(work)
     else:
-        yield from run_plans(settings, work, how.parallel, how.watch, how.stop)
+        yield from run_plans(settings, work, how.execute, how.watch, how.stop)
+
+
+def _verified(how: How, results: Mapping[str, Result], book: Book) -> tuple[Result, ...]:
+    """The results that are others after the look; none where the run was stopped, since nobody wants to wait then."""
+    if how.verify is None or how.stop.asked:
+        return ()
+    verified = how.verify(tuple(results.values()))
+    for result in verified.results:
+        how.watch(Event(result.target, EventKind.FINISHED, result=result))
+    if verified.results:
+        book.record(*verified.results)
+    book.notes.extend(verified.notes)
+    return verified.results
 
 
 def _harmless(watch: Watch, notes: list[Problem]) -> Watch:

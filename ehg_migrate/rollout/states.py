@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 
+from ehg_migrate.database.claim import not_adopted
 from ehg_migrate.database.probe import Applied, Reading, applied, probe
-from ehg_migrate.database.session import not_adopted
 from ehg_migrate.errors import ConfigurationError, Problem, UsageError
 from ehg_migrate.model import State, StateKind, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
 from ehg_migrate.revisions.planner import half_taken_back, overlap_note
 from ehg_migrate.revisions.specs import Releases, resolve_all
+
+Probe = Callable[[Iterable[Target], Mapping[str, str | None], int], Mapping[str, Reading | Problem]]
+"""Reads many targets at once: `database.probe.probe`, or one that reads more on the same connections."""
 
 
 def read_states(
@@ -22,6 +26,7 @@ def read_states(
     history: History,
     releases: Releases,
     at_once: int,
+    probe: Probe = probe,
 ) -> tuple[State, ...]:
     """The State of each target, in their order: all probed at once, with one query each where all is in order.
 
@@ -30,18 +35,20 @@ def read_states(
     targets = tuple(targets)
     goals = _goals(targets, history, releases)
     readings = probe(targets, passwords, at_once)
-    curious = [t for t in targets if _wants_details(readings[t.name], history.graph(t.branches))]
+    expected = cache(lambda branches, heads: expected_checksums(history.graph(branches), heads))
+    curious = [t for t in targets if _wants_details(t, readings[t.name], history.graph(t.branches), expected)]
     details = applied(curious, passwords, at_once) if curious else {}
     return tuple(_state(t, readings[t.name], details.get(t.name), history, goals[t.name]) for t in targets)
 
 
 def _goals(targets: Iterable[Target], history: History, releases: Releases) -> dict[str, tuple[str, ...]]:
     """What `upgrade` brings each target to, beside what it holds."""
+    resolved = cache(lambda branches, specs: resolve_all(history.graph(branches), specs, releases))
     goals: dict[str, tuple[str, ...]] = {}
     problems: list[Problem] = []
     for target in targets:
         try:
-            goals[target.name] = resolve_all(history.graph(target.branches), target.upgrade_to, releases)
+            goals[target.name] = resolved(target.branches, target.upgrade_to)
         except UsageError as e:
             problems += [replace(p, where=f"{target.source}.upgrade_to") for p in e.problems]
     if problems:
@@ -49,13 +56,17 @@ def _goals(targets: Iterable[Target], history: History, releases: Releases) -> d
     return goals
 
 
-def _wants_details(reading: Reading | Problem, graph: Graph) -> bool:
+Expected = Callable[[tuple[str, ...], tuple[str, ...]], str | None]
+"""For branches and heads what `expected_checksums` gives; most targets of a fleet ask for the same."""
+
+
+def _wants_details(target: Target, reading: Reading | Problem, graph: Graph, expected: Expected) -> bool:
     """Only where the journal's one hash is not what the files give, or a row is not ours, its rows are fetched."""
     if isinstance(reading, Problem) or not reading.heads:
         return False
     if any(h not in graph for h in reading.heads):
         return True
-    return reading.checksums is not None and reading.checksums != expected_checksums(graph, reading.heads)
+    return reading.checksums is not None and reading.checksums != expected(target.branches, reading.heads)
 
 
 def expected_checksums(graph: Graph, heads: tuple[str, ...]) -> str | None:
@@ -91,7 +102,7 @@ def _state(
 def _judge(
     target: str, reading: Reading, details: Mapping[str, Applied], history: History, graph: Graph
 ) -> tuple[StateKind, Problem | None, tuple[Problem, ...]]:
-    if reading.foreign_heads:
+    if reading.foreign_heads and not reading.read_only:
         return StateKind.NOT_ADOPTED, not_adopted(reading.foreign_heads), ()
     for head in reading.heads:
         if head not in graph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 import traceback
@@ -17,15 +18,17 @@ from sqlalchemy.exc import DBAPIError
 from ehg_migrate.database.faults import Fault, Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
 from ehg_migrate.environment.hosting import run_steps
+from ehg_migrate.environment.pipelining import NotAsAssumed
 from ehg_migrate.environment.recording import Known, Recorder
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, TargetError, described
 from ehg_migrate.model import Step, StepResult
-from ehg_migrate.redaction import safe
+from ehg_migrate.redaction import one_line
 from ehg_migrate.revisions.loading import alembic_config, script_directory
 from ehg_migrate.rollout.jobs import EventKind, Job
 from ehg_migrate.rollout.watch import BlockerWatch
 
 _LONGEST_WAIT = 30.0  # seconds between two attempts of a step
+_NO_MEMORY = "there is no more memory, or `worker_memory` in alembic.ini allows no more: work in parts, or in SQL"
 _TICK = 0.2  # seconds between two looks, while waiting, whether it is still worth it
 
 
@@ -40,6 +43,9 @@ class Tells(Protocol):
 
     def asked_to_stop(self) -> bool:
         """Whether no further step shall begin."""
+
+    def end_copies(self) -> None:
+        """Does not come back in a process that a revision forked and let go on."""
 
 
 class StepFailed(Exception):
@@ -68,6 +74,7 @@ class Stepper:
         self._next: Step | None = None  # the last that was to begin, whether or not it did
         self._since = time.monotonic()
         self._attempt = 1
+        self._sends_ahead = True
 
     def run(self, steps: tuple[Step, ...]) -> StepFailed | None:
         """Everything that can be done of `steps`; the failure that ended it, None where nothing failed.
@@ -86,7 +93,7 @@ class Stepper:
             self._back_off(failure, retries)
 
     def _try(self, steps: tuple[Step, ...]) -> StepFailed | None:
-        known = self._job.known
+        known, done_before = self._job.known, len(self.done)
         recorder = Recorder(self._session, lambda r: Known(*known.get(r, ("", ""))), steps[0].heads_before)
         blockers = BlockerWatch(self._session, self._teller.notice)
         try:
@@ -95,10 +102,26 @@ class Stepper:
             script = script_directory(config, tuple(folders))
             with blockers:
                 run_steps(
-                    config, script, self._job.target, self._connection, recorder, steps, partial(self._before, recorder)
+                    config,
+                    script,
+                    self._job.target,
+                    self._connection,
+                    recorder,
+                    steps,
+                    partial(self._before, recorder),
+                    [self._job.settings.root / file for file in self._job.files],
+                    sends_ahead=self._sends_ahead,
                 )
+        except NotAsAssumed:
+            self._roll_back()
+            self._open, self._sends_ahead = None, False
+            return self._try(steps[len(self.done) - done_before :])
         except BaseException as e:  # noqa: BLE001 - a revision may raise anything, SystemExit too
+            self._teller.end_copies()
+            if isinstance(e, MemoryError):
+                traceback.clear_frames(e.__traceback__)  # what fills the memory is held there
             return self._failed(e, self._next or steps[0], recorder, blockers.last)
+        self._teller.end_copies()
         self._close_step()
         return None
 
@@ -150,10 +173,12 @@ class Stepper:
         told = _of_database(error, deep=lost)
         if told is not None:
             fault = run_fault(told, lost=lost)
+        elif isinstance(error, TargetError):
+            fault = Fault(error.problem, Retry.NEVER)
         else:
-            traceback.print_exception(error)
-            words = safe(f"{type(error).__name__}: {error}".rstrip(": "))
-            problem = Problem("revision_raised", words, "correct the revision and run again")
+            print_trace(error)
+            hint = _NO_MEMORY if isinstance(error, MemoryError) else "correct the revision and run again"
+            problem = Problem("revision_raised", one_line(described(error)), hint)
             fault = Fault(problem, Retry.LOOK if lost else Retry.NEVER)
         problem = replace(fault.problem, where=_where(error, self._job.settings.versions) or step.path)
         if blockers and problem.code in ("lock_timeout", "statement_timeout"):
@@ -171,6 +196,12 @@ class Stepper:
         # the other session must get its time; there is nothing to wait on
         while time.monotonic() < until and not self._teller.asked_to_stop() and self._session.still_locked():
             time.sleep(_TICK)  # a short look at a time, so that a wish to stop is heard
+
+
+def print_trace(error: BaseException) -> None:
+    """For the author of a revision, among what it printed; unless it has closed or replaced the stream."""
+    with contextlib.suppress(Exception):
+        traceback.print_exception(error)
 
 
 def _of_database(error: BaseException, *, deep: bool) -> BaseException | None:

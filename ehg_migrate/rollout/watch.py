@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -13,22 +14,29 @@ from ehg_migrate.database.session import Session
 
 _LOOK_EVERY = 1.0  # seconds between two questions why a step takes so long
 _LOOKS = 4  # questions before a lock timeout ends the waiting that they ask about
-_AGAIN = 0.2  # seconds until a session is ended that was only connecting when its deadline came
+_AGAIN = 0.2  # seconds until a session is ended again whose connection did not stand yet
 
 
 class Watchdog:
-    """Ends a session that outlives its deadline by closing its sockets: the only thing that frees a hung query."""
+    """Ends work that outlives its deadline. A session is ended by closing its sockets, which frees a hung query.
 
-    def __init__(self, seconds: float) -> None:
+    While there is no session, because the name, the connection or the first answer hangs, nothing can be closed: then
+    `give_up` ends the work, in this thread, and does not return.
+    """
+
+    def __init__(self, seconds: float, give_up: Callable[[], None]) -> None:
         self.expired = False
         self._seconds = seconds
+        self._give_up = give_up
         self._session: Session | None = None
+        self._deciding = threading.Lock()  # who gives up must not see a session begin meanwhile
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._wait, name="deadline", daemon=True)
 
-    def guard(self, session: Session) -> None:
-        """This session is the one to end."""
-        self._session = session
+    def guard(self, session: Session | None) -> None:
+        """This session is the one to end; None while one is being entered."""
+        with self._deciding:
+            self._session = session
 
     def __enter__(self) -> Self:
         if self._seconds:
@@ -38,15 +46,24 @@ class Watchdog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        with self._deciding:
+            self._over.set()
 
     def _wait(self) -> None:
         wait = self._seconds
         while not self._over.wait(wait):
             wait = _AGAIN
+            self._end()
+
+    def _end(self) -> None:
+        with self._deciding:
+            if self._over.is_set():
+                return
             self.expired = True
             if self._session:
                 self._session.abort()
+            else:
+                self._give_up()
 
 
 class BlockerWatch:

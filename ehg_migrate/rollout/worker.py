@@ -5,26 +5,27 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import resource
 import signal
 import sys
 import threading
-import traceback
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
+from typing import NoReturn
 
 from ehg_migrate.database.connections import ConnectError, forget_environment
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import Problem, TargetError, described
 from ehg_migrate.model import Result, Status
-from ehg_migrate.redaction import register, safe
-from ehg_migrate.rollout.execution import Execution
+from ehg_migrate.redaction import longest, one_line, register, safe
 from ehg_migrate.rollout.jobs import Event, EventKind, Job
 
 _KEPT = 4000  # characters of a revision's output that go into the Result
 
 
-def main(job: Job, pipe: Pipe, environ: dict[str, str]) -> None:
-    """The worker process: answers with Events and, last, one Result. Never raises."""
+def main(job: Job, pipe: Pipe, environ: dict[str, str], secrets: tuple[str, ...]) -> None:
+    """The worker process: answers with Events and, last, one Result. Never raises. `secrets` are masked."""
     # Ctrl-C in a terminal reaches the whole process group; the parent decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -33,10 +34,14 @@ def main(job: Job, pipe: Pipe, environ: dict[str, str]) -> None:
     forget_environment()
     os.chdir(job.settings.root)
     _take_output(job.output)
-    if job.password:
-        register(job.password)
+    _limit_memory(job.settings.worker_memory)
+    for secret in secrets:  # other targets' too: a revision may print all its variables
+        register(secret)
     teller = Teller(job, pipe)
-    result = _result(job, teller)
+    _end(job, teller, _result(job, teller))
+
+
+def _end(job: Job, teller: Teller, result: Result) -> NoReturn:
     _flush()
     teller.finish(replace(result, output=read_output(job.output)))
     os._exit(0)  # a thread that a revision left behind would keep the process alive
@@ -50,6 +55,7 @@ class Teller:
         self._pipe = pipe
         self._lock = threading.Lock()  # the blocker watch tells too
         self._stop = False
+        self._process = os.getpid()
 
     def tell(self, kind: EventKind, text: str = "", step: int = 0) -> None:
         """Sends one event; a parent that has gone is not this worker's trouble."""
@@ -80,18 +86,27 @@ class Teller:
             self._stop = True  # the runner died: finish nothing that is not begun
         return self._stop
 
+    def end_copies(self) -> None:
+        """A process that a revision forked and let go on must not do this one's work, or tell of it."""
+        if os.getpid() != self._process:
+            os._exit(0)
+
 
 def _result(job: Job, teller: Teller) -> Result:
+    # with Alembic and SQLAlchemy, which the runner does without
+    from ehg_migrate.rollout.execution import Execution
+    from ehg_migrate.rollout.stepping import print_trace
+
     try:
         teller.tell(EventKind.STARTED)
-        return Execution(job, teller).run()
+        return Execution(job, teller, partial(_end, job, teller)).run()
     except TargetError as e:
         status = Status.FAILED if isinstance(e, ConnectError) else Status.REFUSED
         return Result(job.target.name, status, job.plan.heads, job.plan.heads, (), _revisions(job), e.problem)
     except BaseException as e:  # noqa: BLE001 - whatever it is, it is this target's and must be told
-        traceback.print_exc()
+        print_trace(e)
         problem = Problem(
-            "internal", safe(f"{type(e).__name__}: {e}"), "this is a fault of ehg_migrate; its output has the traceback"
+            "internal", one_line(described(e)), "this is a fault of ehg_migrate; its output has the traceback"
         )
         return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), _revisions(job), problem)
 
@@ -112,6 +127,12 @@ def _take_output(path: str) -> None:
     faulthandler.enable()  # a crash in a library names the revision's line
 
 
+def _limit_memory(most: int) -> None:
+    """What is asked for beyond is refused to this process alone, before the machine has none left for the others."""
+    if most:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # whatever a revision has put in its place, or closed
@@ -123,5 +144,9 @@ def read_output(path: str) -> str:
     file = Path(path)
     if not file.is_file():
         return ""
-    text = file.read_bytes()[-4 * _KEPT :].decode("utf-8", "replace")
-    return safe(text)[-_KEPT:]
+    with file.open("rb") as stream:
+        cut = max(0, file.stat().st_size - 4 * _KEPT)
+        stream.seek(cut)
+        text = safe(stream.read().decode("utf-8", "replace"))
+    # where it was cut, a piece of a secret may stand, which nothing recognises
+    return text[longest() if cut else 0 :][-_KEPT:]

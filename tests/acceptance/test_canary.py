@@ -89,6 +89,13 @@ def by_env_file(folder: Path) -> tuple[Any, dict[str, str | None], list[str], se
     return f"env:{PASSWORD_VARIABLE}", {PASSWORD_VARIABLE: None}, ["--env-file", ".env"], {secret}
 
 
+def by_passfile(folder: Path) -> tuple[Any, dict[str, str | None], list[str], set[Path]]:
+    """In a libpq password file: libpq reads it, and no reference is resolved."""
+    line = CANARY.replace("\\", "\\\\").replace(":", "\\:")
+    secret = private(folder / "pgpass", f"*:*:*:*:{line}\n")
+    return secret, {PASSWORD_VARIABLE: None, "EHG_TEST_COPY": CANARY}, [], {secret}
+
+
 def private(path: Path, text: str) -> Path:
     """A file that only its owner may read."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +107,7 @@ def private(path: Path, text: str) -> Path:
 Way = Callable[[Path], tuple[Any, dict[str, str | None], list[str], set[Path]]]
 
 
-@pytest.mark.parametrize("way", [by_env, by_file, by_command, by_env_file])
+@pytest.mark.parametrize("way", [by_env, by_file, by_command, by_env_file, by_passfile])
 def test_the_password_stays_where_it_is(
     way: Way, make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
 ) -> None:
@@ -155,6 +162,10 @@ def test_places_that_cannot_be_reached(pg: Cluster, make_database: Callable[[str
 def write_broken(folder: Path, places: dict[str, Address], reference: Any) -> None:
     """A project of these targets with this password; the revision of `good` gives it away."""
     entries = {name: target_entry(a, password=reference, sslmode="require") for name, a in places.items()}
+    if isinstance(reference, Path):
+        for entry in entries.values():
+            del entry["password"]
+            entry["passfile"] = str(reference)
     write_project(folder, entries, {"shared/s1": revision("s1", label="shared")}, defaults={"connect_timeout": "2s"})
     if "good" in places:
         add_revision(folder, "good/g1", revision("g1", label="good", up_code=LEAKS))
@@ -185,6 +196,38 @@ def test_no_process_has_it_in_its_arguments(
         assert process.stderr is not None
         assert_clean(process.stderr.read(), "stderr")
     assert (process.returncode, looks > 100) == (0, True)
+
+
+def test_a_password_in_somebody_elses_statement(
+    make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
+) -> None:
+    """A blocker's SQL is shown without the literal behind PASSWORD: on the terminal, in reports, journal and ledger."""
+    address = make_database("canary")
+    with pg.connect(address.dbname) as c:
+        c.execute("CREATE TABLE held (id int)")
+    needs_it = revision("s1", label="shared", up="ALTER TABLE held ADD x int")
+    entry = target_entry(address, lock_timeout="1s", retries=0)
+    write_project(tmp_path, {"a": entry}, {"shared/s1": needs_it})
+    literal = "lit3ral battery:staple"
+    with pg.connect(address.dbname, autocommit=False) as holder:
+        holder.execute(f"LOCK TABLE held; CREATE ROLE of_the_holder PASSWORD '{literal}'".encode())
+        said = [
+            ehg(tmp_path, *command.split(), **{PASSWORD_VARIABLE: CANARY})
+            for command in ("upgrade --yes --json --junit junit.xml --summary summary.md", "upgrade --yes", "history a")
+        ]
+        holder.rollback()
+    assert outcomes(said[0]) == {"a": ("failed", "lock_timeout")}
+    for one in said[:2]:
+        assert "CREATE ROLE of_the_holder PASSWORD '***'" in one.everything
+    for one in said:
+        assert_clean(one.everything, "the output")
+    with pg.connect(address.dbname) as c:
+        (detail,) = (
+            c.execute("SELECT detail FROM ehg_migrate.migration_journal WHERE event = 'failed'").fetchone() or ()
+        )
+    assert "PASSWORD '***'" in detail
+    assert_clean(detail, "the journal")
+    assert_no_file_has_it(tmp_path, set())
 
 
 def test_a_wrong_password_is_not_repeated_either(make_database: Callable[[str], Address], tmp_path: Path) -> None:

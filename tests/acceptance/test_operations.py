@@ -17,6 +17,7 @@ SOURCE = ROOT / "ehg_migrate"
 
 FIELDS = {
     "connect_timeout": "connect",
+    "answer_timeout": "answer",
     "lock_timeout": "lock",
     "statement_timeout": "statement",
     "idle_in_transaction_timeout": "idle_in_transaction",

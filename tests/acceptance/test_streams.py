@@ -19,6 +19,8 @@ from ehg_migrate.database.doctor import Finding
 from ehg_migrate.database.locks import Held
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Address, FleetPlan, JournalEntry, Result, Run, State, StateKind, Status, Target
+from ehg_migrate.schema.comparing import Comparison, Grouping
+from ehg_migrate.schema.snapshot import Snapshot
 from tests.support.cli import PROGRAM, Said, ehg, environment
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
@@ -47,6 +49,9 @@ KINDS: dict[str, tuple[Any, list[list[str]]]] = {
     "history": (tuple[JournalEntry, ...], [["history", "good"], ["history", "bad"]]),
     "doctor": (tuple[Finding, ...], [["doctor"]]),
     "lint": (tuple[Problem, ...], [["lint"]]),
+    "compare": (Comparison, [["compare", "good", "bad"]]),
+    "clusters": (Grouping, [["clusters"]]),
+    "snapshot": (Snapshot, [["snapshot", "good"]]),
 }
 COMMANDS = [(kind, arguments) for kind, (_, commands) in KINDS.items() for arguments in commands]
 

@@ -74,7 +74,10 @@ class Bench:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def place(self, name: str) -> Place:
-        """`steady` stays up; `fragile` may be restarted and crashed; `pooled` is `steady` through pgbouncer."""
+        """`steady` stays up; `fragile` may be restarted and crashed; `pooled` is `steady` through pgbouncer.
+
+        `ledger` is `steady` through a proxy of its own.
+        """
         if name not in self._places:
             self._places[name] = self._make(name)
         return self._places[name]
@@ -84,6 +87,9 @@ class Bench:
             steady = self.place("steady").cluster
             bouncer = self._stack.enter_context(PgBouncer(steady, "session"))
             return Place(steady, self._proxy("127.0.0.1", bouncer.port), bouncer)
+        if name == "ledger":
+            steady = self.place("steady").cluster
+            return Place(steady, self._proxy(steady.host, steady.port))
         cluster = self._stack.enter_context(Cluster())
         place = Place(cluster, self._proxy(cluster.host, cluster.port))
         cluster.create_plain_database(_TEMPLATE_NAME)
@@ -116,8 +122,8 @@ class Bench:
         return dumps
 
 
-def lay_out(folder: Path, history: History, addresses: dict[str, Address], **limits: Any) -> Path:
-    """The project of a history. Limits are short, so that what hangs is over soon."""
+def lay_out(folder: Path, history: History, addresses: dict[str, Address], ledger: str = "", **limits: Any) -> Path:
+    """The project of a history. Limits are short, so that what hangs is over soon; `ledger` is a URL."""
     entries = {t: target_entry(a, branches=list(history.groups[t]), x={"target": t}) for t, a in addresses.items()}
     defaults = {
         "connect_timeout": 2,
@@ -128,4 +134,5 @@ def lay_out(folder: Path, history: History, addresses: dict[str, Address], **lim
         "retries": 2,
         **limits,
     }
-    return write_project(folder, entries, history.files(), defaults=defaults)
+    settings = {"ledger": ledger, "ledger_password": f"env:{PASSWORD_VARIABLE}"} if ledger else {}
+    return write_project(folder, entries, history.files(), defaults=defaults, settings=settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -11,16 +10,16 @@ from dataclasses import dataclass, field
 from ehg_migrate.errors import EhgMigrateError
 from ehg_migrate.model import Result, Run, RunStatus, Status
 from tests.faults import invariants
-from tests.faults.bench import Bench
+from tests.faults.bench import Bench, Place
 from tests.faults.fault import Fault
-from tests.faults.healing import healed
+from tests.faults.healing import Former, healed
 from tests.faults.histories import make_history
-from tests.faults.kinds import choose
+from tests.faults.kinds import Entry, choose
 from tests.faults.scene import Outcome, Scene
+from tests.faults.seeds import CASES_OF_A_HISTORY
 from tests.faults.truth import Truth
 
-CASES_OF_A_HISTORY = 8
-"""Seeds that follow one another share a history, so that a clean run of it is made once."""
+_IN_POSTGRES = 0.2  # of the ledgers that nothing is wrong with
 
 
 @dataclass
@@ -29,6 +28,7 @@ class Report:
 
     seed: int
     kind: str = ""
+    entry: str = ""  # of `FAULTS`
     verb: str = ""
     fired: bool = False
     statuses: list[str] = field(default_factory=list)
@@ -39,7 +39,8 @@ class Report:
     @property
     def command(self) -> str:
         """What does this case again."""
-        return f"EHG_FAULT_SEED={self.seed} EHG_FAULT_CASES=1 .venv/bin/pytest tests/faults/test_lab.py"
+        settings = f"EHG_FAULT_CASES=1 EHG_FAULT_SEED={self.seed} EHG_FAULT_KIND={self.entry}"
+        return f"{settings} .venv/bin/pytest -q tests/faults"
 
 
 @dataclass
@@ -50,27 +51,34 @@ class Case:
     fault: Fault
     verb: str
     arguments: Sequence[str]
-    again: Sequence[str]  # the same wish, for the healing; empty where `upgrade` is all there is
     report: Report
 
 
-def run_case(bench: Bench, seed: int) -> Report:
-    """Never raises for what the tool does wrong: that is in the report."""
+def run_case(bench: Bench, seed: int, kind: str = "") -> Report:
+    """One case, of this kind if one is named. Never raises for what the tool does wrong: that is in the report."""
     start = time.monotonic()
-    report = Report(seed)
     rng = random.Random(f"case {seed}")
-    make, where = choose(rng)
+    entry = choose(rng, kind)
+    report = Report(seed, entry=entry.name)
     history = make_history(seed // CASES_OF_A_HISTORY)
-    with Scene(bench, bench.place(where), history, seed) as scene:
+    with Scene(bench, bench.place(entry.place), history, seed, _ledger_place(bench, entry, seed)) as scene:
         verb, arguments = _prepare(scene, rng)
-        case = Case(scene, make(scene, rng), verb, arguments, () if verb == "upgrade" else arguments, report)
+        case = Case(scene, entry.make(scene, rng), verb, arguments, report)
         report.kind, report.verb = case.fault.kind, verb
         report.violations += _do(case)
         report.fired = case.fault.fired
         if report.violations:
-            report.story = [f"{verb} {arguments}", *_around_faults(scene.place.proxy.log), *report.story]
+            log = [line for proxy in scene.proxies for line in _around_faults(proxy.log)]
+            report.story = [f"{verb} {arguments}", *log, *report.story]
     report.seconds = time.monotonic() - start
     return report
+
+
+def _ledger_place(bench: Bench, entry: Entry, seed: int) -> Place | None:
+    kind = entry.ledger
+    if kind == "any":
+        kind = "ledger" if random.Random(f"{seed} ledger").random() < _IN_POSTGRES else "file"
+    return None if kind == "file" else bench.place(kind)
 
 
 def _around_faults(log: list[str]) -> list[str]:
@@ -128,7 +136,8 @@ def _good(run: Run) -> None:
 def _do(case: Case) -> Iterator[str]:
     scene, fault = case.scene, case.fault
     fault.before()
-    scene.place.proxy.rules = fault.rules
+    for proxy in scene.proxies:
+        proxy.rules = fault.rules  # each names its database
     try:
         scene.process = scene.start(case.arguments)
         outcome = scene.finish(scene.process)
@@ -141,7 +150,8 @@ def _do(case: Case) -> Iterator[str]:
     yield from (f"outlives the run: {p}" for p in scene.orphans(5.0))
     if not fault.hides:
         yield from invariants.left_behind(scene.place.admin, scene.databases)
-    scene.place.proxy.rules = []
+    for proxy in scene.proxies:
+        proxy.rules = []
     if fault.heal_first:
         fault.heal()
     truths = {t: scene.truth(t) for t in scene.databases}
@@ -149,10 +159,11 @@ def _do(case: Case) -> Iterator[str]:
         if not (fault.hides and fault.hurts(scene, target)):
             yield from (f"{target}: {v}" for v in invariants.consistent(scene.history, target, truth))
     yield from _said(case, outcome, truths)
+    yield from (v for _, other in others if other.run for v in _recorded(scene, other.run))
     yield from invariants.no_secret(_texts(case, outcome, others))
     sure = {r.target for r in outcome.run.results if r.status is not Status.INDETERMINATE} if outcome.run else set()
     settled = {t: truth for t, truth in truths.items() if t in sure and not fault.others}
-    yield from healed(scene, fault, case.again, settled, case.report.story)
+    yield from healed(scene, fault, Former(case.arguments, outcome.run), settled, case.report.story)
 
 
 def _said(case: Case, outcome: Outcome, truths: dict[str, Truth]) -> Iterator[str]:
@@ -169,12 +180,34 @@ def _said(case: Case, outcome: Outcome, truths: dict[str, Truth]) -> Iterator[st
         hurt = fault.fired and fault.hurts(scene, result.target)
         for violation in _of_one(case, result, run, truths[result.target], hurt):
             yield f"{result.target} ({result.status}): {violation}"
-    noted = [n.code for n in run.notes]
-    if fault.ledger and fault.fired and not any(code.startswith("ledger") for code in noted):
-        yield f"the ledger was hurt, and the notes are {noted}"
+    yield from _noted(case, run)
+
+
+def _noted(case: Case, run: Run) -> Iterator[str]:
+    """The ledger has the whole run, or the run says what it lacks."""
+    fault, scene = case.fault, case.scene
+    codes = [n.code for n in run.notes if n.code != "died_run"]
     if not fault.ledger:
-        yield from (f"a note without a reason: {code}" for code in noted if code != "died_run")
+        yield from (f"a note without a reason: {code}" for code in codes)
+    elif fault.fired and not fault.spares and not codes:
+        yield "the ledger was hurt, and the run has no note of it"
+    yield from (f"a note of something else than the ledger: {c}" for c in codes if not c.startswith("ledger"))
+    if not codes:
         yield from _recorded(scene, run)
+    elif fault.spares:
+        yield from _named(scene, run)
+
+
+def _named(scene: Scene, run: Run) -> Iterator[str]:
+    """What the ledger lacks, now that it can be read again, stands in the run's notes."""
+    said = " ".join(n.message for n in run.notes if n.code == "ledger_incomplete")
+    try:
+        kept = {r.target for r in scene.project.show(run.id).results}
+    except EhgMigrateError:
+        kept = set()
+    for result in run.results:
+        if result.target not in kept and f"`{result.target}`" not in said:
+            yield f"the ledger lacks the result of {result.target}, and the run's notes do not say so: {run.notes}"
 
 
 def _of_one(case: Case, result: Result, run: Run, truth: Truth, hurt: bool) -> Iterator[str]:
@@ -203,35 +236,7 @@ def _recorded(scene: Scene, run: Run) -> Iterator[str]:
 
 
 def _texts(case: Case, outcome: Outcome, others: list[tuple[str, Outcome]]) -> dict[str, str]:
-    texts = {"stdout": outcome.out, "stderr": outcome.err}
+    texts = {"stdout": outcome.out, "stderr": outcome.err, "the ledger": case.scene.ledger_text()}
     for name, other in others:
         texts |= {f"{name} stdout": other.out, f"{name} stderr": other.err}
-    if case.scene.ledger.is_file():
-        texts["the ledger"] = case.scene.ledger.read_bytes().decode(errors="replace")
     return texts
-
-
-# a few of each kind that take little time
-SHORT = (
-    41, 42, 46, 47, 50, 51, 52, 61, 71, 74, 75, 76, 78, 90, 93, 102, 104, 105, 118, 121, 125, 129, 130, 131, 133, 134,
-    135, 153, 155, 158, 161, 172, 182, 186, 190, 3034,
-)  # fmt: skip
-# the tool was wrong once: a downgrade cut outside a transaction and then `upgrade` (357, 360, 1059), doubt about a step
-# for what the one before it did (6016, 6192)
-FOUND = (357, 360, 1059, 6016, 6192)
-
-
-def seeds() -> list[int]:
-    """From EHG_FAULT_SEED and EHG_FAULT_CASES; without them the fixed ones of the short form."""
-    if "EHG_FAULT_CASES" not in os.environ:
-        return sorted(SHORT + FOUND)
-    first = int(os.environ.get("EHG_FAULT_SEED", "0"))
-    return list(range(first, first + int(os.environ["EHG_FAULT_CASES"])))
-
-
-def batches() -> list[list[int]]:
-    """The seeds, those of one history together."""
-    found: dict[int, list[int]] = {}
-    for seed in seeds():
-        found.setdefault(seed // CASES_OF_A_HISTORY, []).append(seed)
-    return list(found.values())

@@ -52,7 +52,9 @@ class Fault:
     hides: bool = False  # the run cannot look at the target, or its sessions outlive it, until the fault is healed
     blinds: bool = False  # the look that follows may be hurt as well
     silent: bool = False  # the run may die without a result
-    ledger: bool = False  # the ledger is hurt, and the run must say so
+    ledger: bool = False  # the ledger is hurt, and the run must say what it could not record
+    spares: bool = False  # perhaps nothing was lost there
+    edits: bool = False  # files of revisions are not what they were when they were applied
     others: list[tuple[subprocess.Popen[bytes], str]] = field(default_factory=list)  # further runs, to be waited for
     before: Callable[[], object] = lambda: None  # just before the run starts
     heal: Callable[[], object] = lambda: None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from psycopg import sql
 
@@ -11,24 +13,41 @@ from ehg_migrate.errors import EhgMigrateError
 from ehg_migrate.model import Result, Run, RunStatus, StateKind
 from tests.faults import invariants
 from tests.faults.fault import Fault
+from tests.faults.recovery import recovered, to_complete
 from tests.faults.scene import Scene
 from tests.faults.truth import Truth
 
 _TRIES = 3
 
 
-def healed(
-    scene: Scene, fault: Fault, again: Sequence[str], settled: Mapping[str, Truth], story: list[str]
-) -> Iterator[str]:
+@dataclass(frozen=True)
+class Former:
+    """The run that was disturbed: what was asked of it, and what it told, if it came to that."""
+
+    arguments: Sequence[str]
+    run: Run | None
+
+
+def healed(scene: Scene, fault: Fault, former: Former, settled: Mapping[str, Truth], story: list[str]) -> Iterator[str]:
     """The fault is taken away, and the tool brings every target to where it belongs. Gives the violations.
 
-    `again` is the run's own wish where that was not `upgrade`. `settled` are the targets of which the run was sure:
-    nothing that arrives late may change them. What the tool refuses on the way goes to `story`.
+    `settled` are the targets of which the run was sure: nothing that arrives late may change them. What the tool
+    refuses on the way goes to `story`.
     """
+    yield from _released(scene, fault, settled)
+    if not fault.ledger:
+        yield from _died(scene)
+    yield from _recovered(scene, fault, former, story)
+    yield from _repeat(scene, scene.project.upgrade, "upgrade", story)
+    yield from _as_clean(scene, fault)
+
+
+def _released(scene: Scene, fault: Fault, settled: Mapping[str, Truth]) -> Iterator[str]:
     if not fault.heal_first:
         fault.heal()
-    scene.place.proxy.release()
-    scene.place.proxy.delay = scene.place.proxy.rate = 0
+    for proxy in scene.proxies:
+        proxy.release()
+        proxy.delay = proxy.rate = 0
     scene.lay_out()
     yield from invariants.left_behind(scene.place.admin, scene.databases)
     for target in scene.databases:
@@ -36,12 +55,19 @@ def healed(
         yield from (f"{target}, released: {v}" for v in invariants.consistent(scene.history, target, truth))
         if target in settled and settled[target] != truth:
             yield f"{target} has changed after the run had told of it: {settled[target]} became {truth}"
-    if not fault.ledger:
-        yield from _died(scene)
-    if again and scene.random("again").random() < 0.5:
-        yield from _repeat(scene, again, story)
-    yield from _repeat(scene, ["upgrade"], story)
-    yield from _as_clean(scene)
+
+
+def _recovered(scene: Scene, fault: Fault, former: Former, story: list[str]) -> Iterator[str]:
+    """By `resume` or `retry`, by the same command, or not at all before everything is upgraded."""
+    way = scene.random("recovery").choice(("resume", "resume", "retry", "again", "again", "upgrade"))
+    story.append(f"recovery: {way}")
+    if way in ("resume", "retry") and not fault.ledger:
+        run = to_complete(scene, former.run)
+        if run:
+            repeat = partial(_repeat, scene, what=f"{way} {run}", story=story)
+            yield from recovered(scene, run, repeat, failed_only=way == "retry")
+    elif way != "upgrade" and former.arguments[0] != "upgrade":
+        yield from _repeat(scene, partial(_again, scene, former.arguments), " ".join(former.arguments), story)
 
 
 def _died(scene: Scene) -> Iterator[str]:
@@ -51,28 +77,28 @@ def _died(scene: Scene) -> Iterator[str]:
             yield f"run {run.id} is over, and the ledger says `running`"
 
 
-def _repeat(scene: Scene, arguments: Sequence[str], story: list[str]) -> Iterator[str]:
-    """The command again, as often as it may need; what is half done is dropped as the hint says."""
+def _repeat(scene: Scene, attempt: Callable[[], Run], what: str, story: list[str]) -> Iterator[str]:
+    """The same again, as often as it may need; what is half done is dropped as the hint says."""
     for _ in range(_TRIES):
         try:
-            run = _again(scene, arguments)
+            run = attempt()
         except EhgMigrateError as e:
-            yield f"{arguments} after healing: {e}"
+            yield f"`{what}` after healing: {e}"
             return
         bad = [r for r in run.results if not r.status.good]
         if not bad:
             return
         for result in bad:
-            story.append(f"healing {arguments}: {result}")
+            story.append(f"healing, `{what}`: {result}")
             yield from _follow_hint(scene, result)
-    yield from (f"{r.target}: {arguments} after healing is {r.status}: {r.problem}" for r in bad)
+    yield from (f"{r.target}: `{what}` after healing is {r.status}: {r.problem}" for r in bad)
 
 
 def _again(scene: Scene, arguments: Sequence[str]) -> Run:
     project = scene.project
     if arguments[0] == "downgrade":
         return project.downgrade(arguments[1], arguments[3:])
-    return project.rollback(arguments[1]) if arguments[0] == "rollback" else project.upgrade()
+    return project.rollback(arguments[1])
 
 
 def _follow_hint(scene: Scene, result: Result) -> Iterator[str]:
@@ -96,11 +122,12 @@ def _drop_indexes(scene: Scene, target: str, hint: str) -> None:
             connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, index)))
 
 
-def _as_clean(scene: Scene) -> Iterator[str]:
+def _as_clean(scene: Scene, fault: Fault) -> Iterator[str]:
     history = scene.history
     for state in scene.project.status():
-        if state.kind is not StateKind.UP_TO_DATE or state.notes:
-            yield f"{state.target}: status says {state.kind}, {state.problem}, {state.notes}"
+        notes = [n for n in state.notes if not (fault.edits and n.code == "edited_file")]
+        if state.kind is not StateKind.UP_TO_DATE or notes:
+            yield f"{state.target}: status says {state.kind}, {state.problem}, {notes}"
     for target, database in scene.databases.items():
         truth = scene.truth(target)
         clean = scene.bench.clean_dump(history, target)

@@ -42,6 +42,7 @@ def cut_for_long(scene: Scene, rng: random.Random) -> Fault:
 
 def silence(scene: Scene, rng: random.Random) -> Fault:
     """A reset, and new connections get no answer."""
+    scene.lay_out(connect_timeout=1)
     rule = moment(scene, rng, rng.choice((Act.CUT, Act.LOSE_ANSWER)), door=Door.SILENT, application=RUNNER)
     return Fault("silence", [rule], BROKEN, everywhere=True, hides=True)
 

@@ -6,8 +6,9 @@ import contextlib
 import os
 import random
 import signal
+import threading
 
-from tests.faults.fault import BROKEN, NOTHING, STOPPED, Fault, call_time, moment, told
+from tests.faults.fault import BROKEN, NOTHING, RUNNER, STOPPED, Fault, call_time, moment, told
 from tests.faults.proxy import Act, Link
 from tests.faults.scene import Scene
 
@@ -105,6 +106,57 @@ def server_down(scene: Scene, rng: random.Random) -> Fault:
 
     rule = moment(scene, rng, Act.CALL, call=told(scene, down))
     return Fault("server_down", [rule], BROKEN, everywhere=True, hides=True, heal=up, heal_first=True)
+
+
+def server_stopped(scene: Scene, rng: random.Random) -> Fault:
+    """The server with all its backends stands still (SIGSTOP) and goes on when healed, with what it was told."""
+    scene.lay_out(deadline="2s", connect_timeout=1)
+    cluster = scene.place.cluster
+
+    def stop(link: Link) -> None:
+        cluster.signal(signal.SIGSTOP)
+
+    def go_on() -> None:
+        cluster.signal(signal.SIGCONT)
+
+    rule = moment(scene, rng, call_time(rng), call=told(scene, stop), application=RUNNER)
+    return Fault("server_stopped", [rule], BROKEN, everywhere=True, hides=True, heal=go_on, heal_first=True)
+
+
+def server_naps(scene: Scene, rng: random.Random) -> Fault:
+    """The same for less than any limit, twice perhaps: everybody waits."""
+
+    def nap(link: Link) -> None:
+        scene.place.cluster.signal(signal.SIGSTOP)
+        threading.Event().wait(seconds)
+        scene.place.cluster.signal(signal.SIGCONT)
+
+    seconds = rng.uniform(0.05, 0.5)
+    rules = [moment(scene, rng, call_time(rng), call=told(scene, nap)) for _ in range(rng.choice((1, 2)))]
+    return Fault("server_naps", rules)
+
+
+def pooler_stopped(scene: Scene, rng: random.Random) -> Fault:
+    """pgbouncer stands still, until healed or for less than any limit."""
+    bouncer = scene.place.bouncer
+    assert bouncer is not None
+    nap = rng.random() < 0.4
+    if not nap:
+        scene.lay_out(deadline="2s", connect_timeout=1)
+
+    def stop(link: Link) -> None:
+        os.kill(bouncer.pid, signal.SIGSTOP)
+        if nap:
+            threading.Event().wait(0.3)
+            go_on()
+
+    def go_on() -> None:
+        os.kill(bouncer.pid, signal.SIGCONT)
+
+    rule = moment(scene, rng, call_time(rng), call=told(scene, stop), application=RUNNER)
+    if nap:
+        return Fault("pooler_naps", [rule])
+    return Fault("pooler_stopped", [rule], BROKEN, everywhere=True, hides=True, heal=go_on)
 
 
 def kill_pooler(scene: Scene, rng: random.Random) -> Fault:

@@ -24,6 +24,7 @@ from ehg_migrate.model import Address, Run
 from ehg_migrate.project import Project
 from tests.faults.bench import Bench, Place, lay_out
 from tests.faults.histories import History
+from tests.faults.proxy import FaultProxy
 from tests.faults.truth import Truth, read_truth
 from tests.support.programs import LOOPBACK
 
@@ -48,20 +49,24 @@ class Scene:
     place: Place
     history: History
     seed: int
+    ledger_place: Place | None = None  # whose server keeps the ledger; None for a file
     folder: Path = field(init=False)
     databases: dict[str, str] = field(init=False)  # target -> database
     steps: dict[str, int] = field(default_factory=dict)  # target -> how many the run should do
     process: subprocess.Popen[bytes] | None = None
     errors: list[str] = field(default_factory=list)  # what went wrong in a fault's own action
     limit_files: int = 0  # RLIMIT_FSIZE of the run, bytes
+    environment: dict[str, str] = field(default_factory=dict)  # what the run's own has besides
+    prefix: tuple[str, ...] = ()  # a program that starts the run
     _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Self:
         self.databases = {t: f"case_{self.seed}_{t}" for t in self.history.groups}
-        self.place.proxy.reset()
-        self.place.drop_databases(self.databases.values())
+        self._clear()
         self.place.create_databases(self.databases.values())
+        if self.ledger_place:
+            self.ledger_place.create_databases([self.ledger_database])
         self.folder = self.bench.folder / f"case_{self.seed}"
         self.lay_out()
         return self
@@ -71,15 +76,20 @@ class Scene:
         for process in self._started:
             _kill(process.pid)
             process.wait()
-        self.place.proxy.reset()
-        self.place.drop_databases(self.databases.values())
+        self._clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _clear(self) -> None:
+        for place, names in ((self.place, [*self.databases.values()]), (self.ledger_place, [self.ledger_database])):
+            if place:
+                place.proxy.reset()
+                place.drop_databases(names)
 
     def lay_out(self, **limits: object) -> None:
         """Writes the project, through the proxy; again with other limits."""
         port = self.place.proxy.port
         addresses = {t: Address(LOOPBACK, port, "postgres", name, "disable") for t, name in self.databases.items()}
-        lay_out(self.folder, self.history, addresses, **limits)
+        lay_out(self.folder, self.history, addresses, ledger=self.ledger_url, **limits)
 
     def keep(self, close: Callable[[], object]) -> None:
         """To be called when the scene is left."""
@@ -91,9 +101,41 @@ class Scene:
         return Project.load(self.folder)
 
     @property
+    def proxies(self) -> list[FaultProxy]:
+        """Those that stand before anything of this case."""
+        return [p.proxy for p in (self.place, self.ledger_place) if p]
+
+    # --- the ledger
+
+    @property
     def ledger(self) -> Path:
-        """The ledger's file."""
+        """The ledger's file, where it is one."""
         return self.folder / ".ehg" / "ledger.sqlite"
+
+    @property
+    def ledger_database(self) -> str:
+        """The ledger's database, where it is one."""
+        return f"case_{self.seed}_ledger"
+
+    @property
+    def ledger_url(self) -> str:
+        """For alembic.ini; a database through the proxy of its place, given up soon."""
+        if self.ledger_place is None:
+            return "sqlite:///.ehg/ledger.sqlite"
+        port = self.ledger_place.proxy.port
+        return f"postgresql://postgres@{LOOPBACK}:{port}/{self.ledger_database}?sslmode=disable&connect_timeout=2"
+
+    def ledger_text(self) -> str:
+        """All that the ledger holds, past the proxy; a file as it is."""
+        if self.ledger_place is None:
+            return self.ledger.read_bytes().decode(errors="replace") if self.ledger.is_file() else ""
+        with self.ledger_place.cluster.admin(self.ledger_database) as connection:
+            there = connection.execute("SELECT to_regclass('ehg_migrate_ledger.results') IS NOT NULL").fetchone()
+            if not (there and there[0]):
+                return ""
+            tables = ("runs", "results")
+            rows = [connection.execute(f"SELECT t::text FROM ehg_migrate_ledger.{t} t".encode()) for t in tables]
+            return "\n".join(row[0] for found in rows for row in found)
 
     def truth(self, target: str) -> Truth:
         """What a target holds now."""
@@ -104,7 +146,8 @@ class Scene:
 
     def start(self, arguments: Sequence[str], name: str = "run") -> subprocess.Popen[bytes]:
         """Starts `ehg-migrate` in a session of its own, its output in files."""
-        argv = [sys.executable, "-m", "ehg_migrate", *arguments, "--yes", "--json", "--project", str(self.folder)]
+        command = [sys.executable, "-m", "ehg_migrate", *arguments, "--yes", "--json", "--project", str(self.folder)]
+        argv = [*self.prefix, *command]
         return self.launch(argv, name)
 
     def launch(self, argv: Sequence[str], name: str) -> subprocess.Popen[bytes]:
@@ -126,7 +169,9 @@ class Scene:
     def _environment(self) -> dict[str, str]:
         """This process's own, but the package is that of this folder, and compiled only once."""
         wanted = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        return {**wanted, "PYTHONPATH": str(Path.cwd())}
+        if self.limit_files:  # Python would write half of a compiled file, and leave it to whoever imports it next
+            wanted["PYTHONDONTWRITEBYTECODE"] = "1"
+        return {**wanted, "PYTHONPATH": str(Path.cwd()), **self.environment}
 
     def _limit(self) -> None:
         import resource

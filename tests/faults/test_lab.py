@@ -1,21 +1,27 @@
 """Whatever is broken on purpose: no target lies, nothing runs twice, and everything can be brought to its heads.
 
-The short form has fixed seeds. The long form: `make faults CASES=2000 SEED=1`, which sets EHG_FAULT_CASES and
-EHG_FAULT_SEED; the same variables with one case do a failing case again.
+The short form has fixed seeds. The long form: `make faults CASES=2000 SEED=1`, of one kind with EHG_FAULT_KIND; what
+is printed at a failing case does it again.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from tests.faults import clocks
 from tests.faults.bench import Bench
-from tests.faults.driver import Report, batches, run_case
+from tests.faults.driver import Report, run_case
+from tests.faults.kinds import FAULTS
+from tests.faults.seeds import SHORT, batches
 
 
 @pytest.fixture(scope="session")
@@ -25,15 +31,42 @@ def bench() -> Iterator[Bench]:
         yield opened
 
 
-@pytest.mark.parametrize("seeds", batches(), ids=lambda s: f"{s[0]}-{s[-1]}")
-def test_nothing_is_lost_and_every_status_is_true(bench: Bench, seeds: list[int]) -> None:
+@pytest.mark.parametrize("cases", batches(), ids=lambda cases: f"{cases[0][0]}-{cases[-1][0]}")
+def test_nothing_is_lost_and_every_status_is_true(bench: Bench, cases: list[tuple[int, str]]) -> None:
     """After the fault every database is consistent and every result true; after healing all is as if undisturbed."""
-    reports = [run_case(bench, seed) for seed in seeds]
-    for report in reports:
+    bad = []
+    for seed, kind in cases:
+        report = run_case(bench, seed, kind)
         _record(report)
-    bad = [r for r in reports if r.violations]
+        bad += [report] if report.violations else []
     if bad:
         pytest.fail("\n\n".join(_told(r) for r in bad), pytrace=False)
+
+
+def test_the_short_form_has_every_kind() -> None:
+    """A kind that is added gets a fixed seed."""
+    assert set(SHORT) == {entry.name for entry in FAULTS}
+
+
+def test_a_run_can_be_given_another_clock(tmp_path: Path) -> None:
+    """A process sees the clock that is set for it, also when it is set again, and its monotonic one stays real."""
+    file = tmp_path / "clock"
+    clocks.set_clock(file, 86400)
+    script = "import time; print(time.time(), time.monotonic(), flush=True); input(); print(time.time())"
+    argv = [sys.executable, "-c", script]
+    environ = {**os.environ, **clocks.environment(file)}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        wall, monotonic = map(float, process.stdout.readline().split())
+        clocks.set_clock(file, -86400)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        later = float(process.stdout.readline())
+    now, running = time.time(), time.monotonic()
+    assert wall - now > 80000
+    assert now - later > 80000
+    assert abs(running - monotonic) < 3600
 
 
 def _told(report: Report) -> str:
@@ -46,4 +79,4 @@ def _record(report: Report) -> None:
     name = os.environ.get("EHG_FAULT_RECORD")
     if name:
         with Path(name).open("a") as file:
-            file.write(json.dumps(asdict(report) | {"story": []}) + "\n")
+            file.write(json.dumps(asdict(report) | {"story": [], "command": report.command}) + "\n")

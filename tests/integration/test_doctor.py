@@ -435,6 +435,7 @@ def test_histories_of_other_tools(pg: Cluster, database: Address) -> None:
 def test_a_lock_that_is_held(pg: Cluster, database: Address) -> None:
     """A runner is named by its run, person and machine, and keeps its lock while it is looked at."""
     with Session(target(database), pg.password, "run-4711", ORIGIN) as session:
+        session.prepare_work()
         findings = look(database)
         assert session.still_locked()
         assert _advisory_locks(session.lock) == 2  # one for each of its connections

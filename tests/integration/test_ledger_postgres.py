@@ -13,11 +13,11 @@ from psycopg import sql
 
 from ehg_migrate.errors import LedgerError
 from ehg_migrate.ledger import open_ledger
-from ehg_migrate.ledger.postgres import open_postgres
-from ehg_migrate.ledger.schema import POSTGRES_SCHEMA
+from ehg_migrate.ledger.postgres import POSTGRES_SCHEMA, open_postgres
 from ehg_migrate.model import Address
+from tests.faults.proxy import Act, FaultProxy, Rule
 from tests.support.postgres import Cluster
-from tests.unit.ledger.contract import CHECKS, Opener, a_run, opened, refused
+from tests.unit.ledger.contract import CHECKS, Opener, a_result, a_run, opened, refused
 
 
 @pytest.fixture
@@ -157,3 +157,18 @@ def test_no_connection_stays(pg: Cluster, address: Address, opener: Opener) -> N
             " and datname = current_database()) loop perform pg_stat_clear_snapshot(); end loop; end $$"
         )
     assert [run.id for run in ledger.runs()] == ["r-1"]
+
+
+def test_a_server_that_stands_still_is_given_up(pg: Cluster, make_database: Callable[[str], Address]) -> None:
+    """An answer that never comes ends as an error after the URL's `connect_timeout`; later the ledger works again."""
+    address = make_database("ledger")
+    with FaultProxy(pg.host, pg.port) as proxy:
+        place = f"postgresql://{address.user}@{proxy.host}:{proxy.port}/{address.dbname}"
+        ledger = open_ledger(f"{place}?sslmode=disable&connect_timeout=1", password=pg.password)
+        ledger.start(a_run("r-1"))
+        proxy.rules = [Rule(Act.STALL, match="^INSERT")]
+        with refused(LedgerError, "cannot be reached"):
+            ledger.record("r-1", a_result("acme"))
+        proxy.release()
+        ledger.record("r-1", a_result("bolt"))
+        assert [r.target for r in ledger.run("r-1").results] == ["bolt"]

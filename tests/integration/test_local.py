@@ -336,7 +336,7 @@ def test_folders_above_a_project_keep_their_modes(folder: Path, monkeypatch: pyt
     for libraries in places._LIBRARIES:
         if (wheel_folder() / libraries).is_dir():
             shutil.copytree(wheel_folder() / libraries, (wheel / libraries).resolve())
-    monkeypatch.setattr(places, "wheel_folder", lambda: wheel)
+    monkeypatch.setattr(places, "wheel_folder", lambda major: wheel)
     home = folder / "project" / ".ehg" / "local"
     try:
         with LocalServer(home) as server:

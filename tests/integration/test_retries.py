@@ -75,6 +75,29 @@ def clean(fleet: Fleet) -> None:
 
 # --- connections that are lost
 
+CUT_ONCE = """
+CREATE SEQUENCE ehg_migrate.cuts;
+CREATE FUNCTION ehg_migrate.cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('ehg_migrate.cuts') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER cut BEFORE INSERT ON ehg_migrate.migration_lease FOR EACH ROW EXECUTE FUNCTION ehg_migrate.cut();
+"""
+
+
+def test_a_session_cut_while_it_is_entered_is_begun_again(bench: Bench) -> None:
+    """Nothing of a step has been sent, so it is like a connection that could not be had: with a pause, and told."""
+    fleet = from_s1(bench)
+    with fleet.connect("acme") as c:
+        c.execute(CUT_ONCE)
+    run = fleet.upgrade("acme")
+    assert result_of(run, "acme").status is Status.SUCCEEDED, run
+    cut = "attempt 1 of 5: terminating connection due to administrator command; again in "
+    assert [n[: len(cut)] for n in fleet.notices("acme")] == [cut]
+    fleet.check("acme", holds=["s1", "s2", "s3"])
+    fleet.check_no_lease("acme")
+
+
 ONE_ROW = "op.execute('INSERT INTO s2 VALUES (1)')"
 
 

@@ -74,22 +74,8 @@ if os.fork() == 0:
     os._exit(0)
 """
 
-# the same, of a worker that then dies: of what was open, only the pipe to the runner stays so
-_FORK_AND_DIE = """
-import socket
-if os.fork() == 0:
-    for descriptor in map(int, os.listdir("/proc/self/fd")):
-        try:
-            with socket.socket(fileno=os.dup(descriptor)) as found:
-                if found.family == socket.AF_INET:
-                    os.close(descriptor)
-        except OSError:
-            continue
-    while pathlib.Path("alembic.ini").exists() and not pathlib.Path("over").exists():
-        time.sleep(0.05)
-    os._exit(0)
-os._exit(3)
-"""
+# the same, of a worker that then dies: its sessions, and their locks, do not live on in that process
+_FORK_AND_DIE = f"{_FORK}os._exit(3)"
 
 CASES = {
     "fine": Case("", Status.SUCCEEDED),
@@ -145,7 +131,7 @@ CASES = {
         Status.SUCCEEDED,
     ),
     "forks": Case(_FORK, Status.SUCCEEDED),
-    "forks_and_dies": Case("import os, pathlib, time" + _FORK_AND_DIE, Status.FAILED, "worker_died", "exit code 3"),
+    "forks_and_dies": Case(_FORK_AND_DIE, Status.FAILED, "worker_died", "exit code 3"),
     "spoils": Case(_SPOIL, Status.SUCCEEDED),
     "resets": Case('op.execute("RESET ALL")', Status.SUCCEEDED),
     "discards": Case(_DISCARD, Status.SUCCEEDED),
@@ -499,6 +485,37 @@ def test_a_password_from_a_file_is_in_no_list_of_processes(two: Callable[..., Fl
     assert "forkserver" in seen
     assert not [part for part in CANARY_PARTS if part in seen]
     fleet.check()
+
+
+def test_a_password_from_a_variable_stays_with_the_command_that_got_it(two: Callable[..., Fleet], gate: Gate) -> None:
+    """Neither the fork server nor a worker was started with it, nor with a URL that holds one; a revision has both."""
+    fleet = two(f"import os\nassert os.environ[{PASSWORD_VARIABLE!r}] and os.environ['EHG_URL']\n{gate.code}")
+    more = {"EHG_TEST_COPY": f"x{CANARY}x", "EHG_URL": "postgresql://u:pw-of-url@h/d", "EHG_OTHER": "is-still-there"}
+    with fleet.command("upgrade", "--yes", **more) as process:
+        assert gate.pid
+        seen = exposed(process, below=True)
+        gate.open()
+        assert fleet.end(process).returncode == 0
+    assert "forkserver" in seen
+    assert seen.count("is-still-there") >= 3
+    assert not [part for part in (*CANARY_PARTS, "pw-of-url") if part in seen]
+    fleet.check()
+
+
+def test_an_error_that_quotes_the_passwords_of_others_too(
+    two: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every password that the run knows is masked in the journal of each target."""
+    monkeypatch.setenv("EHG_OTHER_PASSWORD", "of-another-target")
+    fleet = two("import os; raise ValueError(os.environ['EHG_OTHER_PASSWORD'])")
+    file = fleet.folder / "targets" / "t.yaml"
+    acme, other, rest = file.read_text().partition("  other:")
+    file.write_text(acme + other + rest.replace(PASSWORD_VARIABLE, "EHG_OTHER_PASSWORD"))
+    acme = result_of(fleet.upgrade(), "acme")
+    assert acme.problem
+    assert acme.problem.message == "ValueError: ***"
+    (detail,) = fleet.values("acme", "SELECT detail FROM ehg_migrate.migration_journal WHERE event = 'failed'")
+    assert detail == "ValueError: ***"
 
 
 def test_an_error_that_quotes_the_password_is_told_without_it(two: Callable[..., Fleet]) -> None:

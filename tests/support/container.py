@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import psycopg
@@ -56,6 +57,15 @@ class ContainerServer:
             wrapped.kill()
         else:
             wrapped.stop()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Docker freezes all that runs in the container, as SIGSTOP does."""
+        wrapped = self._container.get_wrapped_container()
+        wrapped.reload()
+        if number is signal.SIGSTOP:
+            wrapped.pause()
+        elif wrapped.status == "paused":
+            wrapped.unpause()
 
     def close(self) -> None:
         """Removes the container."""

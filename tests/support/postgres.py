@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,10 @@ class Cluster:
         """Stops and starts it, on the same port."""
         self.stop(mode)
         self.start()
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the server and all its backends: SIGSTOP, SIGCONT."""
+        self._server.signal(number)
 
     def close(self) -> None:
         """Stops it and removes its files; may be called twice."""

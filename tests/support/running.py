@@ -234,7 +234,12 @@ class Fleet:
             assert journalled == applied, f"{target}: journal and version rows"
         if holds is not None:
             assert applied == sorted(holds)
-        wait_until(lambda: self.lock_holders(target) == [], f"{target}: an advisory lock is left", 2)
+        self.check_no_lock(target)
+
+    def check_no_lock(self, *targets: str) -> None:
+        """No advisory lock outlives a run by more than a moment."""
+        for target in targets or self.addresses:
+            wait_until(lambda: self.lock_holders(target) == [], f"{target}: an advisory lock is left", 2)  # noqa: B023
 
     def check_no_lease(self, *targets: str) -> None:
         """Nobody is said to be at work."""
@@ -291,10 +296,13 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"ended without `{words}`: {''.join(lines)}")
 
 
-def exposed(process: subprocess.Popen[str]) -> str:
-    """What any user sees of a command and of all its workers in the list of processes, and their environments."""
+def exposed(process: subprocess.Popen[str], *, below: bool = False) -> str:
+    """What any user sees of a command and of all its workers in the list of processes, and their environments.
+
+    `below` leaves out the command itself, which has the environment that its user gave it.
+    """
     parts = []
-    for child in _tree(process.pid):
+    for child in _tree(process.pid)[: -1 if below else None]:
         folder = Path(f"/proc/{child.pid}")
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has ended since it was listed
             parts += [(folder / name).read_text(errors="replace") for name in ("cmdline", "environ")]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -78,6 +81,9 @@ class Server(Protocol):
     def stop(self, mode: str) -> None:
         """Returns when it is down. Modes are pg_ctl's: smart, fast, immediate."""
 
+    def signal(self, number: signal.Signals) -> None:
+        """To the server and all its backends: SIGSTOP, SIGCONT."""
+
     def close(self) -> None:
         """Stops it, in whatever state it is, and removes its files."""
 
@@ -136,9 +142,19 @@ class ProcessServer:
         if not self._pg_ctl("stop", "-w", "-t", "60", "-m", mode):
             pytest.fail(f"PostgreSQL does not stop: {self._log()}")
 
+    def signal(self, number: signal.Signals) -> None:
+        """Nothing happens if it is not running. The server first, so that none of its children is born meanwhile."""
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):
+            server = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
+            server.send_signal(number)
+            for backend in server.children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    backend.send_signal(number)
+
     def close(self) -> None:
         """Kills it and removes all its files; may be called twice."""
         if self.data.exists():
+            self.signal(signal.SIGCONT)
             self.stop("immediate")
         shutil.rmtree(self.folder, ignore_errors=True)
 

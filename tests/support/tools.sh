@@ -8,6 +8,7 @@ command -v pgbouncer >/dev/null || missing="$missing pgbouncer"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v git >/dev/null || missing="$missing git"
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
 [ -n "$missing" ] || exit 0
 command -v apt-get >/dev/null || { echo "please install:$missing"; exit 0; }
 sudo=""

@@ -25,19 +25,33 @@ _END = b""
 
 
 @dataclass
+class Chain:
+    """How many waits of a client came one after the other, on whatever connections: those at the same time are one."""
+
+    length: int = 0
+
+
+@dataclass
 class Traffic:
     """What one connection's client sent. Messages are counted by PostgreSQL's own type letters: Q, P, B, E, S, p, X."""
 
+    chain: Chain
     start_ups: int = 0
     messages: Counter[str] = field(default_factory=Counter)
     statements: list[str] = field(default_factory=list)
     round_trips: int = 0
     waiting: bool = False
+    place: int = 0  # in the chain
+
+    def asks(self) -> None:
+        """The client sent something, knowing all answers of all connections that came before."""
+        self.waiting = True
+        self.place = self.chain.length + 1
 
     def sent(self, kind: bytes, body: bytes) -> None:
         """The client sent a typed message."""
         self.messages[kind.decode()] += 1
-        self.waiting = True
+        self.asks()
         if kind == b"Q":
             self.statements.append(body.rstrip(b"\0").decode(errors="replace"))
         if kind == b"P":
@@ -45,7 +59,9 @@ class Traffic:
 
     def answered(self) -> None:
         """The server sent something; the first of an answer ends a wait, and so makes a round trip."""
-        self.round_trips += self.waiting
+        if self.waiting:
+            self.round_trips += 1
+            self.chain.length = max(self.chain.length, self.place)
         self.waiting = False
 
 
@@ -59,6 +75,7 @@ class CountingProxy:
     def __init__(self, host: str, port: int, *, delay: float = 0.0) -> None:
         self.delay = delay
         self.traffic: list[Traffic] = []
+        self._chain = Chain()
         self._upstream = (host, port)
         self._loop = LoopThread("counting-proxy")
         self.host = LOOPBACK
@@ -80,6 +97,16 @@ class CountingProxy:
         return sum(t.round_trips for t in self.traffic)
 
     @property
+    def waits(self) -> int:
+        """The same, where waits of several connections at the same time are one. Wants a delay to be exact."""
+        return self._chain.length
+
+    @property
+    def messages(self) -> int:
+        """What clients sent, start-ups and goodbyes too."""
+        return sum(t.start_ups + sum(t.messages.values()) for t in self.traffic)
+
+    @property
     def statements(self) -> list[str]:
         """The text of every simple query and Parse, connection by connection."""
         return [s for t in self.traffic for s in t.statements]
@@ -87,6 +114,7 @@ class CountingProxy:
     def reset(self) -> None:
         """Forgets what was counted; connections that are open count no more."""
         self.traffic = []
+        self._chain = Chain()
 
     def stop(self) -> None:
         """Closes it and all its connections; may be called twice."""
@@ -99,12 +127,13 @@ class CountingProxy:
         self.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        traffic = Traffic()
+        traffic = Traffic(self._chain)
         self.traffic.append(traffic)
         packet = await self._first(reader, writer, traffic)
         server_reader, server_writer = await asyncio.open_connection(*self._upstream)
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        traffic.waiting = packet.code != CANCEL_REQUEST
+        if packet.code != CANCEL_REQUEST:
+            traffic.asks()
         traffic.start_ups += packet.code != CANCEL_REQUEST
         self._send(queue, packet.raw)
         listening = asyncio.ensure_future(self._listen_to_client(reader, traffic, queue))

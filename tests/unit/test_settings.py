@@ -22,7 +22,7 @@ def test_defaults(tmp_path: Path) -> None:
     found = read_settings(written(tmp_path, ""))
     assert (found.root, found.parallel, found.recursive, found.metadata) == (tmp_path, 8, False, ())
     assert found.ledger_url == f"sqlite:///{tmp_path}/.ehg/ledger.sqlite"
-    assert (found.ledger_secret, found.lint_ignore) == ("", frozenset())
+    assert (found.ledger_secret, found.lint_ignore, found.worker_memory) == ("", frozenset(), 0)
 
 
 def test_all_of_it(tmp_path: Path) -> None:
@@ -47,10 +47,56 @@ def test_an_absolute_ledger_and_one_on_a_server(tmp_path: Path) -> None:
         assert read_settings(written(tmp_path, f"[ehg_migrate]\nledger = {url}\n")).ledger_url == url
 
 
-@pytest.mark.parametrize("content", [b"[alembic]\nname = M\xfcller\n", b"\x00"])
-def test_a_file_that_is_no_text(tmp_path: Path, content: bytes) -> None:
-    """It is refused with its name, and without a traceback."""
+CANARY = "S3cretCanary"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[alembic]\nname = M\xfcller\n", "the file is not UTF-8: line 2"),
+        (b"\x00", "line 1 stands before the first `[section]`"),
+        (b"ledger = S3cretCanary\n", "line 1 stands before the first `[section]`"),
+        (b"[a]\nS3cretCanary\nb\n", "expected `name = value` on line 2, 3"),
+        (b"[a]\nx = 1\n[a]\n", "`[a]` stands twice, again on line 3"),
+        (b"[a]\nx = S3cretCanary\nx = 2\n", "`x` stands twice in `[a]`, again on line 3"),
+        (b"[a]\nx = " + b"9" * 10_000_000, "the file cannot be read: it is larger than 1 MiB"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:
+    """It is refused with its name and line, and without what stands there."""
     (tmp_path / "alembic.ini").write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
         read_settings(tmp_path)
-    assert caught.value.problems[0].where == "alembic.ini"
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.message) == ("alembic.ini", message)
+
+
+@pytest.mark.parametrize(("text", "size"), [("256MB", 256 << 20), ("2GB", 2 << 30), ("3 GB", 3 << 30)])
+def test_memory(tmp_path: Path, text: str, size: int) -> None:
+    """In binary units, as PostgreSQL counts them."""
+    assert read_settings(written(tmp_path, f"[ehg_migrate]\nworker_memory = {text}\n")).worker_memory == size
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "worker_memory = 2",
+        "worker_memory = 1MB",
+        f"worker_memory = {'9' * 900_000}GB",
+        f"ledger_password = {CANARY}%x",
+        f"ledger = postgresql://u:{CANARY}%(x)s@h/d",
+        f"ledger = mysql://u:{CANARY}@h/d",
+        f"parallel = \n  {'9' * 900_000}",
+        "parallel = 9\x1b[2J9",
+        "metadata = \x1b]52;c;x\x07",
+    ],
+)
+def test_a_wrong_value(tmp_path: Path, line: str) -> None:
+    """No password, nothing long and no control character is shown of it."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(written(tmp_path, f"[ehg_migrate]\n{line}\n"))
+    (problem,) = caught.value.problems
+    assert CANARY not in str(problem)
+    assert problem.message.isprintable()
+    assert len(problem.message) < 200
+    assert problem.where == f"alembic.ini: [ehg_migrate] {line.split(maxsplit=1)[0]}"

@@ -18,7 +18,7 @@ from ehg_migrate.database.doctor.findings import Finding, Level, Verdict
 from ehg_migrate.database.faults import connect_fault, is_lost
 from ehg_migrate.errors import TargetError
 from ehg_migrate.model import Target
-from ehg_migrate.redaction import safe
+from ehg_migrate.redaction import one_line
 
 __all__ = ["CHECKS", "Finding", "Level", "examine", "examine_all"]
 
@@ -88,7 +88,9 @@ def _findings(exam: Examination) -> Iterator[Finding]:
         if not lost and exam.connections and is_lost(exam.connection):
             lost = check.name
         seconds = time.monotonic() - start if verdict.seconds is None else verdict.seconds
-        yield Finding(exam.target.name, check.name, verdict.level, _line(verdict.message), _line(verdict.hint), seconds)
+        yield Finding(
+            exam.target.name, check.name, verdict.level, one_line(verdict.message), one_line(verdict.hint), seconds
+        )
 
 
 def _skipped(failed: str) -> Verdict:
@@ -106,8 +108,3 @@ def _look(check: _Check, exam: Examination) -> Verdict:
         return Verdict(Level.ERROR, problem.message, problem.hint)
     except Exception as e:  # noqa: BLE001 - a server that answers nonsense must not hide the other targets
         return Verdict(Level.ERROR, f"{type(e).__name__}: {e}", "the server's answer was not understood: report it")
-
-
-def _line(text: str) -> str:
-    """Text that may come from a server: one line, no control characters, no secret."""
-    return " ".join(safe(text).split())[:1000]

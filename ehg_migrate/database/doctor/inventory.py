@@ -9,11 +9,13 @@ from typing import Any
 
 import psycopg
 
+from ehg_migrate.database.claim import not_adopted
 from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, listed, span, warning
-from ehg_migrate.database.session import lock_key, not_adopted
+from ehg_migrate.database.session import lock_key
 from ehg_migrate.database.statements import version_name
 from ehg_migrate.model import META_SCHEMA
+from ehg_migrate.redaction import one_line
 
 _ROUND_TRIPS = 5
 _MOST_TRANSACTIONS = 5
@@ -157,7 +159,7 @@ def long_transactions(exam: Examination) -> Verdict:
 def _transaction(row: dict[str, Any]) -> str:
     return (
         f"pid {row['pid']} of `{row['role']}`: a transaction of {span(float(row['age']))}, {row['state']}: "
-        f"{' '.join(str(row['query']).split())}"
+        f"{one_line(str(row['query']), 80)}"
     )
 
 

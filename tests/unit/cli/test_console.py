@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +17,7 @@ from hypothesis import strategies as st
 from ehg_migrate import redaction
 from ehg_migrate.cli import console
 from ehg_migrate.errors import Problem
+from ehg_migrate.model import Result, Status
 
 SECRET = """p@ss:w/o%rd#?&'"\\ of it"""
 AROUND = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
@@ -35,9 +40,9 @@ def printed(value: object) -> str:
 @given(AROUND, AROUND)
 def test_json_is_json_without_the_secret(before: str, after: str) -> None:
     """Redaction takes the secret out of each text, and nothing out of JSON's own quotes and braces."""
-    text = printed([Problem("x", f"{before}{SECRET}{after}", SECRET), {SECRET: before}])
+    text = printed([Problem("x", f"{before}{SECRET}{after}", SECRET), {"x": [SECRET, {"y": SECRET}]}])
     data = json.loads(text)["data"]
-    assert [list(data[0]), list(data[1])] == [["code", "message", "hint", "where", "sqlstate"], ["***"]]
+    assert list(data[0]) == ["code", "message", "hint", "where", "sqlstate"]
     assert SECRET not in json.dumps(data)
     assert json.dumps(SECRET)[1:-1] not in text
     assert "p@ss" not in text
@@ -61,3 +66,53 @@ def test_a_line_that_begins_like_ours_is_not_ours(capsys: pytest.CaptureFixture[
     console.note([f"\x1b[31m{SECRET}\x1b[2J"])
     console.data(f"\x1b[31m{SECRET}")
     assert capsys.readouterr() == ("***\n", "***\n")
+
+
+WRITER = """
+import resource, signal, sys
+from ehg_migrate.cli import console
+limit = int(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+console.json("status", ["x" * 1000] * 1000)
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("limit", [0, 100_000])
+def test_a_disk_that_fills_is_not_a_success(unbuffered: str, limit: int, tmp_path: Path) -> None:
+    """JSON of a megabyte into a file that may have less: an error and exit code 1, also where Python has no buffer."""
+    with (tmp_path / "out.json").open("wb") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", WRITER, str(limit)],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: the output cannot be written: File too large\n")
+
+
+def test_nothing_is_lost_without_a_buffer() -> None:
+    """A pipe takes what it has room for; the rest follows."""
+    done = subprocess.run(
+        [sys.executable, "-uc", WRITER, str(1 << 30)], capture_output=True, env=os.environ, text=True, check=True
+    )
+    assert json.loads(done.stdout)["data"] == ["x" * 1000] * 1000
+
+
+@pytest.mark.parametrize("word", ["succeeded", "password", "acme", "statement_failed", "status"])
+def test_a_password_that_equals_a_word_of_ours_breaks_no_program(word: str) -> None:
+    """Fields, statuses, codes and names stay what they are; free text is masked."""
+    redaction.register(word)
+    problem = Problem("wrong_password", f"said {word}")
+    data = json.loads(printed(Result("acme", Status.SUCCEEDED, problem=problem)))["data"]
+    assert (data["target"], data["status"], data["problem"]["code"]) == ("acme", "succeeded", "wrong_password")
+    assert data["problem"]["message"] == "said ***"
+
+
+def test_a_message_of_many_lines_says_nothing_in_our_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its further lines are indented."""
+    console.problem(Problem("x", "one\nerror: two\r\n  hint: three\rfour"))
+    assert capsys.readouterr().err == "error: one\n    error: two\n      hint: threefour\n"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keyring
+import psutil
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked
@@ -18,6 +19,7 @@ from ehg_migrate.fleet.command import output_of
 from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.model import Address, SecretRef, Target
 from ehg_migrate.redaction import redact
+from tests.support.running import wait_until
 
 SECRET = "S3cretCanary"
 
@@ -71,6 +73,12 @@ def test_env_wrong(value: str | None, code: str, message: str, tmp_path: Path, m
         monkeypatch.setenv("ACME_PW", value)
     problem = _wrong(SecretRef("env", ("ACME_PW",)), tmp_path)
     assert (problem.code, problem.message) == (code, message)
+
+
+def test_env_that_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that are no UTF-8 come as halves of surrogate pairs, which neither libpq nor a mask could take."""
+    monkeypatch.setenv("ACME_PW", f"{SECRET}\udcff")
+    assert _wrong(SecretRef("env", ("ACME_PW",)), tmp_path).message == "the secret `env:ACME_PW` is not UTF-8"
 
 
 @pytest.mark.parametrize("content", [b"pass word", b"pass word\n", b"pass word\r\n"])
@@ -166,6 +174,18 @@ def test_command_has_a_time_limit(code: str, tmp_path: Path) -> None:
     assert caught.value.message == f"the command `{sys.executable}` did not end within 0.5 s"
 
 
+@pytest.mark.parametrize("end", ["time.sleep(600)", f"print('{SECRET}' * 100_000, flush=True); time.sleep(600)"])
+def test_what_a_command_started_ends_with_it(end: str, tmp_path: Path) -> None:
+    """Too late or too much: the program is killed, and so is a child of it that would have stayed behind."""
+    child = "import os, time; open('pid', 'w').write(str(os.getpid())); os.rename('pid', 'child'); time.sleep(600)"
+    wait = "while not os.path.exists('child'): time.sleep(0.01)"
+    code = f"import os, subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', {child!r}])\n{wait}\n{end}"
+    with pytest.raises(Refused):
+        output_of([sys.executable, "-c", code], tmp_path, limit=5)
+    pid = int((tmp_path / "child").read_text())
+    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "it lives")
+
+
 class _Backend(KeyringBackend):
     """A keyring backend that holds one password, and is locked for another service."""
 
@@ -252,6 +272,21 @@ def test_passfile(tmp_path: Path) -> None:
     assert caught.value.problems[0].where == "targets/x.yaml: targets.acme.passfile"
     path.chmod(0o600)
     assert resolve(target, tmp_path) is None
+    assert redact(SECRET) == "***"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_default_passfile_is_masked_too(named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an entry names nothing, libpq looks into ~/.pgpass or PGPASSFILE: what stands there is masked as well."""
+    path = tmp_path / ("named" if named else ".pgpass")
+    path.write_text("# a comment\nh\\:1:5432:*:u:with\\:colon:and\\\\slash\n\nnot:a:line\n*:*:*:*:another one\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PGPASSFILE", raising=False)
+    if named:
+        monkeypatch.setenv("PGPASSFILE", str(path))
+    resolve(_target(None), tmp_path)
+    assert redact(r"with:colon:and\slash, another one, a comment") == "***, ***, a comment"
 
 
 def test_resolve_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,10 @@ FLEET = Fleet(
         (["tag:eu,!env:staging"], "eu-1"),
         (["!eu-2", "tag:eu"], "eu-1"),
         (["all,!tag:*n*"], "eu-1 eu-2 us-1"),
+        (["shard:1/2"], "eu-2 acme"),
+        (["shard:2/2"], "eu-1 us-1"),
+        (["tag:eu", "shard:2/2"], "eu-2"),
+        (["acme", "shard:2/2"], ""),
     ],
 )
 def test_select(selectors: list[str], names: str) -> None:
@@ -51,6 +55,18 @@ def test_select(selectors: list[str], names: str) -> None:
     assert " ".join(t.name for t in FLEET.select(selectors)) == names
 
 
+@pytest.mark.parametrize(("count", "of"), [(1, 1), (10, 3), (1000, 7), (3, 8)])
+def test_shards(count: int, of: int) -> None:
+    """Every target is in exactly one shard, the shards' sizes differ by at most one, and the files' order is no matter."""
+    names = [f"t{i * 7919 % count}" for i in range(count)]
+    fleet, reordered = (Fleet(tuple(_target(n) for n in order)) for order in (names, sorted(names)))
+    shards = [{t.name for t in fleet.select([f"shard:{i}/{of}"])} for i in range(1, of + 1)]
+    assert shards == [{t.name for t in reordered.select([f"shard:{i}/{of}"])} for i in range(1, of + 1)]
+    assert sorted(n for shard in shards for n in shard) == sorted(names)
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+_SHARD = "write `shard:I/N` with I from 1 to N, the same N for all jobs"
 _ALL = "targets: eu-1, eu-2, us-1, acme; tags: canary, eu, prod, us; envs: production, staging"
 
 
@@ -74,6 +90,10 @@ _ALL = "targets: eu-1, eu-2, us-1, acme; tags: canary, eu, prod, us; envs: produ
         (["acme,"], [("empty_selector", "a selector is empty", None)]),
         (["!"], [("empty_selector", "the selector `!` names nothing", None)]),
         (["tag:"], [("empty_selector", "the selector `tag:` names nothing", None)]),
+        (["shard:3/2"], [("bad_shard", "`shard:3/2` is not a shard", _SHARD)]),
+        (["shard:0/2"], [("bad_shard", "`shard:0/2` is not a shard", _SHARD)]),
+        (["shard:a"], [("bad_shard", "`shard:a` is not a shard", _SHARD)]),
+        (["shard:1/2", "shard:2/2"], [("bad_shard", "a selection has more than one `shard:`", "keep one")]),
         (
             ["group:crm"],
             [

@@ -9,17 +9,18 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from ehg_migrate.errors import LedgerError
-from ehg_migrate.ledger import Ledger, open_ledger
+from ehg_migrate.ledger import Ledger, open_ledger, sqlite
+from ehg_migrate.ledger.backend import Backend
 from ehg_migrate.ledger.migrations import migrate
-from ehg_migrate.ledger.sqlite import open_sqlite
+from ehg_migrate.ledger.sqlite import connect, open_sqlite
 from tests.unit.ledger.contract import CANARY, CHECKS, Opener, a_result, a_run, opened, refused, secrets_do_not_come_in
 
 
@@ -75,18 +76,16 @@ def test_permissions(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_one_query_for_the_last_results(opener: Opener) -> None:
-    """`last_results` asks the database once, however many targets there are."""
-    backend = opener()
-    migrate(backend)
-    ledger = Ledger(backend)
+def test_two_queries_for_the_last_results(opener: Opener) -> None:
+    """`last_results` asks for the results and for their runs, however many targets there are."""
+    ledger = opened(opener)
     ledger.start(a_run("r-1"))
     for number in range(5):
         ledger.record("r-1", a_result(f"t{number}"))
     asked: list[str] = []
-    event.listen(backend.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    ledger = Ledger(_with(opener(), lambda connection: connection.set_trace_callback(asked.append)))
     assert len(ledger.last_results(f"t{n}" for n in range(5))) == 5
-    assert len([s for s in asked if not s.startswith("BEGIN")]) == 1
+    assert len([s for s in asked if s not in ("BEGIN", "COMMIT")]) == 2
 
 
 # --- what can be wrong with a file
@@ -124,7 +123,7 @@ def _no_version_row(path: Path) -> None:
     [
         (_garbage, "ledger_not_sqlite", ("is not a SQLite database", "move the file away")),
         (_folder, "ledger_not_sqlite", ("is a folder", "name a file")),
-        (_foreign, "ledger_foreign", ("of some other program", "name another file")),
+        (_foreign, "ledger_foreign", ("of some other program", "name another place")),
         (_damaged, "ledger_damaged", ("is damaged", ".recover")),
         (_no_version_row, "ledger_error", ("cannot be used", "move the file away")),
     ],
@@ -184,8 +183,8 @@ def test_a_full_disk(opener: Opener, path: Path) -> None:
     ledger = Ledger(backend)
     ledger.start(a_run("r-1"))
     ledger.record("r-1", a_result("acme"))
-    full = partial(_limit_pages, pages=path.stat().st_size // 4096)
-    event.listen(backend.engine, "connect", full)
+    pages = path.stat().st_size // 4096
+    ledger = Ledger(_with(backend, lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}")))
     with refused(LedgerError, "is full", "free some space", "targets themselves"), _coded("ledger_disk_full"):
         ledger.record("r-1", a_result("bolt", output="x" * 100_000))
     assert [r.target for r in ledger.run("r-1").results] == ["acme"]
@@ -212,10 +211,8 @@ def test_a_file_that_went_away(opener: Opener, path: Path) -> None:
 
 def test_a_writer_that_never_ends(opener: Opener, path: Path) -> None:
     """A lock that another program holds for longer than we wait is told as such; reading goes on meanwhile."""
-    backend = opener()
-    migrate(backend)
-    ledger = Ledger(backend)
-    event.listen(backend.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 50"))
+    opened(opener).close()
+    ledger = Ledger(_with(opener(), lambda connection: connection.execute("PRAGMA busy_timeout = 50")))
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     try:
@@ -286,5 +283,19 @@ def _tell(there: Any, work: Callable[[], str], become: int | None) -> None:
     there.send(work())
 
 
-def _limit_pages(connection: sqlite3.Connection, _record: object, *, pages: int) -> None:
-    connection.execute(f"PRAGMA max_page_count = {pages}")
+def _with(backend: Backend, change: Callable[[sqlite3.Connection], object]) -> Backend:
+    """The same, each connection changed before its transaction begins."""
+    begin = backend.begin
+
+    @contextmanager
+    def changed(write: bool) -> Iterator[sqlite3.Connection]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sqlite, "connect", lambda path: _changed(connect(path)))
+            with begin(write) as connection:
+                yield connection
+
+    def _changed(connection: sqlite3.Connection) -> sqlite3.Connection:
+        change(connection)
+        return connection
+
+    return replace(backend, begin=changed)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import traceback
 
+import psycopg
 import pytest
-from sqlalchemy import event
 
 from ehg_migrate.errors import LedgerError
 from ehg_migrate.ledger import open_ledger
@@ -55,21 +55,20 @@ def test_refused_urls(url: str, words: str) -> None:
         ("/ledger?host=/var/run/postgresql", None),
     ],
 )
-def test_tls(rest: str, expected: str | None) -> None:
+def test_tls(rest: str, expected: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """TLS is demanded beyond this machine, the server is verified given a root, and `sslmode` has the last word."""
-    engine = open_postgres(f"postgresql://me@{rest}", "word").engine
-    _args, arguments = engine.dialect.create_connect_args(engine.url)
     seen: dict[str, object] = {}
 
-    @event.listens_for(engine, "do_connect")
-    def stop(_dialect: object, _record: object, _args: object, kwargs: dict[str, object]) -> object:
-        seen.update(kwargs)
+    def stop(**values: object) -> None:
+        seen.update(values)
         raise InterruptedError
 
-    with pytest.raises(InterruptedError):
-        engine.connect()
-    assert arguments.get("sslmode", seen.get("sslmode")) == expected
-    assert (seen["password"], "word" in str(engine.url)) == ("word", False)
+    monkeypatch.setattr(psycopg, "connect", stop)
+    backend = open_postgres(f"postgresql://me@{rest}", "word")
+    with pytest.raises(InterruptedError), backend.transaction(write=False):
+        pass
+    assert (seen.get("sslmode"), seen["user"], seen["dbname"]) == (expected, "me", "ledger")
+    assert (seen["password"], "word" in backend.place) == ("word", False)
 
 
 def test_nobody_listens() -> None:

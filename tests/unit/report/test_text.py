@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ehg_migrate.database.locks import Held
@@ -130,6 +132,13 @@ def test_a_failure_before_the_first_step() -> None:
     assert "  holds what it held" in list(text.result_lines(failed("a", not_done=("r1",))))
 
 
+def test_a_target_that_could_not_be_looked_at() -> None:
+    """Whatever was done before, nothing is claimed about its heads: not that they stayed, nor that there are none."""
+    for steps in ((), (done("r1"),)):
+        found = replace(failed("a", steps=steps, not_done=("r2",)), status=Status.INDETERMINATE)
+        assert "  what it holds is not known" in list(text.result_lines(found))
+
+
 def test_a_run() -> None:
     """Who, what, when; a row each; problems; what the run itself could not do; the sum."""
     found = run(result("a", heads_after=("r1",), steps=(done("r1"),)), failed("b"), notes=(NOTE,), undoes="20260101-x")
@@ -194,8 +203,9 @@ def test_locks() -> None:
         "b: free",
         "c: connection refused",
         "c:   hint: start it",
-        "d: `psql`, backends 9 idle",
+        "d: `psql`, backend 9 idle",
     ]
+    assert text.locks_summary(held) == "2 held (a, d), 1 free (b), 1 not known (c)"
 
 
 def test_targets() -> None:

@@ -9,7 +9,7 @@ import pytest
 from ehg_migrate.errors import Problem
 from ehg_migrate.revisions.graph import Revision
 from ehg_migrate.revisions.history import History
-from ehg_migrate.revisions.lint import Findings, lint
+from ehg_migrate.revisions.lint import RULES, Findings, lint
 from tests.unit.revisions.trees import rev
 
 S1 = rev("s1", labels=["shared"])
@@ -127,7 +127,7 @@ BROKEN = {
 def test_a_broken_rule_is_a_finding(name: str) -> None:
     """The only one, of the rule's name, with its place and its mend."""
     case, rule = BROKEN[name], rule_of(name)
-    found = findings(case, "long_id" if rule == "revision_id_length" else "none")
+    found = findings(case, *(["long_id"] if rule == "revision_id_length" else []))
     errors, warnings = ([(rule, case.text)], []) if case.error else ([], [(rule, case.text)])
     assert ([(p.code, str(p)) for p in found.errors], [(p.code, str(p)) for p in found.warnings]) == (errors, warnings)
 
@@ -135,13 +135,14 @@ def test_a_broken_rule_is_a_finding(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n, c in BROKEN.items() if not c.error])
 def test_a_warning_is_settled_by_its_rule(name: str) -> None:
     """By the name of the rule, and by no other name."""
-    assert findings(BROKEN[name], rule_of(name), "something_else") == Findings((), ())
+    assert findings(BROKEN[name], rule_of(name)) == Findings((), ())
 
 
 @pytest.mark.parametrize("name", [n for n, c in BROKEN.items() if c.error])
 def test_an_error_is_not_settled(name: str) -> None:
     """The step would fail all the same."""
-    assert [p.code for p in findings(BROKEN[name], "long_id", rule_of(name)).errors] == [rule_of(name)]
+    found = findings(BROKEN[name], "long_id", rule_of(name)).errors
+    assert [p.code for p in found] == ["unknown_rule", rule_of(name)]
 
 
 WHOLE = {
@@ -172,7 +173,7 @@ def test_what_is_whole_has_no_finding(name: str) -> None:
 def test_a_dependency_that_a_target_lacks_is_an_error() -> None:
     """Said twice: what is missing, and that the direction is wrong; `lint_ignore` settles neither."""
     case = Case((rev("s1", depends="a1", labels=["shared"]), replace(A1, depends_on=())), (APP, ("shared", "app2")))
-    found = findings(case, "dependency_direction", "missing_revision")
+    found = findings(case, "dependency_direction")
     assert [str(p) for p in found.errors] == [
         "versions/shared/s1.py: `depends_on` of revision `s1` names `a1`, which is in none of the folders it is used "
         "with\n  hint: restore the missing file, or correct the name",
@@ -187,10 +188,20 @@ def test_another_targets_branch_is_missing() -> None:
     assert [p.code for p in findings(case).errors] == ["missing_revision"]
 
 
+def test_every_rule_can_be_ignored_and_no_other() -> None:
+    """`RULES` holds the rules of this table whose findings are warnings; another name is a mistake of alembic.ini."""
+    assert {rule_of(name) for name, case in BROKEN.items() if not case.error} == RULES
+    found = findings(Case((S1, A1)), "second_head", "revision_file", "seconds_head")
+    assert [(p.code, p.message.split()[0], p.where) for p in found.errors] == [
+        ("unknown_rule", "`revision_file`", "alembic.ini: [ehg_migrate] lint_ignore"),
+        ("unknown_rule", "`seconds_head`", "alembic.ini: [ehg_migrate] lint_ignore"),
+    ]
+
+
 def test_problems_of_files_are_errors() -> None:
     """And stand first."""
     bad = Problem("revision_file", "m", "h", "versions/shared/bad.py")
-    found = lint(History({"shared": (S1,)}, (bad,)), [("shared",)], frozenset(), frozenset({"revision_file"}))
+    found = lint(History({"shared": (S1,)}, (bad,)), [("shared",)], frozenset(), frozenset())
     assert found.errors == (bad,)
 
 

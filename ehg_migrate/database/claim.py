@@ -1,0 +1,203 @@
+"""How a target becomes ours: its lock taken, our tables in place, our name on them, and what it holds, in one message.
+
+The lock is polled, never waited for: a blocked waiter is an open transaction, and CREATE INDEX CONCURRENTLY waits for
+those.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from ehg_migrate.database.connections import Notice, check_settings, settings
+from ehg_migrate.database.journal import Journal
+from ehg_migrate.database.statements import layout, query, version_name
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import META_SCHEMA, Target
+
+_POLL = 0.25  # seconds between two looks at a lock that somebody else has
+# nothing of ours is there: undefined table, undefined schema
+_ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What SQLAlchemy wants to know of a server."""
+
+    default_schema: str
+    isolation_level: str
+    hstore: tuple[int, int, str] | None  # the numbers of the type and of its array, and its name
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A target at the moment when it became ours."""
+
+    heads: tuple[str, ...]
+    unfinished: frozenset[tuple[str, str]]  # (direction, revision) of steps that began outside a transaction
+    version_id_length: int
+    broken_by: str  # who ended the session that this run had here before
+    facts: Facts
+
+
+class Claim:
+    """One runner's, on the connection that is to hold the lock; that one still listens to the proof's channel."""
+
+    def __init__(self, lock: psycopg.Connection, journal: Journal, key: int, notice: Notice, adopting: bool) -> None:
+        self._lock = lock
+        self._target = journal.target
+        self._journal = journal
+        self._keys = {"key": key, "work_key": key + 1}
+        self._notice = notice
+        self._adopting = adopting
+
+    def make(self) -> Found:
+        """Raises TargetError: another runner is at work, somebody else's Alembic was, no privilege; psycopg.Error."""
+        found = self._ask()
+        if found is None:
+            self._wait()
+            self._lay_out()
+            found = self._ask()
+        assert found is not None
+        return found
+
+    def _ask(self) -> Found | None:
+        """Everything at once; None where the lock is another's or a table of ours is missing."""
+        origin = self._journal.origin
+        values = {
+            **settings(self._target),
+            **self._keys,
+            "schema": self._target.version_table_schema,
+            "version": version_name(self._target),
+            "target": self._target.name,
+            "run": self._journal.run,
+            "actor": origin.actor,
+            "host": origin.host,
+            "pid": origin.pid,
+            "git_commit": origin.git_commit,
+        }
+        try:
+            answers = together(self._lock, self._target, _ENTERING, values)
+        except _ABSENT:
+            return None
+        check_settings(answers["settings"][0], self._target)
+        if not answers["claim"][0][0]:
+            return None
+        schema, isolation, *hstore = answers["facts"][0]
+        former = answers["clear_lease"]
+        return Found(
+            heads=tuple(row[0] for row in answers["version_heads"]),
+            unfinished=frozenset(answers["unfinished"]),
+            version_id_length=answers["layout"][0][2] or 255,
+            broken_by=former[0][1] if former and former[0][0] == self._journal.run else "",
+            facts=Facts(schema, isolation, (hstore[0], hstore[1], hstore[2]) if hstore[0] else None),
+        )
+
+    # --- where somebody else has the lock
+
+    def _wait(self) -> None:
+        queue = self._target.limits.queue
+        deadline = time.monotonic() + queue
+        told = False
+        while True:
+            row = self._lock.execute(query("claim"), self._keys).fetchone()
+            if row and row[0]:
+                return
+            holder = self._holder(self._keys["work_key" if row and row[1] else "key"])
+            if time.monotonic() >= deadline:
+                raise TargetError(_busy(holder, queue))
+            if holder and not told:
+                self._notice(f"waiting for another runner: {holder}")
+                told = True
+            time.sleep(_POLL)  # there is no way to wait for an advisory lock without an open statement
+
+    def _holder(self, key: int) -> str:
+        row = self._lock.execute(query("holder"), {"key": key}).fetchone()
+        if row is None:
+            return ""  # it has just gone
+        pid, application, address, since, _ = row
+        lease = self._lease(pid)
+        if lease:
+            run, actor, host, process, commit, taken = lease
+            origin = f"{actor} on {host} (process {process}, commit {commit[:12] or 'none'})"
+            return f"run {run} of {origin} since {taken:%F %T %Z}"
+        # another role's session hides when it began and where it comes from
+        began = f" since {since:%F %T %Z}" if since else ""
+        return f"backend {pid} `{application}` from {address or 'an unknown address'}{began}"
+
+    def _lease(self, pid: int) -> tuple[str, str, str, int, str, datetime] | None:
+        try:
+            return self._lock.execute(query("lease", self._target), {"pid": pid}).fetchone()
+        except _ABSENT:
+            return None  # the holder is just making the tables
+
+    # --- where our tables are missing
+
+    def _lay_out(self) -> None:
+        asked = query("layout", self._target), {"version": version_name(self._target)}
+        journal, version, _, has_foreign = self._lock.execute(*asked).fetchone() or (False, False, None, False)
+        if not version and has_foreign and not self._adopting:
+            heads = tuple(r[0] for r in self._lock.execute(query("foreign_heads")).fetchall())
+            if heads:
+                raise TargetError(not_adopted(heads))
+        if not (journal and version):
+            self._make_layout()
+
+    def _make_layout(self) -> None:
+        try:
+            self._lock.execute(layout(self._target))  # several statements in one message: all or nothing
+        except psycopg.errors.InsufficientPrivilege as e:
+            role = self._target.address.user.partition(".")[0]
+            raise TargetError(
+                Problem(
+                    "no_privilege",
+                    f"schema `{META_SCHEMA}` cannot be made: {e.diag.message_primary}",
+                    f'let the owner of the database run: CREATE SCHEMA {META_SCHEMA} AUTHORIZATION "{role}"',
+                    sqlstate=e.sqlstate,
+                )
+            ) from e
+
+
+# The claim is a transaction of its own: where a role's transactions keep their first snapshot, what is read after it
+# would be older than the lock.
+_ENTERING = (
+    "BEGIN", "UNLISTEN *", "RESET search_path", "settings", "claim", "COMMIT",
+    "layout", "facts", "clear_lease", "take_lease", "version_heads", "unfinished",
+)  # fmt: skip
+
+
+def together(
+    connection: psycopg.Connection, target: Target, names: tuple[str, ...], values: dict[str, Any]
+) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of several statements, each a name of `queries.sql` or in capitals itself, sent as one message.
+
+    Raises psycopg.Error; a statement that fails undoes those before it, back to the last COMMIT.
+    """
+    texts = [sql.SQL(n) if n[0].isupper() else query(n, target) for n in names]
+    cursor = psycopg.ClientCursor(connection)
+    cursor.execute(sql.SQL(";\n").join(texts), values)
+    rows = [cursor.fetchall() if cursor.description else [] for _ in cursor.results()]
+    return dict(zip(names, rows, strict=True))
+
+
+def not_adopted(heads: tuple[str, ...]) -> Problem:
+    """A database that somebody else's Alembic has migrated."""
+    names = ", ".join(f"`{h}`" for h in heads)
+    return Problem(
+        "not_adopted",
+        f"`public.alembic_version` holds {names}, and this tool has no record of its own here",
+        "`ehg-migrate adopt TARGET` shows what taking over means, and does it",
+    )
+
+
+def _busy(holder: str, waited: float) -> Problem:
+    return Problem(
+        "locked",
+        f"another runner is at work here, waited {waited:g} s: {holder or 'it has just gone'}",
+        "let it end, or raise `queue_timeout`",
+    )

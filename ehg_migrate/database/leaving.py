@@ -1,0 +1,123 @@
+"""A target's connection: it tells before its transaction is ended, and does not go along into a forked process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import weakref
+from collections.abc import Callable
+from enum import Flag, auto
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+
+class Leave(Flag):
+    """How a transaction is ended before its time. Both where statements after a ROLLBACK may be kept."""
+
+    COMMIT = auto()
+    ROLLBACK = auto()
+
+
+class TargetConnection(psycopg.Connection[TupleRow]):
+    """`on_leave` hears of every end of a transaction before it comes, whoever brings it about: a method of the driver,
+    or a statement. Not told: what is sent past the driver's cursors, and what the server ends by itself.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.on_leave: Callable[[Leave], None] | None = None
+        self.commit_by: Callable[[], None] | None = None  # how the next commit is sent, for what goes along with it
+        self.cursor_factory = TargetCursor
+        _open.add(self)
+
+    def commit(self) -> None:
+        """As the driver does it, or as `commit_by` does."""
+        self._tell(Leave.COMMIT)
+        by, self.commit_by = self.commit_by, None
+        if by and self.info.transaction_status is TransactionStatus.INTRANS:
+            by()
+        else:
+            super().commit()
+
+    def rollback(self) -> None:
+        """As the driver does it."""
+        self._tell(Leave.ROLLBACK)
+        self.commit_by = None
+        super().rollback()
+
+    def hear(self, statement: object) -> None:
+        """A statement is about to be sent."""
+        if self.on_leave and not self.autocommit and (how := leaves(text_of(statement, self))):
+            self.on_leave(how)
+
+    def _tell(self, how: Leave) -> None:
+        if self.on_leave and not self.autocommit and self.info.transaction_status is not TransactionStatus.IDLE:
+            self.on_leave(how)
+
+
+class TargetCursor(psycopg.Cursor[TupleRow]):
+    """Its connection hears of every statement before it is sent."""
+
+    def execute(self, query: Any, *arguments: Any, **more: Any) -> Any:
+        connection = self.connection
+        assert isinstance(connection, TargetConnection)
+        connection.hear(query)
+        return super().execute(query, *arguments, **more)
+
+
+_CONTROL = r"(?P<commit>COMMIT|END|PREPARE\s+TRANSACTION)\b|(?P<rollback>ROLLBACK|ABORT)\b(?!(?:\s+\w+)?\s+TO\b)"
+_ANYWHERE = re.compile(_CONTROL, re.IGNORECASE)
+_FIRST = re.compile(rf"\s*(?:{_CONTROL})", re.IGNORECASE)
+_BODY = re.compile(r"\bBEGIN\s+ATOMIC\b", re.IGNORECASE)  # of a function in standard SQL; an END comes with it
+_QUOTED = re.compile(
+    r"""--[^\n]* | /\*.*?\*/ | \bE'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | \$(\w*)\$.*?\$\1\$""",
+    re.DOTALL | re.IGNORECASE | re.VERBOSE,
+)
+
+
+def leaves(text: str) -> Leave:
+    """How a text of SQL statements ends the transaction that it is sent in; empty (false) where it does not."""
+    found = Leave(0)
+    if not _ANYWHERE.search(text):
+        return found
+    statements = [s for s in _QUOTED.sub(lambda m: " " if m[0][0] in "-/" else "x", text).split(";") if s.strip()]
+    body = False
+    for statement in statements:
+        control = _FIRST.match(statement)
+        if control and not body:
+            found |= Leave.COMMIT if control["commit"] else Leave.ROLLBACK
+        body = bool(_BODY.search(statement)) or (body and not control)
+    return found | Leave.COMMIT if found and len(statements) > 1 else found
+
+
+def text_of(statement: object, connection: psycopg.Connection) -> str:
+    """A statement as SQL, whatever way the driver was given it."""
+    if isinstance(statement, sql.Composable):
+        return statement.as_string(connection)
+    return statement.decode("latin-1") if isinstance(statement, bytes) else str(statement)
+
+
+# --- forked processes
+
+_open: weakref.WeakSet[TargetConnection] = weakref.WeakSet()
+
+
+def _cut_off() -> None:
+    """In a forked process: every connection's descriptor leads nowhere.
+
+    With the descriptor such a process would have the session: it could write into the other's transaction, and its
+    locks would stay for as long as it lives. The number stays taken, or the driver could write into what takes it next.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for connection in list(_open):
+        with contextlib.suppress(psycopg.Error, OSError):  # closed already
+            os.dup2(nowhere, connection.fileno(), inheritable=False)
+    os.close(nowhere)
+
+
+os.register_at_fork(after_in_child=_cut_off)

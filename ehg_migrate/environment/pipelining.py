@@ -1,0 +1,153 @@
+"""The statements of a plain step sent without waiting for each, where nobody could tell the difference.
+
+A statement of a revision is sent ahead if it is one statement, of a kind that returns nothing, in a transaction, from a
+function that is a plain list of operations, by nobody but Alembic and SQLAlchemy. Whatever else is sent, all answers
+are waited for first. The version row and the journal entry of the step go with the statements; the COMMIT never does.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial, wraps
+from pathlib import Path
+from types import CodeType, FrameType, TracebackType
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from ehg_migrate.database.leaving import TargetConnection, TargetCursor, text_of
+from ehg_migrate.revisions.plain import is_plain
+
+_SILENT = re.compile(r"\s*(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE)\b", re.IGNORECASE)
+_ROW_CHANGE = re.compile(r"\s*(?:UPDATE|DELETE)\b", re.IGNORECASE)
+_OUR_INSERT = re.compile(r"\s*INSERT\b", re.IGNORECASE)
+_LIBRARIES = frozenset({"alembic", "contextlib", "ehg_migrate", "psycopg", "sqlalchemy"})
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.ACTIVE)
+
+
+class NotAsAssumed(Exception):
+    """A version row was not as Alembic would have found it: the step is to be run again, and waited for."""
+
+
+class FailedAhead(Exception):
+    """A statement that was sent ahead failed. Not an error of the driver's, or SQLAlchemy would wrap it into one that
+    names whatever was sent last; `error` is, with the revision's line.
+    """
+
+    def __init__(self, error: psycopg.Error) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    cursor: psycopg.Cursor[Any]
+    place: TracebackType | None  # the line of the revision
+
+
+class Ahead:
+    """Sends ahead on one connection, one step after the other."""
+
+    def __init__(self, driver: TargetConnection) -> None:
+        self._driver = driver
+        self._plainly = driver.cursor_factory
+        self._pipeline = ExitStack()
+        self._sent: list[_Sent] = []
+        self._error: psycopg.Error | None = None
+        self._function: CodeType | None = None  # of the revision, while it runs
+
+    def running(self, function: Callable[..., None], path: Path) -> Callable[..., None]:
+        """A revision's function, to be run with its statements sent ahead; as it was, if it is not plain."""
+        if not is_plain(path.read_bytes(), function.__name__):
+            return function
+
+        @wraps(function)
+        def run(**arguments: Any) -> None:
+            self._driver.cursor_factory = partial(_Cursor, self)  # type: ignore[assignment]  # called as a class is
+            self._function = function.__code__
+            try:
+                function(**arguments)
+            except BaseException:
+                self.wait()  # what the server said of an earlier line comes first
+                raise
+            self._function = None
+
+        return run
+
+    def end(self) -> None:
+        """From now on every statement is waited for."""
+        self._driver.cursor_factory = self._plainly
+
+    def execute(self, cursor: _Cursor, execute: Callable[[], object], text: str) -> None:
+        """Sends this statement ahead, or waits for all answers and its own. Raises what stopped an earlier one."""
+        place = self._place(text)
+        if place is None and not self._is_ours(text):
+            self.wait()
+            execute()
+            return
+        if not self._sent:
+            self._pipeline.enter_context(self._driver.pipeline())
+        self._sent.append(_Sent(cursor, place))
+        try:
+            execute()
+        except psycopg.Error as e:  # an earlier one's; whose is found below
+            self._error = self._error or e
+            self.wait()
+        if place is None and _OUR_INSERT.match(text):
+            self.wait()
+
+    def is_waited_for(self, cursor: _Cursor) -> bool:
+        """Whether its answer is still to come, and is taken for one row."""
+        return self._function is None and any(s.cursor is cursor for s in self._sent)
+
+    def wait(self) -> None:
+        """Until everything that was sent ahead is answered."""
+        sent, self._sent = self._sent, []
+        error, self._error = self._error, None
+        try:
+            self._pipeline.close()
+        except psycopg.Error as e:
+            error = error or e
+        if error:
+            failed = next((s for s in sent if s.cursor.statusmessage is None), None)
+            raise FailedAhead(error.with_traceback(failed.place if failed else None))
+        for s in sent:
+            if s.place is None and s.cursor.rowcount != 1:
+                raise NotAsAssumed
+
+    def _is_ours(self, text: str) -> bool:
+        """The version row and the journal's entry, which come when the revision's function is over."""
+        return self._function is None and bool(_ROW_CHANGE.match(text) or _OUR_INSERT.match(text))
+
+    def _place(self, text: str) -> TracebackType | None:
+        """The line of the revision that sends this; None if it must be waited for."""
+        one = ";" not in text.rstrip().removesuffix(";")
+        if self._function is None or not one or not _SILENT.match(text):
+            return None
+        if self._driver.autocommit or self._driver.info.transaction_status not in _OPEN:
+            return None
+        frame: FrameType | None = sys._getframe(3)
+        while frame is not None and frame.f_code is not self._function:
+            if str(frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES:
+                return None  # somebody's hook is in between, and may want to know how it went
+            frame = frame.f_back
+        return TracebackType(None, frame, frame.f_lasti, frame.f_lineno) if frame else None
+
+
+class _Cursor(TargetCursor):
+    def __init__(self, ahead: Ahead, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._ahead = ahead
+
+    def execute(self, query: Any, *arguments: Any, **more: Any) -> Any:
+        self._ahead.execute(self, partial(super().execute, query, *arguments, **more), text_of(query, self.connection))
+        return self
+
+    @property
+    def rowcount(self) -> int:
+        return 1 if self._ahead.is_waited_for(self) else super().rowcount

@@ -1,0 +1,81 @@
+-- Every statement on the ledger's tables, for SQLite and PostgreSQL alike. Parameters are `:name`; in braces stands what
+-- the two do not say alike: `{schema}` before a table, `{now}` for the time by the clock that all users share, `{lock}`
+-- to keep other writers of a row out, `{elements}` for the texts of a JSON list as rows with a column `value`.
+
+-- name: version
+SELECT version FROM {schema}ledger_schema
+
+-- name: create_version
+CREATE TABLE {schema}ledger_schema (version integer NOT NULL)
+
+-- name: first_version
+INSERT INTO {schema}ledger_schema (version) VALUES (0)
+
+-- name: set_version
+UPDATE {schema}ledger_schema SET version = :version
+
+-- name: tables
+{tables}
+
+-- name: start
+INSERT INTO {schema}runs
+       (id, verb, selector, actor, host, pid, git_commit, tool_version, started_at, finished_at, status, wish, undoes,
+        resumes, targets, notes, heartbeat_at, process_started)
+VALUES (:id, :verb, :selector, :actor, :host, :pid, :git_commit, :tool_version, :started_at, :finished_at, :status, :wish,
+        :undoes, :resumes, :targets, :notes, {now}, :process_started)
+
+-- name: lock_run
+SELECT notes FROM {schema}runs WHERE id = :id {lock}
+
+-- name: record
+INSERT INTO {schema}results
+       (run_id, target, attempt, status, heads_before, heads_after, steps, not_done, problem, notes, output, seconds,
+        recorded_at)
+VALUES (:run_id, :target,
+        (SELECT coalesce(max(attempt), 0) + 1 FROM {schema}results WHERE run_id = :run_id AND target = :target),
+        :status, :heads_before, :heads_after, :steps, :not_done, :problem, :notes, :output, :seconds, :recorded_at)
+
+-- name: newest_record
+SELECT {now} AS now, max(recorded_at) AS recorded_at FROM {schema}results
+ WHERE target IN (SELECT value FROM {elements}(:targets))
+
+-- name: beat
+UPDATE {schema}runs SET heartbeat_at = {now} WHERE id = :id
+
+-- name: finish
+UPDATE {schema}runs SET status = :status, finished_at = :finished_at, notes = :notes WHERE id = :id
+
+-- name: runs
+-- The newest; with a target only those that were to do something to it, or did, whether or not they came to it.
+SELECT r.*, {now} AS now FROM {schema}runs r
+ WHERE cast(:target AS text) IS NULL
+    OR cast(:target AS text) IN (SELECT value FROM {elements}(r.targets))
+    OR EXISTS (SELECT 1 FROM {schema}results s WHERE s.run_id = r.id AND s.target = :target)
+ ORDER BY r.started_at DESC, r.id DESC LIMIT :limit
+
+-- name: runs_by_id
+SELECT r.*, {now} AS now FROM {schema}runs r WHERE r.id IN (SELECT value FROM {elements}(:ids))
+
+-- name: runs_by_beginning
+-- Not LIKE: SQLite's ignores case, and ids may hold its wildcards.
+SELECT r.*, {now} AS now FROM {schema}runs r
+ WHERE substr(r.id, 1, length(cast(:beginning AS text))) = :beginning
+ ORDER BY r.started_at DESC, r.id DESC LIMIT :limit
+
+-- name: results
+-- Those that count, the last attempts; what they printed only if it is wanted.
+SELECT s.run_id, s.target, s.status, s.heads_before, s.heads_after, s.steps, s.not_done, s.problem, s.notes, s.seconds,
+       CASE WHEN :output THEN s.output ELSE '' END AS output
+  FROM {schema}results s
+ WHERE s.run_id IN (SELECT value FROM {elements}(:ids))
+   AND NOT EXISTS (SELECT 1 FROM {schema}results l
+                    WHERE l.run_id = s.run_id AND l.target = s.target AND l.attempt > s.attempt)
+
+-- name: last_results
+-- The keys alone are ranked: with their outputs 100,000 rows take seconds instead of a tenth of one.
+SELECT s.*
+  FROM (SELECT run_id, target, attempt,
+               row_number() OVER (PARTITION BY target ORDER BY recorded_at DESC, run_id DESC, attempt DESC) AS place
+          FROM {schema}results WHERE target IN (SELECT value FROM {elements}(:targets))) AS k
+  JOIN {schema}results s ON s.run_id = k.run_id AND s.target = k.target AND s.attempt = k.attempt
+ WHERE k.place = 1

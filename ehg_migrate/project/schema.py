@@ -1,0 +1,87 @@
+"""The verbs that look at schemas as they are: compare, clusters, snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from ehg_migrate.model import Target
+from ehg_migrate.project.base import ProjectBase, Selectors
+
+if TYPE_CHECKING:
+    from ehg_migrate.schema.comparing import Comparison, Grouping, Side
+    from ehg_migrate.schema.facts import Catalog
+    from ehg_migrate.schema.scope import Scope
+    from ehg_migrate.schema.snapshot import Snapshot
+
+
+class Regard(TypedDict, total=False):
+    """What counts beside what always does; all off."""
+
+    owners: bool  # who owns an object
+    ignore_versions: bool  # versions of extensions do not count
+    platform_tables: bool  # policies and triggers that stand on tables of Supabase's, such as `auth.users`
+
+
+class SchemaProject(ProjectBase):
+    """A project that can say what its targets' schemas are. Nothing here needs revisions, or writes to a target."""
+
+    def compare(self, left: str, right: str, **regard: Unpack[Regard]) -> Comparison:
+        """What separates two sides: targets, schemas of targets (`acme/staging`), files of snapshots (`acme.json`).
+
+        Raises UsageError for sides that cannot be held against each other and TargetError for one that cannot be read.
+        """
+        from ehg_migrate.schema.comparing import compared, side
+
+        sides = side(left), side(right)
+        one, other = self._catalogs(sides, regard)
+        return compared(left, one, right, other)
+
+    def snapshot(self, name: str, **regard: Unpack[Regard]) -> Snapshot:
+        """What the schema of a target, or of one schema of it, is now. Raises TargetError."""
+        from ehg_migrate.schema.comparing import scopes_of, side
+        from ehg_migrate.schema.snapshot import Snapshot
+
+        one = side(name)
+        (catalog,) = self._catalogs((one,), regard)
+        scope = scopes_of((one,), {}, self._scope([self._one(one.target)], regard))[one]
+        return Snapshot(name, datetime.now(UTC), catalog.fingerprint, scope, catalog)
+
+    def clusters(self, selectors: Selectors = (), **regard: Unpack[Regard]) -> Grouping:
+        """The selected targets grouped by what their schemas are, and what separates each group from the largest.
+
+        One connection and one message a target; a catalogue is read of one target in each group. Trouble with a target
+        is in the answer.
+        """
+        from ehg_migrate.schema.comparing import find_clusters
+
+        targets, passwords = self._reach(selectors)
+        return find_clusters(targets, passwords, self._at_once, self._scope(targets, regard))
+
+    def _catalogs(self, sides: tuple[Side, ...], regard: Regard) -> tuple[Catalog, ...]:
+        """Of each side, all read in one scope."""
+        from ehg_migrate.schema.comparing import read_sides, scopes_of
+        from ehg_migrate.schema.snapshot import read_snapshot
+
+        snapshots = {s.text: read_snapshot(s.file) for s in sides if s.file}
+        names = tuple(dict.fromkeys(self._one(s.target).name for s in sides if s.target))
+        targets, passwords = self._reach(names) if names else ((), {})
+        scopes = scopes_of(sides, snapshots, self._scope(targets, regard))
+        live = {s: scope for s, scope in scopes.items() if s.target}
+        read = read_sides(live, targets, passwords, self._at_once)
+        return tuple(snapshots[s.text].catalog if s.file else read[s] for s in sides)
+
+    def _scope(self, targets: Iterable[Target], regard: Regard) -> Scope:
+        """One scope for all of them: whatever the version table of one is called, it is nobody's schema."""
+        from ehg_migrate.schema.scope import SUPABASE_TABLES, Scope, scope_of
+
+        kept = {name for target in targets for name in scope_of(target).without_tables}
+        return replace(
+            Scope(),
+            without_tables=tuple(sorted({*kept, *Scope().without_tables})),
+            watched=SUPABASE_TABLES if regard.get("platform_tables") else (),
+            owners=bool(regard.get("owners")),
+            extension_versions=not regard.get("ignore_versions"),
+        )

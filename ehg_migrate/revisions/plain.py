@@ -1,0 +1,147 @@
+"""What a revision file is known not to do: anything at all when it is loaded, anything but operations in a function.
+
+Read from the syntax tree and never run. Whatever is not known to be harmless counts as something done.
+"""
+
+from __future__ import annotations
+
+import ast
+
+_OPERATIONS = frozenset(
+    {
+        "add_column", "alter_column", "create_check_constraint", "create_exclude_constraint", "create_foreign_key",
+        "create_index", "create_primary_key", "create_table", "create_table_comment", "create_unique_constraint",
+        "drop_column", "drop_constraint", "drop_index", "drop_table", "drop_table_comment", "execute", "rename_table",
+    }
+)  # fmt: skip
+# operations that only make a value
+_VALUES = frozenset({"f", "inline_literal"})
+# what modules of SQLAlchemy may be asked for, beside names in capitals (types, constraints) and all of `func`
+_WORDS = frozenset(
+    {
+        "and_", "cast", "column", "desc", "false", "literal", "literal_column", "not_", "null", "nullslast", "or_",
+        "table", "text", "true",
+    }
+)  # fmt: skip
+_IMPORTS = frozenset({"__future__", "alembic", "collections", "sqlalchemy", "typing"})
+
+
+def is_silent(tree: ast.Module) -> bool:
+    """Whether loading a file only defines names, so that no other file could tell if it was loaded."""
+    names = _Names()
+    return all(names.take(node) for node in tree.body)
+
+
+def is_plain(source: bytes, function: str) -> bool:
+    """Whether a function of a revision file is a list of operations, so that it cannot tell when they are done."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    names = _Names()
+    return all(names.take(node) for node in tree.body) and names.lists_operations(function)
+
+
+class _Names:
+    """What the names of a module stand for, statement by statement."""
+
+    def __init__(self) -> None:
+        self._alembic: set[str] = set()  # `op`, if it is Alembic's
+        self._sqlalchemy: set[str] = set()  # modules of SQLAlchemy and names out of them
+        self._constants: set[str] = set()
+        self._functions: dict[str, ast.FunctionDef] = {}
+
+    def take(self, node: ast.stmt) -> bool:
+        """Learns from one statement of the module; False if it is not known to be harmless."""
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                return self._import(node)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                return self._constant(name, value)
+            case ast.AnnAssign(target=ast.Name(id=name), value=value, annotation=annotation):
+                return not _calls(annotation) and (value is None or self._constant(name, value))
+            case ast.FunctionDef(decorator_list=[], args=arguments, returns=returns):
+                self._functions[node.name] = node
+                return self._is_new(node.name) and not _calls(arguments) and not (returns and _calls(returns))
+            case ast.Expr(value=ast.Constant()) | ast.Pass():
+                return True
+        return False
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> bool:
+        for alias in node.names:
+            module = alias.name if isinstance(node, ast.Import) else node.module or ""
+            name = alias.asname or alias.name.partition(".")[0]
+            package = module.partition(".")[0]
+            relative = isinstance(node, ast.ImportFrom) and node.level
+            if name == "*" or package not in _IMPORTS or relative or not self._is_new(name):
+                return False
+            if module == "alembic" and alias.name == "op":
+                self._alembic.add(name)
+            if package == "sqlalchemy":
+                self._sqlalchemy.add(name)
+        return True
+
+    def _constant(self, name: str, value: ast.expr) -> bool:
+        if not self._is_new(name) or not self._is_value(value):
+            return False
+        self._constants.add(name)
+        return True
+
+    def _is_new(self, name: str) -> bool:
+        return name not in self._alembic | self._sqlalchemy | self._constants
+
+    def lists_operations(self, function: str) -> bool:
+        """Whether the function is known, and every statement in it one operation, on values known by then."""
+        found = self._functions.get(function)
+        return found is not None and not _parameters(found) and all(self._is_operation(s) for s in found.body)
+
+    def _is_operation(self, node: ast.stmt) -> bool:
+        match node:
+            case ast.Expr(value=ast.Constant()) | ast.Pass():
+                return True
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=operation)) as call):
+                return name in self._alembic and operation in _OPERATIONS and self._takes_values(call)
+        return False
+
+    def _takes_values(self, call: ast.Call) -> bool:
+        return all(self._is_value(a) for a in (*call.args, *(k.value for k in call.keywords)))
+
+    def _is_value(self, node: ast.expr) -> bool:
+        match node:
+            case ast.Name(id=name):
+                return name in self._constants | self._sqlalchemy
+            case ast.Constant() | ast.Tuple() | ast.List() | ast.Dict() | ast.JoinedStr() | ast.UnaryOp() | ast.BinOp():
+                return all(self._is_value(n) for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr))
+            case ast.FormattedValue(value=value, format_spec=None):
+                return self._is_value(value)
+            case ast.Attribute():
+                return self._is_known(_chain(node))
+            case ast.Call(func=ast.Name() | ast.Attribute() as called):
+                return self._is_known(_chain(called)) and self._takes_values(node)
+        return False
+
+    def _is_known(self, chain: tuple[str, ...]) -> bool:
+        if not chain or chain[0] not in self._alembic | self._sqlalchemy:
+            return False
+        if chain[0] in self._alembic:
+            return len(chain) == 2 and chain[1] in _VALUES
+        return "func" in chain[:-1] or chain[-1][:1].isupper() or chain[-1] in _WORDS
+
+
+def _parameters(function: ast.FunctionDef) -> bool:
+    a = function.args
+    return bool(a.posonlyargs or a.args or a.vararg or a.kwonlyargs or a.kwarg)
+
+
+def _calls(node: ast.AST) -> bool:
+    return any(isinstance(n, ast.Call) for n in ast.walk(node))
+
+
+def _chain(node: ast.expr) -> tuple[str, ...]:
+    """`a.b.c` as its names; empty for anything else."""
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    if isinstance(node, ast.Attribute):
+        before = _chain(node.value)
+        return (*before, node.attr) if before else ()
+    return ()

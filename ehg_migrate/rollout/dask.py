@@ -1,0 +1,182 @@
+"""The executor that sends targets to a Dask cluster: one task each, done there as it would be done here.
+
+References to secrets travel, secrets do not. Dask starts a task again elsewhere when its worker is lost; the second one
+goes on from wherever the target stands. What no worker can tell any more, the runner looks up itself.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.model import Result
+from ehg_migrate.redaction import safe
+from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
+from ehg_migrate.rollout.pool import Pool, Stop, not_begun
+from ehg_migrate.rollout.remote import do
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+SCHEME = "dask://"
+_TICK = 0.2  # seconds between two looks whether to stop
+_PATIENCE = "10s"  # for the scheduler to answer
+_LAST_WORDS = 10.0  # seconds that tasks get to end after the second wish to stop
+_LOOK_EVERY = 0.5  # seconds between two looks of a task whether it shall stop
+_BEGUN, _ASKED = "begun", "asked"
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Client]:
+    """A client of the scheduler at `dask://HOST:PORT`; TLS and its certificates come from Dask's own configuration.
+
+    Raises ConfigurationError: the extra is not installed, or nobody answers there.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        hint = "pip install 'ehg_migrate[dask]'"
+        raise ConfigurationError(Problem("dask_missing", "`dask://` needs the package distributed", hint)) from None
+    try:
+        client = Client(address.removeprefix(SCHEME), timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as e:
+        hint = "start one with `dask scheduler`, or look at the address"
+        problem = Problem("no_scheduler", f"no Dask scheduler answers at `{address}`: {type(e).__name__}", hint)
+        raise ConfigurationError(problem) from e
+    with client:
+        yield client
+
+
+class DaskExecutor:
+    """Runs jobs on a cluster, at most `parallel` at a time. Never raises for a target."""
+
+    def __init__(self, client: Client, parallel: int) -> None:
+        self._client = client
+        self._parallel = parallel
+        self._heard: queue.Queue[Event | Future[Result]] = queue.Queue()
+        self._doing: dict[str, tuple[Job, Future[Result]]] = {}  # by the task's key
+        self._lost: list[Job] = []
+        self._told = 0
+        self._end_by: float | None = None
+
+    def __call__(self, jobs: Iterable[Job], watch: Watch, stop: Stop) -> Iterator[Result]:
+        """One Result for each job, as they end."""
+        waiting = deque(jobs)
+        while waiting or self._doing:
+            if stop.asked:
+                yield from (not_begun(job) for job in waiting)
+                waiting.clear()
+                self._pass_on(stop)
+            while waiting and len(self._doing) < self._parallel:
+                self._submit(waiting.popleft())
+            yield from self._listen(watch)
+        if self._lost:
+            yield from Pool(self._parallel, watch, stop).run(self._lost)
+
+    def _submit(self, job: Job) -> None:
+        topic = _topic(job)
+        self._client.subscribe_topic(topic, self._hear)
+        future = self._client.submit(_task, replace(job, password=None, output=""), topic, key=topic, pure=False)
+        self._doing[topic] = job, future
+        future.add_done_callback(self._heard.put)
+
+    def _hear(self, told: tuple[float, Any]) -> None:
+        target, kind, text, step, steps = told[1]
+        self._heard.put(Event(target, EventKind(kind), text, step, steps))
+
+    def _listen(self, watch: Watch) -> Iterator[Result]:
+        try:
+            heard = self._heard.get(timeout=_TICK)
+        except queue.Empty:
+            if self._end_by is not None and time.monotonic() > self._end_by:
+                for topic in list(self._doing):
+                    self._lose(topic, _ENDED)
+            return
+        if isinstance(heard, Event):
+            watch(heard)
+        elif str(heard.key) in self._doing:
+            yield from self._finished(heard, watch)
+
+    def _finished(self, future: Future[Result], watch: Watch) -> Iterator[Result]:
+        if future.status != "finished":
+            self._lose(str(future.key), _lost(future))
+            return
+        result: Result = future.result()
+        self._forget(str(future.key))
+        watch(Event(result.target, EventKind.FINISHED, result=result))
+        yield result
+
+    def _lose(self, topic: str, why: Problem) -> None:
+        """No word will come of it: the runner looks at the target itself, under its lock."""
+        job = self._forget(topic)
+        self._lost.append(replace(job, look=why))
+
+    def _forget(self, topic: str) -> Job:
+        job, _ = self._doing.pop(topic)
+        self._client.unsubscribe_topic(topic)
+        return job
+
+    def _pass_on(self, stop: Stop) -> None:
+        """Tells the tasks, which look for it; after the second wish they have not for ever."""
+        if stop.asked > self._told:
+            self._told = stop.asked
+            for topic in self._doing:
+                self._client.set_metadata([topic, _ASKED], stop.asked)
+        if stop.asked > 1 and self._end_by is None:
+            self._end_by = time.monotonic() + _LAST_WORDS
+
+
+def _task(job: Job, topic: str) -> Result:
+    """What a worker of the cluster does. What it must know of the others stands in the metadata of the task."""
+    from distributed import get_client, get_worker
+
+    worker, client, stop, over = get_worker(), get_client(), Stop(), threading.Event()
+    again = client.get_metadata([topic, _BEGUN], default=False)
+    client.set_metadata([topic, _BEGUN], True)
+
+    def tell(event: Event) -> None:
+        if event.kind is not EventKind.FINISHED:
+            worker.log_event(topic, [event.target, str(event.kind), event.text, event.step, event.steps])
+
+    hearing = threading.Thread(target=_hear, args=(client, topic, stop, over), name="stop", daemon=True)
+    hearing.start()
+    try:
+        return do(replace(job, again=again), tell, stop)
+    finally:
+        over.set()
+        hearing.join()
+
+
+def _hear(client: Client, topic: str, stop: Stop, over: threading.Event) -> None:
+    """Passes the runner's wish to stop on. A task whose runner has gone is forgotten, and ends after its step too."""
+    while not over.wait(_LOOK_EVERY):
+        try:
+            told = client.get_metadata([topic], default=None)
+        except OSError:  # the scheduler has gone
+            told = None
+        asked = told.get(_ASKED, 0) if told else 1
+        while stop.asked < asked:
+            stop.ask()
+
+
+def _topic(job: Job) -> str:
+    """The name of a task, and of what it tells."""
+    return f"ehg-{job.run}-{job.target.name}"
+
+
+def _lost(future: Future[Result]) -> Problem:
+    error = future.exception() if future.status == "error" else None
+    why = f"{type(error).__name__}: {error}" if error else "the scheduler has gone"
+    return Problem(
+        "worker_lost", safe(f"the cluster lost this target's work: {why}"), "look at the logs of its workers"
+    )
+
+
+_ENDED = Problem("worker_lost", "the run was ended while a worker of the cluster was at it", "run again")

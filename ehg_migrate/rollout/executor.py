@@ -1,0 +1,34 @@
+"""Where the work on targets is done: by processes of this machine, or by a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.model import Result
+from ehg_migrate.rollout.jobs import Job, Watch
+from ehg_migrate.rollout.pool import Pool, Stop
+
+LOCAL = "local"
+
+Execute = Callable[[Iterable[Job], Watch, Stop], Iterator[Result]]
+"""One Result for each job, as they end, never an exception for a target; tells Events, hears the wish to stop."""
+
+
+@contextmanager
+def executor(name: str, parallel: int) -> Iterator[Execute]:
+    """`local`, or `dask://HOST:PORT`; either does at most `parallel` targets at a time.
+
+    Raises UsageError for another name, ConfigurationError where the cluster cannot be reached.
+    """
+    from ehg_migrate.rollout import dask
+
+    if name == LOCAL:
+        yield lambda jobs, watch, stop: Pool(parallel, watch, stop).run(jobs)
+    elif name.startswith(dask.SCHEME):
+        with dask.connected(name) as client:
+            yield dask.DaskExecutor(client, parallel)
+    else:
+        hint = f"use `{LOCAL}`, or `{dask.SCHEME}HOST:PORT` of a scheduler"
+        raise UsageError(Problem("bad_executor", f"`{name}` is not an executor", hint))

@@ -1,0 +1,185 @@
+"""A fleet held against what its revisions produce: fingerprints everywhere, catalogues only where they differ."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.probe import Connection, Reading, ask_all
+from ehg_migrate.database.probe import read as read_state
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import State, Target
+from ehg_migrate.revisions.graph import Graph
+from ehg_migrate.schema.catalog import message, read_catalog_async
+from ehg_migrate.schema.difference import Difference, differences
+from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.ground import GROUND, Ground
+from ehg_migrate.schema.recipe import Recipe, drift_scope, recipe
+from ehg_migrate.schema.reference import References
+from ehg_migrate.schema.scratch import ScratchServers
+from ehg_migrate.schema.shelf import Reference
+
+
+class Verdict(StrEnum):
+    """What a target's schema is, held against its revisions."""
+
+    MATCHES = "matches"
+    DRIFTED = "drifted"
+    NO_REFERENCE = "no_reference"  # what it should be cannot be found out
+    UNKNOWN = "unknown"  # the target cannot be read, or holds what nothing here knows
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One target against its reference: left in `differences` is what the revisions produce, right what is there."""
+
+    target: str
+    verdict: Verdict
+    heads: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    notes: tuple[Problem, ...] = ()  # those of its state: a file that was edited since it was applied
+    problem: Problem | None = None
+    server_version: str = ""
+    reference_version: str = ""  # of the PostgreSQL that made the reference
+    seconds: float = 0.0  # that reading the target took
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one connection brought home, beside what a probe reads."""
+
+    ground: Ground
+    fingerprint: str
+    seconds: float
+
+
+class Looking:
+    """A probe that looks at the schema on the same connection: `probe` for `read_states`, then `found` by target."""
+
+    def __init__(self, prelude: str) -> None:
+        self.found: dict[str, Look | Problem] = {}
+        self._prelude = prelude
+
+    def probe(
+        self, targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
+    ) -> dict[str, Reading | Problem]:
+        """As `database.probe.probe`."""
+        return ask_all(targets, passwords, at_once, self._ask)  # type: ignore[return-value]  # _ask: a Reading
+
+    async def _ask(self, connection: Connection, target: Target) -> Reading:
+        reading = await read_state(connection, target)
+        try:
+            self.found[target.name] = await look(connection, target, self._prelude)
+        except psycopg.Error as e:
+            self.found[target.name] = run_fault(e).problem
+        return reading
+
+
+async def look(connection: psycopg.AsyncConnection[Any], target: Target, prelude: str) -> Look:
+    """Ground and fingerprint, in one message. Raises psycopg.Error."""
+    start = time.monotonic()
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        text = sql.SQL("{};\n{}").format(sql.SQL(GROUND), message("fingerprint", connection, drift_scope(target)))
+        await cursor.execute(text, prepare=False)
+        row = await cursor.fetchone()
+        assert row is not None
+        fingerprint = ""
+        while cursor.nextset():
+            if cursor.description:
+                fingerprint = next(iter((await cursor.fetchall())[0].values()))
+    return Look(Ground.of(row, prelude), fingerprint, time.monotonic() - start)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The targets that are looked at, and how they are reached."""
+
+    targets: Sequence[Target]
+    passwords: Mapping[str, str | None]
+    graph: Callable[[Target], Graph]
+    at_once: int
+
+
+def find_drift(
+    fleet: Fleet, states: Iterable[State], looks: Mapping[str, Look | Problem], references: References,
+    scratch: ScratchServers,
+) -> tuple[Drift, ...]:  # fmt: skip
+    """A Drift for each target, in their order. Never raises for a single one."""
+    by_name = {s.target: s for s in states}
+    recipes = {t.name: _recipe(t, by_name[t.name], looks.get(t.name), fleet, scratch) for t in fleet.targets}
+    made = references.get(r for r in recipes.values() if isinstance(r, Recipe))
+    expected = {name: made[r.key] for name, r in recipes.items() if isinstance(r, Recipe)}
+    suspects = [t for t in fleet.targets if _differs(looks.get(t.name), expected.get(t.name))]
+    catalogs = ask_all(suspects, fleet.passwords, fleet.at_once, _read) if suspects else {}
+    found = []
+    for target in fleet.targets:
+        state, made_from = by_name[target.name], recipes[target.name]
+        if isinstance(made_from, Problem):
+            found.append(Drift(target.name, Verdict.UNKNOWN, state.heads, problem=made_from))
+        else:
+            there = looks[target.name]
+            assert isinstance(there, Look)
+            found.append(_drift(state, there, expected[target.name], catalogs.get(target.name)))
+    return tuple(found)
+
+
+def _recipe(
+    target: Target, state: State, there: Look | Problem | None, fleet: Fleet, scratch: ScratchServers
+) -> Recipe | Problem:
+    if not state.kind.plannable:
+        return state.problem or Problem("unknown", f"the target is {state.kind.value.replace('_', ' ')}")
+    if not isinstance(there, Look):
+        return there or Problem("unknown", "the schema of the target was not read")
+    label = scratch.label(there.ground.major, api_roles=bool(there.ground.roles))
+    try:
+        return recipe(target, state.heads, fleet.graph(target), there.ground, label)
+    except TargetError as e:
+        return e.problem
+
+
+def _differs(there: Look | Problem | None, expected: Reference | Problem | None) -> bool:
+    return isinstance(there, Look) and isinstance(expected, Reference) and there.fingerprint != expected.fingerprint
+
+
+async def _read(connection: Connection, target: Target) -> tuple[Catalog, tuple[str, ...]]:
+    """The catalogue, and the heads before and after: a runner may have come in between."""
+    try:
+        reading = await read_state(connection, target)
+        return await read_catalog_async(connection, drift_scope(target)), reading.heads
+    except psycopg.Error as e:
+        raise TargetError(run_fault(e).problem) from e
+
+
+def _drift(state: State, there: Look, expected: Reference | Problem, read: object) -> Drift:
+    seen = Drift(
+        state.target,
+        Verdict.MATCHES,
+        state.heads,
+        notes=state.notes,
+        server_version=state.server_version,
+        seconds=there.seconds,
+    )
+    if isinstance(expected, Problem):
+        return replace(seen, verdict=Verdict.NO_REFERENCE, problem=expected)
+    seen = replace(seen, reference_version=expected.server_version)
+    if read is None:
+        return seen
+    if isinstance(read, Problem):
+        return replace(seen, verdict=Verdict.UNKNOWN, problem=read)
+    assert isinstance(read, tuple)
+    catalog, heads = read
+    if heads != state.heads:
+        return replace(seen, verdict=Verdict.UNKNOWN, problem=MOVED)
+    found = differences(expected.catalog(), catalog)
+    return replace(seen, verdict=Verdict.DRIFTED if found else Verdict.MATCHES, differences=found)
+
+
+MOVED = Problem("moved", "a runner changed the target while it was looked at", "look again when it has ended")

@@ -1,0 +1,128 @@
+"""What stands in a target below its revisions and decides what they become: read there, laid on a scratch database.
+
+A revision that grants to `anon`, calls `auth.uid()` or makes a table under default privileges has another outcome where
+those are others. So a reference stands on the ground of the target that it is for; what the ground is, is not judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
+"""The question whose one row `Ground.of` takes."""
+
+_ROLES = ("anon", "authenticated", "service_role")
+_TYPES = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Equal for two targets exactly if the same revisions become the same there."""
+
+    major: int  # of PostgreSQL
+    search_path: str  # of a new session of the migrating role
+    roles: tuple[str, ...]  # of PostgREST's roles those that are there
+    platform: tuple[str, ...]  # parts of `platform.sql`: what it has of a Supabase project
+    public: tuple[str, ...]  # `USAGE anon`: privileges on schema public
+    defaults: tuple[str, ...]  # default privileges of the migrating role, as JSON
+    prelude: str = ""  # the project's own SQL, run last
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], prelude: str) -> Ground:
+        """From the row that `GROUND` gives."""
+        lists = {name: tuple(row[name]) for name in ("roles", "platform", "public", "defaults")}
+        return cls(int(row["major"]), str(row["search_path"]), prelude=prelude, **lists)
+
+    @classmethod
+    def supabase(cls, major: int, prelude: str) -> Ground:
+        """That of a Supabase project, where no target is asked."""
+        public = tuple(f"USAGE {role}" for role in ("PUBLIC", *_ROLES))
+        return cls(major, '"$user", public, extensions', _ROLES, tuple(sorted(_platform())), public, (), prelude)
+
+    @property
+    def digest(self) -> str:
+        """For the names of references; of the stand-ins too, which a newer version of the tool may have changed."""
+        lists = (self.roles, self.platform, self.public, self.defaults)
+        text = json.dumps([self.major, self.search_path, lists])
+        return hashlib.sha256("\0".join((text, self.prelude, _platform_text())).encode()).hexdigest()
+
+
+def lay(connection: psycopg.Connection, ground: Ground) -> None:
+    """Makes a fresh database stand on this ground. Raises psycopg.Error, most likely from the project's prelude."""
+    for role in ground.roles:
+        _ensure_role(connection, role)
+    for part in ground.platform:
+        connection.execute(_platform()[part].encode())
+    connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    for privilege in ground.public:
+        what, who = privilege.split(" ", 1)
+        connection.execute(sql.SQL("GRANT {} ON SCHEMA public TO {}").format(_word(what), _grantee(who)))
+    for default in ground.defaults:
+        _lay_default(connection, *json.loads(default))
+    if ground.prelude:
+        connection.execute(ground.prelude.encode())
+
+
+def at_home(connection: psycopg.Connection, ground: Ground) -> None:
+    """Gives the database the settings that a copy of a database does not take along."""
+    database = sql.Identifier(connection.info.dbname)
+    path = sql.SQL(", ").join(sql.Literal(part.strip().strip('"')) for part in ground.search_path.split(","))
+    connection.execute(sql.SQL("ALTER DATABASE {} SET search_path TO {}").format(database, path))
+
+
+def _lay_default(
+    connection: psycopg.Connection, schema: str, kind: str, privilege: str, who: str, grantable: bool
+) -> None:
+    place = sql.SQL(" IN SCHEMA {}").format(sql.Identifier(schema)) if schema else sql.SQL("")
+    if not schema:  # an entry for everywhere stands in the place of what PostgreSQL gives to PUBLIC by itself
+        connection.execute(sql.SQL("ALTER DEFAULT PRIVILEGES REVOKE ALL ON {} FROM PUBLIC").format(_word(_TYPES[kind])))
+    if not privilege:
+        return
+    if who != "PUBLIC":
+        _ensure_role(connection, who)
+    connection.execute(
+        sql.SQL("ALTER DEFAULT PRIVILEGES{} GRANT {} ON {} TO {}{}").format(
+            place,
+            _word(privilege),
+            _word(_TYPES[kind]),
+            _grantee(who),
+            sql.SQL(" WITH GRANT OPTION" if grantable else ""),
+        )
+    )
+
+
+def _ensure_role(connection: psycopg.Connection, role: str) -> None:
+    if connection.execute("SELECT to_regrole(quote_ident(%s))", (role,)).fetchone() == (None,):
+        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN NOINHERIT").format(sql.Identifier(role)))
+
+
+def _grantee(role: str) -> sql.Composable:
+    return sql.SQL("PUBLIC") if role == "PUBLIC" else sql.Identifier(role)
+
+
+def _word(word: str) -> sql.SQL:
+    """A keyword that the server named."""
+    if not re.fullmatch("[A-Z]+", word):
+        raise ValueError(f"`{word}` is no privilege")
+    return sql.SQL(word)
+
+
+@cache
+def _platform_text() -> str:
+    return resources.files(__package__).joinpath("platform.sql").read_text(encoding="utf-8")
+
+
+@cache
+def _platform() -> dict[str, str]:
+    parts = re.split(r"^-- name: (\w+)\n", _platform_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))

@@ -1,0 +1,28 @@
+-- What stands in a target below its revisions, as one row: see `Ground`. Wants no privilege.
+SELECT current_setting('server_version_num')::int / 10000 AS major,
+       current_setting('search_path') AS search_path,
+       ARRAY(SELECT rolname::text FROM pg_roles
+              WHERE rolname IN ('anon', 'authenticated', 'service_role') ORDER BY 1) AS roles,
+       -- a schema of such a name that is the migrating role's own was made by a revision
+       ARRAY(SELECT nspname::text FROM pg_namespace
+              WHERE nspname IN ('auth', 'storage', 'extensions') AND pg_get_userbyid(nspowner) <> current_user
+             UNION ALL
+             SELECT pubname::text FROM pg_publication WHERE pubname = 'supabase_realtime'
+             ORDER BY 1) AS platform,
+       -- who may do what in schema public, as far as it is the server's or the platform's doing
+       ARRAY(SELECT format('%s %s', a.privilege_type, coalesce(r.rolname, 'PUBLIC'))
+               FROM pg_namespace n
+              CROSS JOIN aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+               LEFT JOIN pg_roles r ON r.oid = a.grantee
+              WHERE n.nspname = 'public'
+                AND (a.grantee = 0 OR r.rolname IN ('anon', 'authenticated', 'service_role'))
+              ORDER BY 1) AS public,
+       -- what the migrating role gives to others on everything that it makes; an empty schema means everywhere
+       ARRAY(SELECT json_build_array(coalesce(n.nspname, ''), d.defaclobjtype, coalesce(a.privilege_type, ''),
+                                     coalesce(r.rolname, 'PUBLIC'), coalesce(a.is_grantable, false))::text
+               FROM pg_default_acl d
+               LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
+               LEFT JOIN aclexplode(d.defaclacl) a ON a.grantee <> d.defaclrole
+               LEFT JOIN pg_roles r ON r.oid = a.grantee
+              WHERE d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+              ORDER BY 1) AS defaults

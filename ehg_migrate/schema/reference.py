@@ -1,0 +1,239 @@
+"""What revisions produce, found out by running them on a scratch database, in workers as on any target.
+
+A state that extends one whose database was kept is a copy of that with only the rest run, and what was once made is on
+the shelf: a fleet costs one replay for each distinct state.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import psycopg
+
+from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.origin import find_origin, new_run_id
+from ehg_migrate.errors import LocalServerError, Problem
+from ehg_migrate.model import Limits, Plan, Result, Status, Step, Target, Verb
+from ehg_migrate.rollout.jobs import Job
+from ehg_migrate.rollout.pool import Pool, Stop
+from ehg_migrate.schema.catalog import read_catalog
+from ehg_migrate.schema.ground import at_home, lay
+from ehg_migrate.schema.recipe import Recipe
+from ehg_migrate.schema.scratch import VARIABLE, Scratch, ScratchServers
+from ehg_migrate.schema.shelf import Reference, Shelf
+from ehg_migrate.settings import Settings
+
+_LIMITS = Limits(retries=0)
+_BATCH = 8  # databases that are made before the first of them is used
+
+Notice = Callable[[str], None]
+"""Told in words what takes its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """A database that shall stand after so many steps of a recipe."""
+
+    recipe: Recipe
+    steps: int
+    database: str
+    left: tuple[Step, ...]
+
+    @property
+    def key(self) -> str:
+        return self.recipe.chain[self.steps]
+
+
+class References:
+    """Makes and finds references; `scratch` is opened only where one must be made."""
+
+    def __init__(self, settings: Settings, scratch: ScratchServers, notice: Notice, stop: Stop | None = None) -> None:
+        self._settings = settings
+        self._scratch = scratch
+        self._notice = notice
+        self._stop = stop or Stop()
+        self._shelf = Shelf(settings.root / ".ehg" / "references")
+        self._failed: dict[str, Problem] = {}  # key of a chain -> why its state cannot be made
+
+    def get(self, recipes: Iterable[Recipe]) -> dict[str, Reference | Problem]:
+        """By the recipe's key its reference, or why it cannot be made. Raises nothing for a single one."""
+        wanted = {r.key: r for r in recipes}
+        found: dict[str, Reference | Problem] = {}
+        for key in wanted:
+            reference = self._shelf.find(key)
+            if reference:
+                found[key] = reference
+        missing = [r for key, r in wanted.items() if key not in found]
+        if missing:
+            self._notice(f"replaying the revisions of {_states(len(missing))} on a scratch server")
+        for server, group in _by_server(missing).items():
+            found.update(self._make(group, *server))
+        return found
+
+    def _make(self, recipes: Sequence[Recipe], major: int, api_roles: bool) -> dict[str, Reference | Problem]:
+        try:
+            scratch = self._scratch.get(major, api_roles=api_roles)
+            return self._made(scratch, recipes)
+        except LocalServerError as e:
+            problem = no_reference(e.problems[0].message, e.problems[0].hint)
+            return {r.key: problem for r in recipes}
+
+    def _made(self, scratch: Scratch, recipes: Sequence[Recipe]) -> dict[str, Reference | Problem]:
+        found: dict[str, Reference | Problem] = {}
+        for recipe, database, seconds in self.states(scratch, recipes):
+            if isinstance(database, Problem):
+                found[recipe.key] = database
+                continue
+            try:
+                with scratch.connect(database) as connection:
+                    catalog = read_catalog(connection, recipe.scope)
+                found[recipe.key] = self._shelf.put(recipe.key, recipe.heads, catalog, seconds)
+            except (psycopg.Error, OSError) as e:
+                found[recipe.key] = no_reference(f"the reference cannot be kept: {e}", "is the disk full?")
+            scratch.keep(database, recipe.chain[-1])
+        return found
+
+    def states(self, scratch: Scratch, recipes: Sequence[Recipe]) -> Iterator[tuple[Recipe, str | Problem, float]]:
+        """For each recipe a database of ours in its state, and the seconds it took, as they come.
+
+        What many have in common is made first, once. Raises LocalServerError.
+        """
+        common = {r.chain[r.milestones[0]]: r for r in recipes if len(r.milestones) > 1}
+        for replay, problem, _ in self._replays(scratch, [(r, r.milestones[0]) for r in common.values()]):
+            if problem is None:
+                scratch.keep(replay.database, replay.key)
+        for replay, problem, seconds in self._replays(scratch, [(r, len(r.steps)) for r in recipes]):
+            yield replay.recipe, problem or replay.database, seconds
+
+    def _replays(
+        self, scratch: Scratch, wanted: Sequence[tuple[Recipe, int]]
+    ) -> Iterator[tuple[_Replay, Problem | None, float]]:
+        rest = iter(wanted)
+        while batch := list(islice(rest, _BATCH)):
+            yield from self._batch(scratch, batch)
+
+    def _batch(
+        self, scratch: Scratch, wanted: Sequence[tuple[Recipe, int]]
+    ) -> Iterator[tuple[_Replay, Problem | None, float]]:
+        replays: dict[str, _Replay] = {}
+        for recipe, steps in wanted:
+            start = time.monotonic()
+            replay = self._known_failure(recipe, steps) or self._begin(scratch, recipe, steps)
+            if isinstance(replay, Problem):
+                yield _Replay(recipe, steps, "", ()), replay, 0.0
+            elif not replay.left:
+                yield replay, None, time.monotonic() - start
+            else:
+                replays[replay.database] = replay
+        for result in run_on_scratch(self._settings, scratch, [_work(r) for r in replays.values()], self._stop):
+            replay = replays[result.target]
+            yield replay, self._remember(scratch, replay, result), result.seconds
+
+    def _begin(self, scratch: Scratch, recipe: Recipe, steps: int) -> _Replay | Problem:
+        """A copy of the nearest state that was kept, or the bare ground."""
+        chain = recipe.chain[: steps + 1]
+        kept = scratch.clone_kept(reversed(chain))
+        done, database = (chain.index(kept[0]), kept[1]) if kept else (0, scratch.fresh())
+        try:
+            with scratch.connect(database) as connection:
+                if not kept:
+                    lay(connection, recipe.ground)
+                at_home(connection, recipe.ground)
+        except psycopg.Error as e:
+            said = run_fault(e).problem
+            return no_reference(f"the ground cannot be laid on PostgreSQL {scratch.version}: {said.message}", _PRELUDE)
+        return _Replay(recipe, steps, database, recipe.steps[done:steps])
+
+    def _known_failure(self, recipe: Recipe, steps: int) -> Problem | None:
+        return next((self._failed[key] for key in recipe.chain[: steps + 1] if key in self._failed), None)
+
+    def _remember(self, scratch: Scratch, replay: _Replay, result: Result) -> Problem | None:
+        if result.status is Status.SUCCEEDED:
+            return None
+        broken = replay.left[len(result.steps)] if len(result.steps) < len(replay.left) else replay.left[-1]
+        problem = _broken(result, broken, scratch.version)
+        place = replay.steps - len(replay.left) + len(result.steps)
+        self._failed[replay.recipe.chain[min(place + 1, replay.steps)]] = problem
+        return problem
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Steps to run on a scratch database. Results name the database in the place of a target."""
+
+    target: Target
+    database: str
+    steps: tuple[Step, ...]
+    verb: Verb = Verb.UPGRADE
+
+
+def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], stop: Stop) -> Iterator[Result]:
+    """Runs all of it, in workers as everywhere, and gives each Result as it comes."""
+    if not work:
+        return
+    run, origin = new_run_id(), find_origin(settings.root)
+    with tempfile.TemporaryDirectory(prefix="ehg-") as folder:  # 0700; takes what revisions print
+        jobs = [
+            Job(
+                settings=settings,
+                target=replace(w.target, name=w.database, address=scratch.address(w.database), limits=_LIMITS),
+                password=scratch.password,
+                plan=Plan(w.database, w.verb, w.steps[0].heads_before, w.steps[-1].heads_after, w.steps),
+                run=run,
+                origin=origin,
+                output=str(Path(folder) / f"{w.database}.out"),
+                known={s.revision: (s.branch, s.checksum) for s in w.steps},
+            )
+            for w in work
+        ]
+        yield from Pool(settings.parallel, _nobody, stop).run(jobs)
+
+
+def no_reference(message: str, hint: str, where: str = "", sqlstate: str | None = None) -> Problem:
+    """What a state should be cannot be said."""
+    return Problem("no_reference", f"what its revisions produce cannot be found out: {message}", hint, where, sqlstate)
+
+
+def _work(replay: _Replay) -> Work:
+    return Work(replay.recipe.target, replay.database, replay.left)
+
+
+_PRELUDE = "let a SQL file make what revisions rely on: `prelude = FILE` in alembic.ini"
+_SERVER = f"name a server that has it in `{VARIABLE}`"
+HINTS: Mapping[str | None, str] = {
+    "0A000": _SERVER,  # an extension that this server does not offer
+    "58P01": _SERVER,  # its library
+    "42704": _PRELUDE,  # a role or a type that no revision makes
+    "42P01": _PRELUDE,  # a table
+    "42883": _PRELUDE,  # a function
+    "3F000": _PRELUDE,  # a schema
+    "42710": "a role belongs to the whole server: make it only where it is missing",
+}
+"""What to do about a failure that has its reason in the scratch server, by SQLSTATE."""
+
+
+def _broken(result: Result, step: Step, version: str) -> Problem:
+    problem = result.problem or Problem("cancelled", "it was stopped")
+    hint = HINTS.get(problem.sqlstate, "where it reads data that an empty database lacks, let it find none and go on")
+    message = f"revision `{step.revision}` fails on an empty PostgreSQL {version}: {problem.message}"
+    return no_reference(message, hint, problem.where or step.path, problem.sqlstate)
+
+
+def _by_server(recipes: Iterable[Recipe]) -> dict[tuple[int, bool], list[Recipe]]:
+    groups: dict[tuple[int, bool], list[Recipe]] = {}
+    for recipe in recipes:
+        groups.setdefault((recipe.ground.major, bool(recipe.ground.roles)), []).append(recipe)
+    return groups
+
+
+def _states(count: int) -> str:
+    return f"{count} state" if count == 1 else f"{count} states"
+
+
+def _nobody(event: object) -> None:
+    """Watches nothing."""

@@ -1,0 +1,74 @@
+"""`Scope`: which part of a database is ours. What a platform or this tool keeps there is left out. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ehg_migrate.model import META_SCHEMA, VERSION_TABLE, Target
+
+SUPABASE_SCHEMAS = (
+    "_analytics", "_realtime", "_supavisor", "auth", "cron", "etl", "extensions", "graphql", "graphql_public", "net",
+    "pgbouncer", "pgmq", "pgmq_public", "pgsodium", "pgsodium_masks", "pgtle", "realtime", "repack", "storage",
+    "supabase_functions", "supabase_migrations", "tiger", "tiger_data", "topology", "vault",
+)  # fmt: skip
+"""Schemas that the platform fills on a Supabase project. Source: supabase/postgres and its `db diff` policy."""
+
+SUPABASE_ROLES = (
+    "authenticator", "cli_login_postgres", "dashboard_user", "pgbouncer", "pgsodium_keyholder", "pgsodium_keyiduser",
+    "pgsodium_keymaker", "pgtle_admin", "supabase_admin", "supabase_auth_admin", "supabase_etl_admin",
+    "supabase_functions_admin", "supabase_read_only_user", "supabase_realtime_admin", "supabase_replication_admin",
+    "supabase_storage_admin",
+)  # fmt: skip
+"""Roles of the platform: their default privileges are its own."""
+
+SUPABASE_EXTENSIONS = ("pg_graphql", "pg_stat_statements", "pgsodium", "supabase_vault", "wrappers")
+"""Extensions that the platform installs."""
+
+SUPABASE_PUBLICATIONS = ("supabase_realtime", "supabase_realtime_messages_publication")
+"""Publications that the platform makes; which of our tables they publish is ours."""
+
+SUPABASE_TABLES = ("auth.users", "storage.buckets", "storage.objects", "realtime.messages")
+"""Tables of the platform on which users put policies and triggers: for `Scope.watched`."""
+
+
+OURS = META_SCHEMA
+"""Never read, whatever a scope says."""
+
+ALIAS = "$schema"
+"""How a schema is called whose name does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of a database is read. Two catalogues can be held against each other only if they have the same scope.
+
+    By default: every schema but PostgreSQL's, the platform's and this tool's own.
+    """
+
+    only: tuple[str, ...] = ()  # these schemas and nothing that belongs to the database as a whole; () for all
+    alias: bool = False  # call the one schema in `only` `$schema`, to compare it with another
+    without_schemas: tuple[str, ...] = SUPABASE_SCHEMAS
+    without_roles: tuple[str, ...] = SUPABASE_ROLES
+    without_extensions: tuple[str, ...] = SUPABASE_EXTENSIONS
+    without_publications: tuple[str, ...] = SUPABASE_PUBLICATIONS
+    without_tables: tuple[str, ...] = (f"public.{VERSION_TABLE}",)  # `schema.table`, unquoted; `$schema.table` by alias
+    watched: tuple[str, ...] = ()  # tables of left-out schemas whose policies and triggers are ours: `schema.table`
+    owners: bool = False  # whether owners are facts
+    extension_versions: bool = True  # False to hold a target against a server with other versions at hand
+
+    def __post_init__(self) -> None:
+        if self.alias and len(self.only) != 1:
+            raise ValueError("an alias is for exactly one schema")
+
+
+def scope_of(target: Target, *, watched: tuple[str, ...] = ()) -> Scope:
+    """The scope of a target: all of its database but what is not ours and its version table, wherever that is."""
+    version = f"{target.version_table_schema}.{target.version_table}"
+    tables = dict.fromkeys((*Scope().without_tables, version))
+    return Scope(without_tables=tuple(tables), watched=watched)
+
+
+def schema_scope(schema: str, base: Scope) -> Scope:
+    """The same scope narrowed to one schema, whose name does not count: only the name differs from another schema's."""
+    tables = {f"{ALIAS}.{table.rpartition('.')[2]}" for table in base.without_tables}
+    return Scope((schema,), alias=True, without_schemas=(), without_tables=tuple(sorted(tables)), owners=base.owners)

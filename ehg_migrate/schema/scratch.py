@@ -1,0 +1,252 @@
+"""Throw-away databases: on the embedded PostgreSQL, or on the servers that EHG_SCRATCH_URL names.
+
+Every process that uses a scratch server holds an advisory lock there whose number is part of its databases' names, so
+that what a killed process left is known as such, from whatever machine it came.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from psycopg import conninfo, sql
+
+from ehg_migrate.errors import LocalServerError, Problem
+from ehg_migrate.local import LocalServer
+from ehg_migrate.local.programs import FOLDERS
+from ehg_migrate.model import Address
+from ehg_migrate.redaction import one_line, register
+
+VARIABLE = "EHG_SCRATCH_URL"
+"""Names the servers to use instead of the embedded one: URLs, separated by spaces."""
+
+_LOCKS = 0x65686773  # "ehgs": the first half of the advisory locks of scratch users
+_MINE = re.compile(r"ehg_scratch_([0-9]+)_[0-9]+")
+_KEPT = "ehg_kept_"
+_MOST_KEPT = 24  # databases of about 8 MB; the longest unused goes first
+_GONE = "3D000"  # a database that another process has forgotten meanwhile
+_FILE_COPY = 15  # the first major whose CREATE DATABASE can copy files, many times faster than through the log
+
+
+class Scratch:
+    """One scratch server. Use as a context manager; leaving it drops the databases that were made and not kept.
+
+    All methods raise LocalServerError.
+    """
+
+    def __init__(self, address: Address, password: str | None) -> None:
+        self.password = password
+        self.version = ""
+        self.major = 0
+        self._address = address
+        self._token = secrets.randbelow(2**31)
+        self._made: set[str] = set()
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        self._admin = self.connect(self._address.dbname)
+        try:
+            self._enter()
+        except psycopg.Error as e:
+            self._admin.close()
+            raise _refused(self._address, e) from e
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            for name in tuple(self._made):
+                self.drop(name)
+        except LocalServerError:
+            pass  # the server has gone; whoever uses it next sweeps
+        finally:
+            self._admin.close()
+
+    def fresh(self) -> str:
+        """The name of a new, empty database."""
+        return self._create("template0")
+
+    def clone(self, source: str) -> str:
+        """The name of a new database that equals `source`, to which nobody is connected."""
+        return self._create(source)
+
+    def clone_kept(self, keys: Iterable[str]) -> tuple[str, str] | None:
+        """The first of these keys under which a database was kept, and a copy of it; None where there is none."""
+        there = self._databases()
+        for key in keys:
+            kept = f"{_KEPT}{key}"
+            try:
+                if kept in there:
+                    self._stamp(kept)
+                    return key, self._create(kept)
+            except LocalServerError as e:
+                if e.problems[0].sqlstate != _GONE:
+                    raise
+        return None
+
+    def keep(self, name: str, key: str) -> None:
+        """Gives a database that was made here a name by which later processes find it; one that is there stays."""
+        kept = f"{_KEPT}{key}"
+        try:
+            self._execute("ALTER DATABASE {} RENAME TO {}", name, kept)
+        except psycopg.errors.DuplicateDatabase:
+            return  # another process was faster; ours goes when we leave
+        self._made.discard(name)
+        self._stamp(kept)
+        self._forget_oldest()
+
+    def drop(self, name: str) -> None:
+        """Drops a database, whoever is connected to it."""
+        self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+        self._made.discard(name)
+
+    def address(self, database: str) -> Address:
+        """Where a database is."""
+        return replace(self._address, dbname=database)
+
+    def connect(self, database: str) -> psycopg.Connection:
+        """A session in autocommit."""
+        a = self.address(database)
+        values: dict[str, Any] = {"host": a.host, "port": a.port, "user": a.user, "dbname": database}
+        values |= {"sslmode": a.sslmode, "password": self.password, "sslrootcert": a.sslrootcert}
+        try:
+            return psycopg.connect(
+                **{key: value for key, value in values.items() if value is not None},
+                options="",  # not PGOPTIONS
+                connect_timeout=10,
+                application_name="ehg_migrate scratch",
+                autocommit=True,
+            )
+        except psycopg.Error as e:
+            raise _refused(a, e) from e
+
+    def _enter(self) -> None:
+        self._admin.execute("SELECT pg_advisory_lock(%s, %s)", (_LOCKS, self._token))
+        row = self._admin.execute(
+            "SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000"
+        ).fetchone()
+        assert row is not None
+        self.version, self.major = row[0].split()[0], row[1]
+        for name in self._databases():
+            mine = _MINE.fullmatch(name)
+            if mine and not self._alive(int(mine[1])):
+                self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def _alive(self, token: int) -> bool:
+        question = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
+        return self._admin.execute(question, (_LOCKS, token)).fetchone() is not None
+
+    def _create(self, template: str) -> str:
+        self._count += 1
+        name = f"ehg_scratch_{self._token}_{self._count}"
+        fast = " STRATEGY file_copy" if self.major >= _FILE_COPY else ""
+        self._made.add(name)
+        self._execute("CREATE DATABASE {} TEMPLATE {}" + fast, name, template)
+        return name
+
+    def _stamp(self, name: str) -> None:
+        """Notes when it was used last."""
+        row = self._admin.execute("SELECT clock_timestamp()::text").fetchone()
+        assert row is not None
+        self._execute(f"COMMENT ON DATABASE {{}} IS '{row[0]}'", name)
+
+    def _forget_oldest(self) -> None:
+        rows = self._admin.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+            " ORDER BY shobj_description(oid, 'pg_database') DESC NULLS LAST",
+            (_KEPT,),
+        ).fetchall()
+        for (name,) in rows[_MOST_KEPT:]:
+            self.drop(name)
+
+    def _databases(self) -> frozenset[str]:
+        return frozenset(row[0] for row in self._admin.execute("SELECT datname FROM pg_database").fetchall())
+
+    def _execute(self, statement: str, *names: str) -> None:
+        try:
+            self._admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+        except psycopg.errors.DuplicateDatabase:
+            raise
+        except psycopg.Error as e:
+            raise _refused(self._address, e) from e
+
+
+class ScratchServers:
+    """The scratch servers of a project, each opened when it is first needed and closed with this."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._given = tuple(_given(url) for url in os.environ.get(VARIABLE, "").split())
+        self._open: dict[object, Scratch] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._open.clear()
+        self._stack.close()
+
+    def label(self, major: int, *, api_roles: bool) -> str:
+        """Which server `get` gives, in a word that stays the same from process to process; opens nothing."""
+        if self._given:
+            return " ".join(f"{address} for {major}" for address, _ in self._given)
+        return f"embedded {nearest(FOLDERS, major)}{' with API roles' if api_roles else ''}"
+
+    def get(self, major: int, *, api_roles: bool) -> Scratch:
+        """The server whose version is nearest to `major`. Raises LocalServerError."""
+        if self._given:
+            found = [self._of(number, address, password) for number, (address, password) in enumerate(self._given)]
+            best = nearest([s.major for s in found], major)
+            return next(s for s in found if s.major == best)
+        best = nearest(FOLDERS, major)
+        key = (best, api_roles)
+        if key not in self._open:
+            home = self._home / f"{best}{'-api' if api_roles else ''}"
+            server = self._stack.enter_context(LocalServer(home, best, api_roles=api_roles))
+            self._open[key] = self._stack.enter_context(Scratch(server.address("postgres"), None))
+        return self._open[key]
+
+    def _of(self, number: int, address: Address, password: str | None) -> Scratch:
+        if number not in self._open:
+            self._open[number] = self._stack.enter_context(Scratch(address, password))
+        return self._open[number]
+
+
+def nearest(majors: Iterable[int], wanted: int) -> int:
+    """The major version nearest to the one wanted; of two as near the newer, which knows everything the wanted does."""
+    return min(majors, key=lambda major: (abs(major - wanted), -major))
+
+
+def _given(url: str) -> tuple[Address, str | None]:
+    try:
+        parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items() if value is not None}
+        port = int(parts.get("port", "5432"))
+    except (psycopg.ProgrammingError, ValueError):  # its words would show the value, and a password may stand in it
+        raise LocalServerError(
+            Problem(
+                "scratch_url",
+                f"`{VARIABLE}` is no PostgreSQL URL",
+                "write `postgresql://USER@HOST:PORT/postgres`; the role must be able to create databases",
+            )
+        ) from None
+    password = parts.get("password")
+    if password:
+        register(password)
+    user = parts.get("user", "postgres")
+    database = parts.get("dbname", "postgres")
+    host = parts.get("host", "localhost")
+    return Address(host, port, user, database, parts.get("sslmode", "prefer"), parts.get("sslrootcert")), password
+
+
+def _refused(address: Address, error: psycopg.Error) -> LocalServerError:
+    hint = f"look at the server that `{VARIABLE}` names" if os.environ.get(VARIABLE) else "try again; its log says more"
+    message = f"the scratch server at {address} refuses: {one_line(str(error))}"
+    return LocalServerError(Problem("scratch", message, hint, sqlstate=error.sqlstate))

@@ -1,0 +1,91 @@
+"""The references of a project on disk: one file each, written whole or not at all, readable by its owner only."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ehg_migrate.schema.facts import Catalog, Fact
+
+_MOST = 500  # files; those that were not used for longest go first
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The catalogue that the revisions of a state produce, as it was made on a scratch server."""
+
+    key: str
+    heads: tuple[str, ...]
+    server_version: str  # of the scratch server
+    seconds: float  # that making it took
+    fingerprint: str
+    path: Path
+
+    def catalog(self) -> Catalog:
+        """All its facts, read from its file."""
+        with self.path.open(encoding="utf-8") as file:
+            next(file)
+            return Catalog.of((Fact(**json.loads(line)) for line in file), self.server_version)
+
+
+class Shelf:
+    """A folder of references: a line of JSON that says what it is, then one for each fact."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, key: str) -> Reference | None:
+        """The reference of this key; None where there is none, or none that can be read."""
+        path = self._path(key)
+        try:
+            with path.open(encoding="utf-8") as file:
+                head = json.loads(file.readline())
+            os.utime(path)
+            return Reference(
+                key, tuple(head["heads"]), head["server_version"], head["seconds"], head["fingerprint"], path
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # it is made anew, which writes over it
+
+    def put(self, key: str, heads: tuple[str, ...], catalog: Catalog, seconds: float) -> Reference:
+        """Writes a reference. Raises OSError."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        reference = Reference(key, heads, catalog.server_version, seconds, catalog.fingerprint, self._path(key))
+        unfinished = self._folder / f"{key}.{secrets.token_hex(4)}.new"
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor that only we can read
+            file.writelines(_lines(reference, catalog))
+        unfinished.replace(reference.path)
+        self._forget_oldest()
+        return reference
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.jsonl"
+
+    def _forget_oldest(self) -> None:
+        by_use = sorted(self._folder.glob("*.jsonl"), key=_last_use, reverse=True)
+        for path in by_use[_MOST:]:
+            path.unlink(missing_ok=True)
+
+
+def _lines(reference: Reference, catalog: Catalog) -> Iterator[str]:
+    head = {
+        "heads": reference.heads,
+        "server_version": reference.server_version,
+        "seconds": reference.seconds,
+        "fingerprint": reference.fingerprint,
+    }
+    yield f"{json.dumps(head)}\n"
+    for fact in catalog.facts:
+        yield f"{json.dumps({'kind': fact.kind, 'identity': fact.identity, 'definition': fact.definition})}\n"
+
+
+def _last_use(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0  # another process forgot it

@@ -1,0 +1,53 @@
+"""A catalogue in a file: what `snapshot --json` prints and `compare` takes as a side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.json_form import SCHEMA_VERSION, load
+from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.scope import Scope
+
+KIND = "snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The catalogue of a target as it was, and the scope in which it was read: another side is read in the same."""
+
+    name: str  # the target, or `target/schema`
+    taken_at: datetime
+    fingerprint: str
+    scope: Scope
+    catalog: Catalog
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """What `snapshot TARGET --json > FILE` has written. Raises UsageError: not there, or not as it was written."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        snapshot = load(Snapshot, _data(document))
+    except OSError as e:
+        raise _unusable(path, f"it cannot be read: {e.strerror}") from e
+    except ValueError as e:  # not UTF-8, not JSON, or other JSON
+        raise _unusable(path, str(e)) from e
+    if snapshot.catalog.fingerprint != snapshot.fingerprint:
+        raise _unusable(path, "its facts do not make its fingerprint: it was edited or damaged")
+    return snapshot
+
+
+def _data(document: Any) -> Any:
+    expected = {"kind": KIND, "schema_version": SCHEMA_VERSION}
+    if not isinstance(document, dict) or {name: document.get(name) for name in expected} != expected:
+        raise ValueError(f"expected a JSON document of kind `{KIND}` and version {SCHEMA_VERSION}")
+    return document.get("data")
+
+
+def _unusable(path: Path, why: str) -> UsageError:
+    hint = "take a new one with `ehg-migrate snapshot TARGET --json > FILE`"
+    return UsageError(Problem("snapshot", f"`{path}` is no snapshot: {why}", hint))

@@ -1,0 +1,188 @@
+-- The frame of the catalogue: one message of several statements, of which one answers. The branches of the query stand in
+-- the other files of this folder, each named after its kind of facts; `since 15` and `until 15` are major versions of the
+-- server. Regular expressions stand between dollars: the message is read before its first statement has made backslashes
+-- plain. A branch selects kind, identity and definition; a clause that is as PostgreSQL makes it by itself is NULL, and
+-- so left out. Braces are put in by `catalog.py`. No OID, no column number and no order of creation may reach a fact.
+
+-- name: begin
+BEGIN READ ONLY
+
+-- name: savepoint
+SAVEPOINT ehg_migrate_catalog
+
+-- name: settings
+-- Texts of PostgreSQL's deparser follow the session. With an empty path every name outside pg_catalog is qualified; the
+-- other settings are those of a session that has set nothing. Deparsing a view waits for whoever alters its tables.
+SET LOCAL search_path = '';
+SET LOCAL timezone = 'UTC';
+SET LOCAL datestyle = 'ISO, MDY';
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL bytea_output = 'hex';
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = '2min';
+SET LOCAL work_mem = '32MB';
+SET LOCAL jit = off
+
+-- name: commit
+COMMIT
+
+-- name: release
+-- Back to the settings that the transaction had.
+ROLLBACK TO SAVEPOINT ehg_migrate_catalog;
+RELEASE SAVEPOINT ehg_migrate_catalog
+
+-- name: base
+WITH ours AS MATERIALIZED (
+    -- the schemas in scope; `label` is how a fact calls one by itself
+    SELECT oid, quote_ident(nspname) AS name, CASE WHEN {alias} = '' THEN quote_ident(nspname) ELSE '$schema' END AS label,
+           CASE WHEN {alias} = '' THEN nspname ELSE '$schema' END AS plain
+      FROM pg_namespace
+     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+       AND nspname <> ALL ({without_schemas}) AND ({whole} OR nspname = ANY ({only}))
+), members AS MATERIALIZED (
+    -- what belongs to an extension stands for itself in no fact
+    SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
+), roles AS MATERIALIZED (
+    -- the owner of the database is the same person everywhere, whatever the name
+    SELECT oid, CASE WHEN oid = (SELECT datdba FROM pg_database WHERE datname = current_database())
+                     THEN '$owner' ELSE quote_ident(rolname) END AS name
+      FROM pg_roles
+    UNION ALL
+    SELECT 0::oid, 'PUBLIC'
+), relations AS MATERIALIZED (
+    SELECT c.oid, s.name || '.' || quote_ident(c.relname) AS ident, c.relkind, c.relpersistence, c.relowner,
+           c.relacl, c.relam, c.reltablespace, c.reloptions, c.reltoastrelid, c.reloftype, c.relispartition, c.relpartbound,
+           c.relrowsecurity, c.relforcerowsecurity, c.relreplident
+      FROM pg_class c JOIN ours s ON s.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+       AND s.plain || '.' || c.relname <> ALL ({without_tables})
+       AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+), holders AS MATERIALIZED (
+    -- what policies and triggers of ours can stand on: our relations, and the watched ones of schemas that are not ours
+    SELECT oid, ident, false AS foreign_ground FROM relations
+    UNION ALL
+    SELECT c.oid, c.oid::regclass::text, true
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE {whole} AND n.nspname || '.' || c.relname = ANY ({watched}) AND n.oid NOT IN (SELECT oid FROM ours)
+), queries AS MATERIALIZED (
+-- queries
+), acls AS (
+    -- NULL and the default written out are the same
+    SELECT 'pg_class'::regclass::oid AS classid, oid AS objid, 0 AS objsubid, relowner AS owner, relacl AS acl,
+           acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner) AS initial
+      FROM relations WHERE relkind <> 'c'
+    UNION ALL
+    SELECT 'pg_class'::regclass, a.attrelid, a.attnum, r.relowner, a.attacl, acldefault('c', r.relowner)
+      FROM pg_attribute a JOIN relations r ON r.oid = a.attrelid WHERE a.attacl IS NOT NULL
+    UNION ALL
+    SELECT 'pg_proc'::regclass, p.oid, 0, p.proowner, p.proacl, acldefault('f', p.proowner)
+      FROM pg_proc p JOIN ours s ON s.oid = p.pronamespace
+    UNION ALL
+    SELECT 'pg_type'::regclass, t.oid, 0, t.typowner, t.typacl, acldefault('T', t.typowner)
+      FROM pg_type t JOIN ours s ON s.oid = t.typnamespace WHERE t.typtype IN ('e', 'd', 'r', 'b', 'c')
+    UNION ALL
+    SELECT 'pg_namespace'::regclass, n.oid, 0, n.nspowner, n.nspacl, acldefault('n', n.nspowner)
+      FROM pg_namespace n JOIN ours s ON s.oid = n.oid
+    UNION ALL
+    SELECT 'pg_language'::regclass, oid, 0, lanowner, lanacl, acldefault('l', lanowner) FROM pg_language
+    UNION ALL
+    SELECT 'pg_foreign_data_wrapper'::regclass, oid, 0, fdwowner, fdwacl, acldefault('F', fdwowner) FROM pg_foreign_data_wrapper
+    UNION ALL
+    SELECT 'pg_foreign_server'::regclass, oid, 0, srvowner, srvacl, acldefault('S', srvowner) FROM pg_foreign_server
+    UNION ALL
+    -- those of a schema are added to what holds anyway; those of the whole database stand in its place
+    SELECT 'pg_default_acl'::regclass, oid, 0, defaclrole, defaclacl,
+           CASE WHEN defaclnamespace = 0
+                THEN acldefault(CASE defaclobjtype WHEN 'S' THEN 's' ELSE defaclobjtype END, defaclrole) END
+      FROM pg_default_acl
+), grants AS MATERIALIZED (
+    -- role -> privileges, whoever granted them; MAINTAIN of PostgreSQL 17 left out, since others do not have it
+    SELECT classid, objid, objsubid, jsonb_object_agg(grantee, privileges) AS list
+      FROM (SELECT a.classid, a.objid, a.objsubid, (SELECT name FROM roles r WHERE r.oid = x.grantee) AS grantee,
+                   string_agg(DISTINCT x.privilege_type || CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END,
+                              ', ') AS privileges
+              FROM acls a CROSS JOIN LATERAL aclexplode(coalesce(a.acl, a.initial)) AS x
+             WHERE x.grantee <> a.owner AND x.privilege_type <> 'MAINTAIN'
+               -- who owns the database owns what pg_database_owner owns: public
+               AND NOT (a.owner = 'pg_database_owner'::regrole
+                        AND x.grantee = (SELECT datdba FROM pg_database WHERE datname = current_database()))
+             GROUP BY a.classid, a.objid, a.objsubid, x.grantee
+            UNION ALL
+            SELECT a.classid, a.objid, a.objsubid, '$self',
+                   'without ' || string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type)
+              FROM acls a CROSS JOIN LATERAL aclexplode(a.initial) AS x
+             WHERE a.acl IS NOT NULL AND x.grantee = a.owner AND x.privilege_type <> 'MAINTAIN'
+               AND NOT EXISTS (SELECT FROM aclexplode(a.acl) AS y
+                                WHERE y.grantee = a.owner AND y.privilege_type = x.privilege_type)
+             GROUP BY a.classid, a.objid, a.objsubid) AS listed
+     GROUP BY classid, objid, objsubid
+), foreign_options AS MATERIALIZED (
+    -- enough to see that one has changed, never the value: it may be a secret
+    SELECT classid, objid, objsubid,
+           jsonb_object_agg(o.option_name,
+                            CASE WHEN o.option_name ~* 'pass|secret|token|key|credential' THEN '(not read)'
+                                 ELSE 'sha256:' || left(encode(sha256(convert_to(o.option_value, 'UTF8')), 'hex'), 12)
+                            END) AS list
+      FROM (SELECT 'pg_foreign_data_wrapper'::regclass::oid, oid, 0, fdwoptions FROM pg_foreign_data_wrapper
+            UNION ALL
+            SELECT 'pg_foreign_server'::regclass, oid, 0, srvoptions FROM pg_foreign_server
+            UNION ALL
+            SELECT 'pg_class'::regclass, ftrelid, 0, ftoptions FROM pg_foreign_table
+            UNION ALL
+            SELECT 'pg_class'::regclass, attrelid, attnum, attfdwoptions FROM pg_attribute WHERE attfdwoptions IS NOT NULL
+           ) AS given (classid, objid, objsubid, options)
+     CROSS JOIN LATERAL pg_options_to_table(given.options) AS o
+     GROUP BY classid, objid, objsubid
+), facts (kind, ident, def) AS (
+-- branches
+), written AS (
+    SELECT kind, ident, jsonb_strip_nulls(def)::text AS def FROM facts
+), folded AS (
+    -- A list of varchar constants is deparsed in one way after it was written and in another after it was dumped and
+    -- restored: `(ARRAY['a'::character varying])::text[]` and `ARRAY[('a'::character varying)::text]`. Both lose the cast.
+    SELECT kind, ident,
+           CASE WHEN kind NOT IN ('function', 'procedure') AND def LIKE '%::character varying%'
+                THEN regexp_replace(
+                         regexp_replace(def, $re$\(('(?:[^']|'')*'::character varying)\)::text(?!\[)$re$, $re$\1$re$, 'g'),
+                         $re$\((ARRAY\[(?:'(?:[^']|'')*'::character varying(?:, )?)+\])\)::text\[\]$re$, $re$\1$re$, 'g')
+                ELSE def END AS def
+      FROM written
+), named AS (
+    SELECT kind,
+           CASE WHEN {alias} = '' THEN ident ELSE regexp_replace(ident, pattern, '$schema', 'g') END AS ident,
+           CASE WHEN {alias} = '' THEN def ELSE regexp_replace(def, json_pattern, '$schema', 'g') END AS def
+      FROM folded
+     CROSS JOIN (SELECT $re$(?<![\w$.])$re$ || regexp_replace(quoted, $re$(\W)$re$, $re$\\\1$re$, 'g') || $re$(?=\.)$re$,
+                        $re$(?<![\w$.])$re$ || regexp_replace(replace(quoted, '"', $re$\"$re$), $re$(\W)$re$, $re$\\\1$re$, 'g')
+                                            || $re$(?=\.)$re$
+                   FROM quote_ident({alias}) AS quoted) AS alias (pattern, json_pattern)
+)
+
+-- name: queries since 16
+    SELECT oid, pg_get_viewdef(oid) AS query FROM relations WHERE relkind IN ('v', 'm')
+
+-- name: queries until 15
+    -- Before version 16 a query of one table wrote the table before each column, which later ones do not.
+    SELECT v.oid,
+           CASE WHEN v.query ~ 'SELECT.*SELECT' OR place.name IS NULL THEN v.query
+                ELSE regexp_replace(v.query,
+                                    $re$(?<![\w$."])$re$ || regexp_replace(place.name, $re$(\W)$re$, $re$\\\1$re$, 'g')
+                                    || $re$\.$re$, '', 'g')
+           END AS query
+      FROM (SELECT oid, pg_get_viewdef(oid) AS query FROM relations WHERE relkind IN ('v', 'm')) AS v
+      LEFT JOIN LATERAL (
+           SELECT coalesce(found[2], found[1]) AS name
+             FROM regexp_match(v.query,
+                      $re$\n   FROM (?:ONLY )?(?:(?:[\w$]+|"[^"]+")\.)?([\w$]+|"[^"]+")(?: ([\w$]+|"[^"]+"))?(?:;|\n)$re$) AS found) AS place ON true
+
+-- name: facts
+SELECT kind, ident, def::jsonb FROM named
+
+-- name: fingerprint
+-- Each fact hashed, the hashes sorted as bytes: no collation and no encoding of the database has a say.
+SELECT encode(sha256(coalesce(string_agg(hash, ''::bytea ORDER BY hash), '')), 'hex')
+  FROM (SELECT sha256(convert_to(kind || E'\n' || ident || E'\n' || def::jsonb::text, 'UTF8')) AS hash
+          FROM named WHERE kind <> 'column order') AS hashed

@@ -1,0 +1,168 @@
+-- What stands in a schema and what belongs to a relation.
+
+-- name: schema
+SELECT 'schema', s.label,
+       jsonb_build_object(
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = n.nspowner) END,
+           'grants', g.list,
+           'comment', nullif(d.description, 'standard public schema'))
+  FROM ours s
+  JOIN pg_namespace n ON n.oid = s.oid
+  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_namespace'::regclass, n.oid, 0)
+  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_namespace'::regclass, n.oid, 0)
+ WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = n.oid)
+
+-- name: relation
+-- Whether a materialized view holds rows is its data's affair, as a table's rows are.
+SELECT CASE r.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' ELSE 'table' END,
+       r.ident,
+       jsonb_build_object(
+           'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
+           'access method', (SELECT nullif(amname, 'heap') FROM pg_am a WHERE a.oid = r.relam),
+           'tablespace', (SELECT spcname FROM pg_tablespace t WHERE t.oid = r.reltablespace),
+           'of type', CASE WHEN r.reloftype <> 0 THEN format_type(r.reloftype, NULL) END,
+           'partition by', CASE r.relkind WHEN 'p' THEN pg_get_partkeydef(r.oid) END,
+           'partition of', CASE WHEN r.relispartition
+                                THEN (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = r.oid) END,
+           'partition bound', pg_get_expr(r.relpartbound, r.oid),
+           'inherits', CASE WHEN NOT r.relispartition
+                            THEN (SELECT jsonb_agg(inhparent::regclass::text ORDER BY inhseqno)
+                                    FROM pg_inherits WHERE inhrelid = r.oid) END,
+           'row security', CASE WHEN r.relrowsecurity THEN true END,
+           'row security forced', CASE WHEN r.relforcerowsecurity THEN true END,
+           'replica identity', CASE
+                                   WHEN r.relkind IN ('v', 'f') OR r.relreplident = 'd' THEN NULL
+                                   WHEN r.relreplident = 'f' THEN 'full'
+                                   WHEN r.relreplident = 'n' THEN 'nothing'
+                                   ELSE 'index ' || coalesce((SELECT indexrelid::regclass::text FROM pg_index
+                                                                        WHERE indrelid = r.oid AND indisreplident), '(gone)')
+                               END,
+           'options', (SELECT jsonb_object_agg(split_part(o, '=', 1), substr(o, strpos(o, '=') + 1))
+                         FROM unnest(r.reloptions) AS o),
+           'toast options', (SELECT jsonb_object_agg(split_part(o, '=', 1), substr(o, strpos(o, '=') + 1))
+                               FROM pg_class t, unnest(t.reloptions) AS o WHERE t.oid = r.reltoastrelid),
+           'query', b.query,
+           'server', (SELECT quote_ident(srvname) FROM pg_foreign_table ft JOIN pg_foreign_server fs ON fs.oid = ft.ftserver
+                       WHERE ft.ftrelid = r.oid),
+           'server options', o.list,
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles WHERE roles.oid = r.relowner) END,
+           'grants', g.list,
+           'comment', d.description)
+  FROM relations r
+  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_class'::regclass, r.oid, 0)
+  LEFT JOIN foreign_options o ON (o.classid, o.objid, o.objsubid) = ('pg_class'::regclass, r.oid, 0)
+  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, r.oid, 0)
+  LEFT JOIN queries b ON b.oid = r.oid
+ WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f')
+
+-- name: column
+SELECT 'column', r.ident || '.' || quote_ident(a.attname),
+       jsonb_build_object(
+           'type', format_type(a.atttypid, a.atttypmod),
+           'collation', CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
+           'default', CASE a.attgenerated WHEN '' THEN pg_get_expr(e.adbin, e.adrelid) END,
+           'generated', CASE a.attgenerated
+                            WHEN 's' THEN pg_get_expr(e.adbin, e.adrelid) || ' STORED'
+                            WHEN 'v' THEN pg_get_expr(e.adbin, e.adrelid) || ' VIRTUAL'
+                        END,
+           'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
+           'not null', CASE WHEN EXISTS (SELECT FROM pg_constraint n
+                                          WHERE n.conrelid = a.attrelid AND n.contype = 'n' AND n.conkey = ARRAY[a.attnum]
+                                            AND NOT n.convalidated) THEN to_jsonb('not validated'::text)
+                            WHEN a.attnotnull THEN to_jsonb(true) END,
+           'storage', CASE WHEN a.attstorage <> t.typstorage
+                           THEN CASE a.attstorage WHEN 'p' THEN 'plain' WHEN 'e' THEN 'external'
+                                                  WHEN 'm' THEN 'main' WHEN 'x' THEN 'extended' END END,
+           'compression', CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END,
+           'statistics', nullif(a.attstattarget, -1),
+           -- servers of late 2026 stamp every column with a number of their own
+           'options', (SELECT jsonb_object_agg(split_part(o, '=', 1), substr(o, strpos(o, '=') + 1))
+                         FROM unnest(a.attoptions) AS o WHERE o !~ '^pg_attver='),
+           'inherited only', CASE WHEN a.attinhcount > 0 AND NOT a.attislocal THEN true END,
+           'server options', o.list,
+           'grants', g.list,
+           'comment', d.description)
+  FROM relations r
+  JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN pg_type t ON t.oid = a.atttypid
+  LEFT JOIN pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
+  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)
+  LEFT JOIN foreign_options o ON (o.classid, o.objid, o.objsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)
+  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)
+ WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f')
+
+-- name: column order
+-- A note: it is read and it is no part of the fingerprint. The columns of a view are in its query.
+SELECT 'column order', r.ident, jsonb_build_object('columns', jsonb_agg(quote_ident(a.attname) ORDER BY a.attnum))
+  FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE r.relkind IN ('r', 'p', 'f')
+ GROUP BY r.ident
+
+-- name: constraint
+-- Not those of a partition that come with the partitioned table, and not NOT NULL, which stands at the column: PostgreSQL
+-- 18 made constraints of them. A foreign key whose triggers were switched off is not enforced, whatever it says.
+SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
+       jsonb_build_object(
+           'type', CASE c.contype WHEN 'c' THEN 'check' WHEN 'f' THEN 'foreign key' WHEN 'p' THEN 'primary key'
+                                  WHEN 'u' THEN 'unique' WHEN 'x' THEN 'exclusion' ELSE c.contype::text END,
+           'definition', pg_get_constraintdef(c.oid),
+           'validated', CASE WHEN NOT c.convalidated THEN false END,
+           'deferrable', CASE WHEN c.condeferred THEN 'initially deferred' WHEN c.condeferrable THEN 'initially immediate' END,
+           'inherited only', CASE WHEN c.coninhcount > 0 AND NOT c.conislocal THEN true END,
+           'index options', (SELECT jsonb_object_agg(split_part(o, '=', 1), substr(o, strpos(o, '=') + 1))
+                               FROM pg_class i, unnest(i.reloptions) AS o WHERE i.oid = x.indexrelid),
+           'index tablespace', (SELECT spcname FROM pg_class i JOIN pg_tablespace t ON t.oid = i.reltablespace
+                                 WHERE i.oid = x.indexrelid),
+           'index valid', CASE WHEN NOT x.indisvalid THEN false END,
+           'clustered', CASE WHEN x.indisclustered THEN true END,
+           'enforced', CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = c.oid AND t.tgenabled = 'D')
+                            THEN 'triggers disabled' END,
+           'comment', d.description)
+  FROM relations r
+  JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('c', 'f', 'p', 'u', 'x') AND c.conparentid = 0
+  LEFT JOIN pg_index x ON x.indexrelid = c.conindid AND c.contype IN ('p', 'u', 'x')
+  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_constraint'::regclass, c.oid, 0)
+
+-- name: index
+-- Not those of constraints. An index that CREATE INDEX CONCURRENTLY left behind is there, and is not valid.
+SELECT 'index', i.oid::regclass::text,
+       jsonb_build_object(
+           'definition', pg_get_indexdef(i.oid),
+           'valid', CASE WHEN NOT x.indisvalid THEN false END,
+           'attached to', (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = i.oid),
+           'clustered', CASE WHEN x.indisclustered THEN true END,
+           'tablespace', (SELECT spcname FROM pg_tablespace t WHERE t.oid = i.reltablespace),
+           'statistics', (SELECT jsonb_object_agg(a.attname, a.attstattarget)
+                            FROM pg_attribute a WHERE a.attrelid = i.oid AND a.attstattarget >= 0),
+           'comment', d.description)
+  FROM relations r
+  JOIN pg_index x ON x.indrelid = r.oid
+  JOIN pg_class i ON i.oid = x.indexrelid
+  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, i.oid, 0)
+ WHERE NOT EXISTS (SELECT FROM pg_constraint c
+                    WHERE c.conindid = i.oid AND c.conrelid = r.oid AND c.contype IN ('p', 'u', 'x'))
+
+-- name: sequence
+-- Its owner is found by its dependency: pg_get_serial_sequence asks for privileges.
+SELECT 'sequence', r.ident,
+       jsonb_build_object(
+           'type', format_type(s.seqtypid, NULL),
+           'start', s.seqstart::text,
+           'increment', s.seqincrement::text,
+           'minimum', s.seqmin::text,
+           'maximum', s.seqmax::text,
+           'cache', s.seqcache::text,
+           'cycle', CASE WHEN s.seqcycle THEN true END,
+           'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
+           'owned by', (SELECT CASE p.deptype WHEN 'i' THEN 'identity of ' ELSE '' END
+                               || p.refobjid::regclass::text || '.' || quote_ident(a.attname)
+                          FROM pg_depend p JOIN pg_attribute a ON a.attrelid = p.refobjid AND a.attnum = p.refobjsubid
+                         WHERE p.classid = 'pg_class'::regclass AND p.objid = r.oid AND p.deptype IN ('a', 'i')
+                           AND p.refclassid = 'pg_class'::regclass),
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles WHERE roles.oid = r.relowner) END,
+           'grants', g.list,
+           'comment', d.description)
+  FROM relations r
+  JOIN pg_sequence s ON s.seqrelid = r.oid
+  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_class'::regclass, r.oid, 0)
+  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, r.oid, 0)

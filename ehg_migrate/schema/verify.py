@@ -1,0 +1,81 @@
+"""After a run: the schema of each target that got steps, held against what its revisions produce."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from ehg_migrate.database.probe import Reading
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import Result, State, StateKind, Status
+from ehg_migrate.rollout.running import Verified
+from ehg_migrate.schema.drift import MOVED, Drift, Fleet, Looking, Verdict, find_drift
+from ehg_migrate.schema.reference import References
+from ehg_migrate.schema.scratch import ScratchServers
+
+_NAMED = 5  # objects that a message names before the rest is counted
+
+
+def to_verify(results: Iterable[Result]) -> tuple[Result, ...]:
+    """Those whose target got steps and is where the run wanted it."""
+    return tuple(r for r in results if r.status is Status.SUCCEEDED and r.steps)
+
+
+def verify(
+    fleet: Fleet, results: Sequence[Result], looking: Looking, scratch: ScratchServers, references: References,
+    *, strict: bool,
+) -> Verified:  # fmt: skip
+    """Looks at the targets of these results, which are those of `fleet`. Never raises for a single one.
+
+    `strict`: a target whose schema cannot be judged is not good either.
+    """
+    start = time.monotonic()
+    readings = looking.probe(fleet.targets, fleet.passwords, fleet.at_once)
+    states = [_state(r, readings[r.target]) for r in results]
+    found = find_drift(fleet, states, looking.found, references, scratch)
+    by_target = {r.target: r for r in results}
+    changed = [_judged(by_target[d.target], d, strict=strict) for d in found]
+    notes = tuple(_notes(found, time.monotonic() - start))
+    return Verified(tuple(r for r in changed if not r.status.good), notes)
+
+
+def _state(result: Result, reading: Reading | Problem) -> State:
+    if isinstance(reading, Problem):
+        return State(result.target, StateKind.UNREACHABLE, result.heads_after, problem=reading)
+    if set(reading.heads) != set(result.heads_after):
+        return State(result.target, StateKind.UNKNOWN, reading.heads, problem=MOVED)
+    return State(result.target, StateKind.UP_TO_DATE, reading.heads, server_version=reading.server_version)
+
+
+def _judged(result: Result, drift: Drift, *, strict: bool) -> Result:
+    if drift.verdict is Verdict.DRIFTED:
+        return replace(result, status=Status.SCHEMA_DIFFERS, problem=_differs(drift))
+    if strict and drift.problem:
+        return replace(result, status=Status.INDETERMINATE, problem=drift.problem)
+    return result
+
+
+def _differs(drift: Drift) -> Problem:
+    objects = [str(d) for d in drift.differences]
+    more = f" and {len(objects) - _NAMED} more" if len(objects) > _NAMED else ""
+    return Problem(
+        "schema_differs",
+        f"every step is done, and the schema is not what the revisions produce: {', '.join(objects[:_NAMED])}{more}",
+        f"`ehg-migrate drift -t {drift.target}` shows each clause; was something changed by hand, now or before?",
+    )
+
+
+def _notes(found: Sequence[Drift], seconds: float) -> Iterator[Problem]:
+    """How many schemas were looked at and what it cost, and which could not be judged."""
+    judged = [d for d in found if not d.problem]
+    if judged:
+        plural = "the schema of 1 target was" if len(judged) == 1 else f"the schemas of {len(judged)} targets were"
+        yield Problem("verified", f"{plural} held against the revisions in {seconds:.2f} s")
+    groups: dict[Problem, list[str]] = {}
+    for d in found:
+        if d.problem:
+            groups.setdefault(d.problem, []).append(d.target)
+    for problem, targets in groups.items():
+        names = ", ".join(targets[:_NAMED]) + (f" and {len(targets) - _NAMED} more" if len(targets) > _NAMED else "")
+        yield replace(problem, code="not_verified", message=f"not verified: {names}: {problem.message}")

@@ -1,0 +1,231 @@
+"""`drift` and `rehearse`: a fleet on real servers against what its revisions produce, as a user sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from ehg_migrate.model import Address
+from tests.conftest import MakeProject
+from tests.integration.fleets import column, entries, execute, tables
+from tests.support.cli import Said, ehg
+from tests.support.postgres import Cluster
+from tests.support.project import add_revision, revision
+
+REVISIONS = {
+    "shared/1": revision(
+        "notes1",
+        up="""
+            CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, owner uuid NOT NULL, body text,
+                                pinned boolean DEFAULT false);
+            ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
+            CREATE POLICY reading ON notes FOR SELECT USING (owner = auth.uid());
+            REVOKE ALL ON notes FROM anon, authenticated;
+            GRANT SELECT ON notes TO authenticated;
+            CREATE INDEX notes_owner ON notes (owner);
+            CREATE VIEW pinned_notes AS SELECT id, body FROM notes WHERE pinned""",
+        label="shared",
+    ),
+    "acme/1": revision("acme1", up="CREATE TABLE acme_only (n int)", label="acme", depends=["notes1"]),
+}
+
+
+@dataclass
+class Fleet:
+    """A project folder, where its targets are, and the variables that its commands get."""
+
+    folder: Path
+    addresses: dict[str, Address]
+    variables: dict[str, str]
+
+    def run(self, *arguments: str) -> Said:
+        """A command."""
+        return ehg(self.folder, *arguments, **self.variables)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster) -> Fleet:
+    """Three targets at their heads, one of them with a branch of its own; the scratch server is theirs."""
+    addresses = {name: make_database(name) for name in ("acme", "beta", "gamma")}
+    make_project(tmp_path, entries(addresses), REVISIONS)
+    fleet = Fleet(tmp_path, addresses, {"EHG_SCRATCH_URL": scratch_url(pg)})
+    assert fleet.run("upgrade", "--yes").code == 0
+    return fleet
+
+
+def scratch_url(pg: Cluster) -> str:
+    """Of the tests' own server, for a role that is no superuser, with the password in it."""
+    a = pg.address("postgres")
+    return f"postgresql://{a.user}:{quote(pg.password, safe='')}@{a.host}:{a.port}/postgres?sslmode=disable"
+
+
+def spoil(pg: Cluster, address: Address) -> None:
+    """A column, a policy and a grant missing, and an index that is INVALID, at the same heads."""
+    execute(pg, address, "ALTER TABLE notes DROP COLUMN pinned CASCADE", "DROP POLICY reading ON notes")
+    execute(pg, address, "REVOKE SELECT ON notes FROM authenticated")
+    with pg.admin(address.dbname) as c:
+        c.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'notes_owner'::regclass")
+
+
+def scratch_databases(pg: Cluster) -> set[str]:
+    """Those of the tests' server that were made for a moment."""
+    with pg.admin() as c:
+        return {
+            row[0] for row in c.execute("SELECT datname FROM pg_database WHERE datname ~ '^ehg_scratch'").fetchall()
+        }
+
+
+def test_a_fleet_as_its_revisions_made_it(fleet: Fleet, pg: Cluster) -> None:
+    """Nothing is reported; two states are replayed once, and then none again. No database stays that is not kept."""
+    said = fleet.run("drift", "--exit-code")
+    assert (said.code, said.err) == (0, "replaying the revisions of 2 states on a scratch server\n"), said
+    assert said.out.splitlines()[-1] == "3 matches (acme, beta, gamma)"
+    again = fleet.run("drift", "--exit-code")
+    assert (again.code, again.err) == (0, ""), again
+    assert scratch_databases(pg) == set()
+    for file in (fleet.folder / ".ehg" / "references").iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert pg.password.encode() not in file.read_bytes()
+
+
+def test_on_the_embedded_server(fleet: Fleet) -> None:
+    """Without a server of the user's the embedded one of the nearest version makes the references, views and all."""
+    fleet.variables.clear()
+    said = fleet.run("drift", "-t", "beta", "--json")
+    (beta,) = said.json["data"]
+    assert (said.code, beta["verdict"], beta["differences"]) == (0, "matches", [])
+    assert beta["reference_version"].split(".")[0] in ("16", "18")
+
+
+def test_what_is_missing_is_named(fleet: Fleet, pg: Cluster) -> None:
+    """A column (and the view on it), a policy, a grant and an index that is not valid: each by its name, exit 3."""
+    spoil(pg, fleet.addresses["beta"])
+    said = fleet.run("drift", "--exit-code")
+    assert said.code == 3, said
+    for line in (
+        "  missing  column public.notes.pinned",
+        "  missing  policy reading on public.notes",
+        "  missing  view public.pinned_notes",
+        "  changed  index public.notes_owner",
+        "  changed  table public.notes",
+        "           grants.authenticated: SELECT -> -",
+    ):
+        assert line in said.out.splitlines(), said.out
+    assert said.out.splitlines()[-1] == "2 matches (acme, gamma), 1 drifted (beta)"
+    assert fleet.run("drift").code == 0, "without --exit-code it is only told"
+    (beta,) = fleet.run("drift", "-t", "beta", "--json").json["data"]
+    named = {(d["change"], d["kind"], d["identity"]) for d in beta["differences"]}
+    assert ("missing", "policy", "reading on public.notes") in named
+
+
+def test_a_state_that_cannot_be_made_is_a_failure(fleet: Fleet, pg: Cluster) -> None:
+    """A revision that wants rows cannot be replayed: exit 1, and no word of a match; the others are judged."""
+    wants = "assert op.get_bind().exec_driver_sql('SELECT count(*) FROM notes').scalar(), 'no notes'"
+    add_revision(fleet.folder, "shared/2", revision("wants_rows", "notes1", up_code=wants))
+    for name in ("beta", "gamma"):
+        execute(pg, fleet.addresses[name], "INSERT INTO notes (owner) VALUES (gen_random_uuid())")
+    assert fleet.run("upgrade", "-t", "beta,gamma", "--yes").code == 0
+    said = fleet.run("drift", "--exit-code")
+    assert said.code == 1, said
+    assert said.out.splitlines()[-1] == "1 matches (acme), 2 no_reference (beta, gamma)"
+    assert "beta, gamma: what its revisions produce cannot be found out: revision `wants_rows` fails" in said.out
+
+
+def test_an_extension_that_is_not_there_is_named(fleet: Fleet) -> None:
+    """The message is the server's, the hint says what to do; a target that nobody can reach is told apart."""
+    add_revision(fleet.folder, "acme/2", revision("ext", "acme1", up="CREATE EXTENSION IF NOT EXISTS no_such_thing"))
+    said = fleet.run("rehearse", "-t", "acme")
+    assert said.code == 1
+    assert "no_such_thing" in said.out
+    assert "not_tried" not in said.out
+
+
+def test_a_prelude_makes_what_revisions_rely_on(fleet: Fleet, pg: Cluster) -> None:
+    """Without it the reference cannot be made and the hint names the setting; with it the target matches."""
+    legacy = "CREATE SCHEMA legacy; CREATE TABLE legacy.codes (code text PRIMARY KEY)"
+    execute(pg, fleet.addresses["beta"], legacy)
+    uses = "CREATE TABLE uses (code text REFERENCES legacy.codes, at timestamptz DEFAULT now());"
+    realtime = "ALTER PUBLICATION supabase_realtime ADD TABLE notes"
+    add_revision(fleet.folder, "beta/1", revision("uses1", up=uses, label="beta", depends=["notes1"]))
+    with pg.admin(fleet.addresses["beta"].dbname) as c:
+        c.execute("ALTER PUBLICATION supabase_realtime OWNER TO postgres")
+    add_revision(fleet.folder, "beta/2", revision("uses2", "uses1", up=realtime))
+    assert fleet.run("upgrade", "-t", "beta", "--yes").code == 0
+    said = fleet.run("drift", "-t", "beta")
+    assert (said.code, "hint: let a SQL file make what revisions rely on" in said.out) == (1, True), said
+    (fleet.folder / "prelude.sql").write_text(legacy)
+    with (fleet.folder / "alembic.ini").open("a") as file:
+        file.write("prelude = prelude.sql\n")
+    assert fleet.run("drift", "-t", "beta", "--exit-code").code == 0
+
+
+def test_default_privileges_are_the_targets_own(fleet: Fleet, pg: Cluster) -> None:
+    """A project whose new tables `anon` does not get is held against what revisions produce there, not elsewhere."""
+    address = fleet.addresses["gamma"]
+    assert fleet.run("downgrade", "gamma", "--to", "base", "--yes").code == 0
+    execute(pg, address, "DROP TABLE notes CASCADE")
+    execute(pg, address, "ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM anon")
+    assert fleet.run("upgrade", "-t", "gamma", "--yes").code == 0
+    assert (
+        "anon"
+        not in column(
+            pg, address, "SELECT array_to_string(relacl, ' ') FROM pg_class WHERE relname = 'pinned_notes'"
+        ).pop()
+    )
+    assert fleet.run("drift", "--exit-code").out.splitlines()[-1] == "3 matches (acme, beta, gamma)"
+
+
+REHEARSED = {
+    "shared/1": revision("t1", up="CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 7,"
+                         " CONSTRAINT n_positive CHECK (n > 0)); GRANT SELECT ON t TO anon",
+                         down_sql="DROP TABLE t", label="shared"),
+    "shared/2": revision("careless", "t1", up="ALTER TABLE t DROP COLUMN n",
+                         down_sql="ALTER TABLE t ADD COLUMN n int CHECK (n > 0); REVOKE SELECT ON t FROM anon"),
+    "shared/3": revision("beside", "careless", up_code="with op.get_context().autocommit_block():\n"
+                         "    op.execute('CREATE INDEX CONCURRENTLY t_id ON t (id)')", down_sql="DROP INDEX t_id"),
+    "shared/4": revision("broken", "beside", up="ALTER TABLE t ADD COLUMN m int",
+                         down_sql="ALTER TABLE t DROP COLUMN wrong"),
+}  # fmt: skip
+
+
+def test_a_downgrade_that_does_not_restore(
+    tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster
+) -> None:
+    """All but a default, a constraint's name and a grant: each is named, and the steps around it are judged alone."""
+    addresses = {name: make_database(name) for name in ("acme", "beta")}
+    make_project(tmp_path, entries(addresses), REHEARSED)
+    fleet = Fleet(tmp_path, addresses, {"EHG_SCRATCH_URL": scratch_url(pg)})
+    said = fleet.run("rehearse", "--json")
+    assert said.code == 1, said
+    (rehearsal,) = said.json["data"]
+    assert rehearsal["targets"] == ["acme", "beta"]
+    by_name = {s["step"]["revision"]: s for s in rehearsal["steps"]}
+    assert [r for r, s in by_name.items() if not s["in_transaction"]] == ["beside"]
+    named = {(d["change"], d["kind"], d["identity"]) for d in by_name["careless"]["not_restored"]}
+    assert named == {
+        ("changed", "column", "public.t.n"),
+        ("missing", "constraint", "n_positive on public.t"),
+        ("extra", "constraint", "t_n_check on public.t"),
+        ("changed", "table", "public.t"),
+    }
+    assert by_name["t1"]["not_restored"] == by_name["beside"]["not_restored"] == []
+    assert (by_name["broken"]["phase"], by_name["broken"]["problem"]["sqlstate"]) == ("back", "42703")
+    assert tables(pg, addresses["acme"]) == set(), "the targets are only read"
+
+
+def test_every_combination_of_branches(fleet: Fleet) -> None:
+    """Without a target: what two combinations have in common is rehearsed once, and all is good."""
+    for path, text in {"shared/1": REVISIONS["shared/1"], "acme/1": REVISIONS["acme/1"]}.items():
+        down = "DROP VIEW pinned_notes; DROP TABLE notes" if path == "shared/1" else "DROP TABLE acme_only"
+        add_revision(
+            fleet.folder,
+            path,
+            text.replace("def downgrade():\n    pass", f"def downgrade():\n    op.execute({down!r})"),
+        )
+    said = fleet.run("rehearse", "--all-branches")
+    assert said.code == 0, said
+    assert said.out.splitlines()[-1] == "3 steps rehearsed in 2 cases: all go forward, back and forward again"

@@ -1,0 +1,162 @@
+"""Servers that mean harm: terminal, JSON, JUnit and ledger stay what they are, memory and time are bounded."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import subprocess
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ehg_migrate.model import Address
+from tests.support.cli import PROGRAM, Said, environment
+from tests.support.hostile import (
+    CLEAN,
+    NASTY,
+    PROBED,
+    READY,
+    HostileServer,
+    always,
+    asks_password,
+    beginning,
+    endlessly,
+    error,
+    holding,
+    notice,
+    probed,
+    row,
+    rows,
+    session,
+)
+from tests.support.postgres import CANARY
+from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
+
+MEMORY = 1 << 30  # bytes of address space; an idle worker takes a third of it
+MEGABYTES = 10_000_000
+LIMITS = {"connect_timeout": "2s", "answer_timeout": "2s", "deadline": "20s"}
+
+
+def limited(folder: Path, *arguments: str) -> Said:
+    """A command that may not have more memory than MEMORY, with its password in the environment."""
+    done = subprocess.run(
+        [PROGRAM, *arguments],
+        cwd=folder,
+        env=environment({PASSWORD_VARIABLE: CANARY}),
+        capture_output=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+    )
+    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def assert_clean(said: Said) -> None:
+    """Nothing that steers a terminal, no line in our name, no traceback, no end of memory, and not endless."""
+    strange = {c for c in said.everything if c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")}
+    assert strange == set()
+    assert "\nerror: all is well" not in f"\n{said.everything}"
+    assert "Traceback" not in said.everything
+    assert "MemoryError" not in said.everything
+    assert len(said.everything) < 100_000
+    assert CANARY not in said.everything
+
+
+HOSTILE: dict[str, tuple[Callable[[], HostileServer], str]] = {
+    # what it does -> the server, what `status` calls the target
+    "10 MB of error": (lambda: HostileServer(always(error("x" * MEGABYTES) + READY)), "unreachable"),
+    "10 MB of nasty error": (lambda: HostileServer(always(error(CLEAN * 200_000) + READY)), "unreachable"),
+    "10 MB of error at login": (lambda: HostileServer(always(b""), login=error("x" * MEGABYTES)), "unreachable"),
+    "nasty error": (lambda: HostileServer(always(error(NASTY) + READY)), "unreachable"),
+    "nasty error at login": (lambda: HostileServer(always(b""), login=error(NASTY, severity="FATAL")), "unreachable"),
+    "nasty severity and state": (
+        lambda: HostileServer(always(error("m", "\x1b[2J", "\x1b[2J") + READY)),
+        "unreachable",
+    ),
+    "error that is no UTF-8": (lambda: HostileServer(always(error(b"\xff\xfe\x80 no text") + READY)), "unreachable"),
+    "no UTF-8 at login": (lambda: HostileServer(always(b""), login=error(b"\xff\x1b[2J\xfe")), "unreachable"),
+    "nasty version": (lambda: HostileServer(holding(probed("s1", CLEAN)), version=CLEAN), "up_to_date"),
+    "nasty heads": (lambda: HostileServer(holding(probed(CLEAN))), "unknown"),
+    "nasty unfinished": (lambda: HostileServer(holding(probed("s1", unfinished=f"down {CLEAN}"))), "up_to_date"),
+    "head of 10 MB": (lambda: HostileServer(holding(probed("h" * MEGABYTES))), "unreachable"),
+    "endless notices": (lambda: HostileServer(endlessly(b"", notice("n" * 1000) * 100)), "unreachable"),
+    "nasty notice": (lambda: HostileServer(holding(notice(NASTY) + probed("s1"))), "up_to_date"),
+    "endless notices at login": (lambda: HostileServer(always(b""), login=notice("n" * 1000) * 50_000), "unreachable"),
+    "no protocol": (lambda: HostileServer(always(b"HTTP/1.1 400 Bad Request\r\n\r\n")), "unreachable"),
+    "no protocol at login": (lambda: HostileServer(always(b""), login=b"\x16\x03\x01\x1b[2J\0\0\0"), "unreachable"),
+    "a length that is none": (lambda: HostileServer(always(b"D\xff\xff\xff\xff")), "unreachable"),
+    "wrong columns": (lambda: HostileServer(always(rows([("a", 25)], [[b"x"]]))), "unreachable"),
+    "wrong types": (
+        lambda: HostileServer(always(rows([(n, 23) for n, _ in PROBED], [[CLEAN.encode()] * 5]))),
+        "unreachable",
+    ),
+    "no rows": (lambda: HostileServer(always(rows(PROBED, []))), "unreachable"),
+    "silence": (lambda: HostileServer(always(b""), silent=True), "unreachable"),
+    "silence to a query": (lambda: HostileServer(always(b"")), "unreachable"),
+    "hangs up": (lambda: HostileServer(always(b""), login=session()[:-3]), "unreachable"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_a_server_says_harms_nobody(what: str, tmp_path: Path) -> None:
+    """Reading commands and a run over it: every stream and file is what it should be, and the exit code is right."""
+    make, kind = HOSTILE[what]
+    with make() as server:
+        entry = target_entry(Address(server.host, server.port, "u", "d", "disable"))
+        write_project(tmp_path, {"acme": entry}, {"shared/s1": revision("s1", label="shared")}, defaults=LIMITS)
+        status = limited(tmp_path, "status", "--json")
+        assert_clean(status)
+        assert [s["kind"] for s in status.json["data"]] == [kind]
+        assert status.code == (0 if kind == "up_to_date" else 1)
+        assert_clean(limited(tmp_path, "status"))
+        done = limited(tmp_path, "upgrade", "--yes", "--json", "--junit", "junit.xml", "--summary", "summary.md")
+        assert_clean(done)
+        assert done.code == (0 if kind == "up_to_date" else 1)
+        check_reports(tmp_path, done.json["data"])
+        for command in ("doctor --json", "locks", "history acme", "show " + done.json["data"]["id"]):
+            assert_clean(said := limited(tmp_path, *command.split()))
+            assert "--json" not in command or said.json["kind"] == command.split()[0]
+
+
+def check_reports(folder: Path, run: dict[str, Any]) -> None:
+    """JUnit, summary and ledger say of the run what its JSON says."""
+    suite = ET.parse(folder / "junit.xml").getroot()  # noqa: S314 - whether it can be read is the question
+    bad = [r["target"] for r in run["results"] if r["status"] not in ("succeeded", "up_to_date", "skipped")]
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == bad
+    summary = (folder / "summary.md").read_text()
+    assert len([line for line in summary.splitlines() if line.startswith("| acme |")]) == 1
+    assert_clean(Said(0, summary, (folder / "junit.xml").read_text()))
+    with sqlite3.connect(folder / ".ehg" / "ledger.sqlite") as ledger:
+        assert ledger.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert ledger.execute("SELECT target FROM results").fetchall() == [("acme",)]
+
+
+def test_an_endless_result_ends(tmp_path: Path) -> None:
+    """At the time limit, in bounded memory."""
+    cell = row([b'{"h"}', None, b"{}", b"17.0", b"f"])
+    with HostileServer(endlessly(beginning(PROBED), cell * 100)) as server:
+        entry = target_entry(Address(server.host, server.port, "u", "d", "disable"))
+        write_project(tmp_path, {"acme": entry}, {"shared/s1": revision("s1")}, defaults=LIMITS)
+        said = limited(tmp_path, "status", "--json")
+    assert_clean(said)
+    assert (said.code, [s["kind"] for s in said.json["data"]]) == (1, ["unreachable"])
+
+
+@pytest.mark.parametrize("kind", [3, 5], ids=["cleartext", "md5"])
+@pytest.mark.parametrize("sslmode", ["require", "verify-ca", "verify-full"])
+def test_a_password_is_not_given_away_without_tls(kind: int, sslmode: str, tmp_path: Path) -> None:
+    """Where the entry demands TLS, a server that has none and asks for the password hears nothing, in one attempt."""
+    with HostileServer(always(b""), login=asks_password(kind)) as server:
+        address = Address("localhost", server.port, "u", "d", sslmode, str(tmp_path / "none.crt"))
+        write_project(tmp_path, {"acme": target_entry(address)}, {"shared/s1": revision("s1")}, defaults=LIMITS)
+        (tmp_path / "none.crt").write_text("")
+        for command in ("status", "upgrade --yes", "doctor"):
+            said = limited(tmp_path, *command.split())
+            assert said.code == 1
+            assert_clean(said)
+        assert server.heard == []

@@ -1,0 +1,63 @@
+"""`lint --sql`: the SQL of revisions read by squawk, as a user sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.model import Address
+from tests.conftest import MakeProject
+from tests.integration.fleets import entries
+from tests.support.cli import ehg
+from tests.support.project import revision
+
+ACME, BETA = (Address("127.0.0.1", 1, "postgres", name, "disable") for name in ("acme", "beta"))
+REVISIONS = {
+    "shared/1": revision("made", up="CREATE TABLE t (id serial PRIMARY KEY, name varchar(10))", label="shared"),
+    "shared/2": revision("risky", "made", up="ALTER TABLE t ADD COLUMN n int NOT NULL;\nCREATE INDEX i ON t (n)"),
+    "shared/3": revision("asking", "risky", up_code="op.get_bind().exec_driver_sql('SELECT 1').scalar() + 1"),
+    "shared/4": revision("broken", "asking", up="ALTER TABLE t ADD COLUMN"),
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, make_project: MakeProject) -> Path:
+    """Two targets that have the same revisions and cannot be reached."""
+    return make_project(tmp_path, entries({"acme": ACME, "beta": BETA}), REVISIONS)
+
+
+def test_each_revision_is_read_once(project: Path) -> None:
+    """Rule, level, revision and statement; no word about what Alembic writes by itself; nobody is connected to."""
+    said = ehg(project, "lint", "--sql", "--json", "--exit-code")
+    assert said.code == 3, said
+    found = [(f["step"]["revision"], f["level"], f["rule"]) for f in said.json["data"]["findings"]]
+    assert sorted(set(found)) == [
+        ("asking", "warning", "not_rendered"),
+        ("broken", "error", "syntax-error"),
+        ("risky", "warning", "adding-required-field"),
+        ("risky", "warning", "require-concurrent-index-creation"),
+    ]
+    (index,) = [f for f in said.json["data"]["findings"] if f["rule"] == "require-concurrent-index-creation"]
+    assert index["statement"].startswith("CREATE INDEX i ON t (n)")
+
+
+def test_a_rule_that_is_settled(tmp_path: Path, make_project: MakeProject) -> None:
+    """`lint_ignore` names squawk's rules after `sql:`; one that squawk does not know is refused."""
+    revisions = {"shared/1": REVISIONS["shared/1"], "shared/2": REVISIONS["shared/2"]}
+    rules = "sql:adding-required-field, sql:require-concurrent-index-creation"
+    make_project(tmp_path, entries({"acme": ACME}), revisions, settings={"lint_ignore": rules})
+    said = ehg(tmp_path, "lint", "--sql", "--exit-code")
+    assert (said.code, said.out) == (0, "0 findings\n"), said
+    make_project(tmp_path, entries({"acme": ACME}), revisions, settings={"lint_ignore": "sql:no-such-rule"})
+    said = ehg(tmp_path, "lint", "--sql")
+    assert said.code == 2
+    assert "no-such-rule" in said.err
+
+
+def test_pending_steps_only(project: Path) -> None:
+    """Asks the targets what is pending: of one that cannot be reached nothing is known, which is said."""
+    said = ehg(project, "lint", "--sql", "--pending")
+    assert said.code == 1, said
+    assert {line.partition(": ")[0] for line in said.out.splitlines()[:-1]} == {"acme", "beta"}, said
+    assert said.out.splitlines()[-1] == "0 findings"

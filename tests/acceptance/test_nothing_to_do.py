@@ -1,0 +1,79 @@
+"""What a command costs that finds nothing to do: what it imports, and how often it goes to a target."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.model import Address, Status
+from ehg_migrate.project import Project
+from tests.faults.proxy import FaultProxy
+from tests.support.cli import environment
+from tests.support.postgres import CANARY, Cluster
+from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
+
+HEAVY = {"alembic", "sqlalchemy", "mako", "rich", "jinja2", "distributed", "psutil", "keyring"}
+
+# the program itself, and at its end the names of what it has imported
+COMMAND = """\
+import atexit, sys
+atexit.register(lambda: print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr))
+from ehg_migrate.cli import main
+sys.argv[0] = "ehg-migrate"
+main()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, make_database: Callable[[str], Address], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of two targets at their heads, with a ledger that says so."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
+    targets = {name: target_entry(make_database(name)) for name in ("acme", "beta")}
+    root = write_project(tmp_path / "p", targets, {"shared/s1": revision("s1", label="shared")})
+    assert {r.status for r in Project.load(root).upgrade().results} == {Status.SUCCEEDED}
+    assert (root / ".ehg" / "ledger.sqlite").exists()
+    return root
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND, *arguments, "--project", str(folder)],
+        env=environment({PASSWORD_VARIABLE: CANARY}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("status", "--json"), ("plan",), ("upgrade",), ("upgrade", "--json")]
+)
+def test_neither_alembic_nor_sqlalchemy_is_imported(folder: Path, arguments: tuple[str, ...]) -> None:
+    """Nor anything else that is heavy; the ledger is read, and the run without work is written into it."""
+    before = len(Project.load(folder).runs())
+    said = command(folder, *arguments)
+    imported = set(said.stderr.rpartition("imported:")[2].split())
+    assert "psycopg" in imported
+    assert imported & HEAVY == set()
+    runs = Project.load(folder).runs()
+    assert len(runs) - before == (1 if arguments[0] == "upgrade" else 0)
+    assert {r.status for r in runs[0].results} == {Status.UP_TO_DATE if arguments[0] == "upgrade" else Status.SUCCEEDED}
+
+
+@pytest.mark.parametrize("verb", ["status", "upgrade"])
+def test_one_connection_and_one_query_for_each_target(folder: Path, pg: Cluster, verb: str) -> None:
+    """As the proxy before the server sees it."""
+    targets = Project.load(folder).targets()
+    with FaultProxy(pg.host, pg.port) as proxy:
+        behind = {t.name: target_entry(replace(t.address, host=proxy.host, port=proxy.port)) for t in targets}
+        write_project(folder, behind, {})
+        command(folder, verb)
+        assert sum("connects to" in line for line in proxy.log) == len(targets)
+        asked = [line for line in proxy.log if " SELECT " in line]
+        assert len(asked) == len(targets)

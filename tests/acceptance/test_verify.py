@@ -1,0 +1,70 @@
+"""After a run the targets are held against their revisions: what `upgrade` says, records and ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.model import Address
+from tests.acceptance.test_drift import Fleet, scratch_url
+from tests.conftest import MakeProject
+from tests.integration.fleets import entries, execute
+from tests.support.postgres import Cluster
+from tests.support.project import add_revision, revision
+
+REVISIONS = {
+    "shared/1": revision("one", up="CREATE TABLE one (id int PRIMARY KEY, n int)", label="shared"),
+    "shared/2": revision("two", "one", up="CREATE TABLE two (id int)", down_sql="DROP TABLE two"),
+}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster) -> Fleet:
+    """Two targets at revision `one`, unverified; the second has lost a column since."""
+    addresses = {name: make_database(name) for name in ("good", "bad")}
+    make_project(tmp_path, entries(addresses), REVISIONS, settings={"verify": "auto"})
+    fleet = Fleet(tmp_path, addresses, {"EHG_SCRATCH_URL": scratch_url(pg)})
+    assert fleet.run("upgrade", "--to", "one", "--verify", "never", "--yes").code == 0
+    execute(pg, addresses["bad"], "ALTER TABLE one DROP COLUMN n")
+    return fleet
+
+
+def test_a_target_that_is_stamped_right_and_wrong(fleet: Fleet) -> None:
+    """Its status is of its own kind, names the object, and stands in exit code, ledger and JSON; the other is good."""
+    said = fleet.run("upgrade", "--yes")
+    assert said.code == 1, said
+    assert said.out.splitlines()[-1].endswith(": 1 succeeded (good), 1 schema_differs (bad)"), said.out
+    assert "missing column public.one.n" in said.err
+    assert "the schemas of 2 targets were held against the revisions in" in said.err
+    (run,) = fleet.run("runs", "--limit", "1", "--json").json["data"]
+    assert run["status"] == "failed"
+    bad = next(r for r in fleet.run("show", run["id"], "--json").json["data"]["results"] if r["target"] == "bad")
+    assert (bad["status"], bad["problem"]["code"], bad["heads_after"]) == ("schema_differs", "schema_differs", ["two"])
+    assert [s["revision"] for s in bad["steps"]] == ["two"]
+
+
+def test_the_way_back_is_verified_too(fleet: Fleet) -> None:
+    """After a rollback the schema is held against the heads before."""
+    assert fleet.run("upgrade", "-t", "good", "--yes").code == 0
+    run = fleet.run("runs", "--limit", "1", "--json").json["data"][0]["id"]
+    said = fleet.run("rollback", run, "--yes")
+    assert said.code == 0, said
+    assert "the schema of 1 target was held against the revisions in" in said.err
+    assert fleet.run("upgrade", "-t", "bad", "--verify", "never", "--yes").code == 0
+    said = fleet.run("downgrade", "bad", "--to", "one", "--yes")
+    assert (said.code, said.out.splitlines()[-1].split(": ")[1]) == (1, "1 schema_differs (bad)"), said
+
+
+def test_where_no_reference_can_be_made(fleet: Fleet, pg: Cluster) -> None:
+    """By default a note says so and the run stays what it was; with `always` the target is not good."""
+    wants = "assert op.get_bind().exec_driver_sql('SELECT count(*) FROM one').scalar(), 'no rows'"
+    add_revision(fleet.folder, "shared/3", revision("three", "two", up_code=wants))
+    execute(pg, fleet.addresses["good"], "INSERT INTO one VALUES (1)")
+    said = fleet.run("upgrade", "-t", "good", "--yes")
+    assert said.code == 0, said
+    assert "not verified: good: what its revisions produce cannot be found out: revision `three` fails" in said.err
+    assert fleet.run("downgrade", "good", "--to", "two", "--yes").code == 0
+    said = fleet.run("upgrade", "-t", "good", "--verify", "always", "--yes")
+    assert (said.code, said.out.splitlines()[-1].split(": ")[1]) == (1, "1 indeterminate (good)"), said

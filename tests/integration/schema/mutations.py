@@ -1,0 +1,65 @@
+"""The mutations of `mutations.sql`: what each changes, and the table of them that stands in docs/schema.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ehg_migrate.schema import Change, Difference
+
+HERE = Path(__file__).parent
+BASE = (HERE / "base.sql").read_text()
+DOCS = HERE.parents[2] / "docs" / "schema.md"
+_BEGIN, _END = "<!-- mutations -->\n", "<!-- end of mutations -->\n"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One change of the base schema."""
+
+    kind: str
+    what: str
+    sql: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.what}"
+
+
+def mutations(extension: str) -> tuple[Mutation, ...]:
+    """All of them; `extension` is one that the server at hand can create."""
+    parts = re.split(r"^-- name: ([\w ]+): (.+)\n", (HERE / "mutations.sql").read_text(), flags=re.MULTILINE)
+    cases = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+    return tuple(Mutation(kind, what, sql.replace("{extension}", extension)) for kind, what, sql in cases)
+
+
+def found(differences: Iterable[Difference], extension: str) -> str:
+    """What was seen, as a cell of the table; the first three objects are named."""
+    words = [_words(d).replace(extension, "EXTENSION") for d in differences]
+    more = f" and {len(words) - 3} more" if len(words) > 3 else ""
+    return "; ".join(words[:3]) + more
+
+
+def table(rows: Mapping[Mutation, str]) -> str:
+    """The table for docs/schema.md."""
+    lines = [f"| {m.kind} | {m.what} | {seen} |" for m, seen in rows.items()]
+    return "\n".join(["| kind | mutation | seen as |", "|---|---|---|", *lines]) + "\n"
+
+
+def table_in_docs() -> str:
+    """What stands there now."""
+    return DOCS.read_text().split(_BEGIN)[1].split(_END)[0]
+
+
+def write_docs(text: str) -> None:
+    """Puts the table in its place."""
+    before, rest = DOCS.read_text().split(_BEGIN)
+    DOCS.write_text(before + _BEGIN + text + _END + rest.split(_END)[1])
+
+
+def _words(difference: Difference) -> str:
+    name = f"{difference.kind} `{difference.identity}`".replace("|", "\\|")
+    if difference.change is Change.CHANGED:
+        return f"{name}: {', '.join(c.name for c in difference.clauses)}"
+    return f"{difference.change.value} {name}"

@@ -1,0 +1,178 @@
+"""What ends where it began makes no difference: histories of statements, dump and restore, other readers."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ehg_migrate.schema import Catalog, Scope, differences, notes, read_catalog, read_fingerprint
+from tests.integration.schema.mutations import BASE
+from tests.support.bare import BareServer, majors
+
+OWNERS = Scope(owners=True)
+_PARTS = re.split(r"^-- name: (.+)\n", Path(__file__).with_name("histories.sql").read_text(), flags=re.MULTILINE)
+LISTS = Path(__file__).with_name("lists.sql").read_text()
+_numbers = itertools.count(1)
+HISTORIES = dict(zip(_PARTS[1::2], _PARTS[2::2], strict=True))
+
+
+def read(server: BareServer, database: str, scope: Scope = OWNERS) -> Catalog:
+    """The catalogue of a database, by a session of its own; its fingerprint is the server's."""
+    with server.connect(database) as connection:
+        catalog = read_catalog(connection, scope)
+        assert catalog.fingerprint == read_fingerprint(connection, scope)
+        return catalog
+
+
+@pytest.fixture
+def copy(bare: BareServer) -> str:
+    """A database like `base`, for this test alone."""
+    return bare.create(f"copy_{next(_numbers)}", template="base")
+
+
+@pytest.mark.parametrize("what", HISTORIES)
+def test_a_history_that_ends_where_it_began_makes_no_difference(bare: BareServer, copy: str, what: str) -> None:
+    """Every fact and the fingerprint are the same after it."""
+    statements = HISTORIES[what].replace("{database}", copy)
+    with bare.connect(copy) as connection:
+        for statement in _statements(statements):
+            connection.execute(statement.encode())
+    assert differences(read(bare, "base"), read(bare, copy)) == ()
+    assert read(bare, "base").fingerprint == read(bare, copy).fingerprint
+
+
+def test_columns_in_another_order_are_a_note(bare: BareServer, copy: str) -> None:
+    """They are no difference, and are not kept quiet; a column that one side lacks is no reordering."""
+    with bare.connect(copy) as connection:
+        connection.execute(HISTORIES["columns in another order"].encode())
+        connection.execute("ALTER TABLE app.animals DROP COLUMN name; ALTER TABLE app.animals ADD COLUMN extra text")
+    found = notes(read(bare, "base"), read(bare, copy))
+    assert [(n.kind, n.identity, n.clauses[0].left, n.clauses[0].right) for n in found] == [
+        ("column order", "app.cats", ["id", "name"], ["name", "id"])
+    ]
+
+
+def test_a_dump_that_was_restored_is_the_same(bare: BareServer) -> None:
+    """It makes everything in another order, and writes lists of varchar constants in another way wherever they stand."""
+    bare.create("source", template="base")
+    with bare.connect("source") as connection:
+        connection.execute(LISTS.encode())
+    before = read(bare, "source")
+    after = read(bare, bare.copy_by_dump("source", "restored"))
+    assert differences(before, after) == ()
+    assert read(bare, bare.copy_by_dump("restored", "twice")).fingerprint == before.fingerprint
+
+
+def test_a_list_of_other_constants_is_a_difference(bare: BareServer, copy: str) -> None:
+    """What makes the two spellings of a list one does not make two lists one."""
+    other = bare.create(f"{copy}_other", template="base")
+    with bare.connect(copy) as one, bare.connect(other) as two:
+        one.execute(LISTS.encode())
+        two.execute(LISTS.replace("'b''s'", "'b''t'").replace("VALUE IN ('a', 'b')", "VALUE IN ('a', 'z')").encode())
+    assert [(d.kind, d.identity) for d in differences(read(bare, copy), read(bare, other))] == [
+        ("constraint", "one on app.lists"),
+        ("domain", "app.choice"),
+    ]
+
+
+def test_who_reads_and_how_makes_no_difference(bare: BareServer, copy: str) -> None:
+    """A role without any privilege reads what the superuser reads, in a transaction of its own settings too."""
+    with bare.connect(copy) as connection:
+        connection.execute("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN")
+    expected = read(bare, copy)
+    with bare.connect(copy, user="stranger", options="-c timezone=Asia/Tokyo -c search_path=app") as connection:
+        assert differences(expected, read_catalog(connection, OWNERS)) == ()
+        assert read_fingerprint(connection, OWNERS) == expected.fingerprint
+        connection.autocommit = False
+        assert differences(expected, read_catalog(connection, OWNERS)) == ()
+        assert connection.execute("SHOW search_path").fetchone() == ("app",), "the settings of the transaction stay"
+
+
+def test_a_reading_leaves_nothing_behind(bare: BareServer, copy: str) -> None:
+    """Neither settings nor an open transaction; inside a transaction its uncommitted work is read and kept."""
+    with bare.connect(copy) as connection:
+        read_catalog(connection, OWNERS)
+        assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        settings = "SELECT current_setting('search_path'), current_setting('lock_timeout'), current_setting('jit')"
+        before = connection.execute(settings).fetchone()
+        with connection.transaction():
+            connection.execute("CREATE TABLE app.mine ()")
+            assert ("table", "app.mine") in read_catalog(connection, OWNERS).by_name
+            assert connection.execute(settings).fetchone() == before
+        assert ("table", "app.mine") in read_catalog(connection, OWNERS).by_name
+
+
+def test_a_reading_that_fails_leaves_the_connection_usable(bare: BareServer, copy: str) -> None:
+    """Deparsing a view waits for whoever alters its table, five seconds at most; then the caller has its error."""
+    with bare.connect(copy) as altering, bare.connect(copy) as reading:
+        with altering.transaction():
+            altering.execute("ALTER TABLE app.orders ADD COLUMN blocked integer")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                read_catalog(reading, OWNERS)
+        assert ("column", "app.orders.blocked") in read_catalog(reading, OWNERS).by_name
+
+
+def test_the_same_statements_make_the_same_fingerprint_on_every_major_version() -> None:
+    """15, 16 and 18 at least; docs/schema.md names what cannot be the same."""
+    seen: dict[str, list[int]] = {}
+    for major, programs in majors().items():
+        with BareServer(programs) as server:
+            server.create("base")
+            with server.connect("base") as connection:
+                connection.execute(BASE.encode())
+                seen.setdefault(read_fingerprint(connection, OWNERS), []).append(major)
+    assert len(majors()) > 1
+    assert len(seen) == 1, seen
+
+
+def test_no_secret_reaches_a_fact(bare: BareServer) -> None:
+    """Options of servers, wrappers and user mappings are never shown, nor a hash of a password."""
+    text = repr(read(bare, "base"))
+    assert "hunter2" not in text
+    assert "archive.example.org" not in text
+    assert "(not read)" in text
+
+
+def test_identities_are_unique_within_their_kind(bare: BareServer) -> None:
+    """Else one of two facts would be lost in a comparison."""
+    catalog = read(bare, "base")
+    assert len(catalog.by_name) == len(catalog.facts)
+
+
+def test_supabase_triggers_and_policies_on_watched_ground(bare: BareServer, copy: str) -> None:
+    """Users' policies and triggers on the platform's tables are facts where watched; the platform's own are not."""
+    with bare.connect(copy) as connection:
+        connection.execute(HISTORIES["what a platform keeps"].encode())
+        connection.execute("CREATE TRIGGER ours AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION app.log_row()")
+        connection.execute("CREATE POLICY ours ON storage.objects USING (true)")
+        connection.execute("ALTER PUBLICATION supabase_realtime ADD TABLE app.cats")
+    without = differences(read(bare, "base"), read(bare, copy))
+    assert [str(d) for d in without] == ["extra publication table supabase_realtime: app.cats"]
+    watching = Scope(owners=True, watched=("auth.users", "storage.objects"))
+    watched = differences(read(bare, "base", watching), read(bare, copy, watching))
+    assert [str(d) for d in watched] == [
+        "extra policy ours on storage.objects",
+        "extra publication table supabase_realtime: app.cats",
+        "extra trigger ours on auth.users",
+    ]
+
+
+def test_an_index_that_was_built_in_vain_is_a_fact(bare: BareServer, copy: str) -> None:
+    """pg_dump and the version table say nothing of it."""
+    with bare.connect(copy) as connection:
+        connection.execute("INSERT INTO app.animals VALUES (1, 'a'), (1, 'b')")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute("CREATE UNIQUE INDEX CONCURRENTLY animals_id ON app.animals (id)")
+    (found,) = differences(read(bare, "base"), read(bare, copy))
+    assert (found.kind, found.identity, found.change) == ("index", "app.animals_id", "extra")
+    assert ("valid", None, False) in [(c.name, c.left, c.right) for c in found.clauses]
+
+
+def _statements(text: str) -> list[str]:
+    """One at a time, since some may stand in no transaction; a body in dollars ends no statement."""
+    parts = re.split(r";\s*\n(?=[A-Z]|\Z)", text)
+    return [part for part in parts if part.strip()]

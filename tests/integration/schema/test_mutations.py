@@ -1,0 +1,52 @@
+"""Every mutation of a schema with all kinds of objects is seen, on each major version, in the same words."""
+
+from __future__ import annotations
+
+import os
+
+import psycopg
+import pytest
+
+from ehg_migrate.schema import Catalog, Difference, Scope, differences, read_catalog, read_fingerprint
+from tests.integration.schema.mutations import Mutation, found, mutations, table, table_in_docs, write_docs
+from tests.support.bare import BareServer, majors
+
+SCOPE = Scope(owners=True)
+
+
+def test_every_mutation_is_seen_and_named_as_the_documentation_says(bare: BareServer) -> None:
+    """Facts and fingerprint differ after each; the table in docs/schema.md says what is seen, and is true.
+
+    The server's own fingerprint is read after each on one of the versions: it takes as long as reading the facts.
+    """
+    with bare.connect("base") as connection:
+        extension = _extension(connection)
+        before = read_catalog(connection, SCOPE)
+        twice = bare.major == min(majors())
+        seen = {m: _after(connection, m, before, twice) for m in mutations(extension)}
+        assert [str(m) for m, difference in seen.items() if not difference] == []
+        assert read_catalog(connection, SCOPE) == before, "a mutation was not taken back"
+    rows = table({m: found(difference, extension) for m, difference in seen.items()})
+    if os.environ.get("EHG_WRITE_DOCS"):
+        write_docs(rows)
+    assert rows == table_in_docs(), "run this test once with EHG_WRITE_DOCS=1 and read what it writes"
+    assert len(seen) >= 150
+
+
+def _after(connection: psycopg.Connection, mutation: Mutation, before: Catalog, twice: bool) -> tuple[Difference, ...]:
+    with connection.transaction(force_rollback=True):
+        try:
+            connection.execute(mutation.sql.encode())
+        except psycopg.Error as e:
+            pytest.fail(f"{mutation}: {e}")
+        after = read_catalog(connection, SCOPE)
+        fingerprint = read_fingerprint(connection, SCOPE) if twice else after.fingerprint
+    assert fingerprint == after.fingerprint, mutation
+    assert fingerprint != before.fingerprint, mutation
+    return differences(before, after)
+
+
+def _extension(connection: psycopg.Connection) -> str:
+    """One that this server has at hand: Debian's contrib modules, or the only one of the wheel."""
+    there = {name for (name,) in connection.execute("SELECT name FROM pg_available_extensions")}
+    return "citext" if "citext" in there else "vector"

@@ -1,0 +1,194 @@
+"""Targets sent to a real Dask cluster: done there as here, and every way in which the cluster can fail survived."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.model import Address, Status
+from ehg_migrate.rollout.jobs import EventKind
+from ehg_migrate.rollout.pool import Stop
+from tests.support.dask import DaskCluster
+from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
+from tests.support.project import PASSWORD_VARIABLE
+from tests.support.running import Fleet, Gate, code_of, make_fleet, result_of, step
+
+MakeDatabase = Callable[[str], Address]
+MakeFleet = Callable[..., Fleet]
+
+REVISIONS = {"shared/s1": step("s1", label="shared"), "shared/s2": step("s2", "s1"), "shared/s3": step("s3", "s2")}
+
+
+@pytest.fixture(scope="module")
+def dask(pg: Cluster) -> Iterator[DaskCluster]:
+    """Two workers that have the password."""
+    with DaskCluster(2, **{PASSWORD_VARIABLE: pg.password}) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def fleet_of(
+    pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> MakeFleet:
+    """Makes fleets of some targets."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+
+    def make(count: int, **more: str) -> Fleet:
+        addresses = {f"t{n}": make_database(f"t{n}") for n in range(count)}
+        return make_fleet(pg, tmp_path / "project", addresses, {**REVISIONS, **more})
+
+    return make
+
+
+def test_fleet(dask: DaskCluster, fleet_of: MakeFleet) -> None:
+    """Every target is brought to its heads by the cluster's processes, and told of while it goes; again is nothing to do."""
+    code = "import os; print('process', os.getpid())"
+    fleet = fleet_of(6, **{"shared/s3": step("s3", "s2", code)})
+    run = fleet.upgrade(executor=dask.executor)
+    assert {r.status for r in run.results} == {Status.SUCCEEDED}
+    assert len({r.output for r in run.results}) == 6, "each target in a process of its own"
+    assert [e.kind for e in fleet.events].count(EventKind.STEP_DONE) == 18
+    fleet.check(holds=["s1", "s2", "s3"])
+    fleet.check_secrets()
+    assert {r.status for r in fleet.upgrade(executor=dask.executor).results} == {Status.UP_TO_DATE}
+
+
+def test_failing_target(dask: DaskCluster, fleet_of: MakeFleet) -> None:
+    """A revision that fails, or that ends its process, is that target's trouble, told as if it had been done here."""
+    code = "db = context.get_context().config.attributes['ehg_migrate'].target.name\n"
+    fleet = fleet_of(
+        3,
+        **{
+            "shared/s3": step(
+                "s3",
+                "s2",
+                "import os\nfrom alembic import context\n"
+                + code
+                + "if db == 't1': raise RuntimeError('no')\nif db == 't2': os._exit(7)",
+            )
+        },
+    )
+    run = fleet.upgrade(executor=dask.executor)
+    assert {r.target: (r.status, code_of(r)) for r in run.results} == {
+        "t0": (Status.SUCCEEDED, ""),
+        "t1": (Status.FAILED, "revision_raised"),
+        "t2": (Status.FAILED, "worker_died"),
+    }
+    fleet.check("t0", holds=["s1", "s2", "s3"])
+    fleet.check("t1", "t2", holds=["s1", "s2"])
+
+
+def test_secrets_are_found_where_the_work_is(pg: Cluster, fleet_of: MakeFleet) -> None:
+    """The password does not travel: a worker whose variable is another one logs in with that."""
+    fleet = fleet_of(1)
+    with DaskCluster(1, **{PASSWORD_VARIABLE: "not the one"}) as wrong:
+        result = fleet.upgrade(executor=wrong.executor).results[0]
+    assert (result.status, code_of(result)) == (Status.FAILED, "wrong_password")
+    with DaskCluster(1, **{PASSWORD_VARIABLE: None}) as none:
+        result = fleet.upgrade(executor=none.executor).results[0]
+    assert (result.status, code_of(result)) == (Status.REFUSED, "secret_missing")
+    assert fleet.heads("t0") == []
+
+
+def test_worker_killed(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
+    """A worker killed in the middle of a target: another one goes on from where it came to, and no step runs twice."""
+    gate = Gate(tmp_path / "gate")
+    fleet = fleet_of(1, **{"shared/s2": step("s2", "s1", gate.code)})
+    with DaskCluster(2, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        run = fleet.background(lambda: fleet.upgrade(executor=dask.executor))
+        dask.kill_worker_above(gate.pid)
+        gate.open()
+        result = run.result(60).results[0]
+    assert (result.status, [s.revision for s in result.steps]) == (Status.SUCCEEDED, ["s1", "s2", "s3"])
+    assert [r for r, _ in fleet.runs_of("t0")] == ["s1", "s2", "s3"]
+    assert len({run for _, run in fleet.runs_of("t0")}) == 1
+    fleet.check(holds=["s1", "s2", "s3"])
+
+
+def test_scheduler_killed(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
+    """Where the scheduler goes, the runner looks at the target itself; what it says is what the target is."""
+    gate = Gate(tmp_path / "gate")
+    fleet = fleet_of(1, **{"shared/s2": step("s2", "s1", gate.code)})
+    with DaskCluster(1, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        run = fleet.background(lambda: fleet.upgrade(executor=dask.executor))
+        _ = gate.pid
+        dask.scheduler.kill()
+        gate.open()
+        result = run.result(90).results[0]
+    assert (result.status, code_of(result)) == (Status.FAILED, "worker_lost")
+    assert list(result.heads_after) == fleet.heads("t0") != []
+    fleet.check()
+
+
+def test_stop(dask: DaskCluster, fleet_of: MakeFleet, tmp_path: Path) -> None:
+    """The wish to stop reaches the cluster: what runs finishes its step, and nothing new begins."""
+    gate = Gate(tmp_path / "gate")
+    fleet = fleet_of(2, **{"shared/s2": step("s2", "s1", gate.code)})
+    stop = Stop()
+    run = fleet.background(lambda: fleet.upgrade(executor=dask.executor, stop=stop, parallel=1))
+    _ = gate.pid
+    stop.ask()
+    wait_until(lambda: _asked(dask, fleet), "the wish did not reach the task")
+    gate.open()
+    results = run.result(60).results
+    assert [(r.status, list(r.heads_after)) for r in results] == [(Status.CANCELLED, ["s2"]), (Status.NOT_ATTEMPTED, [])]
+    fleet.check()
+
+
+def test_other_files(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
+    """A worker that has other files than the plan was made of refuses, and names them."""
+    fleet = fleet_of(1)
+    copy = tmp_path / "copy"
+    shutil.copytree(fleet.folder, copy)
+    file = next((copy / "versions" / "shared").glob("s2*"))
+    file.write_text(file.read_text() + "\n# edited\n")
+    with DaskCluster(1, **{PASSWORD_VARIABLE: pg.password}, EHG_PROJECT=str(copy)) as dask:
+        result = fleet.upgrade(executor=dask.executor).results[0]
+    assert (result.status, code_of(result)) == (Status.REFUSED, "other_files")
+    assert "s2" in str(result.problem) and "s1" not in str(result.problem)
+    assert fleet.heads("t0") == []
+
+
+def test_worker_that_may_not_start_processes(fleet_of: MakeFleet, pg: Cluster) -> None:
+    """Dask's own keeper of workers forbids them children; that is said with what helps."""
+    fleet = fleet_of(1)
+    with DaskCluster(1, nanny=True, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        result = fleet.upgrade(executor=dask.executor).results[0]
+    assert (result.status, code_of(result)) == (Status.REFUSED, "no_processes")
+    variables = {PASSWORD_VARIABLE: pg.password, "DASK_DISTRIBUTED__WORKER__DAEMON": "false"}
+    with DaskCluster(1, nanny=True, **variables) as dask:
+        assert fleet.upgrade(executor=dask.executor).results[0].status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("executor", "words"),
+    [
+        ("dask://127.0.0.1:1", "no Dask scheduler answers at `dask://127.0.0.1:1`"),
+        ("celery://x", "`celery://x` is not an executor"),
+    ],
+)
+def test_no_cluster(fleet_of: MakeFleet, executor: str, words: str) -> None:
+    """A run that has nowhere to work does not begin: exit 2, the reason, nothing in the ledger or a target."""
+    fleet = fleet_of(1)
+    said = fleet.cli("upgrade", "--yes", "--executor", executor)
+    assert said.returncode == 2
+    assert words in said.stderr
+    assert fleet.load().runs() == ()
+    assert fleet.heads("t0") == []
+
+
+def _asked(dask: DaskCluster, fleet: Fleet) -> bool:
+    """Whether the scheduler holds the wish, which tasks look for twice a second."""
+    from distributed import Client
+
+    with Client(dask.address, set_as_default=False) as client:
+        return any(m.get("asked") for m in client.run_on_scheduler(_metadata).values())
+
+
+def _metadata(dask_scheduler: object) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = dask_scheduler.task_metadata  # type: ignore[attr-defined]
+    return dict(found)

@@ -1,0 +1,70 @@
+"""Which revision files a worker loads: those of its steps, and those that may do something when they are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.model import Address, Status
+from tests.support.postgres import Cluster
+from tests.support.project import PASSWORD_VARIABLE, revision
+from tests.support.running import Fleet, make_fleet, result_of, step
+
+_LOADED = """
+import gc, json, pathlib, types
+files = [m.__file__ for m in gc.get_objects() if isinstance(m, types.ModuleType) and isinstance(getattr(m, "revision", 0), str)]
+print(json.dumps(sorted(pathlib.Path(f).stem for f in files)))
+"""
+_OPERATION = """
+from alembic.operations import MigrateOperation, Operations
+
+@Operations.register_operation("make")
+class Make(MigrateOperation):
+    def __init__(self, name):
+        self.name = name
+
+    @classmethod
+    def make(cls, operations, name):
+        return operations.invoke(cls(name))
+
+@Operations.implementation_for(Make)
+def _make(operations, operation):
+    operations.execute(f"CREATE TABLE {operation.name} (id int)")
+
+"""
+_ASKS = """
+from alembic import context
+assert [s.revision for s in context.script.walk_revisions()] == ["s4", "s3", "s2", "s1"]
+"""
+
+
+@pytest.fixture
+def fleet(
+    pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Fleet:
+    """At s3; of its files s2 is not silent."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    odd = step("s2", "s1").replace("\nrevision =", f"{_OPERATION}revision =")
+    history = {"shared/s1": step("s1"), "shared/s2": odd, "shared/s3": step("s3", "s2")}
+    fleet = make_fleet(pg, tmp_path, {"one": make_database("loading")}, history)
+    fleet.upgrade()
+    return fleet
+
+
+def test_only_what_must_be(fleet: Fleet) -> None:
+    """The pending file, and the one that registers an operation, which the pending one uses."""
+    fleet.write("shared/s4", revision("s4", "s3", up_code=f"op.make('s4')\n{_LOADED}"))
+    result = result_of(fleet.upgrade(), "one")
+    assert result.status is Status.SUCCEEDED, result
+    assert json.loads(result.output) == ["s2", "s4"]
+    fleet.check("one", holds=["s1", "s2", "s3", "s4"])
+
+
+def test_everything_for_whoever_asks(fleet: Fleet) -> None:
+    """A revision that walks through the history finds all of it."""
+    fleet.write("shared/s4", step("s4", "s3", _ASKS))
+    result = result_of(fleet.upgrade(), "one")
+    assert result.status is Status.SUCCEEDED, (result, result.output)

@@ -1,0 +1,130 @@
+"""Scratch servers: which one is taken, what is kept on it, and what killed users left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from ehg_migrate.errors import LocalServerError
+from ehg_migrate.schema.ground import GROUND, Ground, at_home, lay
+from ehg_migrate.schema.scratch import Scratch, ScratchServers, nearest
+from tests.support.postgres import Cluster
+
+
+@pytest.fixture
+def scratch(pg: Cluster) -> Iterator[Scratch]:
+    """On the tests' server, as a role that is no superuser; what is kept goes at the end."""
+    with Scratch(pg.address("postgres"), pg.password) as scratch:
+        yield scratch
+    pg.drop_databases(d for d in databases(pg) if d.startswith("ehg_kept_"))
+
+
+def databases(pg: Cluster) -> set[str]:
+    """All names on the server."""
+    with pg.admin() as c:
+        return {row[0] for row in c.execute("SELECT datname FROM pg_database").fetchall()}
+
+
+@pytest.mark.parametrize(
+    ("majors", "wanted", "expected"),
+    [
+        ((16, 18), 14, 16),
+        ((16, 18), 16, 16),
+        ((16, 18), 17, 18),
+        ((18, 16), 17, 18),
+        ((16, 18), 19, 18),
+        ((15,), 18, 15),
+    ],
+)
+def test_the_nearest_version(majors: tuple[int, ...], wanted: int, expected: int) -> None:
+    """The nearest; of two as near the newer, in whatever order they come."""
+    assert nearest(majors, wanted) == expected
+
+
+def test_a_copy_is_a_copy(scratch: Scratch) -> None:
+    """A copy has what its source had and changes alone; a kept one is found by the first key that is there."""
+    source = scratch.fresh()
+    with scratch.connect(source) as c:
+        c.execute("CREATE TABLE t (n int)")
+    scratch.keep(source, "abc")
+    assert scratch.clone_kept(["xyz"]) is None
+    found = scratch.clone_kept(["xyz", "abc"])
+    assert found is not None
+    assert found[0] == "abc"
+    with scratch.connect(found[1]) as c:
+        c.execute("DROP TABLE t")
+    with scratch.connect(scratch.clone("ehg_kept_abc")) as c:
+        assert c.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+def test_what_is_kept_twice_is_there_once(scratch: Scratch, pg: Cluster) -> None:
+    """The second of two that made the same keeps its own only until it leaves."""
+    with Scratch(pg.address("postgres"), pg.password) as other:
+        scratch.keep(scratch.fresh(), "same")
+        late = other.fresh()
+        other.keep(late, "same")
+        assert {late, "ehg_kept_same"} <= databases(pg)
+    assert late not in databases(pg)
+    assert "ehg_kept_same" in databases(pg)
+
+
+def test_only_so_many_are_kept(scratch: Scratch, pg: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was not used for longest goes."""
+    monkeypatch.setattr("ehg_migrate.schema.scratch._MOST_KEPT", 2)
+    for key in ("first", "second"):
+        scratch.keep(scratch.fresh(), key)
+    scratch.clone_kept(["first"])
+    scratch.keep(scratch.fresh(), "third")
+    assert {d for d in databases(pg) if d.startswith("ehg_kept_")} == {"ehg_kept_first", "ehg_kept_third"}
+
+
+def test_what_a_killed_user_left(scratch: Scratch, pg: Cluster) -> None:
+    """Databases of nobody go when the next user comes; those of one who lives stay, and go with him."""
+    mine = scratch.fresh()
+    with pg.connect("postgres") as c:
+        c.execute("CREATE DATABASE ehg_scratch_7_1")
+    with Scratch(pg.address("postgres"), pg.password):
+        assert "ehg_scratch_7_1" not in databases(pg)
+        assert mine in databases(pg)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://a:secret-word@h:port/x", "mysql://u:secret-word@h/x"])
+def test_a_url_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    """Refused before anything is started, without showing what stands in it."""
+    monkeypatch.setenv("EHG_SCRATCH_URL", url)
+    with pytest.raises(LocalServerError) as caught:
+        ScratchServers(tmp_path)  # type: ignore[arg-type]
+    assert caught.value.problems[0].code == "scratch_url"
+    assert "secret-word" not in str(caught.value)
+
+
+def test_a_ground_is_what_it_was_read_from(scratch: Scratch, pg: Cluster) -> None:
+    """Read from a database like Supabase's and laid on an empty one, it reads the same there."""
+    made = pg.create_database("grounded")
+    try:
+        with pg.connect(made.dbname) as c:
+            c.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+            c.execute("ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM anon")
+            original = ground(c)
+        empty = scratch.fresh()
+        with scratch.connect(empty) as c:
+            lay(c, original)
+            at_home(c, original)
+        with scratch.connect(empty) as c:
+            # the stand-ins are the scratch role's own, and so none of the platform's
+            assert replace(ground(c), platform=()) == replace(original, platform=())
+            assert original.platform == ("auth", "extensions", "storage", "supabase_realtime")
+            assert c.execute("SELECT auth.uid()").fetchone() == (None,)
+    finally:
+        pg.drop_databases([made.dbname])
+
+
+def ground(connection: psycopg.Connection) -> Ground:
+    """What stands below the revisions of this database."""
+    cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
+    row = cursor.execute(GROUND.encode()).fetchone()
+    assert row is not None
+    return Ground.of(row, "")

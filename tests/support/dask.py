@@ -1,0 +1,82 @@
+"""A real Dask cluster on loopback: one scheduler and some workers, each a process that can be killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+from distributed import Client
+
+from tests.support.cli import SCRIPTS, environment
+from tests.support.programs import LOOPBACK, wait_until
+
+_WHERE = ("--host", LOOPBACK, "--no-dashboard")
+
+
+class DaskCluster:
+    """Use as a context manager. `variables` are the workers' further ones; None takes one away."""
+
+    def __init__(self, workers: int = 2, *, nanny: bool = False, **variables: str | None) -> None:
+        self._count = workers
+        self._nanny = nanny
+        self._environment = environment(variables)
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="ehg-dask-")
+        file = Path(self._folder.name) / "scheduler.json"
+        self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", str(file))
+        wait_until(lambda: file.exists() and file.stat().st_size > 0, "the scheduler did not start", 30)
+        self.address = json.loads(file.read_text())["address"]
+        for _ in range(self._count):
+            self.add_worker()
+        with Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(self._count, timeout=60)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes:
+            _kill(process.pid)
+            process.wait()
+        self._folder.cleanup()
+
+    @property
+    def executor(self) -> str:
+        """What `--executor` takes."""
+        return self.address.replace("tcp://", "dask://")
+
+    def add_worker(self) -> None:
+        """One more."""
+        how = "--nanny" if self._nanny else "--no-nanny"
+        self._start("worker", self.address, how, "--nthreads", "1", "--local-directory", self._folder.name)
+
+    def kill_worker_above(self, pid: int) -> None:
+        """Kills, without a word and alone, the worker that the process `pid` works for."""
+        ours = {p.pid for p in self._processes[1:]}
+        (worker,) = [p for p in psutil.Process(pid).parents() if p.pid in ours]
+        worker.kill()
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        log = (Path(self._folder.name) / f"{len(self._processes)}.log").open("wb")
+        with log:
+            process = subprocess.Popen(
+                [SCRIPTS / "dask", *arguments, *_WHERE], env=self._environment, stdout=log, stderr=log
+            )
+        self._processes.append(process)
+        return process
+
+
+def _kill(pid: int) -> None:
+    try:
+        tree = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        tree = []
+    for process in (*tree, psutil.Process(pid)) if psutil.pid_exists(pid) else tree:
+        process.kill()

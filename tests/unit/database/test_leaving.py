@@ -1,0 +1,42 @@
+"""Which texts of SQL end the transaction that they are sent in."""
+
+from __future__ import annotations
+
+import pytest
+
+from ehg_migrate.database.leaving import Leave, leaves
+
+COMMITS = ("COMMIT", "commit work", " /* a; b */ End;", "COMMIT AND CHAIN", "PREPARE TRANSACTION 'x'", "-- why\nCOMMIT",
+           "COMMIT; BEGIN", "BEGIN; CREATE TABLE a (n int); COMMIT", "SELECT ';'; COMMIT")  # fmt: skip
+ROLLS_BACK = ("ROLLBACK", "rollback transaction;", "ABORT", "ROLLBACK AND CHAIN")
+BOTH = ("ROLLBACK; BEGIN", "SELECT 1; ABORT", "COMMIT; BEGIN; INSERT INTO a VALUES (1); ROLLBACK")
+STAYS = (
+    "CREATE TABLE a (n int)",
+    "SAVEPOINT a; ROLLBACK TO a",
+    "ROLLBACK WORK TO SAVEPOINT a",
+    "SELECT 'x; COMMIT', E'it\\'s; COMMIT', 'it''s; COMMIT'",
+    'COMMENT ON TABLE "a; COMMIT" IS NULL -- ; COMMIT',
+    "DO $$ BEGIN NULL; END; $$",
+    "DO $do$ BEGIN EXECUTE $$ x; COMMIT $$; END; $do$; SELECT 1",
+    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 1 END; END; SELECT 2",
+    "PREPARE p AS SELECT 1",
+    "ALTER TABLE a ADD commit_id int; CREATE TABLE ends (n int)",
+)
+CASES = [
+    *((text, Leave.COMMIT) for text in COMMITS),
+    *((text, Leave.ROLLBACK) for text in ROLLS_BACK),
+    *((text, Leave.COMMIT | Leave.ROLLBACK) for text in BOTH),
+    *((text, Leave(0)) for text in STAYS),
+    ("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END; COMMIT", Leave.COMMIT),
+]
+
+
+@pytest.mark.parametrize(("text", "how"), CASES)
+def test_what_a_text_does_to_its_transaction(text: str, how: Leave) -> None:
+    """Words in quotes, comments and bodies of functions do nothing; what follows a ROLLBACK may be kept."""
+    assert leaves(text) == how
+
+
+def test_a_long_text_is_read_quickly() -> None:
+    """10 MB of a dump, with every word in its data: in time that grows with its length."""
+    assert leaves("INSERT INTO a VALUES ('it''s; COMMIT; END');\n" * 250_000) == Leave(0)

@@ -1,0 +1,51 @@
+"""A run's book when its ledger comes and goes: what could not be written at once is written at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.ledger import Ledger, open_ledger
+from ehg_migrate.model import RunStatus
+from ehg_migrate.rollout.book import Book
+from tests.unit.ledger.contract import a_result, a_run
+
+TARGETS = ("acme", "bolt")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where the ledger's folder is to be; a file stands there, so no ledger can be opened."""
+    path = tmp_path / "folder"
+    path.write_text("in the way")
+    return path
+
+
+def opener(place: Path) -> Callable[[], Ledger]:
+    """Opens the ledger in that folder."""
+    return lambda: open_ledger(f"sqlite:///{place / 'ledger.sqlite'}")
+
+
+def test_a_ledger_that_came_back_has_the_whole_run(place: Path) -> None:
+    """Not there at the start and there at the end: it has the run, each result once, and nothing is called missing."""
+    with Book(opener(place), a_run("r-1")) as book:
+        book.record(a_result("acme"))
+        place.unlink()
+        book.record(a_result("bolt"))
+        book.finish(RunStatus.SUCCEEDED)
+    with opener(place)() as ledger:
+        kept = ledger.run("r-1")
+    assert (kept.status, tuple(r.target for r in kept.results)) == (RunStatus.SUCCEEDED, TARGETS)
+    assert [n.code for n in book.notes] == ["ledger_folder"]
+
+
+def test_what_a_ledger_lacks_is_named(place: Path) -> None:
+    """Not there at all: the run's notes name every result that is recorded nowhere."""
+    with Book(opener(place), a_run("r-1")) as book:
+        for target in TARGETS:
+            book.record(a_result(target))
+        book.finish(RunStatus.SUCCEEDED)
+    (said,) = [n.message for n in book.notes if n.code == "ledger_incomplete"]
+    assert all(f"`{target}`" in said for target in TARGETS)

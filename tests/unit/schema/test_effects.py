@@ -1,0 +1,51 @@
+"""Effects: what a step did that somebody should look at, rule by rule, from facts alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ehg_migrate.schema.effects import RULES, effects
+from ehg_migrate.schema.facts import Catalog, Fact
+
+OPEN = {"grants": {"anon": "SELECT"}}
+CASES: tuple[tuple[str, str, str, dict[str, Any], str], ...] = (
+    ("granted without row security", "table", "public.t", OPEN, "open_table"),
+    ("with row security", "table", "public.t", {**OPEN, "row security": True}, ""),
+    ("granted to nobody from outside", "table", "public.t", {"grants": {"service_role": "SELECT"}}, ""),
+    ("in a schema that is not served", "table", "inner.t", OPEN, ""),
+    ("a view as its owner", "view", "public.v", OPEN, "open_view"),
+    ("a view as its reader", "view", "public.v", {**OPEN, "options": {"security_invoker": "true"}}, ""),
+    ("everybody writes", "policy", "p on t", {"command": "ALL", "roles": ["PUBLIC"], "using": "true"}, "open_policy"),
+    ("everybody reads", "policy", "p on t", {"command": "SELECT", "roles": ["anon"], "using": "true"}, ""),
+    ("the service writes", "policy", "p on t", {"command": "ALL", "roles": ["service_role"], "using": "true"}, ""),
+    ("as its owner, any path", "function", "public.f()", {"security definer": True}, "definer_search_path"),
+    ("a pinned path", "function", "f()", {"security definer": True, "settings": {"search_path": '""'}}, ""),
+    ("an index that failed", "index", "public.i", {"valid": False}, "invalid_index"),
+    ("a constraint for new rows", "constraint", "c on t", {"validated": False}, "not_validated"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "identity", "definition", "rule"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_what_a_step_makes(kind: str, identity: str, definition: dict[str, Any], rule: str) -> None:
+    """A new object is judged by its facts; one that was so before is not this step's doing."""
+    made = Catalog.of([Fact(kind, identity, definition)])
+    assert [e.rule for e in effects(Catalog(()), made)] == ([rule] if rule else [])
+    assert effects(made, made) == ()
+    assert effects(Catalog(()), made, {rule}) == ()
+
+
+def test_every_rule_of_facts_has_a_case() -> None:
+    """No rule goes untried."""
+    assert {c[4] for c in CASES if c[4]} == RULES - {"lost_data"}
+
+
+def test_what_a_step_loses() -> None:
+    """A dropped table is said once, without its columns; a dropped column of a table that stays by itself."""
+    before = Catalog.of(
+        Fact(kind, identity, {}) for kind, identity in
+        (("table", "s.a"), ("column", "s.a.x"), ("table", "s.b"), ("column", "s.b.x"), ("column", "s.b.y"))
+    )  # fmt: skip
+    after = Catalog.of(Fact(kind, identity, {}) for kind, identity in (("table", "s.b"), ("column", "s.b.x")))
+    assert [e.identity for e in effects(before, after)] == ["column s.b.y", "table s.a"]

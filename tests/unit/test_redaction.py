@@ -1,0 +1,158 @@
+"""Whatever a secret is made of and however a program writes it down, no text that was redacted holds it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from ehg_migrate import redaction
+from ehg_migrate.redaction import MASK, longest, one_line, redact, register, safe
+
+TRICKY = "@:/%#?&'\"\\ +=;$`{}()[]<>|!^~,.\t\x01äß漢🔑\u0301\u202e"
+# of `*` alone a secret would be in every text that has a mask
+SECRETS = st.text(
+    st.sampled_from(TRICKY) | st.characters(exclude_categories=["Cs"], exclude_characters="*\0\n\r"),
+    min_size=4,
+    max_size=24,
+)
+WORDS = st.sampled_from(["password", "postgres", "error", "succeeded", "true", "null", "100%", "%41%42%43"])
+AROUND = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+def _partly_encoded(secret: str) -> str:
+    return "".join(f"%{b:02x}" for b in secret[0].encode()) + secret[1:]
+
+
+WAYS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "URL": lambda s: quote(s, safe=""),
+    "URL path": quote,
+    "URL, small digits": lambda s: "".join(f"%{b:02x}" for b in s.encode()),
+    "URL, one character": _partly_encoded,
+    "form": quote_plus,
+    "SQLAlchemy": lambda s: sa.URL.create("postgresql", "u", s, "h").render_as_string(hide_password=False),
+    "Python": repr,
+    "Python, beside both quotes": lambda s: repr({"a": f"'\"{s}"}),
+    "ASCII": ascii,
+    "bytes": lambda s: repr(s.encode()),
+    "JSON": json.dumps,
+    "JSON, letters kept": lambda s: json.dumps(s, ensure_ascii=False),
+    "SQL": lambda s: sql.Literal(s).as_string(None),
+    "libpq": lambda s: make_conninfo(password=s),
+    "shell": shlex.quote,
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
+@given(secret=SECRETS | WORDS, before=AROUND, after=AROUND)
+def test_no_form_of_a_secret_is_left(way: Callable[[str], str], secret: str, before: str, after: str) -> None:
+    """In the middle of any text, in the forms that URLs, Python, JSON, SQL, libpq and shells give it."""
+    redaction._known.clear()
+    register(secret)
+    form = way(secret)
+    for shown in (redact(f"{before} {form} {after}"), safe(f"{before} {form} {after}"), one_line(f"{form} {after}")):
+        assert MASK in shown
+        assert form not in shown
+        if secret not in before + after:
+            assert secret not in shown
+
+
+@given(secrets=st.lists(SECRETS, min_size=2, max_size=5), data=st.data())
+def test_secrets_that_are_parts_of_one_another(secrets: list[str], data: st.DataObject) -> None:
+    """The longest goes first, so that no end of it stays behind."""
+    redaction._known.clear()
+    # neighbours that differ, or the text around would be a part of one
+    secrets = [f"<{s}>" for s in secrets]
+    secrets += [secrets[0] + secrets[1], secrets[0][1:] + secrets[1]]
+    for secret in secrets:
+        register(secret)
+    chosen = data.draw(st.sampled_from(secrets))
+    assert redact(f"| {chosen} |") == f"| {MASK} |"
+
+
+@given(secret=SECRETS, where=st.integers(1, 3), control=st.sampled_from(["\x1b[1m", "\x00", "\x1b]0;x\x07", "\u202e"]))
+def test_control_characters_hide_no_secret(secret: str, where: int, control: str) -> None:
+    """Taken out of the middle of a secret they do not leave it whole."""
+    redaction._known.clear()
+    register(secret)
+    assert secret not in safe(f"x{secret[:where]}{control}{secret[where:]}x")
+
+
+@given(secret=SECRETS, before=st.integers(0, 400))
+def test_a_shortened_text_shows_no_piece(secret: str, before: int) -> None:
+    """Where a text is cut in the middle of a secret, nothing of its beginning stays."""
+    redaction._known.clear()
+    register(secret)
+    filler = "\x01" * before  # goes, so that what stands far behind comes near
+    shown = one_line(f"{filler}{secret * 20}", length=30)
+    assert shown.replace(MASK, "").strip(MASK).strip() == "" or secret[0].isspace()
+    assert secret[:4] not in shown
+    assert longest() >= len(secret)
+
+
+LITERALS = [
+    # text, what is shown
+    ("ALTER ROLE a PASSWORD 'x'", "ALTER ROLE a PASSWORD '***'"),
+    ("alter role a encrypted password 'it''s'", "alter role a encrypted password '***'"),
+    ("CREATE USER a PASSWORD E'x\\'y' LOGIN", "CREATE USER a PASSWORD '***' LOGIN"),
+    ("CREATE USER a PASSWORD U&'x' LOGIN", "CREATE USER a PASSWORD '***' LOGIN"),
+    ("CREATE USER a PASSWORD $$x y$$ LOGIN", "CREATE USER a PASSWORD *** LOGIN"),
+    ("CREATE USER a PASSWORD $q$x $$ y$q$ LOGIN", "CREATE USER a PASSWORD *** LOGIN"),
+    ("USER MAPPING FOR a OPTIONS (user 'u', password 'x y')", "USER MAPPING FOR a OPTIONS (user 'u', password '***')"),
+    ("PASSWORD\n  'x\ny'", "PASSWORD\n  '***'"),
+    ("ALTER ROLE a PASSWORD 'cut off in its mid", "ALTER ROLE a PASSWORD '***'"),
+    ("ALTER ROLE a PASSWORD NULL", "ALTER ROLE a PASSWORD NULL"),
+    ("dblink('host=h password=x dbname=d')", "dblink('host=h password=*** dbname=d')"),
+    ("password='two words' port=1", "password='***' port=1"),
+    ("environ({'PGPASSWORD': 'a b', 'X': 1})", "environ({'PGPASSWORD': '***', 'X': 1})"),
+    ('{"db_password": "a\\"b", "x": 1}', '{"db_password": "***", "x": 1}'),
+    ("export DB_PASSWORD=ab", "export DB_PASSWORD=***"),
+    ("postgresql+psycopg://u:p:@w@h:1/d?a=b", "postgresql+psycopg://u:***@h:1/d?a=b"),
+    ("sqlite:////tmp/a:b and https://host:8080/x", "sqlite:////tmp/a:b and https://host:8080/x"),
+    ('password authentication failed for user "x"', 'password authentication failed for user "x"'),
+    ("write `password: env:NAME`", "write `password: env:NAME`"),
+    ("write `password: {cmd: [program]}`", "write `password: {cmd: [program]}`"),
+    ("export ACME_PASSWORD=..., or put it into a .env file", "export ACME_PASSWORD=..., or put it into a .env file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "shown"), LITERALS)
+def test_passwords_that_nobody_registered(text: str, shown: str) -> None:
+    """SQL's literals, assignments and URLs are known by what stands before them; references and hints stay."""
+    redaction._known.clear()
+    assert redact(text) == shown
+    assert redact(shown) == shown
+
+
+def test_a_very_short_password_masks_no_words() -> None:
+    """It is masked where it is assigned, and nowhere else."""
+    register("a")
+    assert redact("a banana, password=a, postgresql://u:a@h") == "a banana, password=***, postgresql://u:***@h"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a." * 100_000,
+        "password " * 100_000,
+        "password 'x " * 50_000,
+        "password $a$ " * 50_000,
+        "a://b:" * 50_000,
+        "\x1b]" * 100_000,
+        "password" + " " * 200_000,
+    ],
+)
+def test_no_text_takes_long(text: str) -> None:
+    """Texts made to keep a regular expression busy: what does not end is stopped by the time limit of the tests."""
+    register("a secret of % and +")
+    assert len(safe(text)) <= len(text) + 100
+    assert len(one_line(text * 10)) <= 1000
