@@ -46,8 +46,10 @@ class Scene:
             for name in names:
                 self.cluster.create_plain_database(name)
             yield
-        finally:
+        except Exception:
             self.cluster.drop_databases(names)
+            raise
+        self.cluster.drop_databases(names)  # not where somebody ended us: the whole server goes then, at once
 
     def catalogues(self, peer: Peer, targets: Sequence[str]) -> dict[str, str]:
         """A hash of what each target holds, without the peer's own records and the name of the target."""

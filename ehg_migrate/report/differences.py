@@ -6,6 +6,7 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ehg_migrate.report.text import number, problem_lines, some
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _MOST = 40  # objects shown of one comparison in a list of several
 _CONTEXT = 2  # lines around a change in a body or a query
+_WIDEST = 160  # characters of a line
+_BEFORE = 20  # of them before the first that differs
 
 
 def comparison_lines(found: Comparison) -> Iterator[str]:
@@ -78,10 +81,20 @@ def _object(d: Difference) -> Iterator[str]:
 def _clause(clause: Clause) -> list[str]:
     left, right = _text(clause.left), _text(clause.right)
     if "\n" not in left + right:
-        return [f"{clause.name}: {left} -> {right}"]
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
+        start = max(0, same - _BEFORE)
+        return [f"{clause.name}: {_cut(left, start)} -> {_cut(right, start)}"]
     changed = difflib.unified_diff(left.splitlines(), right.splitlines(), lineterm="", n=_CONTEXT)
     lines = list(changed)[3:]  # after `---`, `+++` and the first `@@`
-    return [f"{clause.name}:", *("  ..." if line.startswith("@@") else f"  {line}".rstrip() for line in lines)]
+    return [f"{clause.name}:", *("  ..." if line.startswith("@@") else f"  {_cut(line)}".rstrip() for line in lines)]
+
+
+def _cut(text: str, start: int = 0) -> str:
+    """The text, or of a long one the part from `start` on."""
+    if len(text) <= _WIDEST:
+        return text
+    before, after = "..." if start else "", "..." if start + _WIDEST < len(text) else ""
+    return f"{before}{text[start : start + _WIDEST]}{after}"
 
 
 def _text(value: object) -> str:

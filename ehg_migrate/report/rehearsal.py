@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ehg_migrate.report.drift import difference_lines
+from ehg_migrate.report.differences import difference_lines
 from ehg_migrate.report.text import names, number, problem_lines, some, table
 
 if TYPE_CHECKING:

@@ -66,7 +66,7 @@ def _unknown_rules(ignore: frozenset[str]) -> Iterator[Problem]:
         yield Problem(
             "unknown_rule",
             f"`{rule}` is no rule that can be ignored",
-            f"those are {', '.join(sorted(RULES))}, `{SQL_RULE}RULE` for rules of squawk, `{EFFECT_RULE}RULE` for those of `rehearse`",
+            f"those are {', '.join(sorted(RULES))}; squawk's as `{SQL_RULE}RULE`, `rehearse`'s as `{EFFECT_RULE}RULE`",
             "alembic.ini: [ehg_migrate] lint_ignore",
         )
 

@@ -119,6 +119,8 @@ def _ctrl_c(lab: Laboratory, cell: Cell, stack: ExitStack) -> None:
         if cell.command in _BETA:  # or it would be chance how far the other one comes
             wait_until(lambda: lab.heads(cell.beta) == _BETA[cell.command], "beta is not done", 60)
         killpg(cell.process.pid, signal.SIGINT)
+        if cell.command in _MOMENTS:  # the step goes on when it is known that nothing shall come after it
+            wait_until(lambda: "stopping" in cell.process.said.read_text(), "nobody stops", 60)
 
     _through(lab, cell, Rule(Act.CALL, call=press))
 

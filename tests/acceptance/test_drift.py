@@ -214,6 +214,8 @@ def test_a_downgrade_that_does_not_restore(
     }
     assert by_name["t1"]["not_restored"] == by_name["beside"]["not_restored"] == []
     assert (by_name["broken"]["phase"], by_name["broken"]["problem"]["sqlstate"]) == ("back", "42703")
+    assert [(e["rule"], e["identity"]) for e in by_name["careless"]["effects"]] == [("lost_data", "column public.t.n")]
+    assert [e["rule"] for e in by_name["t1"]["effects"]] == ["open_table"]
     assert tables(pg, addresses["acme"]) == set(), "the targets are only read"
 
 

@@ -20,7 +20,10 @@ from ehg_migrate.database.locks import Held
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Address, FleetPlan, JournalEntry, Result, Run, State, StateKind, Status, Target
 from ehg_migrate.schema.comparing import Comparison, Grouping
+from ehg_migrate.schema.drift import Drift
+from ehg_migrate.schema.rehearsal import Rehearsal
 from ehg_migrate.schema.snapshot import Snapshot
+from ehg_migrate.schema.squawk import SqlReport
 from tests.support.cli import PROGRAM, Said, ehg, environment
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
@@ -49,6 +52,9 @@ KINDS: dict[str, tuple[Any, list[list[str]]]] = {
     "history": (tuple[JournalEntry, ...], [["history", "good"], ["history", "bad"]]),
     "doctor": (tuple[Finding, ...], [["doctor"]]),
     "lint": (tuple[Problem, ...], [["lint"]]),
+    "lint_sql": (SqlReport, [["lint", "--sql"], ["lint", "--sql", "--pending"]]),
+    "drift": (tuple[Drift, ...], [["drift"]]),
+    "rehearse": (tuple[Rehearsal, ...], [["rehearse"]]),
     "compare": (Comparison, [["compare", "good", "bad"]]),
     "clusters": (Grouping, [["clusters"]]),
     "snapshot": (Snapshot, [["snapshot", "good"]]),

@@ -15,7 +15,8 @@ from tests.support.running import Fleet, make_fleet, result_of, step
 
 _LOADED = """
 import gc, json, pathlib, types
-files = [m.__file__ for m in gc.get_objects() if isinstance(m, types.ModuleType) and isinstance(getattr(m, "revision", 0), str)]
+modules = [m for m in gc.get_objects() if isinstance(m, types.ModuleType)]
+files = [m.__file__ for m in modules if isinstance(getattr(m, "revision", None), str)]
 print(json.dumps(sorted(pathlib.Path(f).stem for f in files)))
 """
 _OPERATION = """

@@ -47,7 +47,7 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'c' THEN 'composite type' WHEN '
   LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_type'::regclass, t.oid, 0)
  WHERE (t.typtype IN ('e', 'd', 'r', 'p')
         OR t.typtype = 'c' AND t.typrelid IN (SELECT oid FROM relations WHERE relkind = 'c')
-        OR t.typtype = 'b' AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid))
+        OR t.typtype = 'b' AND t.typsubscript <> 'array_subscript_handler'::regproc)
    AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
 
 -- name: collation

@@ -57,7 +57,7 @@ def test_columns_in_another_order_are_a_note(bare: BareServer, copy: str) -> Non
 
 
 def test_a_dump_that_was_restored_is_the_same(bare: BareServer) -> None:
-    """It makes everything in another order, and writes lists of varchar constants in another way wherever they stand."""
+    """It makes everything in another order, and writes lists of varchar constants in another way."""
     bare.create("source", template="base")
     with bare.connect("source") as connection:
         connection.execute(LISTS.encode())

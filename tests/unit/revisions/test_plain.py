@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from textwrap import dedent, indent
 
 import pytest
 
-from ehg_migrate.revisions.plain import is_plain
+from ehg_migrate.revisions.plain import is_plain, is_silent
 
 PLAIN = {
     "nothing": "pass",
@@ -87,6 +88,12 @@ def test_a_module_that_does_something(name: str) -> None:
     body = 'op.drop_table("a")'
     assert is_plain(_module(body, "from alembic import op"), "upgrade")
     assert not is_plain(_module(body, MODULES[name]), "upgrade")
+    assert not is_silent(ast.parse(_module(body, MODULES[name])))
+
+
+def test_a_silent_module() -> None:
+    """Its functions may do what they like: they do not run when it is loaded."""
+    assert is_silent(ast.parse(_module("open('x').read()")))
 
 
 def test_what_is_no_function_of_the_file() -> None:
