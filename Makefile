@@ -32,9 +32,9 @@ contracts: $(VENV)/.dev
 unit integration acceptance: $(VENV)/.dev
 	$(BIN)/pytest -q tests/$@
 
-# the fault laboratory; `make faults CASES=2000 SEED=1` for the long form
+# the fault laboratory; `make faults CASES=2000 SEED=1` for the long form, KIND=clock for one kind of fault
 faults: $(VENV)/.dev tools
-	$(if $(CASES),EHG_FAULT_CASES=$(CASES) EHG_FAULT_SEED=$(or $(SEED),0)) $(BIN)/pytest -n $(WORKERS) --dist load -q tests/faults
+	$(if $(CASES),EHG_FAULT_CASES=$(CASES) EHG_FAULT_SEED=$(or $(SEED),0) $(if $(KIND),EHG_FAULT_KIND=$(KIND))) $(BIN)/pytest -n $(WORKERS) --dist load -q tests/faults
 
 # pgbouncer and a PostgreSQL server with TLS, for the tests; from Debian's packages where they are missing
 tools:

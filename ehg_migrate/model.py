@@ -293,6 +293,7 @@ class Run:
     wish: tuple[str, ...] = ()
     undoes: str | None = None
     resumes: str | None = None
+    rollout: str = ""  # the name that the runs of one rollout have in common: the shards of a pipeline
     notes: tuple[Problem, ...] = ()  # what the run itself could not do: record in the ledger, for example
 
 

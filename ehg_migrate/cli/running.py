@@ -43,6 +43,13 @@ class Question(NamedTuple):
 _YES = Question("yes", "type `yes` to go on")
 
 
+_rollout = click.option(
+    "--rollout",
+    metavar="NAME",
+    default="",
+    envvar="EHG_ROLLOUT",
+    help="A name in common with other runs, such as the shards of a pipeline: `runs` shows them together.",
+)
 _verify = click.option(
     "--verify",
     type=click.Choice(VERIFY),
@@ -52,7 +59,7 @@ _verify = click.option(
 
 def run_options(command: options.F) -> options.F:
     """What every command has that makes a run."""
-    for option in (*reports, _verify, options.executor, options.parallel, options.yes, options.as_json,
+    for option in (*reports, _rollout, _verify, options.executor, options.parallel, options.yes, options.as_json,
                    options.project_options):  # fmt: skip
         command = option(command)
     return command
@@ -156,8 +163,8 @@ def _carry_out(
         confirm(yes, question.expected, question.text)
     stop = Stop()
     with stoppable(stop), progress() as watch:
-        place = {"parallel": how["parallel"], "executor": how["executor"]}
-        run = project.run(plan, **place, watch=watch, stop=stop, verify=how["verify"], notice=console.note)
+        manner = {name: how[name] for name in ("parallel", "executor", "rollout", "verify")}
+        run = project.run(plan, **manner, watch=watch, stop=stop, notice=console.note)
     _report(run, plan, how)
     return exits.of_run(run)
 

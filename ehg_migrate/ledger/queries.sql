@@ -20,9 +20,9 @@ UPDATE {schema}ledger_schema SET version = :version
 -- name: start
 INSERT INTO {schema}runs
        (id, verb, selector, actor, host, pid, git_commit, tool_version, started_at, finished_at, status, wish, undoes,
-        resumes, targets, notes, heartbeat_at, process_started)
+        resumes, rollout, targets, notes, heartbeat_at, process_started)
 VALUES (:id, :verb, :selector, :actor, :host, :pid, :git_commit, :tool_version, :started_at, :finished_at, :status, :wish,
-        :undoes, :resumes, :targets, :notes, {now}, :process_started)
+        :undoes, :resumes, :rollout, :targets, :notes, {now}, :process_started)
 
 -- name: lock_run
 SELECT notes FROM {schema}runs WHERE id = :id {lock}

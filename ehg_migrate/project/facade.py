@@ -79,7 +79,8 @@ class Project(ProvingProject, SchemaProject):
         with executor(place, how.get("parallel") or self.settings.parallel) as execute:
             stop = how["stop"] = how.get("stop") or Stop()
             verify = self._verifier(reach, how)
-            manner = How(execute, how.get("watch") or _nobody, stop, self.ledger, verify)
+            watch, rollout = how.get("watch") or _nobody, how.get("rollout", "")
+            manner = How(execute, watch, stop, self.ledger, verify, rollout)
             return carry_out(self.settings, plan, reach, manner)
 
     def new_revision(

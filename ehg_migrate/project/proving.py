@@ -32,6 +32,7 @@ class Manner(TypedDict, total=False):
 
     parallel: int | None
     executor: str  # `local`, or `dask://HOST:PORT`
+    rollout: str  # a name in common with other runs
     watch: Watch | None
     stop: Stop | None
     verify: str | None  # one of settings.VERIFY

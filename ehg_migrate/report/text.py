@@ -154,11 +154,17 @@ def run_summary(run: Run) -> str:
 
 
 def runs_lines(runs: Iterable[Run]) -> list[str]:
-    """The newest runs."""
+    """The newest runs; those of one rollout stand together, at the place of its newest, and have its name."""
+    places: dict[tuple[str, str], list[Run]] = {}
+    for r in runs:
+        places.setdefault((r.rollout, "" if r.rollout else r.id), []).append(r)
+    ordered = [r for together in places.values() for r in together]
     rows = [
-        (r.id, r.verb.value, r.status.value, when(r.started_at), r.origin.actor, r.selector, _outcome(r)) for r in runs
+        (r.id, r.verb.value, r.status.value, when(r.started_at), r.origin.actor, r.selector, _outcome(r), r.rollout)
+        for r in ordered
     ]
-    return table(("RUN", "VERB", "STATUS", "STARTED", "ACTOR", "SELECTION", "TARGETS"), rows)
+    head = ("RUN", "VERB", "STATUS", "STARTED", "ACTOR", "SELECTION", "TARGETS", "ROLLOUT")
+    return table(head, rows) if any(r.rollout for r in ordered) else table(head[:-1], [row[:-1] for row in rows])
 
 
 def _outcome(run: Run) -> str:

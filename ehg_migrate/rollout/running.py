@@ -39,6 +39,7 @@ class How:
     stop: Stop
     ledger: Callable[[], Ledger]
     verify: Verify | None = None
+    rollout: str = ""  # the name that this run has in common with others
 
 
 def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Run:
@@ -54,6 +55,7 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         wish=plan.wish,
         undoes=plan.undoes,
         resumes=plan.resumes,
+        rollout=how.rollout,
     )
     results: dict[str, Result] = {}
     with Book(how.ledger, run) as book:

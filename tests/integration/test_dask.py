@@ -15,7 +15,7 @@ from tests.support.dask import DaskCluster
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
 from tests.support.project import PASSWORD_VARIABLE
-from tests.support.running import Fleet, Gate, code_of, make_fleet, result_of, step
+from tests.support.running import Fleet, Gate, code_of, make_fleet, step
 
 MakeDatabase = Callable[[str], Address]
 MakeFleet = Callable[..., Fleet]
@@ -31,9 +31,7 @@ def dask(pg: Cluster) -> Iterator[DaskCluster]:
 
 
 @pytest.fixture
-def fleet_of(
-    pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> MakeFleet:
+def fleet_of(pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeFleet:
     """Makes fleets of some targets."""
     monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
 
@@ -45,7 +43,7 @@ def fleet_of(
 
 
 def test_fleet(dask: DaskCluster, fleet_of: MakeFleet) -> None:
-    """Every target is brought to its heads by the cluster's processes, and told of while it goes; again is nothing to do."""
+    """Every target is brought to its heads by the cluster's processes, told of while it goes; then nothing is to do."""
     code = "import os; print('process', os.getpid())"
     fleet = fleet_of(6, **{"shared/s3": step("s3", "s2", code)})
     run = fleet.upgrade(executor=dask.executor)
@@ -135,7 +133,10 @@ def test_stop(dask: DaskCluster, fleet_of: MakeFleet, tmp_path: Path) -> None:
     wait_until(lambda: _asked(dask, fleet), "the wish did not reach the task")
     gate.open()
     results = run.result(60).results
-    assert [(r.status, list(r.heads_after)) for r in results] == [(Status.CANCELLED, ["s2"]), (Status.NOT_ATTEMPTED, [])]
+    assert [(r.status, list(r.heads_after)) for r in results] == [
+        (Status.CANCELLED, ["s2"]),
+        (Status.NOT_ATTEMPTED, []),
+    ]
     fleet.check()
 
 
@@ -149,7 +150,8 @@ def test_other_files(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
     with DaskCluster(1, **{PASSWORD_VARIABLE: pg.password}, EHG_PROJECT=str(copy)) as dask:
         result = fleet.upgrade(executor=dask.executor).results[0]
     assert (result.status, code_of(result)) == (Status.REFUSED, "other_files")
-    assert "s2" in str(result.problem) and "s1" not in str(result.problem)
+    assert "s2" in str(result.problem)
+    assert "s1" not in str(result.problem)
     assert fleet.heads("t0") == []
 
 

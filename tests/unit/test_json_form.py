@@ -82,6 +82,7 @@ _runs = st.builds(
     _many,
     st.none() | _words,
     st.none() | _words,
+    _words,
     _notes,
 )
 _targets = st.builds(

@@ -41,6 +41,15 @@ def test_all_of_it(tmp_path: Path) -> None:
     assert found.metadata == (("shared", "models.shared:Base"), ("acme", "models:acme.metadata"))
 
 
+def test_what_is_proven(tmp_path: Path) -> None:
+    """By default a run is verified where that can be; the prelude is the text of a file that lies by alembic.ini."""
+    found = read_settings(written(tmp_path, ""))
+    assert (found.verify, found.prelude) == ("auto", "")
+    (tmp_path / "p.sql").write_text("CREATE ROLE r; -- für alle", encoding="utf-8")
+    found = read_settings(written(tmp_path, "[ehg_migrate]\nverify = always\nprelude = p.sql\n"))
+    assert (found.verify, found.prelude) == ("always", "CREATE ROLE r; -- für alle")
+
+
 def test_an_absolute_ledger_and_one_on_a_server(tmp_path: Path) -> None:
     """Both are taken as they stand."""
     for url in ("sqlite:////var/lib/ledger.sqlite", "postgresql://u@h:5432/ledger"):

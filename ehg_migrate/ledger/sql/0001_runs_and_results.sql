@@ -16,6 +16,7 @@ create table {schema}runs (
     wish            {json} not null,
     undoes          text,
     resumes         text,
+    rollout         text not null,     -- the same for the shards of one rollout
     targets         {json} not null,
     notes           {json} not null,
     heartbeat_at    {time} not null,

@@ -172,7 +172,8 @@ WITH ours AS MATERIALIZED (
     SELECT v.oid,
            CASE WHEN v.query ~ 'SELECT.*SELECT' OR place.name IS NULL THEN v.query
                 ELSE (SELECT string_agg(CASE WHEN piece[1] ~ $re$^['"]$re$ THEN piece[1]
-                                             ELSE regexp_replace(piece[1], $re$(?<![\w$.])$re$ || place.name || $re$\.(?!\*)$re$, '', 'g')
+                                             ELSE regexp_replace(piece[1], $re$(?<![\w$.])$re$ || place.name
+                                                                           || $re$\.(?!\*)$re$, '', 'g')
                                         END, '' ORDER BY n)
                         FROM regexp_matches(v.query, $re$('(?:[^']|'')*'|"(?:[^"]|"")*"|[^'"]+)$re$, 'g')
                              WITH ORDINALITY AS pieces (piece, n))

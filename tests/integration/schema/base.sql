@@ -66,6 +66,15 @@ CREATE TABLE app.log_2025 PARTITION OF app.log FOR VALUES FROM ('2025-01-01') TO
 CREATE TABLE app.log_2026 PARTITION OF app.log FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 CREATE INDEX log_day ON app.log (day);
 
+-- what a deparsed text of it depends on the settings of a session
+CREATE TABLE app.moments (
+    at    timestamptz NOT NULL,
+    pause interval DEFAULT '1 day 02:00',
+    raw   bytea DEFAULT '\x00ff',
+    slash text DEFAULT 'a\b'
+) PARTITION BY RANGE (at);
+CREATE TABLE app.moments_2026 PARTITION OF app.moments FOR VALUES FROM ('2026-01-01 00:00+00') TO ('2027-01-01 00:00+00');
+
 CREATE TABLE app.animals (id integer, name text CONSTRAINT named CHECK (name <> ''));
 CREATE TABLE app.dogs (breed text) INHERITS (app.animals);
 CREATE TABLE app.cats (id integer, name text CONSTRAINT named CHECK (name <> ''), CONSTRAINT purrs CHECK (id > 0));

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from ehg_migrate.schema import Catalog, Difference, Scope, differences, read_catalog, read_fingerprint
-from tests.integration.schema.mutations import Mutation, found, mutations, table, table_in_docs, write_docs
+from tests.integration.schema.mutations import BASE, Mutation, found, mutations, table, table_in_docs, write_docs
 from tests.support.bare import BareServer, majors
 
 SCOPE = Scope(owners=True)
@@ -50,3 +50,31 @@ def _extension(connection: psycopg.Connection) -> str:
     """One that this server has at hand: Debian's contrib modules, or the only one of the wheel."""
     there = {name for (name,) in connection.execute("SELECT name FROM pg_available_extensions")}
     return "citext" if "citext" in there else "vector"
+
+
+NEWEST = {
+    "ALTER TABLE app.orders ADD CONSTRAINT made_once NOT NULL made NOT VALID": ["column app.orders.made: not null"],
+    "ALTER TABLE app.orders ADD CONSTRAINT made_once NOT NULL made": ["column app.orders.made: not null"],
+    "ALTER TABLE app.customers RENAME CONSTRAINT customers_name_not_null TO named": [],
+    "ALTER TABLE app.orders ALTER CONSTRAINT orders_customer NOT ENFORCED": [
+        "constraint orders_customer on app.orders: definition, validated"
+    ],
+    "ALTER TABLE app.orders ADD COLUMN twice numeric GENERATED ALWAYS AS (total * 2)": [
+        "column app.orders.twice: generated, type"
+    ],
+}
+
+
+def test_what_only_version_18_has() -> None:
+    """Constraints of NOT NULL count by what they do and not by name; what is not validated or enforced is seen."""
+    with BareServer(majors()[18]) as server:
+        server.create("base")
+        with server.connect("base") as connection:
+            connection.execute(BASE.encode())
+            before = read_catalog(connection, SCOPE)
+            for statement, expected in NEWEST.items():
+                with connection.transaction(force_rollback=True):
+                    connection.execute(statement.encode())
+                    seen = differences(before, read_catalog(connection, SCOPE))
+                said = [f"{d.kind} {d.identity}: {', '.join(c.name for c in d.clauses)}" for d in seen]
+                assert said == expected, statement

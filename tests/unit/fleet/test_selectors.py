@@ -57,7 +57,7 @@ def test_select(selectors: list[str], names: str) -> None:
 
 @pytest.mark.parametrize(("count", "of"), [(1, 1), (10, 3), (1000, 7), (3, 8)])
 def test_shards(count: int, of: int) -> None:
-    """Every target is in exactly one shard, the shards' sizes differ by at most one, and the files' order is no matter."""
+    """Every target is in exactly one shard, their sizes differ by at most one, and the files' order is no matter."""
     names = [f"t{i * 7919 % count}" for i in range(count)]
     fleet, reordered = (Fleet(tuple(_target(n) for n in order)) for order in (names, sorted(names)))
     shards = [{t.name for t in fleet.select([f"shard:{i}/{of}"])} for i in range(1, of + 1)]

@@ -165,6 +165,14 @@ def test_runs() -> None:
     assert RunStatus.FAILED.value in lines[1]
 
 
+def test_runs_of_one_rollout() -> None:
+    """Stand together, whatever ran between them, and have its name."""
+    shard = [replace(run(result("a")), id=f"run{n}", rollout="r7", selector=f"shard:{n}/2") for n in (1, 2)]
+    lines = text.runs_lines([shard[0], replace(run(result("a")), id="other"), shard[1]])
+    assert [line.split()[0] for line in lines] == ["RUN", "run1", "run2", "other"]
+    assert [line.split()[-1] for line in lines[:3]] == ["ROLLOUT", "r7", "r7"]
+
+
 def test_a_history() -> None:
     """A row for each entry of the journal."""
     entry = JournalEntry(

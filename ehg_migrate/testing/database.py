@@ -1,0 +1,50 @@
+"""`MigratedDatabase`: what a test gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+from sqlalchemy import URL
+
+from ehg_migrate.model import Address
+
+
+@dataclass(frozen=True, slots=True)
+class MigratedDatabase:
+    """A database of one test's own that holds `heads` of `branches`; dropped after the test, whoever is connected."""
+
+    branches: tuple[str, ...]
+    heads: tuple[str, ...]
+    address: Address
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its name on the server."""
+        return self.address.dbname
+
+    @property
+    def conninfo(self) -> str:
+        """For psycopg and everything else that stands on libpq; holds the password."""
+        a = self.address
+        values = {"host": a.host, "port": a.port, "user": a.user, "dbname": a.dbname, "sslmode": a.sslmode}
+        values |= {"sslrootcert": a.sslrootcert, "password": self.password}
+        return conninfo.make_conninfo("", **{name: value for name, value in values.items() if value is not None})
+
+    @property
+    def url(self) -> URL:
+        """For SQLAlchemy, with psycopg as its driver. As text it hides the password, see `URL.render_as_string`."""
+        a = self.address
+        query = {"sslmode": a.sslmode, **({"sslrootcert": a.sslrootcert} if a.sslrootcert else {})}
+        if a.host.startswith("/"):  # the folder of a Unix socket, which has no place before the slash
+            place: dict[str, Any] = {"query": {**query, "host": a.host, "port": str(a.port)}}
+        else:
+            place = {"host": a.host, "port": a.port, "query": query}
+        return URL.create("postgresql+psycopg", a.user, self.password, database=a.dbname, **place)
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        """A new connection; `options` are those of `psycopg.connect`. The caller closes it."""
+        return psycopg.connect(self.conninfo, **options)
