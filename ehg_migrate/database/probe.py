@@ -246,8 +246,8 @@ def _silent(target: Target) -> Problem:
     return Problem(
         "no_answer",
         f"no answer within {target.limits.look:g} s, which `connect_timeout` and `answer_timeout` are together",
-        "the server is too busy, a pooler does not pass it on, or somebody has locked the version table: `doctor` tells "
-        "which; else raise `answer_timeout`",
+        "the server is too busy, a pooler does not pass it on, or somebody has locked the version table: `doctor` "
+        "tells which; else raise `answer_timeout`",
     )
 
 
