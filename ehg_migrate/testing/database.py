@@ -30,9 +30,9 @@ class MigratedDatabase:
     def conninfo(self) -> str:
         """For psycopg and everything else that stands on libpq; holds the password."""
         a = self.address
-        values = {"host": a.host, "port": a.port, "user": a.user, "dbname": a.dbname, "sslmode": a.sslmode}
-        values |= {"sslrootcert": a.sslrootcert, "password": self.password}
-        return conninfo.make_conninfo("", **{name: value for name, value in values.items() if value is not None})
+        place = {"host": a.host, "port": str(a.port), "user": a.user, "dbname": a.dbname}
+        manner = {"sslmode": a.sslmode, "sslrootcert": a.sslrootcert, "password": self.password}
+        return conninfo.make_conninfo("", **place, **{name: value for name, value in manner.items() if value})
 
     @property
     def url(self) -> URL:

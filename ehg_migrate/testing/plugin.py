@@ -5,7 +5,7 @@ Every pytest of an environment with this package loads this module, so it import
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name in sorted(wanted):
         from ehg_migrate.testing.cases import branches, combinations
 
-        with _failing(pytest.Collector.CollectError):
+        with _told(_collection_error):
             project = _project(metafunc.config)
             cases: list[Any] = branches(project) if name == "ehg_branch" else combinations(project)
         metafunc.parametrize(name, cases, ids=str)
@@ -59,14 +59,14 @@ def ehg_project(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def ehg_kit(pytestconfig: pytest.Config) -> Iterator[Kit]:
     """What the other fixtures and the ready tests share: the scratch server and its templates."""
-    with _failing():
+    with _told():
         from ehg_migrate.testing.kit import Kit
 
         kit = Kit(_project(pytestconfig)).__enter__()
     try:
         yield kit
     finally:
-        with _failing():
+        with _told():
             kit.__exit__(None, None, None)
 
 
@@ -76,14 +76,14 @@ def migrated_database(request: pytest.FixtureRequest, ehg_kit: Kit) -> Iterator[
     from ehg_migrate.testing.wish import Wish
 
     marker = request.node.get_closest_marker("ehg")
-    with _failing():
+    with _told():
         wish = Wish.of(marker.args, marker.kwargs) if marker else Wish()
         block = ehg_kit.database(wish)
         database = block.__enter__()
     try:
         yield database
     finally:
-        with _failing():
+        with _told():
             block.__exit__(None, None, None)
 
 
@@ -113,8 +113,16 @@ def _project(config: pytest.Config) -> Project:
     return config.stash[_LOADED]
 
 
+def _collection_error(text: str) -> Exception:
+    return pytest.Collector.CollectError(text)
+
+
+def _failure(text: str) -> Exception:
+    return pytest.fail.Exception(text, pytrace=False)
+
+
 @contextmanager
-def _failing(kind: type[Exception] | None = None) -> Iterator[None]:
+def _told(error: Callable[[str], Exception] = _failure) -> Iterator[None]:
     """What is wrong with the project, its revisions or the server is said without a traceback through this package."""
     from ehg_migrate.errors import EhgMigrateError, TargetError
     from ehg_migrate.redaction import safe
@@ -122,7 +130,4 @@ def _failing(kind: type[Exception] | None = None) -> Iterator[None]:
     try:
         yield
     except (EhgMigrateError, TargetError) as e:
-        text = safe(str(e))
-        if kind:
-            raise kind(text) from None
-        pytest.fail(text, pytrace=False)
+        raise error(safe(str(e))) from None
