@@ -113,16 +113,16 @@ def _project(config: pytest.Config) -> Project:
     return config.stash[_LOADED]
 
 
-def _collection_error(text: str) -> Exception:
+def _collection_error(text: str) -> BaseException:
     return pytest.Collector.CollectError(text)
 
 
-def _failure(text: str) -> Exception:
+def _failure(text: str) -> BaseException:
     return pytest.fail.Exception(text, pytrace=False)
 
 
 @contextmanager
-def _told(error: Callable[[str], Exception] = _failure) -> Iterator[None]:
+def _told(error: Callable[[str], BaseException] = _failure) -> Iterator[None]:
     """What is wrong with the project, its revisions or the server is said without a traceback through this package."""
     from ehg_migrate.errors import EhgMigrateError, TargetError
     from ehg_migrate.redaction import safe

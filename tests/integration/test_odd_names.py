@@ -115,7 +115,7 @@ def _file_name(text: str) -> str:
     return text.replace("/", "_")[:40]
 
 
-@pytest.mark.parametrize("what", NO_ID)
+@pytest.mark.parametrize("what", sorted(NO_ID))
 def test_other_revision_ids_are_refused(what: str, tmp_path: Path) -> None:
     """With the file, and without a character that cannot be shown."""
     head = f"revision = {ODD[what]!a}\ndown_revision = None\n\ndef upgrade(): pass\n\ndef downgrade(): pass\n"
@@ -144,7 +144,7 @@ def test_version_tables_that_postgresql_keeps_work(
 
 
 @pytest.mark.parametrize("field", ["version_table", "version_table_schema"])
-@pytest.mark.parametrize("what", NO_IDENTIFIER)
+@pytest.mark.parametrize("what", sorted(NO_IDENTIFIER))
 def test_other_version_tables_are_refused(what: str, field: str, tmp_path: Path) -> None:
     """What PostgreSQL would cut, psycopg take for a placeholder, or nobody see: with entry and field, or the line."""
     entry = {**ELSEWHERE, "alembic": {field: ODD[what]}}
@@ -156,7 +156,7 @@ def test_other_version_tables_are_refused(what: str, field: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("field", ["target", "tags", "branches", "env"])
-@pytest.mark.parametrize("what", NO_NAME)
+@pytest.mark.parametrize("what", sorted(NO_NAME))
 def test_names_that_become_paths_are_letters_and_digits(what: str, field: str, tmp_path: Path) -> None:
     """No name of a target file can leave the project: refused with entry and field, or with the line."""
     name = ODD[what]
