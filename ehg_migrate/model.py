@@ -111,7 +111,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long one target may take; seconds, 0 for no limit."""
+    """How long one target may take (seconds), and how many its host bears; 0 for no limit."""
 
     connect: float = 10.0
     answer: float = 20.0  # reading a target's state, once connected
@@ -121,6 +121,8 @@ class Limits:
     queue: float = 30.0  # waiting for another runner to leave the target; 0 to not wait
     deadline: float = 3600.0  # the whole work on one target, measured on the client's side
     retries: int = 4  # of one step, after a lock timeout, a deadlock or a serialization failure
+    host_parallel: int = 0  # targets at a time on its host and port
+    host_rate: float = 0.0  # targets that begin in a second there
 
     @property
     def look(self) -> float:

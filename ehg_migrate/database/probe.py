@@ -18,6 +18,7 @@ from tenacity.wait import wait_exponential, wait_random
 from ehg_migrate.database.addresses import addresses_async
 from ehg_migrate.database.connections import ConnectError, parameters
 from ehg_migrate.database.faults import Retry, connect_fault
+from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.database.journal import entry
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query, version_name
@@ -81,10 +82,11 @@ def ask_all(
     targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int, ask: Ask
 ) -> dict[str, object]:
     """What each target answers to `ask`, by name, or a Problem; `at_once` connections at a time."""
+    targets = tuple(targets)
 
     async def every() -> dict[str, object]:
-        gate = asyncio.Semaphore(at_once)
-        answers = [_one(t, passwords.get(t.name), gate, ask) for t in targets]
+        gate, hosts = asyncio.Semaphore(at_once), Hosts(targets)
+        answers = [_one(t, passwords.get(t.name), gate, hosts, ask) for t in targets]
         return dict(await asyncio.gather(*answers))
 
     try:
@@ -95,8 +97,10 @@ def ask_all(
         return thread.submit(asyncio.run, every()).result()
 
 
-async def _one(target: Target, password: str | None, gate: asyncio.Semaphore, ask: Ask) -> tuple[str, object]:
-    async with gate:
+async def _one(
+    target: Target, password: str | None, gate: asyncio.Semaphore, hosts: Hosts, ask: Ask
+) -> tuple[str, object]:
+    async with hosts.turn(target), gate:
         try:
             return target.name, await _in_time(target, password, ask)
         except TargetError as e:

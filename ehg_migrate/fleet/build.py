@@ -25,6 +25,8 @@ _LIMITS = {
     "queue": "queue_timeout",
     "deadline": "deadline",
     "retries": "retries",
+    "host_parallel": "host_parallel",
+    "host_rate": "host_rate",
 }
 
 

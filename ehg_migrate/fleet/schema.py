@@ -92,6 +92,16 @@ class Defaults(_Model):
         ge=0,
         le=100,
     )
+    host_parallel: int | None = _field(
+        "a whole number from 0 to 256",
+        "How many targets of this host and port are worked on at a time; the least that any of them says.",
+        4,
+        ge=0,
+        le=256,
+    )
+    host_rate: float | None = _field(
+        "a number from 0 to 1000", "How many targets of this host and port begin in a second.", 10, ge=0, le=1000
+    )
     sslmode: SslMode | None = _field("a TLS mode", "`verify-full` unless the server is on this machine.", "verify-full")
     sslrootcert: Text | None = _field(
         "a path, or `system`",

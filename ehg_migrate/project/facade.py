@@ -75,8 +75,12 @@ class Project(ProvingProject, SchemaProject):
             raise UsageError(Problem("local_executor", "`--local` has its servers here", "leave out `--executor`"))
         busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
         targets, passwords = self._reach(busy) if busy else ((), {})
-        reach = Reach({t.name: t for t in targets}, passwords, self._graph)
-        with executor(place, how.get("parallel") or self.settings.parallel) as execute:
+        parallel = how.get("parallel") or self.settings.parallel
+        # which is first matters only where some must wait
+        last = self._last_results(busy) if len(busy) > parallel else {}
+        took = {name: result.seconds for name, (_, result) in last.items()}
+        reach = Reach({t.name: t for t in targets}, passwords, self._graph, took)
+        with executor(place, parallel) as execute:
             stop = how["stop"] = how.get("stop") or Stop()
             verify = self._verifier(reach, how)
             watch, rollout = how.get("watch") or _nobody, how.get("rollout", "")

@@ -9,17 +9,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.errors import ConfigurationError, Problem
 from ehg_migrate.model import Result
 from ehg_migrate.redaction import safe
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
-from ehg_migrate.rollout.pool import Pool, Stop, not_begun
+from ehg_migrate.rollout.pool import Pool, Stop, not_begun, take_next
 from ehg_migrate.rollout.remote import do
 
 if TYPE_CHECKING:
@@ -68,14 +68,15 @@ class DaskExecutor:
 
     def __call__(self, jobs: Iterable[Job], watch: Watch, stop: Stop) -> Iterator[Result]:
         """One Result for each job, as they end."""
-        waiting = deque(jobs)
+        waiting = list(jobs)
+        self._hosts = Hosts(job.target for job in waiting)
         while waiting or self._doing:
             if stop.asked:
                 yield from (not_begun(job) for job in waiting)
                 waiting.clear()
                 self._pass_on(stop)
-            while waiting and len(self._doing) < self._parallel:
-                self._submit(waiting.popleft())
+            while len(self._doing) < self._parallel and (job := take_next(waiting, self._hosts)):
+                self._submit(job)
             yield from self._listen(watch)
         if self._lost:
             yield from Pool(self._parallel, watch, stop).run(self._lost)
@@ -84,6 +85,7 @@ class DaskExecutor:
         topic = _topic(job)
         self._client.subscribe_topic(topic, self._hear)
         future = self._client.submit(_task, replace(job, password=None, output=""), topic, key=topic, pure=False)
+        self._hosts.begin(job.target)
         self._doing[topic] = job, future
         future.add_done_callback(self._heard.put)
 
@@ -120,6 +122,7 @@ class DaskExecutor:
 
     def _forget(self, topic: str) -> Job:
         job, _ = self._doing.pop(topic)
+        self._hosts.end(job.target)
         self._client.unsubscribe_topic(topic)
         return job
 

@@ -12,7 +12,6 @@ import signal
 import sys
 import time
 import types
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 
+from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import known, redact
@@ -68,13 +68,17 @@ class Pool:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """One Result for each job, as they end."""
-        waiting = deque(jobs)
+        waiting = list(jobs)
+        self._hosts = Hosts(job.target for job in waiting)
         self._stop.heard_by.append(self._tell_to_stop)
         _start_server()
         try:
             while waiting or self._running:
-                while waiting and len(self._running) < self._parallel and not self._stop.asked:
-                    yield from self._start(waiting.popleft())
+                while len(self._running) < self._parallel and not self._stop.asked:
+                    job = take_next(waiting, self._hosts)
+                    if job is None:
+                        break
+                    yield from self._start(job)
                 if self._stop.asked:
                     yield from (not_begun(job) for job in waiting)
                     waiting.clear()
@@ -100,6 +104,7 @@ class Pool:
         finally:
             theirs.close()
         limit = job.deadline
+        self._hosts.begin(job.target)
         self._running[ours] = _Running(job, process, ours, time.monotonic() + limit + _GRACE if limit else None)
 
     def _listen(self) -> Iterator[Result]:
@@ -139,6 +144,7 @@ class Pool:
 
     def _end(self, running: _Running) -> None:
         del self._running[running.pipe]
+        self._hosts.end(running.job.target)
         running.pipe.close()
         running.process.join(timeout=5)
         if running.process.is_alive():
@@ -178,6 +184,14 @@ class Pool:
             if self._stop.asked > 1 or (running.kill_at is not None and now > running.kill_at):
                 running.overdue = self._stop.asked < 2
                 running.process.kill()
+
+
+def take_next(waiting: list[Job], hosts: Hosts) -> Job | None:
+    """The first job whose host has a place, no longer waiting; a full host does not hold up the others."""
+    for i, job in enumerate(waiting):
+        if hosts.may_begin(job.target):
+            return waiting.pop(i)
+    return None
 
 
 def _send_stop(pipe: Pipe) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ehg_migrate.model import Origin, Plan, Result, Target
@@ -21,11 +22,12 @@ Graphs = Callable[[Target], Graph]
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How the targets of a run are reached, and what they can have."""
+    """How the targets of a run are reached, what they can have, and how long they took the last time (seconds)."""
 
     targets: Mapping[str, Target]
     passwords: Mapping[str, str | None]
     graph: Graphs
+    took: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,13 @@ class Work:
 
 
 def run_plans(settings: Settings, work: Work, execute: Execute, watch: Watch, stop: Stop) -> Iterator[Result]:
-    """One Result for each plan with steps, in the order in which they end."""
+    """One Result for each plan with steps, in the order in which they end.
+
+    What is not known to be short begins first: a long one that begins last is waited for by itself.
+    """
+    plans = sorted((p for p in work.plans if p.steps), key=lambda p: -work.reach.took.get(p.target, math.inf))
     with tempfile.TemporaryDirectory(prefix="ehg-") as folder:  # 0700; takes what revisions print
-        jobs = [_job(settings, work, plan, Path(folder), i) for i, plan in enumerate(work.plans) if plan.steps]
+        jobs = [_job(settings, work, plan, Path(folder), i) for i, plan in enumerate(plans)]
         if jobs:
             yield from execute(jobs, watch, stop)
 

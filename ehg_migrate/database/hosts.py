@@ -1,0 +1,67 @@
+"""How many targets of one host are at work at a time, and how fast new ones begin.
+
+Many targets share a pooler, which has only so many places, and from one source address it takes only so many logins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from ehg_migrate.model import Target
+
+_MANY = 1_000_000
+
+
+class _Host:
+    def __init__(self, targets: list[Target]) -> None:
+        # the least of what its targets say; 0 is no limit
+        self.at_once = min((t.limits.host_parallel for t in targets if t.limits.host_parallel), default=_MANY)
+        rate = min((t.limits.host_rate for t in targets if t.limits.host_rate), default=0.0)
+        self.pause = 1 / rate if rate else 0.0
+        self.busy = 0
+        self.next = 0.0  # when the next one may begin, by the monotonic clock
+        self.places = asyncio.Semaphore(self.at_once)
+
+
+class Hosts:
+    """The hosts of some targets; an entry's `host_parallel` and `host_rate` hold for its host and port."""
+
+    def __init__(self, targets: Iterable[Target]) -> None:
+        together: dict[tuple[str, int], list[Target]] = {}
+        for target in targets:
+            together.setdefault(_place(target), []).append(target)
+        self._hosts = {place: _Host(of_one) for place, of_one in together.items()}
+
+    def may_begin(self, target: Target) -> bool:
+        """Whether its host has a place for it now."""
+        host = self._hosts[_place(target)]
+        return host.busy < host.at_once and time.monotonic() >= host.next
+
+    def begin(self, target: Target) -> None:
+        """It is at work from now on, until `end`."""
+        host = self._hosts[_place(target)]
+        host.busy += 1
+        host.next = max(host.next, time.monotonic()) + host.pause
+
+    def end(self, target: Target) -> None:
+        """Its place is free."""
+        self._hosts[_place(target)].busy -= 1
+
+    @asynccontextmanager
+    async def turn(self, target: Target) -> AsyncIterator[None]:
+        """The same for a coroutine: comes when the target may begin, and gives its place back."""
+        host = self._hosts[_place(target)]
+        async with host.places:
+            now = time.monotonic()
+            begin = max(now, host.next)
+            host.next = begin + host.pause
+            if begin > now:
+                await asyncio.sleep(begin - now)
+            yield
+
+
+def _place(target: Target) -> tuple[str, int]:
+    return target.address.host, target.address.port

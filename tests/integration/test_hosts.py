@@ -1,0 +1,114 @@
+"""What one host bears: no more of its targets at a time than an entry says, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.database.hosts import Hosts
+from ehg_migrate.model import Address, Limits, Target
+from ehg_migrate.rollout.jobs import EventKind
+from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
+from tests.support.project import PASSWORD_VARIABLE
+from tests.support.running import Fleet, Gate, make_fleet, step
+from tests.support.wire import CountingProxy
+
+
+def _target(name: str, host: str, at_once: int = 0, rate: float = 0.0) -> Target:
+    limits = Limits(host_parallel=at_once, host_rate=rate)
+    return Target(name, Address(host, 5432, "u", name, "disable"), ("shared",), limits=limits)
+
+
+def test_the_least_of_a_host_counts() -> None:
+    """Its targets may say different things; another host has nothing to do with it."""
+    a, b, c = _target("a", "one", 2), _target("b", "one", 1), _target("c", "two")
+    hosts = Hosts([a, b, c])
+    hosts.begin(a)
+    assert [hosts.may_begin(t) for t in (b, c)] == [False, True]
+    hosts.end(a)
+    assert hosts.may_begin(b)
+
+
+def test_a_rate() -> None:
+    """After one has begun, the next must wait, although there is a place for it."""
+    a, b = _target("a", "one", rate=0.001), _target("b", "one")
+    hosts = Hosts([a, b])
+    assert hosts.may_begin(b)
+    hosts.begin(a)
+    hosts.end(a)
+    assert not hosts.may_begin(b)
+
+
+def test_turns_of_a_rate() -> None:
+    """Of coroutines, none begins before its moment: the nth is n pauses behind the first at least."""
+    targets = [_target(str(n), "one", rate=50) for n in range(5)]
+
+    async def moments() -> list[float]:
+        hosts, start = Hosts(targets), time.monotonic()
+
+        async def one(target: Target) -> float:
+            async with hosts.turn(target):
+                return time.monotonic() - start
+
+        return sorted(await asyncio.gather(*map(one, targets)))
+
+    began = asyncio.run(moments())
+    assert [n for n, moment in enumerate(began) if moment < n / 50] == []
+
+
+@pytest.fixture
+def fleet(
+    pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Fleet:
+    """Four targets, three of them behind one proxy, of which one says that it bears one at a time."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    return make_fleet(
+        pg,
+        tmp_path / "project",
+        {f"t{n}": make_database(f"t{n}") for n in range(4)},
+        {"shared/s1": step("s1", label="shared")},
+    )
+
+
+def test_a_full_host_holds_up_nobody(fleet: Fleet, tmp_path: Path, pg: Cluster) -> None:
+    """Looking and working both keep to it, and a target of another host goes on while they wait."""
+    gate = Gate(tmp_path / "gate")
+    fleet.write("shared/s2", step("s2", "s1", gate.code))
+    with CountingProxy(pg.host, pg.port) as proxy:
+        behind = {n: replace(a, host=proxy.host, port=proxy.port) for n, a in fleet.addresses.items() if n != "t3"}
+        entries = {"t1": {"host_parallel": 1}}
+        addresses = {**fleet.addresses, **behind}
+        fleet = make_fleet(pg, tmp_path / "other", addresses, _revisions(gate), entries)
+        run = fleet.background(lambda: fleet.upgrade(parallel=4))
+        _ = gate.pid
+        _wait_for_two(fleet)
+        assert len({e.target for e in fleet.events if e.kind is EventKind.STARTED} - {"t3"}) == 1
+        gate.open()
+        assert all(r.status.good for r in run.result(60).results)
+    told = (e.kind for e in fleet.events if e.target != "t3" and e.kind in (EventKind.STARTED, EventKind.FINISHED))
+    assert list(told) == [EventKind.STARTED, EventKind.FINISHED] * 3
+
+
+def _revisions(gate: Gate) -> dict[str, str]:
+    return {"shared/s1": step("s1", label="shared"), "shared/s2": step("s2", "s1", gate.code)}
+
+
+def _wait_for_two(fleet: Fleet) -> None:
+    """Until the target of the other host stands at the gate too."""
+    wait_until(lambda: fleet.heads("t3") == ["s1"], "t3 did not come to its second step")
+
+
+def test_the_longest_known_begins_first(fleet: Fleet) -> None:
+    """By what the ledger has of the last time; a target that it does not know comes before all."""
+    slow = "import time\nname = op.get_bind().exec_driver_sql('SELECT current_database()').scalar()\n"
+    fleet.write("shared/s1", step("s1", code=f"{slow}if name.startswith('t2'): time.sleep(2)", label="shared"))
+    fleet.upgrade("t1", "t2", "t3")
+    fleet.write("shared/s2", step("s2", "s1"))
+    fleet.upgrade(parallel=1)
+    assert [e.target for e in fleet.events if e.kind is EventKind.STARTED][:2] == ["t0", "t2"]
