@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ehg_migrate.database.probe import Reading
@@ -15,11 +15,7 @@ from ehg_migrate.schema.reference import References
 from ehg_migrate.schema.scratch import ScratchServers
 
 _NAMED = 5  # objects that a message names before the rest is counted
-
-
-def to_verify(results: Iterable[Result]) -> tuple[Result, ...]:
-    """Those whose target got steps and is where the run wanted it."""
-    return tuple(r for r in results if r.status is Status.SUCCEEDED and r.steps)
+_STATES = 8  # different states that are worth a replay each when nobody has asked for it
 
 
 def verify(
@@ -28,12 +24,14 @@ def verify(
 ) -> Verified:  # fmt: skip
     """Looks at the targets of these results, which are those of `fleet`. Never raises for a single one.
 
-    `strict`: a target whose schema cannot be judged is not good either.
+    `strict`: a target whose schema cannot be judged is not good either. Else too many different states are left alone.
     """
+    states = len({(t.branches, r.heads_after) for t, r in zip(fleet.targets, results, strict=True)})
+    if states > _STATES and not strict:
+        return Verified(notes=(_too_many(len(results), states),))
     start = time.monotonic()
     readings = looking.probe(fleet.targets, fleet.passwords, fleet.at_once)
-    states = [_state(r, readings[r.target]) for r in results]
-    found = find_drift(fleet, states, looking.found, references, scratch)
+    found = find_drift(fleet, [_state(r, readings[r.target]) for r in results], looking.found, references, scratch)
     by_target = {r.target: r for r in results}
     changed = [_judged(by_target[d.target], d, strict=strict) for d in found]
     notes = tuple(_notes(found, time.monotonic() - start))
@@ -63,6 +61,14 @@ def _differs(drift: Drift) -> Problem:
         "schema_differs",
         f"every step is done, and the schema is not what the revisions produce: {', '.join(objects[:_NAMED])}{more}",
         f"`ehg-migrate drift -t {drift.target}` shows each clause; was something changed by hand, now or before?",
+    )
+
+
+def _too_many(targets: int, states: int) -> Problem:
+    return Problem(
+        "not_verified",
+        f"not verified: {targets} targets are in {states} different states, and each would be built on a scratch database",
+        "`ehg-migrate drift` holds them against their revisions; so does `--verify always`",
     )
 
 

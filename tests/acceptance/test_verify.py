@@ -68,3 +68,17 @@ def test_where_no_reference_can_be_made(fleet: Fleet, pg: Cluster) -> None:
     assert fleet.run("downgrade", "good", "--to", "two", "--yes").code == 0
     said = fleet.run("upgrade", "-t", "good", "--verify", "always", "--yes")
     assert (said.code, said.out.splitlines()[-1].split(": ")[1]) == (1, "1 indeterminate (good)"), said
+
+
+def test_too_many_different_states(
+    tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster
+) -> None:
+    """Nine targets of which each has a branch of its own: said, and left to those who ask for it."""
+    names = [f"own{n}" for n in range(9)]
+    revisions = {f"{n}/1": revision(f"of_{n}", up=f"CREATE TABLE {n} (id int)", label=n) for n in names}
+    addresses = {name: make_database(name) for name in names}
+    make_project(tmp_path, entries(addresses), revisions, settings={"verify": "auto"})
+    fleet = Fleet(tmp_path, addresses, {"EHG_SCRATCH_URL": scratch_url(pg)})
+    said = fleet.run("upgrade", "--yes")
+    assert said.code == 0, said
+    assert "not verified: 9 targets are in 9 different states" in said.err
