@@ -67,7 +67,7 @@ def _differs(drift: Drift) -> Problem:
 def _too_many(targets: int, states: int) -> Problem:
     return Problem(
         "not_verified",
-        f"not verified: {targets} targets are in {states} different states, and each would be built on a scratch database",
+        f"not verified: {targets} targets are in {states} different states, each to be built on a scratch database",
         "`ehg-migrate drift` holds them against their revisions; so does `--verify always`",
     )
 
