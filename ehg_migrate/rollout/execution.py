@@ -68,7 +68,7 @@ class Execution:
 
     def _unread(self, problem: Problem) -> Result:
         """Nothing was begun here: the target is what it was, unless another worker had begun something before."""
-        if self.job.look:
+        if self.job.unsure:
             return self._result(Status.INDETERMINATE, (), problem)
         return self._result(Status.FAILED, self.job.plan.heads, problem)
 

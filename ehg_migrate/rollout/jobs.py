@@ -28,6 +28,11 @@ class Job:
     again: bool = False  # a worker was lost that may have begun: go on from wherever it came to
 
     @property
+    def unsure(self) -> bool:
+        """Whether another worker may have begun something here."""
+        return self.again or self.look is not None
+
+    @property
     def deadline(self) -> float:
         """Seconds that the worker has for everything, connecting included; 0 for no limit."""
         limits = self.target.limits

@@ -99,7 +99,7 @@ class Pool:
         except (OSError, EOFError) as e:  # no memory, no processes left, or the fork server was killed
             ours.close()
             problem = Problem("worker_not_started", f"no worker could be started: {type(e).__name__}: {e}", "run again")
-            yield self._ended(job, Status.INDETERMINATE if job.look else Status.FAILED, problem)
+            yield self._ended(job, Status.INDETERMINATE if job.unsure else Status.FAILED, problem)
             return
         finally:
             theirs.close()

@@ -101,14 +101,21 @@ def _result(job: Job, teller: Teller) -> Result:
         teller.tell(EventKind.STARTED)
         return Execution(job, teller, partial(_end, job, teller)).run()
     except TargetError as e:
-        status = Status.FAILED if isinstance(e, ConnectError) else Status.REFUSED
-        return Result(job.target.name, status, job.plan.heads, job.plan.heads, (), _revisions(job), e.problem)
+        return _not_entered(job, e)
     except BaseException as e:  # noqa: BLE001 - whatever it is, it is this target's and must be told
         print_trace(e)
         problem = Problem(
             "internal", one_line(described(e)), "this is a fault of ehg_migrate; its output has the traceback"
         )
         return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), _revisions(job), problem)
+
+
+def _not_entered(job: Job, error: TargetError) -> Result:
+    """The target is what it was, unless another worker had begun something before."""
+    status, heads = Status.FAILED if isinstance(error, ConnectError) else Status.REFUSED, job.plan.heads
+    if job.unsure:
+        status, heads = Status.INDETERMINATE, ()
+    return Result(job.target.name, status, job.plan.heads, heads, (), _revisions(job), error.problem)
 
 
 def _revisions(job: Job) -> tuple[str, ...]:

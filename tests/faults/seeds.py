@@ -41,7 +41,7 @@ SHORT: dict[str, tuple[int, ...]] = {
     "server_down": (72,),
     "server_naps": (126,),
     "server_side_cut": (45,),
-    "server_stopped": (124,),
+    "server_stopped": (124, 200136),
     "silence": (49,),
     "stall": (45,),
     "stock_runner": (61,),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from ehg_migrate.model import Address, Status
 from ehg_migrate.rollout.jobs import EventKind
@@ -117,7 +118,9 @@ def test_scheduler_killed(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> N
         dask.scheduler.kill()
         gate.open()
         result = run.result(90).results[0]
-    assert (result.status, code_of(result)) == (Status.FAILED, "worker_lost")
+    # the process of the target may have gone on to the end meanwhile, or have ended after its step
+    assert result.status is (Status.SUCCEEDED if fleet.heads("t0") == ["s3"] else Status.FAILED)
+    assert "worker_lost" in {p.code for p in (result.problem, *result.notes) if p}
     assert list(result.heads_after) == fleet.heads("t0") != []
     fleet.check()
 
@@ -185,12 +188,6 @@ def test_no_cluster(fleet_of: MakeFleet, executor: str, words: str) -> None:
 
 def _asked(dask: DaskCluster, fleet: Fleet) -> bool:
     """Whether the scheduler holds the wish, which tasks look for twice a second."""
-    from distributed import Client
-
+    topic = f"ehg-{fleet.load().runs()[0].id}-t0"
     with Client(dask.address, set_as_default=False) as client:
-        return any(m.get("asked") for m in client.run_on_scheduler(_metadata).values())
-
-
-def _metadata(dask_scheduler: object) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = dask_scheduler.task_metadata  # type: ignore[attr-defined]
-    return dict(found)
+        return bool(client.get_metadata([topic, "asked"], 0))

@@ -57,7 +57,7 @@ class Gate:
     @property
     def pid(self) -> int:
         """Waits until somebody is there."""
-        wait_until(self._reached.exists, "nobody came to the gate", 20)
+        wait_until(self._reached.exists, "nobody came to the gate", 60)
         return int(self._reached.read_text())
 
     def open(self) -> None:
