@@ -4,9 +4,11 @@
 down; imports run one way:
 
 cli           words into calls of Project, answers into text and exit codes
+testing       the pytest plugin for those who write revisions
 report        nouns as text, JSON, JUnit, Markdown
 project       the facade
 starter       the files that `init` lays out
+schema        what is really there: catalogue, compare, drift, rehearse, correct
 rollout       states, plans for a fleet, worker processes, results
 ledger local  the record of runs; the embedded PostgreSQL
 environment   Alembic's env.py, and how plans run through it

@@ -57,6 +57,11 @@ class Settings:
         return self.root / ".ehg" / "revisions.json"
 
     @property
+    def kept_targets(self) -> Path:
+        """What was read from targets/ before; made by itself, and never needed."""
+        return self.root / ".ehg" / "targets.json"
+
+    @property
     def local_home(self) -> Path:
         """Where the embedded PostgreSQL of `--local` keeps its files."""
         return self.root / ".ehg" / "local"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ehg_migrate.cli import console, exits, options
+
+if TYPE_CHECKING:
+    from ehg_migrate.schema.saving import Saved
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,16 +38,27 @@ def _split(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 @click.argument("right")
 @_regard
 @click.option("--exit-code", is_flag=True, help="Exit 3 where there is a difference.")
+@click.option(
+    "--sql", is_flag=True, help="Print statements that make LEFT like RIGHT, proven on a scratch clone of LEFT."
+)
+@click.option("--allow-destructive", is_flag=True, help="With --sql: also what may lose rows. Else it is shown only.")
 @options.as_json
 @options.project_options
-def compare(left: str, right: str, exit_code: bool, as_json: bool, **given: Any) -> int:
+def compare(
+    left: str, right: str, exit_code: bool, sql: bool, allow_destructive: bool, as_json: bool, **given: Any
+) -> int:
     """What separates two schemas, object by object and clause by clause.
 
-    A side is a target (`acme`), one schema of a target (`acme/staging`) or the file of a snapshot (`acme.json`).
+    A side is a target (`acme`), one schema of a target (`acme/staging`) or a snapshot: its file (`acme.json`) or its
+    folder, written with a slash (`./acme`). With --sql: exit 1 where it is not proven that nothing is left.
     """
     from ehg_migrate.report.differences import comparison_lines
 
+    if allow_destructive and not sql:
+        raise click.UsageError("`--allow-destructive` is about the statements of `--sql`.")
     regard, where = _split(given)
+    if sql:
+        return _correction(left, right, allow_destructive, exit_code, as_json, regard, where)
     with options.opened(**where) as project:
         found = project.compare(left, right, **regard)
         if as_json:
@@ -51,6 +66,26 @@ def compare(left: str, right: str, exit_code: bool, as_json: bool, **given: Any)
         else:
             console.data(comparison_lines(found))
         return exits.DIFFERENCES if exit_code and found.differences else 0
+
+
+def _correction(
+    left: str,
+    right: str,
+    destructive: bool,
+    exit_code: bool,
+    as_json: bool,
+    regard: dict[str, Any],
+    where: dict[str, Any],
+) -> int:
+    from ehg_migrate.report.correction import correction_lines
+
+    with options.opened(**where) as project:
+        found = project.correction(left, right, destructive=destructive, notice=console.note, **regard)
+        if as_json:
+            console.json("correction", found)
+        else:
+            console.data(correction_lines(found))
+        return 1 if not found.proven else exits.DIFFERENCES if exit_code and found.differences else 0
 
 
 @click.command()
@@ -75,18 +110,69 @@ def clusters(selectors: tuple[str, ...], exit_code: bool, as_json: bool, **given
 
 @click.command()
 @click.argument("target")
+@click.option(
+    "--output",
+    "-o",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write files there.",
+)
+@click.option(
+    "--check", is_flag=True, help="Write nothing; exit 3 where the files of --output are not as they should be."
+)
+@click.option(
+    "--sql",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write SQL that makes it anew, without owners and publications.",
+)
 @_regard
 @options.as_json
 @options.project_options
-def snapshot(target: str, as_json: bool, **given: Any) -> None:
-    """Print what the schema of a target, or of one schema of it, is now; with --json `compare` takes it as a side."""
+def snapshot(target: str, folder: Path | None, check: bool, file: Path | None, as_json: bool, **given: Any) -> int:
+    """Print what the schema of a target, or of one schema of it (`acme/staging`), is now.
+
+    With --output it is a file for each object below DIR, alike for equal schemas, to be kept beside the code; files of
+    others stay. `compare` takes the folder as a side, and the JSON that --json prints.
+    """
     from ehg_migrate.report.differences import snapshot_lines
     from ehg_migrate.schema.snapshot import KIND
 
+    if check and not folder:
+        raise click.UsageError("`--check` looks at the files of a folder; name it with `--output`.")
+    if file and (folder or as_json):
+        raise click.UsageError("`--sql` is a form of its own; leave out `--output` and `--json`.")
     regard, where = _split(given)
     with options.opened(**where) as project:
+        if folder:
+            return _saved(project.save_snapshot(target, folder, check=check, **regard), check=check, as_json=as_json)
+        if file:
+            return _write(file, project.dump(target, **regard))
         found = project.snapshot(target, **regard)
         if as_json:
             console.json(KIND, found)
         else:
             console.data(snapshot_lines(found))
+        return 0
+
+
+def _write(file: Path, text: str) -> int:
+    """As it is: a word that looks like a secret is a part of the schema here."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise click.UsageError(f"`{file}` cannot be written: {e.strerror}") from e
+    return 0
+
+
+def _saved(found: Saved, *, check: bool, as_json: bool) -> int:
+    from ehg_migrate.report.snapshots import checked_lines, saved_lines
+    from ehg_migrate.schema.tree import KIND
+
+    if as_json:
+        console.json(KIND, found)
+    else:
+        console.data(checked_lines(found) if check else saved_lines(found))
+    return exits.DIFFERENCES if check and not found.same else 0

@@ -13,6 +13,7 @@ from ehg_migrate.cli.confirm import confirm
 
 if TYPE_CHECKING:
     from ehg_migrate.local import LocalServer
+    from ehg_migrate.project import Project
 
 
 @click.command()
@@ -30,12 +31,44 @@ def init(folder: Path) -> None:
 @click.option("--branch", "-b", default="shared", show_default=True, help="The folder of versions/ it belongs to.")
 @click.option("--depends-on", multiple=True, metavar="REV", help="Revision of shared or a group, or `branch@head`.")
 @click.option("--autogenerate", metavar="TARGET", help="Fill it with the difference between models and this target.")
+@click.option("--from-drift", metavar="TARGET", help="Fill it with what this target has and its revisions lack.")
+@click.option("--allow-destructive", is_flag=True, help="With --from-drift: also what may lose rows.")
 @options.project_options
-def revision(message: str, branch: str, depends_on: tuple[str, ...], autogenerate: str | None, **where: Any) -> None:
-    """Write a new revision file at the head of a branch; a new branch gets its folder and label."""
+def revision(
+    message: str,
+    branch: str,
+    depends_on: tuple[str, ...],
+    autogenerate: str | None,
+    from_drift: str | None,
+    allow_destructive: bool,
+    **where: Any,
+) -> int:
+    """Write a new revision file at the head of a branch; a new branch gets its folder and label.
+
+    With --from-drift its upgrade and downgrade are tried on a scratch database; exit 1 where it is not proven that they
+    lead to the target's schema and back.
+    """
+    if (autogenerate and from_drift) or (allow_destructive and not from_drift):
+        raise click.UsageError("`--from-drift` stands alone; `--allow-destructive` is about its statements.")
     with options.opened(**where) as project:
+        if from_drift:
+            return _from_drift(project, from_drift, branch, message, depends_on, allow_destructive)
         path = project.new_revision(message, branch, depends_on, autogenerate)
         console.data(f"wrote {path.relative_to(project.settings.root)}")
+        return 0
+
+
+def _from_drift(
+    project: Project, target: str, branch: str, message: str, depends_on: tuple[str, ...], destructive: bool
+) -> int:
+    from ehg_migrate.report.correction import carried_lines
+
+    path, carried = project.new_revision_from_drift(
+        target, branch, message, depends_on, destructive=destructive, notice=console.note
+    )
+    console.data(f"wrote {path.relative_to(project.settings.root)}")
+    console.note(carried_lines(target, branch, carried))
+    return 0 if carried.proven else 1
 
 
 @click.command()

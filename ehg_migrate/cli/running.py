@@ -182,12 +182,21 @@ def _report(run: Run, plan: FleetPlan, how: dict[str, Any]) -> None:
         console.data(text.run_summary(run))
 
 
-def _write_reports(run: Run, how: dict[str, Any]) -> None:
-    """A report that cannot be written does not change what the run was: it is told, and the run's exit code stays."""
+def _junit(run: Run) -> str:
     from ehg_migrate.report.junit import junit
+
+    return junit(run)
+
+
+def _markdown(run: Run) -> str:
     from ehg_migrate.report.markdown import markdown
 
-    for name, mode, make in (("junit", "w", junit), ("summary", "a", markdown)):
+    return markdown(run)
+
+
+def _write_reports(run: Run, how: dict[str, Any]) -> None:
+    """A report that cannot be written does not change what the run was: it is told, and the run's exit code stays."""
+    for name, mode, make in (("junit", "w", _junit), ("summary", "a", _markdown)):
         if not how[name]:
             continue
         try:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from ehg_migrate.ledger.migrations import migrate
 from ehg_migrate.ledger.postgres import open_postgres
+from ehg_migrate.ledger.rows import Seen
 from ehg_migrate.ledger.sqlite import PREFIX, open_sqlite
 from ehg_migrate.ledger.store import Ledger
 
-__all__ = ["Ledger", "open_ledger"]
+__all__ = ["Ledger", "Seen", "open_ledger"]
 
 
 def open_ledger(url: str, *, password: str | None = None) -> Ledger:

@@ -73,7 +73,7 @@ SELECT s.run_id, s.target, s.status, s.heads_before, s.heads_after, s.steps, s.n
 
 -- name: last_results
 -- The keys alone are ranked: with their outputs 100,000 rows take seconds instead of a tenth of one.
-SELECT s.*
+SELECT s.run_id, s.target, s.status, s.heads_after, s.seconds
   FROM (SELECT run_id, target, attempt,
                row_number() OVER (PARTITION BY target ORDER BY recorded_at DESC, run_id DESC, attempt DESC) AS place
           FROM {schema}results WHERE target IN (SELECT value FROM {elements}(:targets))) AS k

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ehg_migrate import json_form
@@ -10,7 +10,7 @@ from ehg_migrate.errors import LedgerError, Problem
 from ehg_migrate.ledger import liveness
 from ehg_migrate.ledger.backend import Row
 from ehg_migrate.ledger.liveness import Process
-from ehg_migrate.model import Result, Run, RunStatus
+from ehg_migrate.model import Result, Run, RunStatus, Status
 from ehg_migrate.redaction import redact
 
 T = TypeVar("T")
@@ -33,6 +33,17 @@ MOMENTS = frozenset({"started_at", "finished_at", "heartbeat_at", "recorded_at",
 """The columns that SQLite keeps as text and PostgreSQL as `jsonb` and `timestamptz`."""
 
 _RUN_FIELDS = ("id", "verb", "selector", "status", "targets", "wish", "undoes", "resumes", "rollout", "notes")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The ledger's last word on a target: of which run, whether that is still at work, and what it left."""
+
+    run: str
+    running: bool
+    status: Status
+    heads: tuple[str, ...]
+    seconds: float
 
 
 def clean(value: Any, name: str = "") -> Any:
@@ -84,6 +95,15 @@ def read_result(row: Row) -> Result:
     return _load(Result, form, f"the result of `{form['target']}` in run `{row['run_id']}`")
 
 
+def read_seen(row: Row, run: Row) -> Seen:
+    """The last word from the row of a result and that of its run. Raises LedgerError for what cannot be understood."""
+    try:
+        running = RunStatus(run["status"]) is RunStatus.RUNNING and not is_dead(run)
+        return Seen(run["id"], running, Status(row["status"]), tuple(map(str, row["heads_after"])), row["seconds"])
+    except (ValueError, TypeError) as e:
+        raise _not_understood(f"the result of `{row['target']}` in run `{run['id']}`", e) from e
+
+
 def is_dead(row: Row) -> bool:
     """Whether the run of a row with `now` says running, and its process is gone."""
     process = Process(row["host"], row["pid"], row["process_started"])
@@ -101,10 +121,14 @@ def _load(type_: type[T], form: dict[str, Any], what: str) -> T:
     try:
         return json_form.load(type_, json_form.dump(form))
     except ValueError as e:
-        raise LedgerError(
-            Problem(
-                "ledger_row",
-                f"the ledger's row of {what} cannot be understood: {e}",
-                "it was perhaps written by a newer `ehg-migrate`: use that one",
-            )
-        ) from e
+        raise _not_understood(what, e) from e
+
+
+def _not_understood(what: str, error: Exception) -> LedgerError:
+    return LedgerError(
+        Problem(
+            "ledger_row",
+            f"the ledger's row of {what} cannot be understood: {error}",
+            "it was perhaps written by a newer `ehg-migrate`: use that one",
+        )
+    )

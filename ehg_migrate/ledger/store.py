@@ -11,7 +11,7 @@ from ehg_migrate import json_form
 from ehg_migrate.errors import LedgerError, Problem, UsageError
 from ehg_migrate.ledger import liveness
 from ehg_migrate.ledger.backend import Backend, Row, Transaction
-from ehg_migrate.ledger.rows import clean, is_dead, read_result, read_run, result_row, run_row
+from ehg_migrate.ledger.rows import Seen, clean, is_dead, read_result, read_run, read_seen, result_row, run_row
 from ehg_migrate.model import Result, Run, RunStatus
 
 _CANDIDATES = 5  # named in the message when a prefix fits several runs
@@ -127,11 +127,8 @@ class Ledger:
             found = _results(transaction, [row["id"] for row in rows], output=False) if rows else {}
         return tuple(read_run(row, found.get(row["id"], ())) for row in rows)
 
-    def last_results(self, targets: Iterable[str]) -> dict[str, tuple[Run, Result]]:
-        """The newest result of each target, with its run (without that run's other results), in two queries.
-
-        A target that was never in a run is not in the answer.
-        """
+    def last_results(self, targets: Iterable[str]) -> dict[str, Seen]:
+        """The ledger's last word on each target, in two queries. One that was never in a run is not in the answer."""
         names = list(targets)
         if not names:
             return {}
@@ -139,8 +136,8 @@ class Ledger:
             rows = transaction.execute("last_results", targets=names)
             ids = sorted({row["run_id"] for row in rows})
             # each run once: a row of it beside each of its results would grow with the square of the fleet
-            runs = {row["id"]: read_run(row) for row in transaction.execute("runs_by_id", ids=ids)}
-        return {row["target"]: (runs[row["run_id"]], read_result(row)) for row in rows}
+            runs = {row["id"]: row for row in transaction.execute("runs_by_id", ids=ids)}
+            return {row["target"]: read_seen(row, runs[row["run_id"]]) for row in rows}
 
 
 def _find(transaction: Transaction, beginning: str) -> Row:

@@ -10,14 +10,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ehg_migrate.errors import LedgerError, Problem, RevisionsError, UsageError
-from ehg_migrate.fleet import Fleet, load_fleet
+from ehg_migrate.fleet import Fleet
+from ehg_migrate.fleet.kept import read_fleet
 from ehg_migrate.fleet.secrets import resolve_all as resolve_secrets
 from ehg_migrate.fleet.secrets import resolve_text
 from ehg_migrate.model import (
     Address,
     JournalEntry,
-    Result,
-    Run,
     State,
     Target,
 )
@@ -29,7 +28,7 @@ from ehg_migrate.revisions.specs import Releases
 from ehg_migrate.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from ehg_migrate.ledger import Ledger
+    from ehg_migrate.ledger import Ledger, Seen
     from ehg_migrate.local import LocalServer
 
 
@@ -54,7 +53,7 @@ class ProjectBase:
         """Reads alembic.ini, targets/ and versions/ of the project in `root`. Opens no connection, reads no secret."""
         settings = read_settings(Path(root).resolve())
         project = cls(
-            settings, load_fleet(settings.root), read_history(settings, keep=True), read_releases(settings), local=local
+            settings, read_fleet(settings), read_history(settings, keep=True), read_releases(settings), local=local
         )
         errors = project.findings.errors
         if errors:
@@ -152,7 +151,7 @@ class ProjectBase:
         targets, passwords = self._reach(selectors)
         return journals(targets, passwords, self._at_once)
 
-    def _last_results(self, targets: Sequence[str]) -> Mapping[str, tuple[Run, Result]]:
+    def _last_results(self, targets: Sequence[str]) -> Mapping[str, Seen]:
         path = self.settings.ledger_file(local=self._local)
         if path is not None and not path.exists():
             return {}  # looking must not make one

@@ -14,16 +14,17 @@ from ehg_migrate.model import (
     Verb,
 )
 from ehg_migrate.project.base import Selectors
-from ehg_migrate.project.proving import Manner, ProvingProject
+from ehg_migrate.project.correcting import CorrectingProject
+from ehg_migrate.project.proving import Manner, Notice
 from ehg_migrate.project.releases import write_release
-from ehg_migrate.project.schema import SchemaProject
 from ehg_migrate.revisions.specs import resolve_all
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
+    from ehg_migrate.schema.carrying import Carried
 
 
-class Project(ProvingProject, SchemaProject):
+class Project(CorrectingProject):
     """A project folder, checked as a whole when it is loaded.
 
     Use it as a context manager: with `local=True` it starts the embedded PostgreSQL, which stops when it is left.
@@ -78,7 +79,7 @@ class Project(ProvingProject, SchemaProject):
         parallel = how.get("parallel") or self.settings.parallel
         # which is first matters only where some must wait
         last = self._last_results(busy) if len(busy) > parallel else {}
-        took = {name: result.seconds for name, (_, result) in last.items()}
+        took = {name: seen.seconds for name, seen in last.items()}
         reach = Reach({t.name: t for t in targets}, passwords, self._graph, took)
         with executor(place, parallel) as execute:
             stop = how["stop"] = how.get("stop") or Stop()
@@ -98,6 +99,29 @@ class Project(ProvingProject, SchemaProject):
         if autogenerate:
             self._one(autogenerate)
         return new_revision(self.settings, self.revisions, branch, message, ids, autogenerate)
+
+    def new_revision_from_drift(
+        self,
+        target: str,
+        branch: str,
+        message: str,
+        depends_on: Sequence[str] = (),
+        *,
+        destructive: bool = False,
+        notice: Notice = lambda _: None,
+    ) -> tuple[Path, Carried]:
+        """Writes a revision that makes of what the target's revisions produce what the target is; and says how well.
+
+        Proven on a scratch database at the target's heads: after `upgrade()` it equals the target, after `downgrade()`
+        what it was. What is not proven, or would be destructive, stands in the file as a comment. Raises UsageError,
+        and TargetError where the target is not known, has pending steps, or has nothing that can be carried.
+        """
+        from ehg_migrate.schema.carrying import write_carried
+
+        carried, needed = self._carried(target, branch, destructive, notice)
+        path = self.new_revision(message, branch, tuple(dict.fromkeys((*depends_on, *needed))))
+        write_carried(path, target, carried)
+        return path, carried
 
     def release(self, name: str) -> Mapping[str, tuple[str, ...]]:
         """Gives the present heads of all branches a name, in versions/releases.yaml. Raises ConfigurationError."""

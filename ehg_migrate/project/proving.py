@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
-from ehg_migrate.model import Plan, Result, State
+from ehg_migrate.model import Plan, Result, State, Status
 from ehg_migrate.project.base import Selectors
 from ehg_migrate.project.planning import PlanningProject
 
@@ -133,13 +133,14 @@ class ProvingProject(PlanningProject):
         if mode == "never" or (mode == "auto" and self._local):
             return None
         from ehg_migrate.rollout.running import Verified
-        from ehg_migrate.schema.drift import Fleet, Looking
-        from ehg_migrate.schema.verify import to_verify, verify
 
         def look(results: Sequence[Result]) -> Verified:
-            done = to_verify(results)
+            done = tuple(r for r in results if r.status is Status.SUCCEEDED and r.steps)
             if not done:
                 return Verified()
+            from ehg_migrate.schema.drift import Fleet, Looking
+            from ehg_migrate.schema.verify import verify
+
             targets = [reach.targets[r.target] for r in done]
             fleet = Fleet(targets, reach.passwords, self._graph, self._at_once)
             looking = Looking(self.settings.prelude)

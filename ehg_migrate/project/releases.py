@@ -10,7 +10,6 @@ from typing import Any
 from ehg_migrate.errors import ConfigurationError, Problem
 from ehg_migrate.fleet.problems import Refused, Report, clip, describe
 from ehg_migrate.fleet.values import word
-from ehg_migrate.fleet.yamlfile import read_yaml
 from ehg_migrate.revisions.specs import Releases
 from ehg_migrate.settings import Settings
 
@@ -24,6 +23,8 @@ def read_releases(settings: Settings) -> Releases:
     path = settings.versions / FILE
     if not os.path.lexists(path):
         return {}
+    from ehg_migrate.fleet.yamlfile import read_yaml
+
     report = Report()
     data = read_yaml(path, _PLACE, report)
     if not len(report):

@@ -29,7 +29,7 @@ class SchemaProject(ProjectBase):
     """A project that can say what its targets' schemas are. Nothing here needs revisions, or writes to a target."""
 
     def compare(self, left: str, right: str, **regard: Unpack[Regard]) -> Comparison:
-        """What separates two sides: targets, schemas of targets (`acme/staging`), files of snapshots (`acme.json`).
+        """What separates two sides: targets, schemas of targets (`acme/staging`), snapshots (`acme.json`, `./acme`).
 
         Raises UsageError for sides that cannot be held against each other and TargetError for one that cannot be read.
         """
@@ -62,16 +62,20 @@ class SchemaProject(ProjectBase):
 
     def _catalogs(self, sides: tuple[Side, ...], regard: Regard) -> tuple[Catalog, ...]:
         """Of each side, all read in one scope."""
-        from ehg_migrate.schema.comparing import read_sides, scopes_of
-        from ehg_migrate.schema.snapshot import read_snapshot
+        return tuple(catalog for catalog, _ in self._read(sides, regard))
 
-        snapshots = {s.text: read_snapshot(s.file) for s in sides if s.file}
+    def _read(self, sides: tuple[Side, ...], regard: Regard) -> tuple[tuple[Catalog, Scope], ...]:
+        """Catalogues as `_catalogs` gives them, and the scope in which each was read."""
+        from ehg_migrate.schema.comparing import read_sides, scopes_of
+        from ehg_migrate.schema.tree import read_saved
+
+        snapshots = {s.text: read_saved(s.file) for s in sides if s.file}
         names = tuple(dict.fromkeys(self._one(s.target).name for s in sides if s.target))
         targets, passwords = self._reach(names) if names else ((), {})
         scopes = scopes_of(sides, snapshots, self._scope(targets, regard))
         live = {s: scope for s, scope in scopes.items() if s.target}
         read = read_sides(live, targets, passwords, self._at_once)
-        return tuple(snapshots[s.text].catalog if s.file else read[s] for s in sides)
+        return tuple((snapshots[s.text].catalog if s.file else read[s], scopes[s]) for s in sides)
 
     def _scope(self, targets: Iterable[Target], regard: Regard) -> Scope:
         """One scope for all of them: whatever the version table of one is called, it is nobody's schema."""

@@ -30,7 +30,7 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
     for note in found.notes:
         yield f"note: the columns of {note.identity} stand in another order"
     versions = found.left_version, found.right_version
-    servers = f" (PostgreSQL {versions[0]} and {versions[1]})" if versions[0] != versions[1] else ""
+    servers = f" (PostgreSQL {versions[0]} and {versions[1]})" if all(versions) and versions[0] != versions[1] else ""
     if found.differences:
         yield ""
         yield f"from `{found.left}` to `{found.right}`: {_sum(found.differences)}{servers}"

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from ehg_migrate.database.locks import Held
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import FleetPlan, JournalEntry, Plan, Result, Run, State, Status, Target, Verb
+
+if TYPE_CHECKING:
+    from ehg_migrate.database.locks import Held
 
 _NAMED = 8  # targets named in a line before the rest is counted
 

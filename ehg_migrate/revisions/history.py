@@ -42,20 +42,22 @@ class History:
     branches: Mapping[str, tuple[Revision, ...]]  # folder -> its revisions, in file order
     problems: tuple[Problem, ...] = ()
     loose: tuple[str, ...] = ()  # revision files that lie in no branch folder
-    _graphs: dict[tuple[str, ...], Graph] = field(default_factory=dict, repr=False, compare=False)
+    _built: dict[tuple[str, ...], tuple[Graph, tuple[Problem, ...]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def graph(self, branches: tuple[str, ...]) -> Graph:
         """The graph of a target with these branches (in order of application). Raises RevisionsError."""
-        if branches not in self._graphs:
-            graph, problems = self.build(branches)
-            if problems:
-                raise RevisionsError(problems)
-            self._graphs[branches] = graph
-        return self._graphs[branches]
+        graph, problems = self.build(branches)
+        if problems:
+            raise RevisionsError(problems)
+        return graph
 
     def build(self, branches: tuple[str, ...]) -> tuple[Graph, tuple[Problem, ...]]:
         """The same, with the problems instead of an exception."""
-        return build([r for branch in reversed(branches) for r in self.branches.get(branch, ())])
+        if branches not in self._built:
+            self._built[branches] = build([r for branch in reversed(branches) for r in self.branches.get(branch, ())])
+        return self._built[branches]
 
     def holders(self, revision: str) -> tuple[str, ...]:
         """The branches that have a revision of this id."""

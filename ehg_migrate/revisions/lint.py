@@ -49,15 +49,16 @@ def lint(
     scopes = list(dict.fromkeys(scopes))
     for scope in scopes:
         graph, problems = history.build(scope)
-        errors += [p for p in problems if p not in errors]
+        errors += problems
         if not problems:
-            warnings += [w for w in _graph_warnings(graph) if w not in warnings]
+            warnings += _graph_warnings(graph)
     lacking, meant = _directions(history, targets, scopes)
     errors += lacking
     errors += _too_long(history)
     warnings += meant
     warnings += [*_loose(history), *_same_id_apart(history, scopes), *_unused(history, scopes)]
-    return Findings(tuple(errors), tuple(w for w in warnings if w.code not in ignore))
+    # what many scopes share is found in each of them
+    return Findings(tuple(dict.fromkeys(errors)), tuple(dict.fromkeys(w for w in warnings if w.code not in ignore)))
 
 
 def _unknown_rules(ignore: frozenset[str]) -> Iterator[Problem]:

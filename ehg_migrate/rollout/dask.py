@@ -18,6 +18,7 @@ from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.errors import ConfigurationError, Problem
 from ehg_migrate.model import Result
 from ehg_migrate.redaction import safe
+from ehg_migrate.rollout.executor import SCHEME
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
 from ehg_migrate.rollout.pool import Pool, Stop, not_begun, take_next
 from ehg_migrate.rollout.remote import do
@@ -25,7 +26,6 @@ from ehg_migrate.rollout.remote import do
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-SCHEME = "dask://"
 _TICK = 0.2  # seconds between two looks whether to stop
 _PATIENCE = "10s"  # for the scheduler to answer
 _LAST_WORDS = 10.0  # seconds that tasks get to end after the second wish to stop

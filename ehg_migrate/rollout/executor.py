@@ -11,6 +11,7 @@ from ehg_migrate.rollout.jobs import Job, Watch
 from ehg_migrate.rollout.pool import Pool, Stop
 
 LOCAL = "local"
+SCHEME = "dask://"
 
 Execute = Callable[[Iterable[Job], Watch, Stop], Iterator[Result]]
 """One Result for each job, as they end, never an exception for a target; tells Events, hears the wish to stop."""
@@ -22,13 +23,13 @@ def executor(name: str, parallel: int) -> Iterator[Execute]:
 
     Raises UsageError for another name, ConfigurationError where the cluster cannot be reached.
     """
-    from ehg_migrate.rollout import dask
-
     if name == LOCAL:
         yield lambda jobs, watch, stop: Pool(parallel, watch, stop).run(jobs)
-    elif name.startswith(dask.SCHEME):
+    elif name.startswith(SCHEME):
+        from ehg_migrate.rollout import dask
+
         with dask.connected(name) as client:
             yield dask.DaskExecutor(client, parallel)
     else:
-        hint = f"use `{LOCAL}`, or `{dask.SCHEME}HOST:PORT` of a scheduler"
+        hint = f"use `{LOCAL}`, or `{SCHEME}HOST:PORT` of a scheduler"
         raise UsageError(Problem("bad_executor", f"`{name}` is not an executor", hint))

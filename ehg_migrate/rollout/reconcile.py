@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ehg_migrate.errors import Problem, UsageError
-from ehg_migrate.model import Result, Run, RunStatus, State, StateKind, Status
+from ehg_migrate.ledger import Seen
+from ehg_migrate.model import Run, RunStatus, State, StateKind, Status
 
 _FAILED = (Status.FAILED, Status.INDETERMINATE, Status.REFUSED)
 _UNREAD = (StateKind.UNREACHABLE, StateKind.REFUSED)
@@ -16,23 +17,22 @@ Same = Callable[[str, tuple[str, ...], tuple[str, ...]], bool]
 """Whether two sets of version rows mean the same on a target."""
 
 
-def with_ledger(states: tuple[State, ...], last: Mapping[str, tuple[Run, Result]], same: Same) -> tuple[State, ...]:
+def with_ledger(states: tuple[State, ...], last: Mapping[str, Seen], same: Same) -> tuple[State, ...]:
     """The same states, each with a note where the ledger's last word on the target is another."""
     return tuple(replace(s, notes=(*s.notes, *_disagreement(s, last.get(s.target), same))) for s in states)
 
 
-def _disagreement(state: State, last: tuple[Run, Result] | None, same: Same) -> tuple[Problem, ...]:
+def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem, ...]:
     if last is None or state.kind in _UNREAD:
         return ()
-    run, result = last
-    if run.status is RunStatus.RUNNING or result.status in (Status.INDETERMINATE, Status.SKIPPED):
+    if last.running or last.status in (Status.INDETERMINATE, Status.SKIPPED):
         return ()
-    if same(state.target, result.heads_after, state.heads) or not (result.status.good or result.heads_after):
+    if same(state.target, last.heads, state.heads) or not (last.status.good or last.heads):
         return ()
     return (
         Problem(
             "ledger_disagrees",
-            f"by the ledger run `{run.id}` left {_names(result.heads_after)}, and it holds {_names(state.heads)}",
+            f"by the ledger run `{last.run}` left {_names(last.heads)}, and it holds {_names(state.heads)}",
             "`history` shows what was done since; if nothing, it was restored to an earlier time, or stamped",
         ),
     )

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 
-from ehg_migrate.database.claim import not_adopted
 from ehg_migrate.database.probe import Applied, Reading, applied, probe
 from ehg_migrate.errors import ConfigurationError, Problem, UsageError
 from ehg_migrate.model import State, StateKind, Target
@@ -103,6 +102,8 @@ def _judge(
     target: str, reading: Reading, details: Mapping[str, Applied], history: History, graph: Graph
 ) -> tuple[StateKind, Problem | None, tuple[Problem, ...]]:
     if reading.foreign_heads and not reading.read_only:
+        from ehg_migrate.database.claim import not_adopted  # with all that runs steps
+
         return StateKind.NOT_ADOPTED, not_adopted(reading.foreign_heads), ()
     for head in reading.heads:
         if head not in graph:

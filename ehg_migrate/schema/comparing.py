@@ -18,7 +18,7 @@ from ehg_migrate.schema.clusters import Cluster, clusters, grouped
 from ehg_migrate.schema.difference import Difference, differences, notes
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.scope import ALIAS, Scope, schema_scope
-from ehg_migrate.schema.snapshot import Snapshot
+from ehg_migrate.schema.snapshot import MANIFEST, Snapshot
 
 T = TypeVar("T")
 Passwords = Mapping[str, str | None]
@@ -26,7 +26,7 @@ Passwords = Mapping[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison, as it was written: a target, one schema of a target, or the file of a snapshot."""
+    """One side of a comparison, as it was written: a target, one schema of a target, or a snapshot."""
 
     text: str
     target: str = ""
@@ -35,9 +35,11 @@ class Side:
 
 
 def side(text: str) -> Side:
-    """`acme`, `acme/staging` or `acme.json`. Opens nothing."""
+    """`acme`, `acme/staging`, `acme.json`, or `./acme`: a folder with a snapshot has a slash. Opens nothing."""
     if text.endswith(".json"):
         return Side(text, file=Path(text))
+    if "/" in text and (Path(text) / MANIFEST).is_file():
+        return Side(text, file=Path(text) / MANIFEST)
     target, slash, schema = text.partition("/")
     if slash and not schema:
         raise UsageError(Problem("no_schema", f"`{text}` names no schema", "write `target/schema`, or only `target`"))

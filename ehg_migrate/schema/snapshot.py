@@ -14,6 +14,8 @@ from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.scope import Scope
 
 KIND = "snapshot"
+MANIFEST = "snapshot.json"
+"""The file that makes a folder a snapshot; see `tree.py`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,18 @@ class Branch:
 
 @dataclass(frozen=True)
 class Combination:
-    """Branches that stand together in a database, and the targets where they do; the first one speaks for all."""
+    """Branches that stand together in a database, and the targets where they do."""
 
+    branches: tuple[str, ...]
     targets: tuple[Target, ...]
 
+    @property
+    def speaker(self) -> Target:
+        """The target that is tried out for all of them."""
+        return self.targets[0]
+
     def __str__(self) -> str:
-        return "+".join(self.targets[0].branches)
+        return "+".join(self.branches)
 
 
 def branches(project: Project) -> list[Branch]:
@@ -36,10 +42,13 @@ def branches(project: Project) -> list[Branch]:
 
 
 def combinations(project: Project) -> list[Combination]:
-    """Each once, with all that revisions may ask besides (`x`, Alembic's options); those without a revision not."""
-    groups: dict[object, list[Target]] = {}
+    """Each once, with all that revisions may ask besides (`x`, Alembic's options). Branches without a revision not."""
+    full = {branch.name for branch in branches(project)}
+    groups: dict[tuple[tuple[str, ...], str], list[Target]] = {}
     for target in project.fleet.targets:
-        if project.revisions.graph(target.branches).heads:
-            seen = repr((sorted(target.x.items()), sorted(target.alembic.items()), target.version_table))
-            groups.setdefault((target.branches, seen, target.version_table_schema), []).append(target)
-    return [Combination(tuple(targets)) for targets in groups.values()]
+        standing = tuple(b for b in target.branches if b in full)
+        besides = (sorted(target.x.items()), sorted(target.alembic.items()))
+        places = (target.version_table_schema, target.version_table)
+        if standing:
+            groups.setdefault((standing, repr((besides, places))), []).append(target)
+    return [Combination(standing, tuple(targets)) for (standing, _), targets in groups.items()]

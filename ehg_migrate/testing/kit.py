@@ -23,6 +23,7 @@ from ehg_migrate.rollout.pool import Stop
 from ehg_migrate.schema.ground import Ground, at_home
 from ehg_migrate.schema.recipe import Recipe, recipe
 from ehg_migrate.schema.reference import HINTS, References, Work, run_on_scratch
+from ehg_migrate.schema.rehearsal import Rehearsing
 from ehg_migrate.schema.scratch import ScratchServers
 from ehg_migrate.testing.database import MigratedDatabase
 from ehg_migrate.testing.wish import Wish, heads_of, target_of
@@ -47,6 +48,7 @@ class Kit:
             self._stack = stack.pop_all()
         self.label = self.servers.label(MAJOR, api_roles=True)
         self.references = References(self.project.settings, self.servers, _nobody)
+        self.rehearsing = Rehearsing(self.project.settings, self.servers, self.references)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

@@ -1,16 +1,17 @@
 """The pytest plugin: the marker `ehg`, its fixtures, and for which branches and targets the ready tests run.
 
-Every pytest of an environment with this package loads this module, so it imports nothing but pytest.
+Every pytest of an environment with this package loads this module, so it imports nothing heavy before a test asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from ehg_migrate.testing.telling import collection_error, told
 
 if TYPE_CHECKING:
     import psycopg
@@ -44,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name in sorted(wanted):
         from ehg_migrate.testing.cases import branches, combinations
 
-        with _told(_collection_error):
+        with told(collection_error):
             project = _project(metafunc.config)
             cases: list[Any] = branches(project) if name == "ehg_branch" else combinations(project)
         metafunc.parametrize(name, cases, ids=str)
@@ -59,14 +60,14 @@ def ehg_project(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def ehg_kit(pytestconfig: pytest.Config) -> Iterator[Kit]:
     """What the other fixtures and the ready tests share: the scratch server and its templates."""
-    with _told():
+    with told():
         from ehg_migrate.testing.kit import Kit
 
         kit = Kit(_project(pytestconfig)).__enter__()
     try:
         yield kit
     finally:
-        with _told():
+        with told():
             kit.__exit__(None, None, None)
 
 
@@ -76,14 +77,14 @@ def migrated_database(request: pytest.FixtureRequest, ehg_kit: Kit) -> Iterator[
     from ehg_migrate.testing.wish import Wish
 
     marker = request.node.get_closest_marker("ehg")
-    with _told():
+    with told():
         wish = Wish.of(marker.args, marker.kwargs) if marker else Wish()
         block = ehg_kit.database(wish)
         database = block.__enter__()
     try:
         yield database
     finally:
-        with _told():
+        with told():
             block.__exit__(None, None, None)
 
 
@@ -111,23 +112,3 @@ def _project(config: pytest.Config) -> Project:
 
         config.stash[_LOADED] = Project.load(_folder(config))
     return config.stash[_LOADED]
-
-
-def _collection_error(text: str) -> BaseException:
-    return pytest.Collector.CollectError(text)
-
-
-def _failure(text: str) -> BaseException:
-    return pytest.fail.Exception(text, pytrace=False)
-
-
-@contextmanager
-def _told(error: Callable[[str], BaseException] = _failure) -> Iterator[None]:
-    """What is wrong with the project, its revisions or the server is said without a traceback through this package."""
-    from ehg_migrate.errors import EhgMigrateError, TargetError
-    from ehg_migrate.redaction import safe
-
-    try:
-        yield
-    except (EhgMigrateError, TargetError) as e:
-        raise error(safe(str(e))) from None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
+
 from ehg_migrate.environment.matching import unmatched
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.errors import TargetError
 from ehg_migrate.report.rehearsal import rehearsal_lines
 from ehg_migrate.report.text import number, some
-from ehg_migrate.schema.rehearsal import Case, Rehearsing
+from ehg_migrate.schema.rehearsal import Case
 from ehg_migrate.testing.cases import Branch, Combination
 from ehg_migrate.testing.kit import Kit
 
@@ -26,7 +28,7 @@ def second_heads(branch: Branch) -> str:
 def broken_upgrade(kit: Kit, combination: Combination) -> str:
     """The revision that cannot be run on what those before it have made."""
     try:
-        kit.scratch.drop(kit.made(kit.everything(combination.targets[0])))
+        kit.scratch.drop(kit.made(kit.everything(combination.speaker)))
     except TargetError as e:
         return f"{_who(combination)}: {e}"
     return ""
@@ -34,29 +36,29 @@ def broken_upgrade(kit: Kit, combination: Combination) -> str:
 
 def inconsistent_steps(kit: Kit, combination: Combination) -> str:
     """The steps that cannot be taken back exactly, with every object that differs."""
-    target = combination.targets[0]
+    target = combination.speaker
     graph = kit.project.revisions.graph(target.branches)
-    case = Case((target.name,), kit.recipe(target, ()), graph.steps((), graph.heads), graph)
-    rehearsing = Rehearsing(kit.project.settings, kit.servers, kit.references)
-    found = rehearsing.run(case)
+    names = tuple(t.name for t in combination.targets)
+    case = Case(names, kit.recipe(target, ()), graph.steps((), graph.heads), graph)
+    found = kit.rehearsing.run(case)
     return "" if found.good else "\n".join(rehearsal_lines([found]))
 
 
 def has_models(kit: Kit, combination: Combination) -> bool:
     """Whether `metadata` in alembic.ini names a model for any of these branches."""
     named = {branch for branch, _ in kit.project.settings.metadata}
-    return bool(named & set(combination.targets[0].branches))
+    return bool(named & set(combination.speaker.branches))
 
 
 def unmatched_models(kit: Kit, combination: Combination) -> str:
     """The operations that the revisions lack to make what the models say."""
-    target = combination.targets[0]
+    target = combination.speaker
     models = named_models(kit.project.settings)
     with kit.state(kit.everything(target)) as database, database.connect() as connection:
         operations = unmatched(connection, target, models)
     if operations is None:
         return ""
-    lines = [line for line in operations.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line for line in dedent(operations).splitlines() if line.strip() and not line.startswith("#")]
     wanted = "its revisions do not make what its models say; this is missing:"
     hint = "  hint: `ehg-migrate revision -m WHAT --branch BRANCH --autogenerate TARGET` writes it"
     return "\n".join([f"{_who(combination)}: {wanted}", *(f"  {line}" for line in lines), hint])

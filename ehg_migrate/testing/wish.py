@@ -9,7 +9,7 @@ from typing import Any
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.model import SHARED, Address, Target
 from ehg_migrate.project import Project
-from ehg_migrate.revisions.specs import resolve_all
+from ehg_migrate.revisions.specs import NO_BRANCH, resolve_all
 
 _NOWHERE = Address("", 0, "", "", "disable")
 _FORMS = '`target="acme"` or `branches=["shared"]`, and `heads=["acme@head"]` if not all of them'
@@ -47,7 +47,7 @@ def target_of(project: Project, wish: Wish) -> Target:
     Where branches are named, the first target that has them all says what revisions see besides (`x`, `alembic`).
     """
     if wish.target:
-        return _one(project, wish.target)
+        return _one(project.fleet.select((wish.target,)), wish.target)
     if not wish.branches and len(project.fleet.targets) == 1:
         return project.fleet.targets[0]
     branches = _ordered(project, wish.branches or (SHARED,))
@@ -61,12 +61,10 @@ def heads_of(project: Project, target: Target, wish: Wish) -> tuple[str, ...]:
     return graph.canonical(resolve_all(graph, wish.heads or target.upgrade_to, project.releases))
 
 
-def _one(project: Project, name: str) -> Target:
-    found = project.fleet.by_name.get(name)
-    if found is None:
-        known = ", ".join(f"`{t.name}`" for t in project.fleet.targets[:8])
-        raise UsageError(Problem("unknown_target", f"there is no target `{name}`", f"among them are {known}"))
-    return found
+def _one(found: Sequence[Target], name: str) -> Target:
+    if len(found) != 1:
+        raise _wrong(f"`{name}` is {len(found)} targets")
+    return found[0]
 
 
 def _ordered(project: Project, branches: Sequence[str]) -> tuple[str, ...]:
@@ -75,7 +73,7 @@ def _ordered(project: Project, branches: Sequence[str]) -> tuple[str, ...]:
     for branch in branches:
         if branch not in known:
             names = ", ".join(f"`{b}`" for b in known)
-            raise UsageError(Problem("unknown_branch", f"there is no branch `{branch}`", f"there are {names}"))
+            raise UsageError(Problem(NO_BRANCH, f"there is no branch `{branch}`", f"there are {names}"))
     return tuple(sorted(dict.fromkeys(branches), key=lambda b: b != SHARED))
 
 

@@ -18,6 +18,7 @@ from tests.support.postgres import CANARY, Cluster
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
 
 HEAVY = {"alembic", "sqlalchemy", "mako", "rich", "jinja2", "distributed", "psutil", "keyring"}
+HEAVY |= {"pydantic", "yaml", "xml"}
 
 # the program itself, and at its end the names of what it has imported
 COMMAND = """\
@@ -51,6 +52,20 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def imports(said: subprocess.CompletedProcess[str]) -> set[str]:
+    """The names of the outermost packages that the program had imported when it ended."""
+    return set(said.stderr.rpartition("imported:")[2].split())
+
+
+def test_who_only_asks_for_the_program_waits_for_no_driver(folder: Path) -> None:
+    """`--version` and `--help` import neither psycopg nor what reads a project."""
+    for arguments in (("--version",), ("--help",)):
+        said = subprocess.run(
+            [sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, check=True, cwd=folder
+        )
+        assert imports(said) & (HEAVY | {"psycopg", "tenacity", "sqlite3", "asyncio", "multiprocessing"}) == set()
+
+
 @pytest.mark.parametrize(
     "arguments", [("status",), ("status", "--json"), ("plan",), ("upgrade",), ("upgrade", "--json")]
 )
@@ -58,7 +73,7 @@ def test_neither_alembic_nor_sqlalchemy_is_imported(folder: Path, arguments: tup
     """Nor anything else that is heavy; the ledger is read, and the run without work is written into it."""
     before = len(Project.load(folder).runs())
     said = command(folder, *arguments)
-    imported = set(said.stderr.rpartition("imported:")[2].split())
+    imported = imports(said)
     assert "psycopg" in imported
     assert imported & HEAVY == set()
     runs = Project.load(folder).runs()

@@ -20,6 +20,7 @@ from ehg_migrate.database.locks import Held
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Address, FleetPlan, JournalEntry, Result, Run, State, StateKind, Status, Target
 from ehg_migrate.schema.comparing import Comparison, Grouping
+from ehg_migrate.schema.correction import Corrective
 from ehg_migrate.schema.drift import Drift
 from ehg_migrate.schema.rehearsal import Rehearsal
 from ehg_migrate.schema.snapshot import Snapshot
@@ -56,6 +57,7 @@ KINDS: dict[str, tuple[Any, list[list[str]]]] = {
     "drift": (tuple[Drift, ...], [["drift"]]),
     "rehearse": (tuple[Rehearsal, ...], [["rehearse"]]),
     "compare": (Comparison, [["compare", "good", "bad"]]),
+    "correction": (Corrective, [["compare", "good", "bad", "--sql"]]),
     "clusters": (Grouping, [["clusters"]]),
     "snapshot": (Snapshot, [["snapshot", "good"]]),
 }

@@ -70,7 +70,7 @@ def _grants(before: Fact, after: Fact) -> Iterator[Ways]:
     one, other = part(before, "grants"), part(after, "grants")
     for grantee in sorted({*one, *other} - {SELF}):
         for change in grant_changes(one.get(grantee), other.get(grantee)):
-            yield run(change.format(_granted(after, change), role(grantee)))
+            yield run(change.format(_granted(after), role(grantee)))
     given_up, left = _given_up(one), _given_up(other)
     owner = role(after.definition.get("owner") or OWNER)
     if left - given_up:
@@ -102,7 +102,7 @@ def _given_up(grants: dict[str, Any]) -> set[str]:
     return set(text.removeprefix("without ").split(", ")) if text else set()
 
 
-def _granted(fact: Fact, _: str) -> str:
+def _granted(fact: Fact) -> str:
     if fact.kind == "column":
         return f" ({last(fact.identity)}) ON TABLE {rest(fact.identity)}"
     return f" ON {_GRANTED.get(fact.kind, called(fact.kind, '').strip())} {fact.identity}"
@@ -110,4 +110,4 @@ def _granted(fact: Fact, _: str) -> str:
 
 def _on(fact: Fact, names: list[str]) -> str:
     """Privileges and the object, for the owner's own."""
-    return f"{listed(names)}{_granted(fact, '')}"
+    return f"{listed(names)}{_granted(fact)}"

@@ -21,7 +21,7 @@ import pytest
 
 from ehg_migrate import redaction
 from ehg_migrate.errors import LedgerError, Problem, UsageError
-from ehg_migrate.ledger import Ledger
+from ehg_migrate.ledger import Ledger, Seen
 from ehg_migrate.ledger.backend import Backend
 from ehg_migrate.ledger.migrations import LATEST, migrate
 from ehg_migrate.model import Direction, Origin, Result, Run, RunStatus, Status, StepResult, Verb
@@ -100,7 +100,7 @@ def the_last_attempt_counts(opener: Opener) -> None:
     ledger.record("r-1", a_result("acme", status=Status.SUCCEEDED))
     assert [r.status for r in ledger.run("r-1").results] == [Status.SUCCEEDED]
     assert [r.status for r in ledger.runs()[0].results] == [Status.SUCCEEDED]
-    assert ledger.last_results(["acme"])["acme"][1].status is Status.SUCCEEDED
+    assert ledger.last_results(["acme"])["acme"].status is Status.SUCCEEDED
     assert _attempts(opener) == [("acme", 1, "failed"), ("acme", 2, "succeeded")]
 
 
@@ -152,7 +152,7 @@ def many_candidates_are_not_all_named(opener: Opener) -> None:
 
 
 def the_newest_result_of_each_target(opener: Opener) -> None:
-    """`last_results` gives each target's newest result with its run, and leaves out unknown targets."""
+    """`last_results` gives what each target's newest result says, with its run, and leaves out unknown targets."""
     backend = opener()
     migrate(backend)
     ledger = Ledger(backend)
@@ -161,9 +161,14 @@ def the_newest_result_of_each_target(opener: Opener) -> None:
         for name in names:
             ledger.record(f"r-{number}", a_result(name, seconds=float(number)))
     found = ledger.last_results(["acme", "bolt", "nobody"])
-    assert {name: (run.id, result) for name, (run, result) in found.items()} == {
-        "acme": ("r-1", a_result("acme", seconds=1.0)),
-        "bolt": ("r-0", a_result("bolt", seconds=0.0)),
+    assert found == {
+        "acme": Seen("r-1", True, Status.FAILED, ("r1", "s2"), 1.0),
+        "bolt": Seen("r-0", True, Status.FAILED, ("r1", "s2"), 0.0),
+    }
+    ledger.finish("r-1", RunStatus.FAILED)
+    assert {name: seen.running for name, seen in ledger.last_results(["acme", "bolt"]).items()} == {
+        "acme": False,
+        "bolt": True,
     }
     assert ledger.last_results([]) == {}
 
@@ -176,7 +181,7 @@ def the_newest_is_what_was_written_last(opener: Opener) -> None:
         _change(opener, table="results", recorded_at=datetime.now(UTC) + timedelta(days=400))
         ledger.start(a_run("r-1"))
         ledger.record("r-1", a_result("acme", heads_after=("s1",)))
-        assert ledger.last_results(["acme"])["acme"][1].heads_after == ("s1",)
+        assert ledger.last_results(["acme"])["acme"].heads == ("s1",)
 
 
 def times_are_utc(opener: Opener) -> None:
@@ -214,7 +219,7 @@ def a_secret_that_equals_a_name_masks_no_name(opener: Opener) -> None:
     ledger = opened(opener)
     ledger.start(a_run("r-1", targets=("target-and-password",)))
     ledger.record("r-1", a_result("target-and-password", output="with target-and-password"))
-    _run, result = ledger.last_results(["target-and-password"])["target-and-password"]
+    (result,) = ledger.run("r-1").results
     assert (result.target, result.output) == ("target-and-password", f"with {redaction.MASK}")
 
 
@@ -269,7 +274,7 @@ def a_killed_run_has_died(opener: Opener) -> None:
         child.communicate()
     assert ledger.run("r-1").status is RunStatus.DIED
     assert ledger.runs()[0].status is RunStatus.DIED
-    assert ledger.last_results(["acme"])["acme"][0].status is RunStatus.DIED
+    assert ledger.last_results(["acme"])["acme"].running is False
     assert _stored(opener, "runs", "status") == ["running"]
 
 

@@ -1,0 +1,105 @@
+"""The verbs that bring schemas together: statements that make one side like another, revisions that carry drift."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Unpack
+
+from ehg_migrate.errors import Problem, TargetError, UsageError
+from ehg_migrate.model import SHARED, State, StateKind, Target
+from ehg_migrate.project.proving import Notice, ProvingProject
+from ehg_migrate.project.schema import Regard
+from ehg_migrate.project.structure import StructureProject
+
+if TYPE_CHECKING:
+    from ehg_migrate.revisions.graph import Graph
+    from ehg_migrate.schema.carrying import Carried
+    from ehg_migrate.schema.comparing import Side
+    from ehg_migrate.schema.correction import Corrective, Origin
+    from ehg_migrate.schema.drift import Look
+    from ehg_migrate.schema.facts import Catalog
+    from ehg_migrate.schema.scope import Scope
+
+
+def _nobody(text: str) -> None:
+    """Hears nothing."""
+
+
+class CorrectingProject(ProvingProject, StructureProject):
+    """A project that can say by which statements a schema becomes another, and has seen that it does."""
+
+    def correction(
+        self,
+        left: str,
+        right: str,
+        *,
+        destructive: bool = False,
+        notice: Notice = _nobody,
+        **regard: Unpack[Regard],
+    ) -> Corrective:
+        """Statements that bring `left` to what `right` is, proven on a scratch clone of `left`; nothing is changed.
+
+        Sides as for `compare`. Destructive statements are left out unless they are asked for. Raises UsageError and
+        TargetError as `compare` does; that nothing could be proven is in the answer.
+        """
+        from ehg_migrate.schema.comparing import side
+        from ehg_migrate.schema.correction import Pair, make_alike
+
+        sides = side(left), side(right)
+        (one, scope), (other, _) = self._read(sides, regard)
+        origin = self._origin(sides[0], one, scope, regard)
+        with self._scratch(notice) as (servers, _):
+            return make_alike(servers, origin, Pair(left, one, right, other, scope), notice, destructive=destructive)
+
+    def _origin(self, left: Side, catalog: Catalog, scope: Scope, regard: Regard) -> Origin:
+        """A schema alone is no clone: what it uses of other schemas must be there too."""
+        from ehg_migrate.schema.correction import Origin, read_origin
+
+        if not left.target:
+            return Origin(catalog, scope, None)
+        (target,), passwords = self._reach((left.target,))
+        whole = self._scope([target], regard) if left.schema else scope
+        return read_origin(target, passwords, replace(whole, owners=scope.owners), self.settings.prelude)
+
+    def _carried(self, name: str, branch: str, destructive: bool, notice: Notice) -> tuple[Carried, tuple[str, ...]]:
+        """What a revision of `branch` must do to make of the target's revisions what it is, and what it depends on.
+
+        Raises UsageError for a branch that the target does not have, and TargetError where it is not known, has pending
+        steps, or does not differ in anything that can be carried.
+        """
+        from ehg_migrate.schema.carrying import carry
+        from ehg_migrate.schema.correction import read_origin
+        from ehg_migrate.schema.recipe import recipe
+
+        chosen = self._one(name)
+        if branch not in chosen.branches:
+            hint = f"one of {', '.join(f'`{b}`' for b in chosen.branches)}"
+            raise UsageError(Problem("which_branch", f"{chosen.name} has no branch `{branch}`", hint))
+        fleet, (state,), looking = self._look((chosen.name,))
+        look = _known(state, looking.found.get(chosen.name))
+        graph = self._graph(chosen)
+        with self._scratch(notice) as (servers, references):
+            api_roles = bool(look.ground.roles)
+            label = servers.label(look.ground.major, api_roles=api_roles)
+            made = recipe(fleet.targets[0], state.heads, graph, look.ground, label)
+            origin = read_origin(fleet.targets[0], fleet.passwords, made.scope, self.settings.prelude)
+            scratch = servers.get(look.ground.major, api_roles=api_roles)
+            carried = carry(scratch, references, made, origin, notice, destructive=destructive)
+        return carried, _needed(chosen, state, graph, branch)
+
+
+def _known(state: State, look: Look | Problem | None) -> Look:
+    """Only a target at its heads says what a new revision must do."""
+    if not isinstance(look, Problem) and look and state.kind is StateKind.UP_TO_DATE:
+        return look
+    hint = f"ehg-migrate upgrade --targets {state.target}"
+    pending = Problem("pending_steps", f"{state.target} has pending steps: a new revision would come after those", hint)
+    raise TargetError(state.problem or (look if isinstance(look, Problem) else pending))
+
+
+def _needed(target: Target, state: State, graph: Graph, branch: str) -> tuple[str, ...]:
+    """Heads on which the statements may rely: what they were tried on. A shared revision cannot depend on others."""
+    if branch == SHARED:
+        return ()
+    others = [h for h in state.heads if graph[h].branch != branch]
+    return tuple(h for h in others if branch == target.name or graph[h].branch == SHARED)

@@ -1,0 +1,62 @@
+"""A scratch database that has the schema of a target: made from its catalogue, and equal to it or said to be not."""
+
+from __future__ import annotations
+
+from ehg_migrate.schema.catalog import read_catalog
+from ehg_migrate.schema.difference import Difference, differences
+from ehg_migrate.schema.facts import Catalog, Fact
+from ehg_migrate.schema.ground import Ground, at_home, lay
+from ehg_migrate.schema.scope import Scope
+from ehg_migrate.schema.scratch import Scratch
+from ehg_migrate.schema.search import Search, prepare
+
+_HASHED = {
+    "foreign data wrapper": "options",
+    "server": "options",
+    "foreign table": "server options",
+    "column": "server options",
+}
+"""Kind -> the clause of which a catalogue has only hashes."""
+
+
+def build(scratch: Scratch, ground: Ground | None, catalog: Catalog, scope: Scope) -> str:
+    """The name of a new database with as much of a catalogue, read in `scope`, as can be made there.
+
+    Raises LocalServerError, and psycopg.Error where the ground cannot be laid.
+    """
+    name = scratch.fresh()
+    with scratch.connect(name) as connection:
+        if ground:
+            lay(connection, ground)
+            at_home(connection, ground)
+        prepare(connection, catalog)
+        Search(connection, catalog, scope, destructive=True).run()
+    return name
+
+
+def apart(scratch: Scratch, database: str, catalog: Catalog, scope: Scope) -> tuple[Difference, ...]:
+    """What a database lacks to be a clone of what was read in `scope`: left is the database."""
+    with scratch.connect(database) as connection:
+        return differences(read_catalog(connection, scope), catalog)
+
+
+def without_common_options(one: Catalog, other: Catalog) -> tuple[Catalog, Catalog]:
+    """Both without the options of foreign objects that they have alike: a clone cannot have those, and need not."""
+    alike = {
+        (f.kind, f.identity, _HASHED[f.kind])
+        for f in one.facts
+        if f.kind in _HASHED and _same(f, other.by_name.get((f.kind, f.identity)), _HASHED[f.kind])
+    }
+    return _without(one, alike), _without(other, alike)
+
+
+def _same(fact: Fact, other: Fact | None, clause: str) -> bool:
+    return other is not None and clause in fact.definition and fact.definition[clause] == other.definition.get(clause)
+
+
+def _without(catalog: Catalog, clauses: set[tuple[str, str, str]]) -> Catalog:
+    facts = (
+        Fact(f.kind, f.identity, {c: v for c, v in f.definition.items() if (f.kind, f.identity, c) not in clauses})
+        for f in catalog.facts
+    )
+    return Catalog.of(facts, catalog.server_version)

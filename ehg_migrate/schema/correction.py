@@ -1,0 +1,156 @@
+"""One side of a comparison made like the other: by which statements, and whether a clone became equal by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import psycopg
+from psycopg.rows import dict_row
+
+from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.probe import Connection, ask_all
+from ehg_migrate.errors import LocalServerError, Problem, TargetError
+from ehg_migrate.model import Target
+from ehg_migrate.schema.catalog import read_catalog_async
+from ehg_migrate.schema.clone import apart, build, without_common_options
+from ehg_migrate.schema.comparing import Passwords
+from ehg_migrate.schema.corrections import Statement
+from ehg_migrate.schema.difference import differences
+from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.ground import GROUND, Ground
+from ehg_migrate.schema.proof import Correction, Left, correct
+from ehg_migrate.schema.scope import Scope
+from ehg_migrate.schema.scratch import Scratch, ScratchServers
+from ehg_migrate.schema.search import named
+
+Notice = Callable[[str], None]
+"""Told in words what takes its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corrective:
+    """Statements that bring `left` to what `right` is.
+
+    They are for one transaction, after `SET LOCAL check_function_bodies = off`. `proven` if a clone of `left` was read
+    as equal to `right` after them; else `remaining` is what still differed there, or `problem` why there is no clone.
+    """
+
+    left: str
+    right: str
+    differences: int  # objects that differ before
+    proven: bool = False
+    statements: tuple[Statement, ...] = ()
+    remaining: tuple[Left, ...] = ()
+    withheld: tuple[Statement, ...] = ()  # destructive ones that would have been needed and were not asked for
+    problem: Problem | None = None
+    scratch_version: str = ""  # of the PostgreSQL that held the clone
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a clone is made from: all of a target, what stands below its revisions, and how both were read."""
+
+    catalog: Catalog
+    scope: Scope
+    ground: Ground | None  # None for a snapshot, of which nothing but its facts is known
+
+    @property
+    def major(self) -> int:
+        """The version of PostgreSQL that the clone should have."""
+        return self.ground.major if self.ground else int(self.catalog.server_version.split(".")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two catalogues, both read in one scope but for the name of a schema: `scope` is that of the first."""
+
+    left: str
+    one: Catalog
+    right: str
+    other: Catalog
+    scope: Scope
+
+
+def read_origin(target: Target, passwords: Passwords, scope: Scope, prelude: str) -> Origin:
+    """All of a target, on a connection of its own. Raises TargetError."""
+
+    async def ask(connection: Connection, _: Target) -> Origin:
+        try:
+            async with connection.cursor(row_factory=dict_row) as cursor:
+                await cursor.execute(GROUND.encode(), prepare=False)
+                row = await cursor.fetchone()
+            assert row is not None
+            return Origin(await read_catalog_async(connection, scope), scope, Ground.of(row, prelude))
+        except psycopg.Error as e:
+            raise TargetError(run_fault(e).problem) from e
+
+    answer = ask_all([target], passwords, 1, ask)[target.name]
+    if isinstance(answer, Problem):
+        raise TargetError(replace(answer, message=f"{target.name}: {answer.message}"))
+    assert isinstance(answer, Origin)
+    return answer
+
+
+def make_alike(
+    servers: ScratchServers, origin: Origin, pair: Pair, notice: Notice, *, destructive: bool = False
+) -> Corrective:
+    """The statements, tried and proven on a clone of `origin`. Raises nothing: what hinders it is in the answer."""
+    before = differences(pair.one, pair.other)
+    found = Corrective(pair.left, pair.right, len(before))
+    if not before:
+        return replace(found, proven=True)
+    try:
+        api_roles = bool(origin.ground and origin.ground.roles)
+        scratch = servers.get(origin.major, api_roles=api_roles)
+        found = replace(found, scratch_version=scratch.version)
+        notice(f"proving the statements on a clone of `{pair.left}` on a scratch PostgreSQL {scratch.version}")
+        done = _on_clone(scratch, origin, pair, destructive)
+    except LocalServerError as e:
+        return replace(found, problem=unproven(e.problems[0].message, e.problems[0].hint))
+    except psycopg.Error as e:
+        return replace(found, problem=unproven(run_fault(e).problem.message, "try again"))
+    return replace(found, problem=done) if isinstance(done, Problem) else _told(found, done, pair.scope)
+
+
+def _on_clone(scratch: Scratch, origin: Origin, pair: Pair, destructive: bool) -> Correction | Problem:
+    one, other = without_common_options(pair.one, pair.other)
+    database = build(scratch, origin.ground, origin.catalog, origin.scope)
+    try:
+        missing = apart(scratch, database, one, pair.scope)
+        if missing:
+            names = [f"{d.kind} {d.identity}" for d in missing]
+            return unproven(f"a clone of `{pair.left}` differs from it in {_some(names)}", _NO_CLONE)
+        with scratch.connect(database) as connection:
+            return correct(connection, other, pair.scope, destructive=destructive)
+    finally:
+        scratch.drop(database)
+
+
+_NO_CLONE = "name a scratch server of the same version, with the same extensions, in `EHG_SCRATCH_URL`"
+_MOST = 3  # objects that a message names
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more
+
+
+def _told(found: Corrective, done: Correction, scope: Scope) -> Corrective:
+    return replace(
+        found,
+        proven=done.proven,
+        statements=with_names(done.statements, scope),
+        remaining=done.left,
+        withheld=with_names(done.withheld, scope),
+    )
+
+
+def with_names(statements: Iterable[Statement], scope: Scope) -> tuple[Statement, ...]:
+    """As they are run: with the name of the one schema that `scope` is about."""
+    return tuple(replace(s, sql=named(s.sql, scope)) for s in statements)
+
+
+def unproven(message: str, hint: str) -> Problem:
+    """There are no statements, since nothing could be tried."""
+    return Problem("unproven", f"no statement can be proven: {message}", hint)

@@ -1,0 +1,151 @@
+"""How constraints, indexes and statistics are made, dropped and altered. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ehg_migrate.schema.corrections.words import (
+    Between,
+    Ways,
+    differs,
+    last,
+    option_changes,
+    part,
+    place,
+    rest,
+    run,
+)
+from ehg_migrate.schema.facts import Fact
+
+_NOT_VALID = " NOT VALID"
+_DEFERRABLE = re.compile(r" DEFERRABLE( INITIALLY DEFERRED)?$")
+_MOST_COLUMNS = 32  # of an index
+
+
+def create_constraint(fact: Fact, _: Between) -> Ways:
+    """Not one that a parent brings."""
+    if fact.definition.get("inherited only"):
+        return ()
+    name, table = place(fact.identity)
+    return run(f"ALTER TABLE {table} ADD CONSTRAINT {name} {fact.definition['definition']}")
+
+
+def drop_constraint(fact: Fact, between: Between) -> Ways:
+    """Not of a table that goes."""
+    name, table = place(fact.identity)
+    if not _stays(table, between) or fact.definition.get("inherited only"):
+        return ()
+    return run(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+
+
+def alter_constraint(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
+    """Made anew where nothing gentler leads there."""
+    name, table = place(after.identity)
+    index = f"{rest(table)}.{name}"
+    if differs(before, after, "definition", "validated", "deferrable", "inherited only"):
+        yield _redefined(before, after)
+    elif differs(before, after, "enforced"):
+        yield run(f"ALTER TABLE {table} DISABLE TRIGGER ALL") if after.definition.get("enforced") else _anew(after)
+    for change in option_changes(part(before, "index options"), part(after, "index options")):
+        yield run(f"ALTER INDEX {index} {change}")
+    if differs(before, after, "index tablespace"):
+        yield run(f"ALTER INDEX {index} SET TABLESPACE {after.definition.get('index tablespace') or 'pg_default'}")
+    if differs(before, after, "index valid") and "index valid" not in after.definition:
+        yield run(f"REINDEX INDEX {index}")
+    if differs(before, after, "clustered"):
+        yield run(_cluster(after, table, name))
+
+
+def _redefined(before: Fact, after: Fact) -> Ways:
+    name, table = place(after.identity)
+    one, other = str(before.definition["definition"]), str(after.definition["definition"])
+    if one == other + _NOT_VALID:
+        return run(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+    if after.definition["type"] == "foreign key" and _DEFERRABLE.sub("", one) == _DEFERRABLE.sub("", other):
+        found = _DEFERRABLE.search(other)
+        return run(f"ALTER TABLE {table} ALTER CONSTRAINT {name}{found[0] if found else ' NOT DEFERRABLE'}")
+    return _anew(after)
+
+
+def _anew(fact: Fact) -> Ways:
+    name, table = place(fact.identity)
+    return run(
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}",
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} {fact.definition['definition']}",
+    )
+
+
+def _cluster(after: Fact, table: str, index: str) -> str:
+    wanted = after.definition.get("clustered")
+    return f"ALTER TABLE {table} {f'CLUSTER ON {index}' if wanted else 'SET WITHOUT CLUSTER'}"
+
+
+_TABLE = re.compile(r' ON (?:ONLY )?((?:"(?:[^"]|"")*"|[^\s".]+)\.(?:"(?:[^"]|"")*"|[^\s".]+)) USING ')
+
+
+def table_of(index: Fact) -> str:
+    """The relation on which an index stands."""
+    found = _TABLE.search(index.definition["definition"])
+    assert found is not None, index.definition
+    return found[1]
+
+
+def create_index(fact: Fact, _: Between) -> Ways:
+    """That of a partition is attached afterwards, or has come with the partitioned table's."""
+    return run(fact.definition["definition"])
+
+
+def drop_index(fact: Fact, between: Between) -> Ways:
+    """Not of a table that goes."""
+    return run(f"DROP INDEX {fact.identity}") if _stays(table_of(fact), between) else ()
+
+
+def alter_index(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
+    """Made anew where its definition is another; REINDEX makes an invalid one valid."""
+    name, d = after.identity, after.definition
+    if differs(before, after, "definition"):
+        yield run(f"DROP INDEX {name}", d["definition"])
+        return
+    if differs(before, after, "valid") and "valid" not in d:
+        yield run(f"REINDEX INDEX {name}")
+    if differs(before, after, "attached to"):
+        yield run(f"ALTER INDEX {d['attached to']} ATTACH PARTITION {name}") if "attached to" in d else ()
+    if differs(before, after, "clustered"):
+        yield run(_cluster(after, table_of(after), last(name)))
+    if differs(before, after, "tablespace"):
+        yield run(f"ALTER INDEX {name} SET TABLESPACE {d.get('tablespace') or 'pg_default'}")
+    if differs(before, after, "statistics"):
+        yield _index_statistics(before, after)
+
+
+def _index_statistics(before: Fact, after: Fact) -> Ways:
+    """Of an expression, which only a number names; that of a plain column is refused, so the first that runs is it."""
+    one, other = part(before, "statistics"), part(after, "statistics")
+    name = next(n for n in {**one, **other} if one.get(n) != other.get(n))
+    alter = f"ALTER INDEX {after.identity} ALTER COLUMN"
+    value = other.get(name, -1)
+    return tuple(w for i in range(1, _MOST_COLUMNS + 1) for w in run(f"{alter} {i} SET STATISTICS {value}"))
+
+
+def create_statistics(fact: Fact, _: Between) -> Ways:
+    """As it says of itself."""
+    return run(fact.definition["definition"])
+
+
+def drop_statistics(fact: Fact, _: Between) -> Ways:
+    """What ANALYZE kept goes along."""
+    return run(f"DROP STATISTICS {fact.identity}")
+
+
+def alter_statistics(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
+    """Made anew for other columns or kinds."""
+    if differs(before, after, "definition"):
+        yield run(f"DROP STATISTICS {after.identity}", after.definition["definition"])
+    elif differs(before, after, "target"):
+        yield run(f"ALTER STATISTICS {after.identity} SET STATISTICS {after.definition.get('target', -1)}")
+
+
+def _stays(relation: str, between: Between) -> bool:
+    kinds = ("table", "foreign table", "materialized view")
+    return any(between.wanted(kind, relation) for kind in kinds)

@@ -1,0 +1,77 @@
+"""A schema as SQL that makes it anew, by the `pg_dump` of the embedded PostgreSQL's wheel."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+from collections.abc import Iterator
+
+from psycopg.conninfo import make_conninfo
+
+from ehg_migrate.database.connections import parameters
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.local.programs import wheel_folder
+from ehg_migrate.model import Target
+from ehg_migrate.redaction import one_line
+from ehg_migrate.schema.scope import OURS, Scope
+
+_SECONDS = 600.0
+_VOLATILE = (  # what stands at the top, and how often
+    (re.compile(r"^-- Dumped (?:from|by) .*\n", re.MULTILINE), 2),
+    (re.compile(r"^SET transaction_timeout = 0;\n", re.MULTILINE), 1),  # PostgreSQL 17 has it, and it is the default
+)
+# servers of late 2026 stamp each column with it, others do not know it
+_ATTVER = re.compile(r"^ALTER (?:FOREIGN )?TABLE [^;\n]* SET \(pg_attver=[^,)]*\);\n", re.MULTILINE)
+
+
+def dump_schema(target: Target, password: str | None, scope: Scope) -> str:
+    """Everything in scope but owners and publications; the same text whenever it is asked for. Only reads.
+
+    Raises TargetError: pg_dump fails, as where the server is newer than it. Raises LocalServerError: it is not there.
+    """
+    key = secrets.token_hex(16)
+    place = parameters(target, None, "ehg_migrate snapshot")
+    argv = [str(wheel_folder() / "bin" / "pg_dump"), "--dbname", make_conninfo("", **place), *_options(scope, key)]
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    variables = {**outer, "LC_ALL": "C", **({"PGPASSWORD": password} if password else {})}
+    try:
+        done = subprocess.run(argv, env=variables, capture_output=True, check=False, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise TargetError(_failed(target, str(e))) from e
+    if done.returncode:
+        raise TargetError(_failed(target, done.stderr.decode(errors="replace")))
+    return _stable(done.stdout.decode(), scope, key)
+
+
+def _options(scope: Scope, key: str) -> Iterator[str]:
+    yield from ("--schema-only", "--no-owner", "--no-publications", "--no-subscriptions", "--lock-wait-timeout=10s")
+    yield f"--restrict-key={key}"
+    for schema in scope.only:
+        yield f"--schema={_pattern(schema)}"
+    for schema in () if scope.only else (OURS, *scope.without_schemas):
+        yield f"--exclude-schema={_pattern(schema)}"
+    for table in scope.without_tables:
+        schema, _, name = table.partition(".")
+        yield f"--exclude-table={_pattern(scope.only[0] if scope.alias else schema)}.{_pattern(name)}"
+
+
+def _pattern(name: str) -> str:
+    """A name that is taken as it stands."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _stable(text: str, scope: Scope, key: str) -> str:
+    for command in ("restrict", "unrestrict"):
+        text = text.replace(f"\\{command} {key}\n\n", "", 1)
+    for pattern, times in _VOLATILE:
+        text = pattern.sub("", text, count=times)
+    for role in scope.without_roles:  # their default privileges are the platform's, and only it may grant them
+        text = re.sub(rf"^ALTER DEFAULT PRIVILEGES FOR ROLE {role} .*;\n", "", text, flags=re.MULTILINE)
+    return _ATTVER.sub("", text)
+
+
+def _failed(target: Target, said: str) -> Problem:
+    message = f"{target.name}: `pg_dump` fails: {one_line(said)}"
+    return Problem("dump_failed", message, "what it says is about this server; `doctor` looks at the connection")

@@ -1,0 +1,160 @@
+"""The search for statements that lead from one catalogue to another: rounds of trial on a scratch database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from ehg_migrate.redaction import one_line
+from ehg_migrate.schema.catalog import read_catalog
+from ehg_migrate.schema.corrections import Between, Statement, Step, Way, steps
+from ehg_migrate.schema.corrections.common import SELF
+from ehg_migrate.schema.corrections.dependants import dependants
+from ehg_migrate.schema.corrections.words import OWNER
+from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.scope import ALIAS, Scope
+
+_MOST_ROUNDS = 12
+_CHEAP = ("view", "policy", "trigger", "rule")
+"""What costs nothing to make anew; an index or a constraint must read its table."""
+PREAMBLE = "SET LOCAL check_function_bodies = off"
+"""Stands before the statements: a function may call what is made after it."""
+
+
+def execute(connection: psycopg.Connection[Any], statement: Statement, scope: Scope) -> None:
+    """Runs one statement, with the schema's own name where the catalogue has none."""
+    connection.execute(named(statement.sql, scope).encode())
+
+
+def named(text: str, scope: Scope) -> str:
+    """A statement as it can be run in the scope's own schema."""
+    return text.replace(ALIAS, sql.Identifier(scope.only[0]).as_string(None)) if scope.alias else text
+
+
+class Search:
+    """Rounds of trial; `done` is what was run, in that order. Nothing is taken back when it ends."""
+
+    def __init__(self, connection: psycopg.Connection[Any], goal: Catalog, scope: Scope, destructive: bool) -> None:
+        self.done: list[Statement] = []
+        self.refused: dict[tuple[str, str], str] = {}
+        self.withheld: dict[tuple[str, str], Way] = {}
+        self._connection = connection
+        self._goal = goal
+        self._scope = scope
+        self._destructive = destructive
+        self.current = read_catalog(connection, scope)
+
+    def run(self) -> None:
+        """Until there is nothing left to do, or a round changed nothing. Wants a session that is prepared."""
+        seen: set[str] = set()
+        while self.current.fingerprint != self._goal.fingerprint and len(seen) < _MOST_ROUNDS:
+            if self.current.fingerprint in seen:
+                return
+            seen.add(self.current.fingerprint)
+            done = len(self.done)
+            self._round(steps(Between(self.current, self._goal)))
+            if len(self.done) == done:
+                return
+            self.current = read_catalog(self._connection, self._scope)
+
+    def _round(self, todo: list[Step]) -> None:
+        for step in self._passes(todo):
+            self._past_dependants(step)
+
+    def _passes(self, todo: list[Step]) -> list[Step]:
+        """Runs what can be run, again and again while that frees others; gives what cannot."""
+        while todo:
+            failed = [step for step in todo if not self._try(step)]
+            if len(failed) == len(todo):
+                break
+            todo = failed
+        return todo
+
+    def _try(self, step: Step) -> bool:
+        name = (step.kind, step.identity)
+        for way in step.ways:
+            if any(s.destructive for s in way) and not self._destructive:
+                self.withheld[name] = way
+            elif self._run(way, name):
+                return True
+        return False
+
+    def _run(self, way: Way, name: tuple[str, str]) -> bool:
+        try:
+            with self._connection.transaction():
+                for statement in way:
+                    execute(self._connection, statement, self._scope)
+        except psycopg.Error as e:
+            if self._connection.closed:
+                raise
+            self.refused[name] = one_line(str(e))
+            return False
+        self.done.extend(way)
+        return True
+
+    def _past_dependants(self, step: Step) -> None:
+        """Takes away what is in the way and can be made anew, if the step can be run then; else nothing is changed."""
+        between = Between(self.current, self._goal)
+        if not between.present(step.kind, step.identity):
+            return
+        found = self._dependants(step, between)
+        cheap = [s for s in found if s.kind in _CHEAP]
+        if not (cheap and self._without(cheap, step)) and found != cheap:
+            self._without(found, step)
+
+    def _without(self, in_the_way: list[Step], step: Step) -> bool:
+        done = len(self.done)
+        with self._connection.transaction():
+            self._passes(in_the_way)
+            if self._try(step):
+                return True
+            del self.done[done:]
+            raise psycopg.Rollback
+        return False
+
+    def _dependants(self, step: Step, between: Between) -> list[Step]:
+        try:
+            with self._connection.transaction():
+                return list(dependants(self._connection, step.kind, step.identity, between))
+        except psycopg.Error:  # another step of this round has taken it away
+            if self._connection.closed:
+                raise
+            return []
+
+
+def prepare(connection: psycopg.Connection[Any], goal: Catalog) -> None:
+    """Settings of the transaction, or outside of one of the session; and the roles that the goal names.
+
+    A scratch server need not know them. They are its own, and made anew by whoever needs them.
+    """
+    outside = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    connection.execute((PREAMBLE.replace("LOCAL ", "") if outside else PREAMBLE).encode())
+    for name in sorted(_roles(goal)):
+        if connection.execute("SELECT to_regrole(%s)", (name,)).fetchone() == (None,):
+            with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(f"CREATE ROLE {name} NOLOGIN".encode())
+
+
+_OF_ROLE = re.compile(r'of ("(?:[^"]|"")*"|[^" ]+)')
+_MAPPED = re.compile(r'("(?:[^"]|"")*"|[^" ]+) on ')
+
+
+def _roles(catalog: Catalog) -> set[str]:
+    """As the catalogue quotes them."""
+    found: set[str] = set()
+    for fact in catalog.facts:
+        d = fact.definition
+        found.update(d.get("grants") or (), d.get("roles") or (), [d["owner"]] if "owner" in d else ())
+        found.update(_in_identity(fact.kind, fact.identity))
+    return found - {OWNER, SELF, "PUBLIC"}
+
+
+def _in_identity(kind: str, identity: str) -> Iterable[str]:
+    pattern = {"default privileges": _OF_ROLE, "user mapping": _MAPPED}.get(kind)
+    match = pattern.match(identity) if pattern else None
+    return [match[1]] if match else []

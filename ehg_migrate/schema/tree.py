@@ -1,0 +1,164 @@
+"""A catalogue as files that people review: one YAML file for each object, with everything that belongs to it.
+
+The files are the snapshot: `snapshot.json` beside them holds only in which scope they were read and their fingerprint.
+No time, server or order of making stands in any of them, so that equal schemas are equal files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.json_form import SCHEMA_VERSION, dump, load
+from ehg_migrate.schema.facts import NOTES, Catalog, Fact
+from ehg_migrate.schema.paths import RELATIONS, place_of, relation_of
+from ehg_migrate.schema.scope import Scope
+from ehg_migrate.schema.snapshot import MANIFEST, Snapshot, read_snapshot
+
+KIND = "snapshot_tree"
+HEADER = "# written by `ehg-migrate snapshot`; what is changed here by hand makes the snapshot unusable\n"
+"""The first line of each of our files: what does not begin with it is never written over or removed."""
+
+_ENDING = ".yaml"
+_LINES = "!lines"  # the tag of a text whose lines stand in a list, because a block would lose something at their ends
+_NO_BLOCK = re.compile("[ \t](?:\n|$)|[\r\x85\u2028\u2029\ufeff]")
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Bodies and queries line by line."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """And back."""
+
+
+def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.Node:
+    if "\n" in text and _NO_BLOCK.search(text):
+        return dumper.represent_sequence(_LINES, text.split("\n"), flow_style=False)
+    style = "|" if "\n" in text else '"' if "'" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _joined(loader: yaml.CSafeLoader, node: yaml.SequenceNode) -> str:
+    return "\n".join(loader.construct_sequence(node))
+
+
+_Dumper.add_representer(str, _text)
+_Loader.add_constructor(_LINES, _joined)
+
+
+def files_of(snapshot: Snapshot) -> dict[str, str]:
+    """Path below the folder -> text."""
+    facts = [f for f in snapshot.catalog.facts if f.kind not in NOTES]
+    kinds = {f.identity: f.kind for f in facts if f.kind in RELATIONS}
+    groups: dict[str, list[Fact]] = {}
+    for fact in facts:
+        groups.setdefault(_place(fact, kinds), []).append(fact)
+    files = {f"{place}{_ENDING}": _written(group) for place, group in groups.items()}
+    return {**files, MANIFEST: _manifest(snapshot)}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `snapshot.json` says."""
+
+    fingerprint: str
+    scope: Scope
+
+
+def read_tree(folder: Path) -> Snapshot:
+    """What stands below the folder. Raises UsageError: it cannot be read, or its files do not make its fingerprint."""
+    path = folder / MANIFEST
+    try:
+        manifest = load(Manifest, json.loads(path.read_text(encoding="utf-8"))["data"])
+        catalog = Catalog.of(fact for file in our_files(folder) for fact in _read(folder, file))
+        taken = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError as e:
+        raise _damaged(folder, f"`{e.filename}` cannot be read: {e.strerror}") from e
+    except ValueError as e:
+        raise _damaged(folder, str(e)) from e
+    if catalog.fingerprint != manifest.fingerprint:
+        raise _damaged(folder, "its files do not make its fingerprint: some were changed, removed or added")
+    return Snapshot(str(folder), taken, catalog.fingerprint, manifest.scope, catalog)
+
+
+def read_saved(path: Path) -> Snapshot:
+    """What `snapshot` has written: a file of its JSON, or the `snapshot.json` of a folder. Raises UsageError."""
+    try:
+        whole = path.name == MANIFEST and is_manifest(path)
+    except OSError:
+        whole = False
+    return read_tree(path.parent) if whole else read_snapshot(path)
+
+
+def our_files(folder: Path) -> Iterator[str]:
+    """The files of objects below the folder, by path; links and what others wrote are left out. Raises OSError."""
+    for top in ("database", "schemas"):
+        for path in sorted((folder / top).rglob(f"*{_ENDING}")):
+            if is_ours(path):
+                yield path.relative_to(folder).as_posix()
+
+
+def is_ours(path: Path) -> bool:
+    """Whether it is a file that begins as ours do. Raises OSError."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.readline(len(HEADER)) == HEADER.encode()
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether it is the `snapshot.json` of a folder. Raises OSError."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(document, dict) and document.get("kind") == KIND
+
+
+def _damaged(folder: Path, why: str) -> UsageError:
+    hint = f"write it anew with `ehg-migrate snapshot TARGET -o {folder}`"
+    return UsageError(Problem("snapshot", f"`{folder}` is no snapshot: {why}", hint))
+
+
+def _place(fact: Fact, kinds: Mapping[str, str]) -> str:
+    relation = relation_of(fact.kind, fact.identity)
+    if relation is None:
+        return place_of(fact.kind, fact.identity)
+    return place_of(kinds.get(relation, "table"), relation)  # a policy on a table that is not in the scope
+
+
+def _written(facts: Iterable[Fact]) -> str:
+    """The object itself first, then what belongs to it by kind and name."""
+    kinds: dict[str, dict[str, Any]] = {}
+    for fact in sorted(facts, key=lambda f: (relation_of(f.kind, f.identity) is not None, f.kind, f.identity)):
+        kinds.setdefault(fact.kind, {})[fact.identity] = _sorted(fact.definition)
+    return HEADER + yaml.dump(kinds, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**20)
+
+
+def _sorted(value: Any) -> Any:
+    """Objects by the names of their fields; lists have their own order."""
+    return {name: _sorted(value[name]) for name in sorted(value)} if isinstance(value, Mapping) else value
+
+
+def _read(folder: Path, file: str) -> Iterator[Fact]:
+    try:
+        kinds = yaml.load((folder / file).read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader still
+        yield from (Fact(kind, name, dict(d)) for kind, objects in kinds.items() for name, d in objects.items())
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as e:  # the last three: other YAML than ours
+        raise ValueError(f"`{file}` is not as it was written") from e
+
+
+def _manifest(snapshot: Snapshot) -> str:
+    manifest = dump(Manifest(snapshot.fingerprint, snapshot.scope))
+    return json.dumps({"schema_version": SCHEMA_VERSION, "kind": KIND, "data": manifest}, indent=2) + "\n"

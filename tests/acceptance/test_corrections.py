@@ -1,0 +1,153 @@
+"""`compare --sql` and `revision --from-drift` as a user sees them: what they print and write does what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.model import Address
+from tests.acceptance.test_drift import Fleet, scratch_databases, scratch_url
+from tests.conftest import MakeProject
+from tests.integration.fleets import entries, execute
+from tests.support.cli import ALEMBIC, ehg
+from tests.support.postgres import Cluster
+from tests.support.project import revision
+
+NOTES = """
+    CREATE SCHEMA app;
+    CREATE TABLE app.notes (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text DEFAULT 'none', pinned boolean);
+    ALTER TABLE app.notes ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY reading ON app.notes FOR SELECT TO authenticated USING (pinned);
+    CREATE INDEX notes_body ON app.notes (body);
+    CREATE VIEW app.pinned AS SELECT id, body FROM app.notes WHERE pinned;
+    CREATE TABLE app.spare (id int);
+    CREATE FUNCTION app.twice(n int) RETURNS int LANGUAGE sql SET search_path = app AS 'SELECT 2 * n'"""
+STRAY = (
+    "DROP VIEW app.pinned",
+    "ALTER TABLE app.notes ALTER COLUMN body TYPE varchar(40), ADD COLUMN extra text",
+    "ALTER POLICY reading ON app.notes USING (true)",
+    "GRANT SELECT ON app.notes TO anon",
+    "CREATE VIEW app.pinned AS SELECT id, body FROM app.notes",
+    "CREATE OR REPLACE FUNCTION app.twice(n int) RETURNS int LANGUAGE sql SET search_path = app AS 'SELECT n + n'",
+)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster) -> Fleet:
+    """Two targets at the same heads, `beta` astray; the scratch server is the tests' own."""
+    addresses = {name: make_database(name) for name in ("acme", "beta")}
+    make_project(tmp_path, entries(addresses), {"shared/1": revision("notes1", up=NOTES, label="shared")})
+    fleet = Fleet(tmp_path, addresses, {"EHG_SCRATCH_URL": scratch_url(pg)})
+    assert fleet.run("upgrade", "--yes", "--verify", "never").code == 0
+    execute(pg, addresses["beta"], *STRAY)
+    return fleet
+
+
+def test_the_statements_make_one_target_like_the_other(fleet: Fleet, pg: Cluster) -> None:
+    """What is printed as proven is run on the target as it is printed, and no difference is left."""
+    before = scratch_databases(pg)
+    said = fleet.run("compare", "acme", "beta", "--sql", "--allow-destructive")
+    assert said.code == 0, said
+    assert said.out.splitlines()[0] == "-- makes `acme` like `beta`: 7 differences"
+    assert "-- proven: after the " in said.out
+    with pg.open(fleet.addresses["acme"]) as c:
+        c.execute(said.out.encode())
+    assert fleet.run("compare", "acme", "beta").out.startswith("no difference")
+    assert scratch_databases(pg) == before
+
+
+def test_destructive_statements_are_left_out_unless_asked_for(fleet: Fleet) -> None:
+    """The way back drops a column: it is shown as a comment, what is left is named, and the exit code says so."""
+    said = fleet.run("compare", "beta", "acme", "--sql")
+    assert said.code == 1, said
+    assert "-- NOT PROVEN as a whole: after the " in said.out
+    assert "--   column app.notes.extra\n" in said.out
+    assert "--   ALTER TABLE app.notes DROP COLUMN extra;\n" in said.out
+    assert not re.search(r"^ALTER TABLE app.notes DROP COLUMN", said.out, re.MULTILINE)
+    data = fleet.run("compare", "beta", "acme", "--sql", "--json").json["data"]
+    assert data["proven"] is False
+    assert [s["sql"] for s in data["withheld"]] == ["ALTER TABLE app.notes DROP COLUMN extra"]
+    assert [left["difference"]["identity"] for left in data["remaining"]] == ["app.notes.extra"]
+    whole = fleet.run("compare", "beta", "acme", "--sql", "--allow-destructive")
+    assert whole.code == 0, whole
+    assert "-- destructive\nALTER TABLE app.notes DROP COLUMN extra;\n" in whole.out
+
+
+def test_two_schemas_of_one_database(fleet: Fleet, pg: Cluster) -> None:
+    """Statements name the left schema; the other schemas of its database are in the clone and are not touched."""
+    copy = NOTES.replace("app", "staging").replace("body text DEFAULT 'none'", "body text")
+    execute(pg, fleet.addresses["acme"], *(s for s in copy.split(";") if s.strip()))
+    said = fleet.run("compare", "acme/staging", "acme/app", "--sql")
+    assert said.code == 0, said
+    statements = [line for line in said.out.splitlines() if line.startswith("ALTER")]
+    assert statements == ["ALTER TABLE \"staging\".notes ALTER COLUMN body SET DEFAULT 'none'::text;"]
+    with pg.open(fleet.addresses["acme"]) as c:
+        c.execute(said.out.encode())
+    assert fleet.run("compare", "acme/staging", "acme/app").out.startswith("no difference")
+
+
+def test_nothing_is_claimed_where_no_clone_can_be_made(fleet: Fleet, pg: Cluster) -> None:
+    """The scratch server's role may not make what is there: no statements, the object's name, a hint, exit 1."""
+    with pg.admin(fleet.addresses["acme"].dbname) as c:
+        c.execute("CREATE FUNCTION app.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+        c.execute("CREATE EVENT TRIGGER watching ON ddl_command_end EXECUTE FUNCTION app.watch()")
+    said = fleet.run("compare", "acme", "beta", "--sql")
+    assert said.code == 1, said
+    assert said.out.splitlines()[1:] == [
+        "-- UNPROVEN: no statement can be proven: a clone of `acme` differs from it in event trigger watching",
+        "--   hint: name a scratch server of the same version, with the same extensions, in `EHG_SCRATCH_URL`",
+    ]
+    data = fleet.run("compare", "acme", "beta", "--sql", "--json").json["data"]
+    assert (data["proven"], data["statements"], data["problem"]["code"]) == (False, [], "unproven")
+
+
+def test_equal_sides_need_nothing(fleet: Fleet) -> None:
+    """No scratch server is asked."""
+    said = fleet.run("compare", "acme", "acme", "--sql")
+    assert (said.code, said.out) == (0, "-- makes `acme` like `acme`: 0 differences\n")
+    assert fleet.run("compare", "acme", "beta", "--allow-destructive").code == 2
+
+
+def test_a_revision_carries_what_a_target_has_and_its_branches_do_not(fleet: Fleet, pg: Cluster) -> None:
+    """It makes another target equal, its downgrade is exact, and the target that has it is only stamped."""
+    execute(
+        pg,
+        fleet.addresses["beta"],
+        "ALTER TABLE app.notes ADD COLUMN at time DEFAULT '10:30', ADD CHECK (body <> ':x\\:y')",
+    )
+    said = fleet.run(
+        "revision", "--from-drift", "beta", "--branch", "shared", "-m", "what beta has", "--allow-destructive"
+    )
+    assert said.code == 0, said
+    assert re.search(r"^upgrade: proven, after \d+ statements ", said.err, re.MULTILINE), said
+    assert re.search(r"^downgrade: proven, after \d+ statements ", said.err, re.MULTILINE), said
+    path = fleet.folder / said.out.removeprefix("wrote ").strip()
+    assert path.parent == fleet.folder / "versions" / "shared"
+    assert fleet.run("lint").code == 0
+    before = fleet.run("snapshot", "acme").out
+    assert fleet.run("upgrade", "--targets", "acme", "--yes").code == 0
+    assert fleet.run("compare", "acme", "beta").out == "no difference between `acme` and `beta`\n", "in order too"
+    assert fleet.run("drift", "--targets", "acme", "--exit-code").code == 0
+    assert fleet.run("downgrade", "acme", "--to", "notes1", "--yes").code == 0
+    assert fleet.run("snapshot", "acme").out == before
+    hint = re.search(r"`alembic (-x target=beta stamp shared@head)`", said.err)
+    assert hint, said
+    stamped = ehg(fleet.folder, *hint[1].split(), program=ALEMBIC, **fleet.variables)
+    assert stamped.code == 0, stamped
+    assert fleet.run("drift", "--targets", "beta", "--exit-code").code == 0
+
+
+def test_a_revision_of_drift_is_refused_where_it_would_not_be_true(fleet: Fleet, pg: Cluster) -> None:
+    """No drift, a branch of another target, or nothing but destructive statements: no file, and the reason."""
+    files = sorted((fleet.folder / "versions").rglob("*.py"))
+    nothing = fleet.run("revision", "--from-drift", "acme", "-m", "x")
+    assert (nothing.code, "acme is what its revisions produce" in nothing.err) == (1, True), nothing
+    other = fleet.run("revision", "--from-drift", "acme", "--branch", "beta", "-m", "x")
+    assert (other.code, "acme has no branch `beta`" in other.err) == (2, True), other
+    execute(pg, fleet.addresses["acme"], "DROP TABLE app.spare")
+    lossy = fleet.run("revision", "--from-drift", "acme", "-m", "x", "--branch", "acme")
+    assert (lossy.code, "would be destructive" in lossy.err) == (1, True), lossy
+    assert sorted((fleet.folder / "versions").rglob("*.py")) == files
