@@ -24,6 +24,7 @@ from ehg_migrate.model import Address, Limits, SecretRef, Target
 from ehg_migrate.settings import Settings
 
 _PACKAGE = Path(__file__).parent
+_LARGEST = 1024 * 1024  # bytes of a file; what is larger is no target file
 
 
 def read_fleet(settings: Settings) -> Fleet:
@@ -41,12 +42,14 @@ def read_fleet(settings: Settings) -> Fleet:
 
 
 def _key(root: Path) -> str:
-    """Equal only where the same fleet would be read; nothing where a file or folder cannot be read."""
+    """Equal only where the same fleet would be read; nothing where a file or folder cannot be read, or is too large."""
     whole = hashlib.sha256()
     try:
         for part in (*_code(), str(root), os.path.expanduser("~"), *_branches(root / "versions")):  # noqa: PTH111 - as `tls`
             whole.update(f"{part!r}\n".encode("utf-8", "surrogatepass"))
         for path in sorted((root / "targets").iterdir()):
+            if path.is_file() and path.stat().st_size > _LARGEST:
+                return ""  # the loader refuses it without reading it
             data = path.read_bytes() if path.is_file() else b""  # a named pipe must not hold us up
             whole.update(f"{path.name!r} {len(data)}\n".encode("utf-8", "surrogatepass") + data)
     except OSError:

@@ -23,6 +23,7 @@ from ehg_migrate.schema.comparing import Comparison, Grouping
 from ehg_migrate.schema.correction import Corrective
 from ehg_migrate.schema.drift import Drift
 from ehg_migrate.schema.rehearsal import Rehearsal
+from ehg_migrate.schema.saving import Saved
 from ehg_migrate.schema.snapshot import Snapshot
 from ehg_migrate.schema.squawk import SqlReport
 from tests.support.cli import PROGRAM, Said, ehg, environment
@@ -60,6 +61,7 @@ KINDS: dict[str, tuple[Any, list[list[str]]]] = {
     "correction": (Corrective, [["compare", "good", "bad", "--sql"]]),
     "clusters": (Grouping, [["clusters"]]),
     "snapshot": (Snapshot, [["snapshot", "good"]]),
+    "snapshot_tree": (Saved, [["snapshot", "good", "--output", "kept"]]),
 }
 COMMANDS = [(kind, arguments) for kind, (_, commands) in KINDS.items() for arguments in commands]
 
