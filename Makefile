@@ -4,7 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
-WORKERS ?= 2
+# workers wait for servers half of their time: three keep two cores busy
+WORKERS ?= 3
 
 .PHONY: demo check format lint types contracts unit integration acceptance faults tools clean
 

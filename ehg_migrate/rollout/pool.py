@@ -28,6 +28,7 @@ from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
 from ehg_migrate.rollout.worker import main, read_output
 
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
+_NO_WORKER = "is there memory, are there too many processes, has `TMPDIR` more than 80 characters? then run again"
 _GRACE = 5.0  # seconds after its deadline that a worker gets to say what it found
 
 
@@ -71,7 +72,6 @@ class Pool:
         waiting = list(jobs)
         self._hosts = Hosts(job.target for job in waiting)
         self._stop.heard_by.append(self._tell_to_stop)
-        _start_server()
         try:
             while waiting or self._running:
                 while len(self._running) < self._parallel and not self._stop.asked:
@@ -93,12 +93,12 @@ class Pool:
         ours, theirs = multiprocessing.Pipe()
         process = self._context.Process(target=main, args=(job, theirs, dict(os.environ), known()), daemon=False)
         try:
-            _start_server()  # it may have been killed
+            _start_server()  # the first time, or again where it was killed
             with _without_main():
                 process.start()
         except (OSError, EOFError) as e:  # no memory, no processes left, or the fork server was killed
             ours.close()
-            problem = Problem("worker_not_started", f"no worker could be started: {type(e).__name__}: {e}", "run again")
+            problem = Problem("worker_not_started", f"no worker could be started: {type(e).__name__}: {e}", _NO_WORKER)
             yield self._ended(job, Status.INDETERMINATE if job.unsure else Status.FAILED, problem)
             return
         finally:

@@ -50,6 +50,17 @@ def test_the_local_ledger_is_apart(fleet: Path) -> None:
     assert ehg(fleet, "runs").err == "the ledger has no run\n"
 
 
+def test_a_temporary_folder_of_a_long_name(tmp_path: Path) -> None:
+    """No socket fits into it, so no worker can be started: that is what the target's result says."""
+    folder = tmp_path / ("x" * 110)
+    folder.mkdir()
+    assert ehg(tmp_path, "init", "fleet").code == 0
+    said = ehg(tmp_path / "fleet", "upgrade", "--local", "--yes", TMPDIR=str(folder))
+    assert (said.code, said.out.splitlines()[-1].split(": ")[1]) == (1, "1 failed (example)")
+    assert "AF_UNIX path too long" in said.err
+    assert "`TMPDIR`" in said.err
+
+
 def test_psql(fleet: Path) -> None:
     """Its arguments, its output, its exit code; options before the name are ours."""
     said = ehg(fleet, "local", "psql", "example", "--", "-XAtc", "SELECT current_database(), 40 + 2")

