@@ -30,7 +30,7 @@ _TICK = 0.2  # seconds between two looks whether to stop
 _PATIENCE = "10s"  # for the scheduler to answer
 _LAST_WORDS = 10.0  # seconds that tasks get to end after the second wish to stop
 _LOOK_EVERY = 0.5  # seconds between two looks of a task whether it shall stop
-_BEGUN, _ASKED = "begun", "asked"
+_BEGUN, _ASKED, _HEARD = "begun", "asked", "heard"
 
 
 @contextmanager
@@ -165,8 +165,12 @@ def _hear(client: Client, topic: str, stop: Stop, over: threading.Event) -> None
         except OSError:  # the scheduler has gone
             told = None
         asked = told.get(_ASKED, 0) if told else 1
+        if stop.asked >= asked:
+            continue
         while stop.asked < asked:
             stop.ask()
+        if told:  # for whoever wants to know that it has arrived
+            client.set_metadata([topic, _HEARD], asked)
 
 
 def _topic(job: Job) -> str:

@@ -133,7 +133,7 @@ def test_stop(dask: DaskCluster, fleet_of: MakeFleet, tmp_path: Path) -> None:
     run = fleet.background(lambda: fleet.upgrade(executor=dask.executor, stop=stop, parallel=1))
     _ = gate.pid
     stop.ask()
-    wait_until(lambda: _asked(dask, fleet), "the wish did not reach the task")
+    wait_until(lambda: _heard(dask, fleet), "the wish did not reach the task")
     gate.open()
     results = run.result(60).results
     assert [(r.status, list(r.heads_after)) for r in results] == [
@@ -186,8 +186,8 @@ def test_no_cluster(fleet_of: MakeFleet, executor: str, words: str) -> None:
     assert fleet.heads("t0") == []
 
 
-def _asked(dask: DaskCluster, fleet: Fleet) -> bool:
-    """Whether the scheduler holds the wish, which tasks look for twice a second."""
+def _heard(dask: DaskCluster, fleet: Fleet) -> bool:
+    """Whether the task has heard the wish, and so its process."""
     topic = f"ehg-{fleet.load().runs()[0].id}-t0"
     with Client(dask.address, set_as_default=False) as client:
-        return bool(client.get_metadata([topic, "asked"], 0))
+        return bool(client.get_metadata([topic, "heard"], 0))
