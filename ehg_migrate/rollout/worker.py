@@ -21,7 +21,7 @@ from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import longest, one_line, register, safe
 from ehg_migrate.rollout.jobs import Event, EventKind, Job
 
-_KEPT = 4000  # characters of a revision's output that go into the Result
+_KEPT = 8000  # characters of the end of a revision's output that go into the Result: a crash's stack must fit
 
 
 def main(job: Job, pipe: Pipe, environ: dict[str, str], secrets: tuple[str, ...]) -> None:
@@ -131,7 +131,7 @@ def _take_output(path: str) -> None:
     # ours, whatever the parent's were: by lines, so that a process that dies has said what it said
     sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
-    faulthandler.enable()  # a crash in a library names the revision's line
+    faulthandler.enable(all_threads=False)  # a crash in a library names the revision's line
 
 
 def _limit_memory(most: int) -> None:
