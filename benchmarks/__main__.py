@@ -1,66 +1,94 @@
-"""The command: `python -m benchmarks run`, a couple of minutes as it is; `--help` says how to ask for more."""
+"""The commands: `run` for a scale of your own, `paper` for all figures of docs/performance.md."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import json
-import platform
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
-import psutil
-
+from benchmarks import paper, results
 from benchmarks.cases import Bench, Scale
 from benchmarks.peers import PEERS
-from benchmarks.picture import draw
 from benchmarks.scene import Scene
 from benchmarks.suite import Table, installed, run_scale
 from benchmarks.tables import markdown
 
-_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
+_SMALL = 10  # times fewer targets, to try a command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs what was asked for; the figures go to standard output, progress to standard error."""
     asked = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server does not outlive us
+    code: int = asked.do(asked)
+    return code
+
+
+def _run(asked: argparse.Namespace) -> int:
     with _work_folder(asked.work) as folder, Scene() as scene:
-        machine = _machine(scene)
         peers = [PEERS[name](folder / "tools") for name in asked.peers]
         absent = installed(peers)
         bench = Bench(scene, folder / "projects")
         tables = [run_scale(bench, peers, absent, scale, asked.rounds) for scale in _scales(asked)]
-    text = f"{machine}; medians of {asked.rounds} rounds.\n\n{markdown(tables)}"
-    print(text)
+    print(f"{scene.machine}.\n\n{markdown(tables)}")
     if asked.json:
-        asked.json.write_text(json.dumps([_plain(table) for table in tables], indent=1))
-    if asked.doc:
-        picture = asked.doc.with_suffix(".svg")
-        picture.write_text(draw(tables))
-        _into_page(asked.doc, f"{text}\n![seconds over targets, history and delay]({picture.name})\n")
-    return int(any(row.problem.startswith("failed") for table in tables for row in table.rows))
+        asked.json.write_text(json.dumps([results.plain(table) for table in tables], indent=1))
+    return int(_failed(tables))
+
+
+def _paper(asked: argparse.Namespace) -> int:
+    if not asked.show:
+        with _work_folder(asked.work) as folder, Scene() as scene:
+            bench = Bench(scene, folder / "projects")
+            small = _SMALL if asked.small else 1
+            paper.measure(asked.parts, bench, folder / "tools", asked.results, asked.doc, small)
+    return int(not paper.show(asked.results, asked.doc))
+
+
+def _failed(tables: Sequence[Table]) -> bool:
+    return any(row.problem.startswith("failed") for table in tables for row in table.rows)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    run = commands.add_parser("run", help="measure, print the tables, leave nothing behind")
+    _add_run(commands.add_parser("run", help="measure, print the tables, leave nothing behind"))
+    _add_paper(commands.add_parser("paper", help="measure all figures of docs/performance.md, and write them there"))
+    return parser
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.set_defaults(do=_run)
     run.add_argument("--targets", type=int, nargs="+", default=[50], metavar="N", help="how many databases (50)")
     run.add_argument("--history", type=int, nargs="+", default=[20], metavar="N", help="shared revisions (20)")
     run.add_argument("--delay", type=float, nargs="+", default=[0.0], metavar="MS", help="of each round trip (0)")
     run.add_argument("--parallel", type=int, default=8, metavar="N", help="targets at a time, for every tool (8)")
     run.add_argument("--rounds", type=int, default=1, metavar="N", help="each runs every peer once (1)")
     run.add_argument("--peers", nargs="+", choices=PEERS, default=["raw", "ours", "node", "dbmate", "psql", "loop"])
-    run.add_argument("--work", type=Path, metavar="FOLDER", help="keep installed peers and projects here")
     run.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
-    run.add_argument("--doc", type=Path, metavar="FILE", help="put the tables into this page, the picture beside it")
-    return parser
+    _add_work(run)
+
+
+def _add_paper(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(do=_paper)
+    parts = list(paper.PARTS)
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="measure these only; all are shown")
+    parser.add_argument("--doc", type=Path, default=Path("docs/performance.md"), metavar="FILE", help="the page")
+    parser.add_argument("--results", type=Path, default=Path("build/benchmarks"), metavar="FOLDER",
+                        help="where each part is kept when it is measured (build/benchmarks)")  # fmt: skip
+    parser.add_argument("--show", action="store_true", help="measure nothing, write what was kept into the page")
+    parser.add_argument("--small", action="store_true", help="with a tenth of the targets, to try the command")
+    _add_work(parser)
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep installed peers and projects here")
 
 
 def _scales(asked: argparse.Namespace) -> Iterator[Scale]:
@@ -76,33 +104,6 @@ def _work_folder(given: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="ehg-benchmark-") as folder:
         yield Path(folder)
-
-
-def _machine(scene: Scene) -> str:
-    memory = psutil.virtual_memory().total / 2**30
-    return (
-        f"{psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, {scene.version} on the loopback without TLS and with fsync off; "
-        f"load {psutil.getloadavg()[0]:.1f} at the start"
-    )
-
-
-def _plain(table: Table) -> dict[str, object]:
-    rows = [
-        {
-            "peer": row.peer.name,
-            "problem": row.problem,
-            "timed": {case: [asdict(s) for s in samples] for case, samples in row.timed.items()},
-            "watched": {case: [asdict(s) for s in samples] for case, samples in row.watched.items()},
-        }
-        for row in table.rows
-    ]
-    return {"scale": asdict(table.scale), "rows": rows}
-
-
-def _into_page(page: Path, text: str) -> None:
-    before, _, rest = page.read_text().partition(_BEGIN)
-    page.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{rest.partition(_END)[2]}")
 
 
 if __name__ == "__main__":

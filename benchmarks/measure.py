@@ -1,7 +1,8 @@
 """Runs one command and measures it as a whole: a program of its own, so that nothing else is counted in.
 
-Reads one JSON object from standard input (argv, cwd, env, output, watch) and writes one to standard output: code, wall
-and cpu in seconds, and where it was asked to watch, memory in bytes. Watching costs time: a watched wall says nothing.
+Reads one JSON object from standard input (argv, cwd, env, output, watch, longest) and writes one to standard output:
+code, wall and cpu in seconds, what of the cpu the first process used itself, and where it was asked to watch, memory in
+bytes. Watching costs time: a watched wall says nothing. A command that takes longer than `longest` seconds is killed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -71,6 +73,13 @@ def _shares(pid: int) -> tuple[int, int]:
     return sizes.get("Pss", 0), sizes.get("Private_Clean", 0) + sizes.get("Private_Dirty", 0)
 
 
+def _kill(root: int) -> None:
+    """It and all below it."""
+    for pid in (pid for level in _levels(root) for pid in level):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _watch(root: int, memory: Memory, ended: threading.Event) -> None:
     while not ended.wait(_INTERVAL):
         memory.look(root)
@@ -94,16 +103,24 @@ def main() -> None:
         process = subprocess.Popen(
             job["argv"], cwd=job["cwd"], env=job["env"], stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
+        overdue = threading.Timer(job["longest"], _kill, (process.pid,))
+        overdue.daemon = True
+        overdue.start()
         if job["watch"]:
             watcher = threading.Thread(target=_watch, args=(process.pid, memory, ended))
             watcher.start()
-        code = process.wait()
+        _, status, own = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
+    overdue.cancel()
     ended.set()
     _reap()
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    json.dump({"code": code, "wall": wall, "cpu": used.ru_utime + used.ru_stime, "memory": memory.total,
+    json.dump({"code": os.waitstatus_to_exitcode(status), "wall": wall, "own": _seconds(own),
+               "cpu": _seconds(resource.getrusage(resource.RUSAGE_CHILDREN)), "memory": memory.total,
                "first": memory.first, "worker": memory.worker, "processes": memory.processes}, sys.stdout)  # fmt: skip
+
+
+def _seconds(used: resource.struct_rusage) -> float:
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

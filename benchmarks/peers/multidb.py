@@ -15,7 +15,6 @@ class Multidb(Peer):
     """Its history is one for all: a target's own revisions are functions in a revision that all databases record."""
 
     name = "stock Alembic, multidb template"
-    one_by_one = True
     own_tables = ("alembic_version",)
 
     def write(self, work: Work) -> None:

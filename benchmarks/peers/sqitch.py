@@ -10,6 +10,7 @@ class Sqitch(Peer):
     """A project per target: its plan is one line of changes. Its records are in a schema of their own."""
 
     name = "sqitch, xargs"
+    slow = True
 
     def install(self) -> None:
         """Not from here: it is Debian's, with a client library in Perl."""

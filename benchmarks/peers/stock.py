@@ -25,7 +25,6 @@ class StockLoop(Peer):
     """A loop over `alembic.command.upgrade`: the best that one process can do, since `op` is a module global."""
 
     name = "stock Alembic, one process, one by one"
-    one_by_one = True
     own_tables = ("alembic_version",)
 
     def write(self, work: Work) -> None:
@@ -44,7 +43,7 @@ class StockXargs(StockLoop):
     """What people write into a shell script."""
 
     name = "stock `alembic`, a process per target, xargs"
-    one_by_one = False
+    slow = True
 
     def command(self, work: Work) -> Command:
         """A process for each target."""
