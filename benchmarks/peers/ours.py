@@ -16,9 +16,14 @@ class Ours(Peer):
     def write(self, work: Work) -> None:
         """A project as `ehg-migrate init` lays it out."""
         work.put("alembic.ini", (resources.files("ehg_migrate") / "environment" / "alembic.ini.tmpl").read_text())
-        entries = "".join(_entry(work, name) for name in work.targets)
+        entries = "".join(self.entry(work, name) for name in work.targets)
         work.put("targets/fleet.yaml", f"targets:\n{entries}")
         write_revisions(work)
+
+    def entry(self, work: Work, name: str) -> str:
+        """One target in YAML."""
+        url = f"postgresql://{USER}@{work.host}:{work.port}/{name}"
+        return f"  {name}: {{url: '{url}', password: 'env:BENCHMARK_PASSWORD', sslmode: disable}}\n"
 
     def command(self, work: Work) -> Command:
         """Every target."""
@@ -38,8 +43,3 @@ def write_revisions(work: Work) -> None:
         for revision in history.own(name):
             work.put(f"versions/{name}/{revision.id}.py", revision_file(revision, parent, needs))
             parent, needs = revision.id, None
-
-
-def _entry(work: Work, name: str) -> str:
-    url = f"postgresql://{USER}@{work.host}:{work.port}/{name}"
-    return f"  {name}: {{url: '{url}', password: 'env:BENCHMARK_PASSWORD', sslmode: disable}}\n"

@@ -1,0 +1,146 @@
+"""The times of a runner, measured on this machine: what a start, a target, a look, a worker and a step take.
+
+All by CPU and counted waits rather than by the clock, so that they hold on other machines and on busy ones: two sizes
+of a fleet are run, and what the larger one takes more is what a target takes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from benchmarks.scene import Scene
+from benchmarks.simulation import pieces
+from benchmarks.simulation.model import Costs, Site, Use
+from benchmarks.simulation.real import STEPS, Measured, stage
+
+TIMES = Path(__file__).with_name("times.json")
+"""The recording that simulations use where they are given no other."""
+_SIZES = (10, 60)
+_LOOKS = 3  # as often is a run with nothing to do repeated: it is short
+_DELAY = 0.02  # seconds; with it waits at the same time can be told from waits one after the other
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Costs, and where and when they were measured."""
+
+    machine: str
+    when: str
+    others: float  # cores that others used meanwhile
+    costs: Costs
+
+
+def record(scene: Scene, folder: Path) -> Recording:
+    """Runs what it needs, some minutes; tells what it does on standard error."""
+    sizes = [_runs(scene, folder, size) for size in _SIZES]
+    tell("waits of one target")
+    waits = _waits(scene, folder)
+    tell("fork server, pipes and ledger")
+    costs, fork = _costs(sizes[0], sizes[1], waits), pieces.fork()
+    costs = replace(
+        costs,
+        fork=fork,
+        enter=replace(costs.enter, client=max(0.0, costs.enter.client - fork)),
+        watch=pieces.watch(),
+        record=pieces.ledger_file(folder),
+        ledger_trips=pieces.ledger_trips(scene),
+    )
+    others = median(m.others for size in sizes for m in size.values())
+    return Recording(scene.machine, datetime.now(UTC).strftime("%Y-%m-%d"), others, costs)
+
+
+def save(recording: Recording, file: Path = TIMES) -> None:
+    """As JSON."""
+    file.write_text(json.dumps(asdict(recording), indent=1) + "\n")
+
+
+def load(file: Path = TIMES) -> Recording:
+    """What `save` wrote."""
+    form = json.loads(file.read_text())
+    costs = form["costs"]
+    uses = {name: Use(**costs[name]) for name in ("probe", "enter", "step")}
+    return Recording(**{**form, "costs": Costs(**{**costs, **uses, "spread": tuple(costs["spread"])})})
+
+
+def tell(text: str) -> None:
+    """What is being done, for whoever waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _runs(scene: Scene, folder: Path, targets: int) -> dict[str, Measured]:
+    """By case, and `load`."""
+    tell(f"runs on {targets} targets")
+    with stage(scene, folder / "record", Site(proxied=True), targets) as found:
+        found.load()
+        loads = [found.load() for _ in range(_LOOKS)]
+        full = found.case("full")
+        looks = [found.case("nothing") for _ in range(_LOOKS)]
+        return {"load": _middle(loads), "full": full, "nothing": _middle(looks), "one": found.case("one")}
+
+
+def _middle(measured: list[Measured]) -> Measured:
+    return sorted(measured, key=lambda m: m.runner)[len(measured) // 2]
+
+
+def _waits(scene: Scene, folder: Path) -> dict[str, int]:
+    with stage(scene, folder / "record", Site(proxied=True, delay=_DELAY), 1) as found:
+        return {case: found.case(case).waits for case in ("full", "nothing", "one")}
+
+
+def _costs(small: dict[str, Measured], large: dict[str, Measured], waits: dict[str, int]) -> Costs:
+    def each(case: str, value: Callable[[Measured], float]) -> float:
+        return max(0.0, (value(large[case]) - value(small[case])) / (_SIZES[1] - _SIZES[0]))
+
+    def fixed(case: str, value: Callable[[Measured], float]) -> float:
+        return max(0.0, value(small[case]) - _SIZES[0] * each(case, value))
+
+    def more(value: Callable[[Measured], float], case: str, before: str) -> float:
+        return max(0.0, each(case, value) - each(before, value))
+
+    further = STEPS["full"] - STEPS["one"]
+    step = Use(
+        more(_workers, "full", "one") / further,
+        more(_server, "full", "one") / further,
+        (waits["full"] - waits["one"]) / further,
+        more(_proxy, "full", "one") / further,
+    )
+    hear = more(_runner, "full", "one") / further
+    return Costs(
+        start=fixed("nothing", _runner),
+        target=each("load", _runner),
+        probe=Use(
+            more(_runner, "nothing", "load"), each("nothing", _server), waits["nothing"], each("nothing", _proxy)
+        ),
+        workers=fixed("one", _workers),
+        hand=max(0.0, more(_runner, "one", "nothing") - hear),
+        hear=hear,
+        enter=Use(
+            max(0.0, each("one", _workers) - step.client),
+            max(0.0, more(_server, "one", "nothing") - step.server),
+            max(0.0, waits["one"] - waits["nothing"] - step.trips),
+            max(0.0, more(_proxy, "one", "nothing") - step.proxy),
+        ),
+        step=step,
+    )
+
+
+def _runner(m: Measured) -> float:
+    return m.runner
+
+
+def _workers(m: Measured) -> float:
+    return m.workers
+
+
+def _server(m: Measured) -> float:
+    return m.server
+
+
+def _proxy(m: Measured) -> float:
+    return m.proxy
