@@ -1,4 +1,4 @@
-"""The commands: `run` for a scale of your own, `paper` for all figures of docs/performance.md."""
+"""The commands: `run` at a scale of your own, `paper` for docs/performance.md, `simulate` for docs/capacity.md."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks import paper, results
 from benchmarks.cases import Bench, Scale
 from benchmarks.peers import PEERS
 from benchmarks.scene import Scene
+from benchmarks.simulation import command as simulation
 from benchmarks.suite import Table, installed, run_scale
 from benchmarks.tables import markdown
 
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     _add_run(commands.add_parser("run", help="measure, print the tables, leave nothing behind"))
     _add_paper(commands.add_parser("paper", help="measure all figures of docs/performance.md, and write them there"))
+    simulation.add(commands.add_parser("simulate", help="predict runs from recorded times"))
     return parser
 
 

@@ -12,7 +12,7 @@ import psutil
 from benchmarks.scene import Scene
 from benchmarks.simulation import pieces
 from benchmarks.simulation.model import Costs, Site, Task
-from benchmarks.simulation.real import STEPS, stage
+from benchmarks.simulation.real import STEPS, Measured, stage
 from benchmarks.simulation.record import tell
 from benchmarks.simulation.runner import simulate
 from benchmarks.tables import TITLES, line
@@ -77,16 +77,15 @@ def _cases(scene: Scene, folder: Path, costs: Costs, setting: Setting, targets: 
     with stage(scene, folder / "check", setting.site, targets) as found:
         found.load()
         for case in ("full", "nothing", "one"):
-            real = found.case(case)
-            cores = max(0.1, (psutil.cpu_count() or 1) - real.others)
-            site = replace(setting.site, cores=cores, delay=delay)
-            predicted = simulate(costs, site, _tasks(targets, STEPS[case], site)).seconds
-            yield Held(setting.title, targets, case, predicted, real.wall, real.others)
+            yield hold(found.case(case), case, costs, setting, targets, delay)
 
 
-def _tasks(targets: int, steps: int, site: Site) -> list[Task]:
-    """As `real.Hosted` spreads them."""
-    return [Task(n % site.hosts, steps) for n in range(targets)]
+def hold(real: Measured, case: str, costs: Costs, setting: Setting, targets: int, delay: float) -> Held:
+    """Simulates what was measured, with the cores that others left and the delay that there really was."""
+    cores = max(0.1, (psutil.cpu_count() or 1) - real.others)
+    site = replace(setting.site, cores=cores, delay=delay)
+    tasks = [Task(n % site.hosts, STEPS[case]) for n in range(targets)]  # as `real.Hosted` spreads them
+    return Held(setting.title, targets, case, simulate(costs, site, tasks).seconds, real.wall, real.others)
 
 
 def markdown(found: Sequence[Held]) -> str:

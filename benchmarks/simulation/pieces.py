@@ -22,9 +22,9 @@ from tests.support.wire import CountingProxy
 
 _WATCHED = 64  # workers
 _LOOKS = 200
-_FORKS = 20
+_FORKS = 12
 _QUESTIONS = 20
-_NAMES = tuple(f"app{n}" for n in range(30))
+_NAMES = tuple(f"app{n}" for n in range(12))
 
 
 def fork() -> float:

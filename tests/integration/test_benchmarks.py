@@ -15,6 +15,9 @@ from benchmarks.peers.raw import Raw
 from benchmarks.peers.stock import StockLoop
 from benchmarks.picture import draw
 from benchmarks.scene import Scene
+from benchmarks.simulation import check, pieces
+from benchmarks.simulation.model import Costs, Site, Use
+from benchmarks.simulation.real import stage
 from benchmarks.suite import installed, run_scale
 from benchmarks.tables import markdown
 
@@ -81,3 +84,32 @@ def test_a_peer_that_leaves_another_schema_is_told(bench: Bench, tmp_path: Path)
         bench.run(Forgetful(tmp_path), SMALL)
     with pytest.raises(Failed, match="ended with 3: no such thing"):
         bench.run(Broken(tmp_path), SMALL)
+
+
+def test_real_runs_for_the_simulation(bench: Bench, tmp_path: Path) -> None:
+    """Two targets on two hosts behind a delay: what each part used is there, and what waited at once is one wait.
+
+    A prediction is held against one of them; nothing is said of how near it is.
+    """
+    site = Site(parallel=2, shared=True, proxied=True, delay=0.005, hosts=2, host_parallel=1, host_rate=50)
+    with stage(bench.scene, tmp_path / "project", site, 2) as found:
+        loaded, full, nothing = found.load(), found.case("full"), found.case("nothing")
+    assert loaded.runner
+    assert not loaded.waits
+    assert all((full.runner, full.workers, full.server, full.proxy))
+    assert not nothing.workers
+    assert 12 <= full.waits <= 120
+    assert nothing.waits == 4  # of both targets together: they were looked at in the same moment
+    setting = check.Setting("two hosts", site)
+    held = check.hold(full, "full", Costs(step=Use(trips=1)), setting, 2, delay=0.5)
+    assert (held.predicted, held.real) == (pytest.approx(11.0), full.wall)
+    assert "| two hosts | 2 | full from empty | 11.00 |" in check.markdown([held])
+
+
+def test_pieces(bench: Bench, tmp_path: Path) -> None:
+    """Each can be measured by itself; a result in a ledger far away waits a counted number of times."""
+    assert pieces.fork() > 0
+    assert pieces.watch() > 0
+    assert pieces.ledger_file(tmp_path) >= 0
+    assert pieces.ledger_trips(bench.scene) >= 2
+    assert pieces.trip(bench.scene, 0.01) >= 0.005

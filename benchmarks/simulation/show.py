@@ -1,0 +1,47 @@
+"""Predictions and recorded times for people."""
+
+from __future__ import annotations
+
+from benchmarks.simulation.forecast import duration
+from benchmarks.simulation.model import Costs, Outcome
+from benchmarks.simulation.record import Recording
+from benchmarks.tables import line
+
+
+def told(outcome: Outcome) -> str:
+    """A prediction in three lines."""
+    shares = sorted(outcome.busy.items(), key=lambda item: -item[1])
+    busy = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.01)
+    return (
+        f"{duration(outcome.seconds)}, the looks {duration(outcome.probed)} of it\n"
+        f"{outcome.succeeded:,} succeeded, {outcome.failed:,} failed; "
+        f"at most {outcome.connections} connections to a host\nin use: {busy}"
+    )
+
+
+def times(recording: Recording) -> str:
+    """A recording as Markdown."""
+    head = ("what", "the command, ms", "workers, ms", "server, ms", "round trips")
+    about = f"{recording.machine}; {recording.when}, while others used {recording.others:.1f} cores. CPU time."
+    rows = [line((name, *map(str, cells))) for name, *cells in _rows(recording.costs)]
+    return "\n".join([about, "", line(head), line(["---"] * len(head)), *rows, ""])
+
+
+def _rows(c: Costs) -> tuple[tuple[str, ...], ...]:
+    look, enter, step = c.probe, c.enter, c.step
+    return (
+        ("the command, once", _ms(c.start), "", "", ""),
+        ("its fork server, once", "", _ms(c.workers), "", ""),
+        ("a target of the fleet: its entry, plan and line", _ms(c.target), "", "", ""),
+        ("a look at a target", _ms(look.client), "", _ms(look.server), f"{look.trips:g}"),
+        ("a target with steps: handed over, heard of", _ms(c.hand), "", "", ""),
+        ("its worker: made", f"{_ms(c.fork)} (waits)", "", "", ""),
+        ("its worker: two sessions, proof, lock", "", _ms(enter.client), _ms(enter.server), f"{enter.trips:.0f}"),
+        ("a step", _ms(c.hear), _ms(step.client), _ms(step.server), f"{step.trips:.1f}"),
+        ("a result in a ledger that is a file", f"{_ms(c.record)} (waits)", "", "", ""),
+        ("a result in a ledger in PostgreSQL", "(waits)", "", "", f"{c.ledger_trips:g}"),
+    )
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.3g}"
