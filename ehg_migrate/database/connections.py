@@ -24,6 +24,9 @@ from ehg_migrate.model import Target
 _ATTEMPTS = 5
 _LONGEST_WAIT = 120.0  # seconds for all attempts together
 
+LONGEST_NAME = 63
+"""NAMEDATALEN - 1: PostgreSQL would cut an application's name after it, with a notice."""
+
 T = TypeVar("T")
 Notice = Callable[[str], None]
 """Told in words that something is being waited for."""
@@ -51,7 +54,7 @@ def parameters(target: Target, password: str | None, application: str) -> dict[s
         "sslrootcert": a.sslrootcert,
         "passfile": a.passfile,
         "connect_timeout": max(2, round(target.limits.connect)) if target.limits.connect else None,
-        "application_name": application[:63],  # NAMEDATALEN - 1; PostgreSQL would cut it with a notice
+        "application_name": application[:LONGEST_NAME],
         "client_encoding": "UTF8",  # else a SQL_ASCII database answers in bytes
         "gssencmode": "disable",  # costs a round trip, and poolers do not speak it
     }

@@ -58,13 +58,21 @@ class Recorder:
         return self._step
 
     def begin(self, revision: str, direction: Direction, *, last: bool = True) -> None:
-        """The next step is this one, in the transaction that the session has just begun."""
+        """The next step is this one, in the transaction that the session has just begun or left untouched.
+
+        Unless it is the `last`, the next one's preparation is sent with its commit.
+        """
         self._step = (revision, direction)
         self._last = last
         self._began = Moment.now()
         self._transaction = self.session.transaction
+        self.session.work.on_first = None if self._transaction else self._number
         self._thrown_away = False
         self.atomic = True
+
+    def _number(self) -> None:
+        self.session.number_transaction()
+        self._transaction = self.session.transaction
 
     def step_over(self) -> None:
         """The step before is committed, and no other has begun: what it did is no reason for doubt any more."""

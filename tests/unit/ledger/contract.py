@@ -185,7 +185,7 @@ def the_newest_is_what_was_written_last(opener: Opener) -> None:
 
 
 def runs_stand_in_the_order_in_which_they_were_written(opener: Opener) -> None:
-    """A run that began while a clock was ahead is not the newest for ever: in lists, by prefix, among the dead."""
+    """A run that began while a clock was ahead is not the newest for ever, in lists and among candidates."""
     with opened(opener) as ledger:
         for number in range(7):
             ledger.start(a_run(f"r-{number}", minute=-number))
