@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 
 import psycopg
 import pytest
 
 from ehg_migrate.schema import Catalog, Difference, Scope, differences, read_catalog, read_fingerprint
-from tests.integration.schema.mutations import BASE, Mutation, found, mutations, table, table_in_docs, write_docs
+from tests.integration.schema.mutations import Mutation, base, found, mutations, table, table_in_docs, write_docs
 from tests.support.bare import BareServer, majors
 
 SCOPE = Scope(owners=True)
@@ -23,13 +24,16 @@ def test_every_mutation_is_seen_and_named_as_the_documentation_says(bare: BareSe
         extension = _extension(connection)
         before = read_catalog(connection, SCOPE)
         twice = bare.major == min(majors())
-        seen = {m: _after(connection, m, before, twice) for m in mutations(extension)}
+        seen = {m: _after(connection, m, before, twice) for m in mutations(extension, bare.major)}
         assert [str(m) for m, difference in seen.items() if not difference] == []
         assert read_catalog(connection, SCOPE) == before, "a mutation was not taken back"
     rows = table({m: found(difference, extension) for m, difference in seen.items()})
     if os.environ.get("EHG_WRITE_DOCS"):
         write_docs(rows)
-    assert rows == table_in_docs(), "run this test once with EHG_WRITE_DOCS=1 and read what it writes"
+    expected = table_in_docs(seen)
+    if bare.major < 15:  # its base schema has a publication less, which goes with its schema
+        rows, expected = (re.sub(r" and \d more", "", text) for text in (rows, expected))
+    assert rows == expected, "run this test once with EHG_WRITE_DOCS=1 and read what it writes"
     assert len(seen) >= 150
 
 
@@ -70,7 +74,7 @@ def test_what_only_version_18_has() -> None:
     with BareServer(majors()[18]) as server:
         server.create("base")
         with server.connect("base") as connection:
-            connection.execute(BASE.encode())
+            connection.execute(base(18).encode())
             before = read_catalog(connection, SCOPE)
             for statement, expected in NEWEST.items():
                 with connection.transaction(force_rollback=True):
