@@ -75,7 +75,9 @@ class Project(CorrectingProject):
         if self._local and place != LOCAL:
             raise UsageError(Problem("local_executor", "`--local` has its servers here", "leave out `--executor`"))
         busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
-        targets, passwords = self._reach(busy) if busy else ((), {})
+        astray = self._astray([p.target for p in plan.plans]) if plan.verb is not Verb.ADOPT else {}
+        looked_at = tuple(dict.fromkeys((*busy, *astray)))
+        targets, passwords = self._reach(looked_at) if looked_at else ((), {})
         parallel = how.get("parallel") or self.settings.parallel
         # which is first matters only where some must wait
         last = self._last_results(busy) if len(busy) > parallel else {}
@@ -85,7 +87,7 @@ class Project(CorrectingProject):
             stop = how["stop"] = how.get("stop") or Stop()
             verify = self._verifier(reach, how)
             watch, rollout = how.get("watch") or _nobody, how.get("rollout", "")
-            manner = How(execute, watch, stop, self.ledger, verify, rollout)
+            manner = How(execute, watch, stop, self.ledger, verify, rollout, astray)
             return carry_out(self.settings, plan, reach, manner)
 
     def new_revision(

