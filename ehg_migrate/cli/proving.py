@@ -11,15 +11,16 @@ from ehg_migrate.cli import console, exits, options
 
 @click.command()
 @options.targets
+@click.option("--full", is_flag=True, help="Read each schema anew, even if its target says that nothing was changed.")
 @click.option("--exit-code", is_flag=True, help="Exit 3 where a target has drifted.")
 @options.as_json
 @options.project_options
-def drift(selectors: tuple[str, ...], exit_code: bool, as_json: bool, **where: Any) -> int:
+def drift(selectors: tuple[str, ...], full: bool, exit_code: bool, as_json: bool, **where: Any) -> int:
     """Hold each target's schema against what its revisions produce; names every object that differs."""
     from ehg_migrate.report.drift import drift_lines
 
     with options.opened(**where) as project:
-        found = project.drift(selectors, console.note)
+        found = project.drift(selectors, console.note, full=full)
         if as_json:
             console.json("drift", found)
         else:

@@ -42,15 +42,18 @@ class Manner(TypedDict, total=False):
 class ProvingProject(PlanningProject):
     """A project that knows what its revisions do."""
 
-    def drift(self, selectors: Selectors = (), notice: Notice = lambda _: None) -> tuple[Drift, ...]:
+    def drift(
+        self, selectors: Selectors = (), notice: Notice = lambda _: None, *, full: bool = False
+    ) -> tuple[Drift, ...]:
         """Each selected target's schema against what the revisions that it holds produce on a scratch database.
 
         Reads only: one connection a target, and one message beside a probe's. What a state should be is made once and
-        kept in `.ehg`. A state that cannot be made is the verdict `no_reference` of its targets, never a match.
+        kept in `.ehg`. A state that cannot be made is the verdict `no_reference` of its targets, never a match. The
+        schema of a target whose token says that it is as it was at the last look is not read again, unless `full`.
         """
         from ehg_migrate.schema.drift import find_drift
 
-        fleet, states, looking = self._look(selectors)
+        fleet, states, looking = self._look(selectors, full=full)
         with self._scratch(notice) as (scratch, references):
             return find_drift(fleet, states, looking.found, references, scratch)
 
@@ -138,11 +141,12 @@ class ProvingProject(PlanningProject):
             if not results:
                 return Verified()
             from ehg_migrate.schema.drift import Fleet, Looking
+            from ehg_migrate.schema.tripwire import Tripwires
             from ehg_migrate.schema.verify import verify
 
             targets = [reach.targets[r.target] for r in results]
             fleet = Fleet(targets, reach.passwords, self._graph, self._at_once)
-            looking = Looking(self.settings.prelude)
+            looking = Looking(self.settings.prelude, Tripwires(self.settings.tripwires), full=True)
             try:
                 with self._scratch(how.get("notice") or _nobody, how.get("stop")) as (scratch, references):
                     return verify(fleet, results, looking, scratch, references, strict=mode == "always")
@@ -161,13 +165,14 @@ class ProvingProject(PlanningProject):
             notice(f"rehearsing {len(case.steps)} steps for {', '.join(case.targets)}")
             yield rehearsing.run(case)
 
-    def _look(self, selectors: Selectors) -> tuple[Fleet, tuple[State, ...], Looking]:
+    def _look(self, selectors: Selectors, *, full: bool = False) -> tuple[Fleet, tuple[State, ...], Looking]:
         """The selected targets, what they hold, and what was seen of their schemas on the same connections."""
         from ehg_migrate.rollout.states import read_states
         from ehg_migrate.schema.drift import Fleet, Looking
+        from ehg_migrate.schema.tripwire import Tripwires
 
         targets, passwords = self._reach(selectors)
-        looking = Looking(self.settings.prelude)
+        looking = Looking(self.settings.prelude, Tripwires(self.settings.tripwires), full=full)
         states = read_states(targets, passwords, self.revisions, self.releases, self._at_once, looking.probe)
         return Fleet(targets, passwords, self._graph, self._at_once), states, looking
 

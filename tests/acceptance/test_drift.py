@@ -92,6 +92,29 @@ def test_a_fleet_as_its_revisions_made_it(fleet: Fleet, pg: Cluster) -> None:
         assert pg.password.encode() not in file.read_bytes()
 
 
+def test_a_target_that_was_not_changed_is_not_read_again(fleet: Fleet, pg: Cluster) -> None:
+    """It says so by its token; a change is seen at once, `--full` and a file that is damaged look anew."""
+
+    def unchanged(*options: str) -> dict[str, tuple[str, bool]]:
+        data = fleet.run("drift", "--json", *options).json["data"]
+        return {d["target"]: (d["verdict"], d["unchanged"]) for d in data}
+
+    first, again = ("matches", False), ("matches", True)
+    assert unchanged() == dict.fromkeys(("acme", "beta", "gamma"), first)
+    execute(pg, fleet.addresses["acme"], "INSERT INTO notes (owner) VALUES (gen_random_uuid())", "ANALYZE notes")
+    assert unchanged() == dict.fromkeys(("acme", "beta", "gamma"), again)
+    assert unchanged("--full") == dict.fromkeys(("acme", "beta", "gamma"), first)
+    spoil(pg, fleet.addresses["beta"])
+    assert unchanged() == {"acme": again, "beta": ("drifted", False), "gamma": again}
+    assert unchanged() == {"acme": again, "beta": ("drifted", True), "gamma": again}
+    kept = fleet.folder / ".ehg" / "tripwires.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert pg.password not in kept.read_text()
+    for damaged in ("", "[]", '{"acme": 1}', '{"acme": {"token": "x"}}'):
+        kept.write_text(damaged)
+        assert unchanged("-t", "acme") == {"acme": first}, damaged
+
+
 def test_on_the_embedded_server(fleet: Fleet) -> None:
     """Without a server of the user's the embedded one of the nearest version makes the references, views and all."""
     fleet.variables.clear()

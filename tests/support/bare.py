@@ -44,8 +44,7 @@ class BareServer:
         run([bin_dir / "initdb", "-D", self._folder / "data", *options], cwd=self._folder, **as_server_user())
 
     def __enter__(self) -> Self:
-        settings = f"-c listen_addresses='' -c fsync=off -c wal_level=logical -k {self._folder}"
-        self._pg_ctl("start", "-w", "-l", str(self._folder / "log"), "-o", settings)
+        self._start()
         with self.connect("postgres") as c:
             for role in ROLES:
                 c.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
@@ -54,6 +53,11 @@ class BareServer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._pg_ctl("stop", "-w", "-m", "immediate")
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def restart(self) -> None:
+        """Whoever is connected is thrown out."""
+        self._pg_ctl("stop", "-w", "-m", "fast")
+        self._start()
 
     def connect(self, database: str, **more: Any) -> psycopg.Connection:
         """A superuser's session in autocommit; `more` goes to psycopg."""
@@ -76,6 +80,10 @@ class BareServer:
         text = run([clients / "pg_dump", *place, "--schema-only", source], **as_server_user())
         run([clients / "psql", *place, "-qXv", "ON_ERROR_STOP=1", "-1", name], input=text, **as_server_user())
         return name
+
+    def _start(self) -> None:
+        settings = f"-c listen_addresses='' -c fsync=off -c wal_level=logical -k {self._folder}"
+        self._pg_ctl("start", "-w", "-l", str(self._folder / "log"), "-o", settings)
 
     def _pg_ctl(self, *arguments: str) -> None:
         # its output must not be a pipe: the server inherits it and would keep the reader waiting
