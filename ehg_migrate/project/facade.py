@@ -15,7 +15,8 @@ from ehg_migrate.model import (
 )
 from ehg_migrate.project.base import Selectors
 from ehg_migrate.project.correcting import CorrectingProject
-from ehg_migrate.project.proving import Manner, Notice
+from ehg_migrate.project.notices import Notice, nobody
+from ehg_migrate.project.proving import Manner
 from ehg_migrate.project.releases import write_release
 from ehg_migrate.revisions.specs import resolve_all
 
@@ -110,7 +111,7 @@ class Project(CorrectingProject):
         depends_on: Sequence[str] = (),
         *,
         destructive: bool = False,
-        notice: Notice = lambda _: None,
+        notice: Notice = nobody,
     ) -> tuple[Path, Carried]:
         """Writes a revision that makes of what the target's revisions produce what the target is; and says how well.
 

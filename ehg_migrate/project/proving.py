@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
-from ehg_migrate.model import Plan, Result, State
+from ehg_migrate.model import Plan, Result, State, Target
 from ehg_migrate.project.base import Selectors
+from ehg_migrate.project.notices import Notice, nobody
 from ehg_migrate.project.planning import PlanningProject
 
 if TYPE_CHECKING:
@@ -17,14 +18,12 @@ if TYPE_CHECKING:
     from ehg_migrate.rollout.pool import Stop
     from ehg_migrate.rollout.runner import Reach
     from ehg_migrate.rollout.running import Verify
-    from ehg_migrate.schema.drift import Drift, Fleet, Looking
+    from ehg_migrate.schema.drift import Drift, Fleet, Look, Looking
+    from ehg_migrate.schema.recipe import Recipe
     from ehg_migrate.schema.reference import References
     from ehg_migrate.schema.rehearsal import Case, Rehearsal
     from ehg_migrate.schema.scratch import ScratchServers
     from ehg_migrate.schema.squawk import SqlReport
-
-Notice = Callable[[str], None]
-"""Told in words what takes its time."""
 
 
 class Manner(TypedDict, total=False):
@@ -42,9 +41,7 @@ class Manner(TypedDict, total=False):
 class ProvingProject(PlanningProject):
     """A project that knows what its revisions do."""
 
-    def drift(
-        self, selectors: Selectors = (), notice: Notice = lambda _: None, *, full: bool = False
-    ) -> tuple[Drift, ...]:
+    def drift(self, selectors: Selectors = (), notice: Notice = nobody, *, full: bool = False) -> tuple[Drift, ...]:
         """Each selected target's schema against what the revisions that it holds produce on a scratch database.
 
         Reads only: one connection a target, and one message beside a probe's. What a state should be is made once and
@@ -58,7 +55,7 @@ class ProvingProject(PlanningProject):
             return find_drift(fleet, states, looking.found, references, scratch)
 
     def rehearse(
-        self, selectors: Selectors = (), to: Sequence[str] = (), notice: Notice = lambda _: None
+        self, selectors: Selectors = (), to: Sequence[str] = (), notice: Notice = nobody
     ) -> tuple[Rehearsal, ...]:
         """What `upgrade` would do, done on scratch databases: each step forward, back and again.
 
@@ -82,20 +79,25 @@ class ProvingProject(PlanningProject):
 
     def _case(self, plan: Plan, looking: Looking, scratch: ScratchServers) -> Case | Problem:
         from ehg_migrate.schema.drift import Look
-        from ehg_migrate.schema.recipe import recipe
         from ehg_migrate.schema.rehearsal import Case
 
         target, look = self.fleet.by_name[plan.target], looking.found[plan.target]
         if not isinstance(look, Look):
             return look
-        graph = self._graph(target)
-        label = scratch.label(look.ground.major, api_roles=bool(look.ground.roles))
         try:
-            return Case((plan.target,), recipe(target, plan.heads, graph, look.ground, label), plan.steps, graph)
+            start = self._recipe(target, plan.heads, look, scratch)
+            return Case((plan.target,), start, plan.steps, self._graph(target))
         except TargetError as e:
             return e.problem
 
-    def rehearse_all(self, notice: Notice = lambda _: None) -> tuple[Rehearsal, ...]:
+    def _recipe(self, target: Target, heads: Sequence[str], look: Look, scratch: ScratchServers) -> Recipe:
+        """How the state of a target at these heads is made on its ground. Raises TargetError."""
+        from ehg_migrate.schema.recipe import recipe
+
+        label = scratch.label(look.ground.major, api_roles=bool(look.ground.roles))
+        return recipe(target, heads, self._graph(target), look.ground, label)
+
+    def rehearse_all(self, notice: Notice = nobody) -> tuple[Rehearsal, ...]:
         """The same for every combination of branches in the fleet, from nothing to its heads; asks no target."""
         from ehg_migrate.local.programs import MAJOR
         from ehg_migrate.schema.ground import Ground
@@ -148,7 +150,7 @@ class ProvingProject(PlanningProject):
             fleet = Fleet(targets, reach.passwords, self._graph, self._at_once)
             looking = Looking(self.settings.prelude, Tripwires(self.settings.tripwires), full=True)
             try:
-                with self._scratch(how.get("notice") or _nobody, how.get("stop")) as (scratch, references):
+                with self._scratch(how.get("notice") or nobody, how.get("stop")) as (scratch, references):
                     return verify(fleet, results, looking, scratch, references, strict=mode == "always")
             except EhgMigrateError as e:  # the run is over and stays what it was
                 return Verified(notes=tuple(replace(p, code="not_verified") for p in e.problems))
@@ -184,7 +186,3 @@ class ProvingProject(PlanningProject):
 
         with ScratchServers(self.settings.root / ".ehg" / "scratch") as scratch:
             yield scratch, References(self.settings, scratch, notice, stop)
-
-
-def _nobody(text: str) -> None:
-    """Hears nothing."""

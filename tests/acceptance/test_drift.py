@@ -145,6 +145,28 @@ def test_what_is_missing_is_named(fleet: Fleet, pg: Cluster) -> None:
     assert ("missing", "policy", "reading on public.notes") in named
 
 
+def test_a_target_against_given_heads(fleet: Fleet, pg: Cluster) -> None:
+    """Its own, those of one branch, those of a release: what separates them, and statements that are proven."""
+    assert fleet.run("release", "v1").code == 0
+    for same in ("heads:", "release:v1", "heads:acme@head"):
+        assert fleet.run("compare", "acme", same).out == f"no difference between `acme` and `{same}`\n"
+    other = fleet.run("compare", "heads:shared@head", "acme", "--json").json["data"]["differences"]
+    assert ("extra", "table", "public.acme_only") in {(d["change"], d["kind"], d["identity"]) for d in other}
+    spoil(pg, fleet.addresses["acme"])
+    back = fleet.run("compare", "acme", "heads:", "--sql", "--allow-destructive")
+    assert (back.code, "-- proven: after the " in back.out) == (0, True), back
+    assert fleet.run("compare", "heads:", "acme", "--sql", "--allow-destructive").out.splitlines()[0] == (
+        "-- makes `heads:` like `acme`: 7 differences"
+    )
+    with pg.open(fleet.addresses["acme"]) as c:
+        c.execute(back.out.encode())
+    assert fleet.run("compare", "acme", "heads:", "--owners", "--exit-code").code == 0
+    assert fleet.run("drift", "-t", "acme", "--exit-code").code == 0
+    for wrong in (("heads:", "heads:"), ("acme/public", "heads:"), ("heads:", "beta.json"), ("acme", "heads:nothing")):
+        assert fleet.run("compare", *wrong).code == 2, wrong
+    assert "name a whole target as the other side" in fleet.run("snapshot", "heads:").err
+
+
 def test_a_state_that_cannot_be_made_is_a_failure(fleet: Fleet, pg: Cluster) -> None:
     """A revision that wants rows cannot be replayed: exit 1, and no word of a match; the others are judged."""
     wants = "assert op.get_bind().exec_driver_sql('SELECT count(*) FROM notes').scalar(), 'no notes'"
