@@ -55,16 +55,24 @@ class ProvingProject(PlanningProject):
             return find_drift(fleet, states, looking.found, references, scratch)
 
     def rehearse(
-        self, selectors: Selectors = (), to: Sequence[str] = (), notice: Notice = nobody
+        self,
+        selectors: Selectors = (),
+        to: Sequence[str] = (),
+        notice: Notice = nobody,
+        *,
+        as_is: bool = False,
+        probe_data: bool = False,
     ) -> tuple[Rehearsal, ...]:
         """What `upgrade` would do, done on scratch databases: each step forward, back and again.
 
         One Rehearsal for all targets that hold the same and would get the same steps; none for those with nothing to
-        do. A target that cannot be planned for has a Rehearsal with its problem. Only reads from the targets.
+        do. A target that cannot be planned for has a Rehearsal with its problem. Only reads from the targets. With
+        `as_is` a target that has drifted is rehearsed on a database that has drifted alike; with `probe_data` the
+        targets are asked for rows that the steps would fail on.
         """
         from ehg_migrate.schema.rehearsal import Rehearsal
 
-        _, states, looking = self._look(selectors)
+        fleet, states, looking = self._look(selectors)
         plan = self._plan_upgrade(selectors, to, states)
         hopeless = [Rehearsal((s.target,), s.heads, s.heads, problem=s.problem) for s in plan.blocked]
         cases: list[Case] = []
@@ -75,7 +83,11 @@ class ProvingProject(PlanningProject):
                     hopeless.append(Rehearsal((p.target,), p.heads, p.heads, problem=case))
                 elif case:
                     cases.append(case)
-            return (*hopeless, *self._rehearsed(cases, scratch, references, notice))
+            if as_is:
+                cases, lost = _as_they_are(cases, looking, fleet, references)
+                hopeless += lost
+            done = tuple(self._rehearsed(cases, scratch, references, notice))
+        return (*hopeless, *(_probed(done, fleet) if probe_data else done))
 
     def _case(self, plan: Plan, looking: Looking, scratch: ScratchServers) -> Case | Problem:
         from ehg_migrate.schema.drift import Look
@@ -186,3 +198,33 @@ class ProvingProject(PlanningProject):
 
         with ScratchServers(self.settings.root / ".ehg" / "scratch") as scratch:
             yield scratch, References(self.settings, scratch, notice, stop)
+
+
+def _as_they_are(
+    cases: list[Case], looking: Looking, fleet: Fleet, references: References
+) -> tuple[list[Case], list[Rehearsal]]:
+    """The cases with what has drifted in them, and those whose targets could not be read."""
+    from ehg_migrate.schema.as_is import astray
+    from ehg_migrate.schema.rehearsal import Rehearsal
+
+    found = astray(cases, looking.found, fleet, references)
+    kept: list[Case] = []
+    lost: list[Rehearsal] = []
+    for case in cases:
+        there = found.get(case.targets[0])
+        if isinstance(there, Problem):
+            lost.append(Rehearsal(case.targets, case.start.heads, case.start.heads, problem=there))
+        else:
+            kept.append(replace(case, there=there[0], drift=there[1]) if there else case)
+    return kept, lost
+
+
+def _probed(done: Sequence[Rehearsal], fleet: Fleet) -> Iterator[Rehearsal]:
+    """The same with what the targets answer to the questions of their steps."""
+    from ehg_migrate.schema.probes import ask_targets
+
+    by_name = {t.name: t for t in fleet.targets}
+    asked = [(by_name[name], [p for s in r.steps for p in s.probes]) for r in done for name in r.targets]
+    told = ask_targets(asked, fleet.passwords, fleet.at_once)
+    for r in done:
+        yield replace(r, probed=tuple(answer for name in r.targets for answer in told.get(name, ())))

@@ -139,7 +139,7 @@ def find_drift(
     made = references.get(r for r in recipes.values() if isinstance(r, Recipe))
     expected = {name: made[r.key] for name, r in recipes.items() if isinstance(r, Recipe)}
     suspects = [t for t in fleet.targets if _differs(looks.get(t.name), expected.get(t.name))]
-    catalogs = ask_all(suspects, fleet.passwords, fleet.at_once, _read) if suspects else {}
+    catalogs = ask_all(suspects, fleet.passwords, fleet.at_once, read_there) if suspects else {}
     found = []
     for target in fleet.targets:
         state, made_from = by_name[target.name], recipes[target.name]
@@ -170,8 +170,8 @@ def _differs(there: Look | Problem | None, expected: Reference | Problem | None)
     return isinstance(there, Look) and isinstance(expected, Reference) and there.fingerprint != expected.fingerprint
 
 
-async def _read(connection: Connection, target: Target) -> tuple[Catalog, tuple[str, ...]]:
-    """The catalogue, and the heads before and after: a runner may have come in between."""
+async def read_there(connection: Connection, target: Target) -> tuple[Catalog, tuple[str, ...]]:
+    """The catalogue in which a target is held against a reference, and its heads just before. Raises TargetError."""
     try:
         reading = await read_state(connection, target)
         return await read_catalog_async(connection, drift_scope(target)), reading.heads
