@@ -62,6 +62,11 @@ class Settings:
         return self.root / ".ehg" / "targets.json"
 
     @property
+    def tripwires(self) -> Path:
+        """What the last looks at the targets' schemas saw; made by itself, and never needed."""
+        return self.root / ".ehg" / "tripwires.json"
+
+    @property
     def local_home(self) -> Path:
         """Where the embedded PostgreSQL of `--local` keeps its files."""
         return self.root / ".ehg" / "local"

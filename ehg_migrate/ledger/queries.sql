@@ -80,3 +80,12 @@ SELECT s.run_id, s.target, s.status, s.heads_after, s.seconds
           FROM {schema}results WHERE target IN (SELECT value FROM {elements}(:targets))) AS k
   JOIN {schema}results s ON s.run_id = k.run_id AND s.target = k.target AND s.attempt = k.attempt
  WHERE k.place = 1
+
+-- name: astray
+-- Targets whose schema was seen to differ, and of which nothing good was said since: the newest run that saw it first.
+SELECT s.target, s.run_id FROM {schema}results s
+ WHERE s.target IN (SELECT value FROM {elements}(:targets)) AND s.status = 'schema_differs'
+   AND NOT EXISTS (SELECT 1 FROM {schema}results l
+                    WHERE l.target = s.target AND l.status IN ('succeeded', 'up_to_date')
+                      AND l.recorded_at > s.recorded_at)
+ ORDER BY s.recorded_at DESC

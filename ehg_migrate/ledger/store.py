@@ -139,6 +139,15 @@ class Ledger:
             runs = {row["id"]: row for row in transaction.execute("runs_by_id", ids=ids)}
             return {row["target"]: read_seen(row, runs[row["run_id"]]) for row in rows}
 
+    def astray(self, targets: Iterable[str]) -> dict[str, str]:
+        """Targets whose schema was last seen to differ, and the run that saw it: no good word on them came later."""
+        with self._backend.transaction(write=False) as transaction:
+            last = transaction.execute("last_results", targets=list(targets))
+            # of those whose last word is good it is known without a look at all that was ever done to them
+            suspects = [row["target"] for row in last if row["status"] not in ("succeeded", "up_to_date")]
+            rows = transaction.execute("astray", targets=suspects) if suspects else []
+        return {row["target"]: row["run_id"] for row in reversed(rows)}
+
 
 def _find(transaction: Transaction, beginning: str) -> Row:
     exact = transaction.execute("runs_by_id", ids=[beginning])

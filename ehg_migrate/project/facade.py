@@ -15,7 +15,8 @@ from ehg_migrate.model import (
 )
 from ehg_migrate.project.base import Selectors
 from ehg_migrate.project.correcting import CorrectingProject
-from ehg_migrate.project.proving import Manner, Notice
+from ehg_migrate.project.notices import Notice, nobody
+from ehg_migrate.project.proving import Manner
 from ehg_migrate.project.releases import write_release
 from ehg_migrate.revisions.specs import resolve_all
 
@@ -75,7 +76,9 @@ class Project(CorrectingProject):
         if self._local and place != LOCAL:
             raise UsageError(Problem("local_executor", "`--local` has its servers here", "leave out `--executor`"))
         busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
-        targets, passwords = self._reach(busy) if busy else ((), {})
+        astray = self._astray([p.target for p in plan.plans]) if plan.verb is not Verb.ADOPT else {}
+        looked_at = tuple(dict.fromkeys((*busy, *astray)))
+        targets, passwords = self._reach(looked_at) if looked_at else ((), {})
         parallel = how.get("parallel") or self.settings.parallel
         # which is first matters only where some must wait
         last = self._last_results(busy) if len(busy) > parallel else {}
@@ -85,7 +88,7 @@ class Project(CorrectingProject):
             stop = how["stop"] = how.get("stop") or Stop()
             verify = self._verifier(reach, how)
             watch, rollout = how.get("watch") or _nobody, how.get("rollout", "")
-            manner = How(execute, watch, stop, self.ledger, verify, rollout)
+            manner = How(execute, watch, stop, self.ledger, verify, rollout, astray)
             return carry_out(self.settings, plan, reach, manner)
 
     def new_revision(
@@ -108,7 +111,7 @@ class Project(CorrectingProject):
         depends_on: Sequence[str] = (),
         *,
         destructive: bool = False,
-        notice: Notice = lambda _: None,
+        notice: Notice = nobody,
     ) -> tuple[Path, Carried]:
         """Writes a revision that makes of what the target's revisions produce what the target is; and says how well.
 

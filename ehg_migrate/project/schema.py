@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from ehg_migrate.model import Target
 from ehg_migrate.project.base import ProjectBase, Selectors
+from ehg_migrate.project.notices import Notice, nobody
 
 if TYPE_CHECKING:
     from ehg_migrate.schema.comparing import Comparison, Grouping, Side
@@ -25,28 +26,36 @@ class Regard(TypedDict, total=False):
     platform_tables: bool  # policies and triggers that stand on tables of Supabase's, such as `auth.users`
 
 
+class Regarded(TypedDict):
+    """Fields of a Scope."""
+
+    watched: tuple[str, ...]
+    owners: bool
+
+
 class SchemaProject(ProjectBase):
     """A project that can say what its targets' schemas are. Nothing here needs revisions, or writes to a target."""
 
-    def compare(self, left: str, right: str, **regard: Unpack[Regard]) -> Comparison:
+    def compare(self, left: str, right: str, *, notice: Notice = nobody, **regard: Unpack[Regard]) -> Comparison:
         """What separates two sides: targets, schemas of targets (`acme/staging`), snapshots (`acme.json`, `./acme`).
 
-        Raises UsageError for sides that cannot be held against each other and TargetError for one that cannot be read.
+        One of them may be what given heads produce on the other, a target: `heads:REV,REV`, `release:NAME`; `heads:` is
+        what it holds. Raises UsageError for sides that cannot be held against each other and TargetError for one that
+        cannot be read, or made.
         """
         from ehg_migrate.schema.comparing import compared, side
 
         sides = side(left), side(right)
-        one, other = self._catalogs(sides, regard)
+        (one, _), (other, _) = self._read(sides, regard, notice)
         return compared(left, one, right, other)
 
     def snapshot(self, name: str, **regard: Unpack[Regard]) -> Snapshot:
         """What the schema of a target, or of one schema of it, is now. Raises TargetError."""
-        from ehg_migrate.schema.comparing import scopes_of, side
+        from ehg_migrate.schema.comparing import side
         from ehg_migrate.schema.snapshot import Snapshot
 
         one = side(name)
-        (catalog,) = self._catalogs((one,), regard)
-        scope = scopes_of((one,), {}, self._scope([self._one(one.target)], regard))[one]
+        ((catalog, scope),) = self._read((one,), regard)
         return Snapshot(name, datetime.now(UTC), catalog.fingerprint, scope, catalog)
 
     def clusters(self, selectors: Selectors = (), **regard: Unpack[Regard]) -> Grouping:
@@ -60,15 +69,14 @@ class SchemaProject(ProjectBase):
         targets, passwords = self._reach(selectors)
         return find_clusters(targets, passwords, self._at_once, self._scope(targets, regard))
 
-    def _catalogs(self, sides: tuple[Side, ...], regard: Regard) -> tuple[Catalog, ...]:
-        """Of each side, all read in one scope."""
-        return tuple(catalog for catalog, _ in self._read(sides, regard))
-
-    def _read(self, sides: tuple[Side, ...], regard: Regard) -> tuple[tuple[Catalog, Scope], ...]:
-        """Catalogues as `_catalogs` gives them, and the scope in which each was read."""
-        from ehg_migrate.schema.comparing import read_sides, scopes_of
+    def _read(
+        self, sides: tuple[Side, ...], regard: Regard, notice: Notice = nobody
+    ) -> tuple[tuple[Catalog, Scope], ...]:
+        """The catalogue of each side, all read in one scope, and that scope with the side's own schema."""
+        from ehg_migrate.schema.comparing import read_sides, scopes_of, without_heads
         from ehg_migrate.schema.tree import read_saved
 
+        without_heads(sides)
         snapshots = {s.text: read_saved(s.file) for s in sides if s.file}
         names = tuple(dict.fromkeys(self._one(s.target).name for s in sides if s.target))
         targets, passwords = self._reach(names) if names else ((), {})
@@ -79,13 +87,20 @@ class SchemaProject(ProjectBase):
 
     def _scope(self, targets: Iterable[Target], regard: Regard) -> Scope:
         """One scope for all of them: whatever the version table of one is called, it is nobody's schema."""
-        from ehg_migrate.schema.scope import SUPABASE_TABLES, Scope, scope_of
+        from ehg_migrate.schema.scope import Scope, scope_of
 
         kept = {name for target in targets for name in scope_of(target).without_tables}
         return replace(
             Scope(),
             without_tables=tuple(sorted({*kept, *Scope().without_tables})),
-            watched=SUPABASE_TABLES if regard.get("platform_tables") else (),
-            owners=bool(regard.get("owners")),
             extension_versions=not regard.get("ignore_versions"),
+            **self._regarded(regard),
+        )
+
+    def _regarded(self, regard: Regard) -> Regarded:
+        """What of a scope is chosen for one command."""
+        from ehg_migrate.schema.scope import SUPABASE_TABLES
+
+        return Regarded(
+            watched=SUPABASE_TABLES if regard.get("platform_tables") else (), owners=bool(regard.get("owners"))
         )

@@ -26,6 +26,7 @@ from ehg_migrate.schema.recipe import Recipe, drift_scope, recipe
 from ehg_migrate.schema.reference import References
 from ehg_migrate.schema.scratch import ScratchServers
 from ehg_migrate.schema.shelf import Reference
+from ehg_migrate.schema.tripwire import Tripwires
 
 
 class Verdict(StrEnum):
@@ -50,6 +51,7 @@ class Drift:
     server_version: str = ""
     reference_version: str = ""  # of the PostgreSQL that made the reference
     seconds: float = 0.0  # that reading the target took
+    unchanged: bool = False  # since the last full look, as its token says: the schema was not read again
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,43 +61,62 @@ class Look:
     ground: Ground
     fingerprint: str
     seconds: float
+    unchanged: bool = False  # the fingerprint is that of an earlier look
 
 
 class Looking:
-    """A probe that looks at the schema on the same connection: `probe` for `read_states`, then `found` by target."""
+    """A probe that looks at the schema on the same connection: `probe` for `read_states`, then `found` by target.
 
-    def __init__(self, prelude: str) -> None:
+    A target that was not changed since the last look in `tripwires` is not read again, unless `full`.
+    """
+
+    def __init__(self, prelude: str, tripwires: Tripwires, *, full: bool = False) -> None:
         self.found: dict[str, Look | Problem] = {}
         self._prelude = prelude
+        self._tripwires = tripwires
+        self._full = full
 
     def probe(
         self, targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
     ) -> dict[str, Reading | Problem]:
         """As `database.probe.probe`."""
-        return ask_all(targets, passwords, at_once, self._ask)  # type: ignore[return-value]  # _ask: a Reading
+        found = ask_all(targets, passwords, at_once, self._ask)
+        self._tripwires.save()
+        return found  # type: ignore[return-value]  # _ask: a Reading
 
     async def _ask(self, connection: Connection, target: Target) -> Reading:
         reading = await read_state(connection, target)
         try:
-            self.found[target.name] = await look(connection, target, self._prelude)
+            self.found[target.name] = await self._look(connection, target)
         except psycopg.Error as e:
             self.found[target.name] = run_fault(e).problem
         return reading
 
+    async def _look(self, connection: Connection, target: Target) -> Look:
+        """One message where nothing was changed, or there was no look before; else one more."""
+        start = time.monotonic()
+        last = None if self._full else self._tripwires.last(target)
+        row, token, *rest = await _answers(connection, target, ("token",) if last else ("token", "fingerprint"))
+        unchanged = last is not None and last.token == token
+        if last and not unchanged:
+            _, *rest = await _answers(connection, target, ("fingerprint",))
+        fingerprint = str(last.fingerprint if last and unchanged else rest[0])
+        if not unchanged:
+            self._tripwires.remember(target, str(token), fingerprint)
+        return Look(Ground.of(row, self._prelude), fingerprint, time.monotonic() - start, unchanged)
 
-async def look(connection: psycopg.AsyncConnection[Any], target: Target, prelude: str) -> Look:
-    """Ground and fingerprint, in one message. Raises psycopg.Error."""
-    start = time.monotonic()
+
+async def _answers(connection: Connection, target: Target, answers: Sequence[str]) -> tuple[Any, ...]:
+    """The row of the ground, then the one value of each answer, all in one message. Raises psycopg.Error."""
     async with connection.cursor(row_factory=dict_row) as cursor:
-        text = sql.SQL("{};\n{}").format(sql.SQL(GROUND), message("fingerprint", connection, drift_scope(target)))
+        text = sql.SQL("{};\n{}").format(sql.SQL(GROUND), message(answers, connection, drift_scope(target)))
         await cursor.execute(text, prepare=False)
         row = await cursor.fetchone()
-        assert row is not None
-        fingerprint = ""
+        values: list[object] = []
         while cursor.nextset():
             if cursor.description:
-                fingerprint = next(iter((await cursor.fetchall())[0].values()))
-    return Look(Ground.of(row, prelude), fingerprint, time.monotonic() - start)
+                values += (await cursor.fetchall())[0].values()
+    return row, *values
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +139,7 @@ def find_drift(
     made = references.get(r for r in recipes.values() if isinstance(r, Recipe))
     expected = {name: made[r.key] for name, r in recipes.items() if isinstance(r, Recipe)}
     suspects = [t for t in fleet.targets if _differs(looks.get(t.name), expected.get(t.name))]
-    catalogs = ask_all(suspects, fleet.passwords, fleet.at_once, _read) if suspects else {}
+    catalogs = ask_all(suspects, fleet.passwords, fleet.at_once, read_there) if suspects else {}
     found = []
     for target in fleet.targets:
         state, made_from = by_name[target.name], recipes[target.name]
@@ -149,8 +170,8 @@ def _differs(there: Look | Problem | None, expected: Reference | Problem | None)
     return isinstance(there, Look) and isinstance(expected, Reference) and there.fingerprint != expected.fingerprint
 
 
-async def _read(connection: Connection, target: Target) -> tuple[Catalog, tuple[str, ...]]:
-    """The catalogue, and the heads before and after: a runner may have come in between."""
+async def read_there(connection: Connection, target: Target) -> tuple[Catalog, tuple[str, ...]]:
+    """The catalogue in which a target is held against a reference, and its heads just before. Raises TargetError."""
     try:
         reading = await read_state(connection, target)
         return await read_catalog_async(connection, drift_scope(target)), reading.heads
@@ -166,6 +187,7 @@ def _drift(state: State, there: Look, expected: Reference | Problem, read: objec
         notes=state.notes,
         server_version=state.server_version,
         seconds=there.seconds,
+        unchanged=there.unchanged,
     )
     if isinstance(expected, Problem):
         return replace(seen, verdict=Verdict.NO_REFERENCE, problem=expected)

@@ -73,6 +73,11 @@ def drift_scope(target: Target) -> Scope:
     return replace(scope, extension_versions=False, without_extensions=(*scope.without_extensions, *_BROUGHT))
 
 
+def reading_of(scope: Scope) -> str:
+    """Another one where a catalogue is read in another scope, or by other statements."""
+    return _digest([repr(scope), _catalog_digest()])
+
+
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
 

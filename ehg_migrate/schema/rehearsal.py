@@ -12,10 +12,12 @@ from ehg_migrate.model import Direction, Result, Status, Step, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.lint import EFFECT_RULE
 from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.schema.as_is import bring
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.effects import Effect, effects
 from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.probes import Probe, Probed, probes
 from ehg_migrate.schema.recipe import Recipe
 from ehg_migrate.schema.reference import HINTS, References, Work, no_reference, run_on_scratch
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
@@ -36,6 +38,7 @@ class RehearsedStep:
     not_restored: tuple[Difference, ...] = ()  # left the schema before the step, right what `downgrade()` made of it
     not_repeated: tuple[Difference, ...] = ()  # left what the step made at first, right what it made after its way back
     effects: tuple[Effect, ...] = ()  # what it did that somebody should look at; no fault of the rehearsal
+    probes: tuple[Probe, ...] = ()  # what it demands of rows
 
     @property
     def good(self) -> bool:
@@ -54,6 +57,9 @@ class Rehearsal:
     not_tried: tuple[str, ...] = ()  # revisions behind one that failed
     problem: Problem | None = None
     server_version: str = ""  # of the scratch server
+    drift: tuple[Difference, ...] = ()  # of targets rehearsed as they are: left what their revisions produce
+    unlike: tuple[Difference, ...] = ()  # left what the start lacked to be as they are, since nothing could make it
+    probed: tuple[Probed, ...] = ()  # rows of the targets that would break steps; no fault of the rehearsal
 
     @property
     def good(self) -> bool:
@@ -69,11 +75,20 @@ class Case:
     start: Recipe
     steps: tuple[Step, ...]
     graph: Graph
+    there: Catalog | None = None  # what the targets are, where that is not what their revisions produce
+    drift: tuple[Difference, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """One for the state after each step: equal where a step goes the same way."""
+        whole = replace(self.start, steps=(*self.start.steps, *self.steps))
+        drifted = f" as {self.there.fingerprint}" if self.there else ""
+        return tuple(f"{key}{drifted}" for key in whole.chain[len(self.start.steps) + 1 :])
 
     @property
     def key(self) -> str:
         """Equal for targets that one rehearsal serves."""
-        return replace(self.start, steps=(*self.start.steps, *self.steps)).chain[-1]
+        return self.keys[-1]
 
 
 def grouped(cases: Iterable[Case]) -> list[Case]:
@@ -99,7 +114,7 @@ class Rehearsing:
         """One case. Raises nothing for it."""
         goal = case.steps[-1].heads_after
         ground = case.start.ground
-        plain = Rehearsal(case.targets, case.start.heads, goal)
+        plain = Rehearsal(case.targets, case.start.heads, goal, drift=case.drift)
         try:
             scratch = self._servers.get(ground.major, api_roles=bool(ground.roles))
             return self._on(scratch, case, replace(plain, server_version=scratch.version))
@@ -112,13 +127,14 @@ class Rehearsing:
         ((_, database, _),) = self._references.states(scratch, [case.start])
         if isinstance(database, Problem):
             return replace(plain, problem=database)
+        if case.there:
+            plain = replace(plain, unlike=bring(scratch, database, case.start, case.there))
         steps = tuple(self._steps(scratch, case, database))
         scratch.drop(database)
         return replace(plain, steps=steps, not_tried=tuple(s.revision for s in case.steps[len(steps) :]))
 
     def _steps(self, scratch: Scratch, case: Case, database: str) -> Iterator[RehearsedStep]:
-        whole = replace(case.start, steps=(*case.start.steps, *case.steps))
-        keys = whole.chain[len(case.start.steps) + 1 :]
+        keys = case.keys
         known = 0
         while known < len(keys) and keys[known] in self._known:
             yield self._known[keys[known]]
@@ -131,6 +147,8 @@ class Rehearsing:
         before = _read(scratch, database, case.start)
         for step, key in zip(case.steps[known:], keys[known:], strict=True):
             done, after = self._step(scratch, case, database, step, before)
+            if after:
+                done = replace(done, probes=_probes(scratch, database, step, before, after))
             self._known[key] = done
             yield done
             if after is None:
@@ -180,6 +198,11 @@ class Rehearsing:
 def _read(scratch: Scratch, database: str, start: Recipe) -> Catalog:
     with scratch.connect(database) as connection:
         return read_catalog(connection, start.scope)
+
+
+def _probes(scratch: Scratch, database: str, step: Step, before: Catalog, after: Catalog) -> tuple[Probe, ...]:
+    with scratch.connect(database) as connection:
+        return probes(connection, step.revision, before, after)
 
 
 def _stayed_in_transaction(scratch: Scratch, database: str, step: Step) -> bool:

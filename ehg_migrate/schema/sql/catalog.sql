@@ -2,7 +2,8 @@
 -- the other files of this folder, each named after its kind of facts; `since 15` and `until 15` are major versions of the
 -- server. Regular expressions stand between dollars: the message is read before its first statement has made backslashes
 -- plain. A branch selects kind, identity and definition; a clause that is as PostgreSQL makes it by itself is NULL, and
--- so left out. Braces are put in by `catalog.py`. No OID, no column number and no order of creation may reach a fact.
+-- so left out. A subquery for each row must not join: without nested loops it reads a whole catalogue each time, so a join
+-- that finds all at once stands in FROM. Braces are put in by `catalog.py`. No OID, no column number and no order of creation may reach a fact.
 
 -- name: begin
 BEGIN READ ONLY

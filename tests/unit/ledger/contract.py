@@ -173,6 +173,19 @@ def the_newest_result_of_each_target(opener: Opener) -> None:
     assert ledger.last_results([]) == {}
 
 
+def astray_until_something_good_is_said(opener: Opener) -> None:
+    """A target whose schema differed is astray until a later result is good; what failed in between says nothing."""
+    with opened(opener) as ledger:
+        for number, status in enumerate(("succeeded", "schema_differs", "failed", "skipped", "up_to_date")):
+            ledger.start(a_run(f"r-{number}"))
+            ledger.record(f"r-{number}", a_result("acme", status=Status(status)))
+            expected = {"acme": "r-1"} if number in (1, 2, 3) else {}
+            assert ledger.astray(["acme", "bolt"]) == expected, status
+        assert ledger.astray([]) == {}
+        ledger.record("r-4", a_result("acme", status=Status.SCHEMA_DIFFERS))
+        assert ledger.astray(["acme"]) == {"acme": "r-4"}, "the last attempt counts"
+
+
 def the_newest_is_what_was_written_last(opener: Opener) -> None:
     """A clock that was ahead when a result was recorded does not make that one the newest for ever."""
     with opened(opener) as ledger:
@@ -415,6 +428,7 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     a_run_is_found_by_its_beginning,
     many_candidates_are_not_all_named,
     the_newest_result_of_each_target,
+    astray_until_something_good_is_said,
     the_newest_is_what_was_written_last,
     runs_stand_in_the_order_in_which_they_were_written,
     runs_of_an_older_ledger_keep_their_order,
