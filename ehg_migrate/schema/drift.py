@@ -21,7 +21,7 @@ from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.catalog import message, read_catalog_async
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.facts import Catalog
-from ehg_migrate.schema.ground import GROUND, Ground
+from ehg_migrate.schema.ground import Ground, ground_query
 from ehg_migrate.schema.recipe import Recipe, drift_scope, recipe
 from ehg_migrate.schema.reference import References
 from ehg_migrate.schema.scratch import ScratchServers
@@ -87,7 +87,7 @@ async def look(connection: psycopg.AsyncConnection[Any], target: Target, prelude
     """Ground and fingerprint, in one message. Raises psycopg.Error."""
     start = time.monotonic()
     async with connection.cursor(row_factory=dict_row) as cursor:
-        text = sql.SQL("{};\n{}").format(sql.SQL(GROUND), message("fingerprint", connection, drift_scope(target)))
+        text = sql.SQL("{};\n{}").format(ground_query(target), message("fingerprint", connection, drift_scope(target)))
         await cursor.execute(text, prepare=False)
         row = await cursor.fetchone()
         assert row is not None

@@ -31,8 +31,8 @@ SUPABASE_TABLES = ("auth.users", "storage.buckets", "storage.objects", "realtime
 """Tables of the platform on which users put policies and triggers: for `Scope.watched`."""
 
 
-OURS = META_SCHEMA
-"""Never read, whatever a scope says."""
+OURS = (META_SCHEMA, f"{META_SCHEMA}_*")
+"""Never read, whatever a scope says: as patterns of pg_dump; `catalog.sql` says the same."""
 
 ALIAS = "$schema"
 """How a schema is called whose name does not count."""
