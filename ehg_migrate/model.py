@@ -81,6 +81,9 @@ class Verb(StrEnum):
     DOWNGRADE = "downgrade"
     ROLLBACK = "rollback"
     ADOPT = "adopt"
+    CREATE = "create"  # a schema, from nothing
+    SYNC = "sync"  # a schema brought to what another is: by revisions, and by proven SQL for the rest
+    SEED = "seed"  # rows from a SQL file
 
 
 # --- target
@@ -336,7 +339,7 @@ class JournalEntry:
 
     seq: int
     run: str
-    event: str  # done, started, failed, adopted, normalized
+    event: str  # done, started, failed, stamped, adopted, normalized, corrected, seeded
     revision: str
     direction: str
     branch: str

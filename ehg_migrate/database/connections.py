@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import sql
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay
 from tenacity.wait import wait_exponential, wait_random
 
@@ -156,19 +155,17 @@ def _resolved(target: Target) -> tuple[Part, ...]:
 def apply_settings(connection: psycopg.Connection, target: Target) -> None:
     """The target's limits for this session. Raises TargetError where they do not stick, psycopg.Error where refused."""
     statement = query("settings") + query("home") if target.schema else query("settings")
-    values = {**settings(target), "path": search_path(target)}
+    values = {**settings(target), "path": list(search_path(target))}
     check_settings(connection.execute(statement, values).fetchone() or (), target)
 
 
-def search_path(target: Target) -> str | None:
-    """What a target that is one schema has; None where the role and the database say it.
+def search_path(target: Target) -> tuple[str, ...]:
+    """The path of a target that is one schema; none where the role and the database say it.
 
-    Extensions are looked for where Supabase keeps them, and not in `public`, which is a neighbour.
+    Extensions are looked for where Supabase keeps them, and not in `public`, which is a neighbour. Our own schema is
+    not in it: a function with `SET search_path FROM CURRENT` would keep it.
     """
-    if not target.schema:
-        return None
-    names = (target.schema, "extensions", target.version_table_schema)
-    return ", ".join(sql.Identifier(name).as_string(None) for name in dict.fromkeys(names))
+    return (target.schema, "extensions") if target.schema else ()
 
 
 def check_settings(row: Sequence[str], target: Target) -> None:

@@ -41,21 +41,23 @@ SELECT set_config('lock_timeout', %(lock)s, false),
 
 -- name: home
 -- The end of the former where the target is one schema.
-, set_config('search_path', %(path)s, false)
+, set_config('search_path', (SELECT string_agg(quote_ident(p), ', ') FROM unnest(%(path)s::text[]) AS p), false)
 
 -- name: prepare
 -- The same before each step, with what else a revision may have changed (RESET ALL, DISCARD ALL, pg_dump's empty
 -- search_path). Ours comes last in the path: what a revision creates without a schema lands where it always did, and a
--- revision that names `alembic_version` finds it. A target that is one schema has a path of its own. Where a step
--- begins with it, the transaction has its number from here.
+-- revision that names `alembic_version` finds it. A target that is one schema has a path of its own, without quotes that
+-- PostgreSQL would not write, so that a function which keeps it is alike in every schema. Where a step begins with it,
+-- the transaction has its number from here.
 SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
        set_config('lock_timeout', %(lock)s, false),
        set_config('statement_timeout', %(statement)s, false),
        set_config('idle_in_transaction_session_timeout', %(idle)s, false),
        set_config('client_connection_check_interval', '500ms', false),
-       set_config('search_path', coalesce(%(path)s, concat_ws(', ',
-                  (SELECT nullif(reset_val, '') FROM pg_settings WHERE name = 'search_path'),
-                  quote_ident(%(schema)s))), false),
+       set_config('search_path', coalesce(
+                  (SELECT string_agg(quote_ident(p), ', ') FROM unnest(%(path)s::text[]) AS p),
+                  concat_ws(', ', (SELECT nullif(reset_val, '') FROM pg_settings WHERE name = 'search_path'),
+                            quote_ident(%(schema)s))), false),
        pg_try_advisory_lock(%(key)s)
 
 -- name: listen
@@ -257,6 +259,16 @@ SELECT kind, name, number::text
         SELECT 'routine', n.nspname, n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.xmin
           FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace) AS there
  WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND nspname <> ALL (%(ours)s)
+
+-- name: is_empty
+-- Whether a schema is there and nothing in it; NULL where it is not there.
+SELECT NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid)
+   AND NOT EXISTS (SELECT FROM pg_proc WHERE pronamespace = n.oid)
+   AND NOT EXISTS (SELECT FROM pg_type WHERE typnamespace = n.oid)
+  FROM pg_namespace n WHERE n.nspname = %(own)s
+
+-- name: create_schema
+CREATE SCHEMA IF NOT EXISTS {own}
 
 -- name: blockers
 -- Who keeps the others waiting, and with what.

@@ -164,7 +164,7 @@ class Session:
             self._prepared = e  # what was committed is; whoever begins the next step hears of it
 
     def _send_prepare(self) -> psycopg.Cursor[TupleRow]:
-        path = {"schema": self.target.version_table_schema, "path": search_path(self.target)}
+        path = {"schema": self.target.version_table_schema, "path": list(search_path(self.target))}
         wanted = {**settings(self.target), **path, "key": self._key + 1}
         return self.work.execute(query("prepare"), {**wanted, "step": not self.work.autocommit})
 

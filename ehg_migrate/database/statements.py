@@ -52,6 +52,7 @@ def _identifiers(target: Target | None, channel: str) -> dict[str, sql.Composabl
         "meta": sql.Identifier(target.meta_schema if target else META_SCHEMA),
         "version": sql.Identifier(*version),
         "foreign": sql.Identifier((target.schema if target else "") or "public", VERSION_TABLE),
+        "own": sql.Identifier((target.schema if target else "") or "public"),
         "foreign_literal": sql.Literal(foreign_name(target)),
         "channel": sql.Identifier(channel or "none"),
     }

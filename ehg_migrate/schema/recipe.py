@@ -12,7 +12,7 @@ from importlib import resources
 from ehg_migrate.model import Step, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.ground import Ground
-from ehg_migrate.schema.scope import Scope, schema_scope, scope_of
+from ehg_migrate.schema.scope import Scope, scope_of, within
 
 _BROUGHT = ("pgcrypto", "pgjwt", "uuid-ossp")  # extensions of a new Supabase project, beside those of `Scope`
 _FORM = 1  # raised when a reference is made or written in another way than before
@@ -69,9 +69,7 @@ def recipe(target: Target, heads: Sequence[str], graph: Graph, ground: Ground, s
 
 def drift_scope(target: Target) -> Scope:
     """The scope in which a target is held against a reference: what the platform brings to every project is no fact."""
-    scope = scope_of(target)
-    if target.schema:
-        return replace(schema_scope(target.schema, scope), extension_versions=False)
+    scope = within(target, scope_of(target))
     return replace(scope, extension_versions=False, without_extensions=(*scope.without_extensions, *_BROUGHT))
 
 

@@ -68,6 +68,11 @@ def scope_of(target: Target, *, watched: tuple[str, ...] = ()) -> Scope:
     return Scope(without_tables=tuple(tables), watched=watched)
 
 
+def within(target: Target, whole: Scope) -> Scope:
+    """What a target is of its database: `whole`, or its one schema."""
+    return schema_scope(target.schema, whole) if target.schema else whole
+
+
 def schema_scope(schema: str, base: Scope) -> Scope:
     """The same scope narrowed to one schema, whose name does not count: only the name differs from another schema's."""
     tables = {f"{ALIAS}.{table.rpartition('.')[2]}" for table in base.without_tables}
