@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pexpect
 import pytest
 
 from ehg_migrate.model import Address
+from ehg_migrate.project import Project
 from tests.acceptance.test_drift import scratch_url
 from tests.support.cli import PROGRAM, Said, ehg, environment
 from tests.support.postgres import Cluster
@@ -69,8 +70,8 @@ class World:
 
     def prints(self) -> dict[str, str]:
         """A fingerprint of each schema that is there, its name counted out."""
-        found = self.ehg("schema", "status", "--json").json["data"]
-        return {s["target"]: s["measure"]["fingerprint"] for s in found if s["measure"]}
+        found = Project.load(self.folder).standings()
+        return {s.target: s.measure.fingerprint for s in found if s.measure}
 
     def add(self, path: str, text: str) -> None:
         """A revision."""
@@ -80,14 +81,18 @@ class World:
 @pytest.fixture(scope="module")
 def world(
     make_module_database: Callable[[str], Address], pg: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> World:
+) -> Iterator[World]:
     """Nothing is made yet; `dev` is protected."""
     address = make_module_database("manager")
     entries = {n: target_entry(address, schema=s, protected=n == "dev") for n, s in SCHEMAS.items()}
     revisions = {"shared/s1": revision("s1", up=FIRST, down_sql=GONE, label="shared", doc="users and their notes")}
     folder = write_project(tmp_path_factory.mktemp("manager"), entries, revisions, settings={})
     (folder / "seed.sql").write_text(SEED)
-    return World(folder, address, pg, {PASSWORD_VARIABLE: pg.password, "EHG_SCRATCH_URL": scratch_url(pg)})
+    variables = {PASSWORD_VARIABLE: pg.password, "EHG_SCRATCH_URL": scratch_url(pg)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield World(folder, address, pg, variables)
 
 
 def create_all(world: World) -> None:
@@ -101,6 +106,7 @@ def create_all(world: World) -> None:
     assert world.sql("SELECT to_regnamespace('dev') IS NULL AND to_regnamespace('ehg_migrate_dev') IS NULL") == [True]
     code, said = world.at_terminal("schema", "create", "dev", "--seed", "seed.sql", answers=("dev",))
     assert code == 0, said
+    assert world.prints().keys() == {"dev"}
     made = world.ehg("schema", "create", "test", "--from", "shared", "--seed", "seed.sql", "--yes")
     assert [line.split(":")[0] for line in made.out.splitlines()] == ["create", "upgrade", "seed"]
     assert world.ehg("schema", "create", "staging", "--yes").code == 0
@@ -113,9 +119,9 @@ def create_all(world: World) -> None:
 def test_from_dev_to_production(world: World) -> None:
     """Four schemas are made, one by a person and the others by a pipeline, from one structure and some with rows.
 
-    A new revision reaches all but the protected one, and that when a person says so. What was changed by hand in `dev` is
-    named, and goes on to staging and production; what would lose rows is shown and waits for a word. Nothing that is done
-    to one schema changes another, and no command changes `dev` without a person.
+    A new revision reaches all but the protected one, and that when a person says so. What was changed by hand in `dev`
+    is named, and goes on to staging and production; what would lose rows is shown and waits for a word. Nothing that is
+    done to one schema changes another, and no command changes `dev` without a person.
     """
     create_all(world)
     assert len(set(world.prints().values())) == 1
@@ -166,7 +172,7 @@ def sync_on(world: World) -> None:
     assert (code, world.prints()) == (4, after), said
     assert world.at_terminal(*arguments, answers=("production",))[0] == 0
     assert world.prints() == {**after, "production": before["dev"]}
-    back = world.ehg("rollback", world.ehg("runs", "--json", "-n", "1").json["data"][0]["id"], "--yes")
+    back = world.ehg("rollback", Project.load(world.folder).runs(1)[0].id, "--yes")
     assert (back.code, "`schema sync`, which has no way back" in back.err) == (4, True)
 
 
@@ -190,9 +196,8 @@ def test_a_schema_that_was_dropped(world: World) -> None:
     create_all(world) if not world.prints() else None
     world.sql("DROP SCHEMA staging CASCADE")
     assert world.ehg("schema", "create", "staging", "--yes").code == 0
-    events = [
-        (e["event"], e["direction"], e["revision"]) for e in world.ehg("history", "staging", "--json").json["data"]
-    ]
-    known = len(world.ehg("history", "test", "--json").json["data"]) - 1  # but for its seed
+    project = Project.load(world.folder)
+    events = [(e.event, e.direction, e.revision) for e in project.history("staging")]
+    known = [("done", "up", r.id) for r in project.revisions.branches["shared"]]
     assert ("stamped", "down", "s1") in events
-    assert [e for e in events[-known:]] == [("done", "up", f"s{n}") for n in range(1, known + 1)]
+    assert events[-len(known) :] == known
