@@ -90,10 +90,12 @@ class _Work:
         console.note(text.notes_lines(run.notes))
         self.runs.append(run)
 
-    def reported(self, kind: str, **more: Any) -> int:
+    def reported(self, kind: str, source: str = "") -> int:
         """The last words, and the exit code."""
+        from ehg_migrate.schema.managing import Managed
+
         if self.how["as_json"]:
-            console.json(kind, {"target": self.target, **more, "runs": self.runs, "correction": self.corrective})
+            console.json(kind, Managed(self.target, source, tuple(self.runs), self.corrective))
         else:
             console.data(f"{run.verb.value}: {text.run_summary(run)}" for run in self.runs)
         return next((code for run in self.runs if (code := exits.of_run(run))), self.stopped)
@@ -140,7 +142,7 @@ def create(target: str, source: str | None, seed: Path | None, allow_destructive
             _make_alike(work, other, yes, allow_destructive)
         if seed and work.good:
             work.ran(project.seed(name, seed, work.confirmed, console.note))
-        return work.reported("schema_create")
+        return work.reported("schema_create", source or "")
 
 
 @schema.command()
@@ -178,7 +180,7 @@ def sync(source: str, target: str, allow_destructive: bool, yes: bool, **how: An
         work.plan(plan)
         if work.good:
             _make_alike(work, source, yes, allow_destructive)
-        return work.reported("schema_sync", source=source)
+        return work.reported("schema_sync", source)
 
 
 def _begun(project: Project, target: str, yes: bool, how: dict[str, Any], *, lossy: bool = False) -> _Work:

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pexpect
 import pytest
 
-from ehg_migrate.model import Address
+from ehg_migrate import json_form
+from ehg_migrate.model import Address, Verb
 from ehg_migrate.project import Project
+from ehg_migrate.schema.managing import Managed
 from tests.acceptance.test_drift import scratch_url
+from tests.acceptance.test_streams import KINDS
 from tests.support.cli import PROGRAM, Said, ehg, environment
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
@@ -95,8 +99,19 @@ def world(
         yield World(folder, address, pg, variables)
 
 
+def load(kind: str, said: Said) -> Managed:
+    """What a command printed with --json, in the form that docs/json.md promises."""
+    type_ = KINDS[kind][0]
+    jsonschema.validate(said.json["data"], json_form.schema(type_))
+    found = json_form.load(type_, said.json["data"])
+    assert (said.json["kind"], isinstance(found, Managed)) == (kind, True)
+    return found
+
+
 def create_all(world: World) -> None:
     """The four schemas from nothing: `dev` by a person, the others by a pipeline."""
+    status = world.ehg("schema", "status", "--json").json["data"]
+    jsonschema.validate(status, json_form.schema(KINDS["schema_status"][0]))
     absent = world.ehg("schema", "status")
     assert (absent.code, absent.out.splitlines()[-1]) == (1, "4 absent (dev, test, staging, production)")
     assert "hint: `ehg-migrate schema create staging` makes it" in absent.out
@@ -109,7 +124,8 @@ def create_all(world: World) -> None:
     assert world.prints().keys() == {"dev"}
     made = world.ehg("schema", "create", "test", "--from", "shared", "--seed", "seed.sql", "--yes")
     assert [line.split(":")[0] for line in made.out.splitlines()] == ["create", "upgrade", "seed"]
-    assert world.ehg("schema", "create", "staging", "--yes").code == 0
+    staging = load("schema_create", world.ehg("schema", "create", "staging", "--yes", "--json"))
+    assert [r.verb for r in staging.runs] == [Verb.CREATE, Verb.UPGRADE]
     assert world.ehg("schema", "create", "production", "--from", "dev", "--yes").code == 0
     again = world.ehg("schema", "create", "staging", "--yes")
     assert again.code == 1
@@ -162,8 +178,10 @@ def sync_on(world: World) -> None:
     assert held.code == 4
     assert '--   ALTER TABLE "staging".notes DROP COLUMN body;' in held.err
     assert world.prints() == before
-    done = world.ehg("schema", "sync", "dev", "staging", "--yes", "--allow-destructive")
+    done = world.ehg("schema", "sync", "dev", "staging", "--yes", "--allow-destructive", "--json")
     assert done.code == 0, done.err
+    synced = load("schema_sync", done)
+    assert (synced.source, synced.target, synced.correction and synced.correction.proven) == ("dev", "staging", True)
     assert '-- destructive\nALTER TABLE "staging".notes DROP COLUMN body;' in done.err
     after = world.prints()
     assert after == {**before, "staging": before["dev"]}
