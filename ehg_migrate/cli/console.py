@@ -122,7 +122,7 @@ def _write(lines: Iterable[str], *, err: bool) -> None:
 def _put(text: str, stream: TextIO) -> None:
     """All of the text, or OSError. Without a buffer (PYTHONUNBUFFERED) Python writes once, however much it was."""
     raw = getattr(stream, "buffer", None)
-    if not isinstance(raw, io.RawIOBase):
+    if not stream.encoding or not isinstance(raw, io.RawIOBase):  # a live display's stand-in has no encoding
         click.echo(text, stream, nl=False)
         return
     stream.flush()

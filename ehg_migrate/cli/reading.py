@@ -1,4 +1,4 @@
-"""Commands that only look: targets, status, plan, history, runs, show, doctor, schema."""
+"""Commands that only look: targets, status, plan, history, runs, show, doctor."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ def plan(
             console.json("plan", found)
         else:
             console.data(text.plan_lines(found))
+            console.data(f"{name} is protected: a person must type its name" for name in project.protected(found))
         if sql:
             console.data(line for group in project.sql(found) for line in ("", *group.splitlines()))
         busy = any(p.steps for p in found.plans)
@@ -162,13 +163,3 @@ def _lint_sql(found: SqlReport, *, exit_code: bool, as_json: bool) -> int:
     else:
         console.data(sql_lines(found))
     return 1 if found.blocked else exits.DIFFERENCES if exit_code and found.findings else 0
-
-
-@click.command()
-def schema() -> None:
-    """Print the JSON Schema of targets/*.yaml, for editors."""
-    import json
-
-    from ehg_migrate.fleet import json_schema
-
-    console.data(json.dumps(json_schema(), indent=2))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ehg_migrate.cli import console, exits, options
-from ehg_migrate.cli.confirm import confirm
+from ehg_migrate.cli.confirm import confirm, confirm_protected
 from ehg_migrate.errors import Problem
+from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import Verb
 from ehg_migrate.report import text
 from ehg_migrate.settings import VERIFY
@@ -50,7 +51,7 @@ _rollout = click.option(
     envvar="EHG_ROLLOUT",
     help="A name in common with other runs, such as the shards of a pipeline: `runs` shows them together.",
 )
-_verify = click.option(
+verifying = click.option(
     "--verify",
     type=click.Choice(VERIFY),
     help="Hold each target's schema against its revisions after the run. Default: `verify` in alembic.ini, or auto.",
@@ -59,7 +60,7 @@ _verify = click.option(
 
 def run_options(command: options.F) -> options.F:
     """What every command has that makes a run."""
-    for option in (*reports, _rollout, _verify, options.executor, options.parallel, options.yes, options.as_json,
+    for option in (*reports, _rollout, verifying, options.executor, options.parallel, options.yes, options.as_json,
                    options.project_options):  # fmt: skip
         command = option(command)
     return command
@@ -155,18 +156,28 @@ def _carry_out(
     project: Project, plan: FleetPlan, yes: bool, how: dict[str, Any], question: Question, *, always: bool = False
 ) -> int:
     """Shows the plan, asks, runs it, reports it. The exit code."""
+    console.note(text.plan_lines(plan))
+    typed = ""
+    if always or any(p.steps for p in plan.plans):
+        typed = confirm(yes, question.expected, question.text)
+    confirmed = confirm_protected(project.protected(plan), typed if question is not _YES else "")
+    for name in project.protected(plan):
+        if name not in confirmed:
+            console.note(text.problem_lines(protected(project.fleet.by_name[name]), f"{name}: "))
+    manner = {name: how[name] for name in ("parallel", "executor", "rollout", "verify")}
+    run = watched(project, plan, **manner, confirmed=confirmed)
+    _report(run, plan, how)
+    return exits.of_run(run)
+
+
+def watched(project: Project, plan: FleetPlan, **manner: Any) -> Run:
+    """Runs the plan, shown while it goes on; Ctrl-C stops it after the present steps."""
     from ehg_migrate.cli.progress import progress, stoppable
     from ehg_migrate.rollout.pool import Stop
 
-    console.note(text.plan_lines(plan))
-    if always or any(p.steps for p in plan.plans):
-        confirm(yes, question.expected, question.text)
     stop = Stop()
     with stoppable(stop), progress() as watch:
-        manner = {name: how[name] for name in ("parallel", "executor", "rollout", "verify")}
-        run = project.run(plan, **manner, watch=watch, stop=stop, notice=console.note)
-    _report(run, plan, how)
-    return exits.of_run(run)
+        return project.run(plan, **manner, watch=watch, stop=stop, notice=console.note)
 
 
 def _report(run: Run, plan: FleetPlan, how: dict[str, Any]) -> None:

@@ -157,7 +157,18 @@ def _resolved(target: Target) -> tuple[Part, ...]:
 
 def apply_settings(connection: psycopg.Connection, target: Target) -> None:
     """The target's limits for this session. Raises TargetError where they do not stick, psycopg.Error where refused."""
-    check_settings(connection.execute(query("settings"), settings(target)).fetchone() or (), target)
+    statement = query("settings") + query("home") if target.schema else query("settings")
+    values = {**settings(target), "path": list(search_path(target))}
+    check_settings(connection.execute(statement, values).fetchone() or (), target)
+
+
+def search_path(target: Target) -> tuple[str, ...]:
+    """The path of a target that is one schema; none where the role and the database say it.
+
+    Extensions are looked for where Supabase keeps them, and not in `public`, which is a neighbour. Our own schema is
+    not in it: a function with `SET search_path FROM CURRENT` would keep it.
+    """
+    return (target.schema, "extensions") if target.schema else ()
 
 
 def check_settings(row: Sequence[str], target: Target) -> None:

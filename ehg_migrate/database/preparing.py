@@ -9,7 +9,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-from ehg_migrate.database.connections import check_settings, settings
+from ehg_migrate.database.connections import check_settings, search_path, settings
 from ehg_migrate.database.leaving import TargetConnection
 from ehg_migrate.database.statements import query
 from ehg_migrate.model import Target
@@ -28,6 +28,7 @@ class Preparing:
         self._values = {
             **settings(target),
             "schema": target.version_table_schema,
+            "path": list(search_path(target)),
             "key": key,
             "application": application,
         }

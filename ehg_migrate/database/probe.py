@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.sql import Composed
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay
 from tenacity.wait import wait_exponential, wait_random
 
@@ -44,6 +45,7 @@ class Reading:
     server_version: str = ""
     read_only: bool = False
     seconds: float = 0.0
+    has_schema: bool = True  # False where the target is one schema, which is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ async def _connect(target: Target, password: str | None) -> Connection:
 async def read(connection: Connection, target: Target) -> Reading:
     start = time.monotonic()
     try:
-        cursor = await connection.execute(query("probe", target), {"target": target.name})
+        cursor = await connection.execute(*_question("probe", target, {"target": target.name}))
     except _ABSENT:
         return await _read_fresh(connection, target, start)
     except psycopg.errors.InsufficientPrivilege as e:
@@ -187,11 +189,12 @@ async def read(connection: Connection, target: Target) -> Reading:
         server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=bool(row["read_only"]),
         seconds=time.monotonic() - start,
+        has_schema=bool(row.get("has_schema", True)),
     )
 
 
 async def _read_fresh(connection: Connection, target: Target, start: float) -> Reading:
-    cursor = await connection.execute(query("probe_fresh", target), {"version": version_name(target)})
+    cursor = await connection.execute(*_question("probe_fresh", target, {"version": version_name(target)}))
     row = await cursor.fetchone() or {}
     heads: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
@@ -205,7 +208,15 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
         server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=bool(row["read_only"]),
         seconds=time.monotonic() - start,
+        has_schema=bool(row.get("has_schema", True)),
     )
+
+
+def _question(name: str, target: Target, values: dict[str, str]) -> tuple[Composed, dict[str, str]]:
+    """With its end where the target is one schema."""
+    if not target.schema:
+        return query(name, target), values
+    return query(name, target) + query("probe_schema"), {**values, "own": target.schema}
 
 
 async def _column(connection: Connection, name: str, target: Target) -> tuple[str, ...]:

@@ -21,14 +21,17 @@ from ehg_migrate.database.connections import (
     LONGEST_NAME,
     ConnectError,
     Notice,
+    Pair,
     connect_pair,
     with_retries,
 )
 from ehg_migrate.database.faults import is_lost, run_fault
 from ehg_migrate.database.journal import Journal
+from ehg_migrate.database.neighbours import Neighbours
 from ehg_migrate.database.preparing import Preparing
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query
+from ehg_migrate.errors import Problem
 from ehg_migrate.model import Origin, Target
 from ehg_migrate.redaction import one_line
 
@@ -55,6 +58,7 @@ class Session:
         self.journal = Journal(target, run, origin)
         self.transaction: str | None = None  # the number of the one that the last `prepare_work` began, once known
         self.broken_by = ""  # who ended the session that this run had here before
+        self.noticed: list[Problem] = []  # what steps did that is worth a note of the result
         self._password = password
         self._notice = notice
         self._adopting = adopting
@@ -70,6 +74,7 @@ class Session:
         self.lock, self.work, self._work_pid = pair.lock, pair.work, pair.work_pid
         self._preparing = Preparing(self.work, self.target, self._key + 1, application)
         try:
+            self.neighbours = self._neighbours(pair)
             self.found = Claim(self.lock, self.journal, self._key, self._tell, self._adopting).make()
             self.broken_by = self.broken_by or self.found.broken_by
         except psycopg.Error as e:
@@ -79,6 +84,9 @@ class Session:
             self._close()
             raise
         return self
+
+    def _neighbours(self, pair: Pair) -> Neighbours | None:
+        return Neighbours(self.target, pair.lock, pair.work, pair.work_pid) if self.target.schema else None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -145,7 +153,8 @@ class Session:
 
     def invalid_indexes(self) -> tuple[str, ...]:
         """Indexes that a CONCURRENTLY left behind unfinished."""
-        return tuple(r[0] for r in self.lock.execute(query("invalid_indexes", self.target), {}).fetchall())
+        asked = query("invalid_indexes"), {"own": self.target.schema}
+        return tuple(r[0] for r in self.lock.execute(*asked).fetchall())
 
     def blockers(self) -> dict[int, str]:
         """Who keeps the working connection waiting: pid -> who, for how long, with what. Raises psycopg.Error."""
@@ -164,8 +173,12 @@ class Session:
 
 
 def lock_key(target: Target) -> int:
-    """The advisory lock of a target, the same for every runner; locks are per database, so it need not name that."""
-    digest = hashlib.sha256(f"ehg_migrate {target.version_table_schema}".encode()).digest()
+    """The advisory lock of a target, the same for every runner; locks are per database, so it need not name that.
+
+    Schemas of one database have a lock each: what one of them does is no reason for another to wait.
+    """
+    place = target.meta_schema if target.schema else target.version_table_schema
+    digest = hashlib.sha256(f"ehg_migrate {place}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1  # bigint is signed
 
 

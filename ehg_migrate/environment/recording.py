@@ -110,6 +110,7 @@ class Recorder:
             )
             if not step.is_stamp:
                 self._check(revision, recorded, now)
+                self._check_neighbours(revision)
         self._heads = now
         self._step = None
         self._began = Moment.now()  # for stock commands, which do not announce the next step
@@ -126,6 +127,14 @@ class Recorder:
             raise TargetError(_thrown_away(revision))
         if set(recorded.rows) != set(heads):
             raise TargetError(_moved_rows(revision, recorded.rows, heads))
+
+    def _check_neighbours(self, revision: str) -> None:
+        """After what was sent ahead has been waited for."""
+        neighbours = self.session.neighbours
+        if neighbours:
+            neighbours.refuse(f"revision `{revision}`")
+            if changed := neighbours.changed_since(f"revision `{revision}`"):
+                self.session.noticed.append(changed)
 
     def settle(self, heads: tuple[str, ...]) -> None:
         """Journals what changed the version rows unheard, as `stamp --purge` does. Raises psycopg.Error."""
@@ -151,7 +160,16 @@ class Recorder:
             if Leave.ROLLBACK in how and (Leave.COMMIT in how or self._has_written()):
                 self._thrown_away = True
             if Leave.COMMIT in how:
+                self._refuse_neighbours(self._step[0])
                 self._left_transaction()
+
+    def _refuse_neighbours(self, revision: str) -> None:
+        """What is committed now cannot be taken back at the end."""
+        neighbours = self.session.neighbours
+        if neighbours and self.session.work.info.transaction_status is TransactionStatus.INTRANS:
+            neighbours.refuse(f"revision `{revision}`")
+        if neighbours:
+            neighbours.remember()
 
     def _has_written(self) -> bool:
         """Whether the transaction that is now to be rolled back holds anything; SQLAlchemy ends empty ones so too."""

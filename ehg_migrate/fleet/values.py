@@ -8,7 +8,7 @@ import re
 from datetime import date
 
 from ehg_migrate.fleet.problems import Refused, describe, kind, listed
-from ehg_migrate.model import SHARED
+from ehg_migrate.model import META_SCHEMA, SHARED
 
 NAME_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,62}"
 DURATION_PATTERN = r"[0-9]+(?:\.[0-9]+)? ?(?:ms|s|min|h|d)"
@@ -121,6 +121,18 @@ def identifier(value: object) -> str:
             "bad_identifier",
             f"expected a name of at most {_LONGEST_IDENTIFIER} bytes without `%`, found {describe(value)}",
             "PostgreSQL would cut a longer one; rename it",
+        )
+    return text
+
+
+def schema(value: object) -> str:
+    """The name of a schema that can be a user's own, as PostgreSQL keeps it."""
+    text = identifier(value)
+    if text.startswith(("pg_", META_SCHEMA)) or text == "information_schema":
+        raise Refused(
+            "reserved_schema",
+            f"`{text}` is no schema of a project's own: PostgreSQL or this tool keeps its own things there",
+            f"name another; reserved are `pg_*`, `information_schema` and `{META_SCHEMA}*`",
         )
     return text
 

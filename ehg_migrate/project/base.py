@@ -122,6 +122,8 @@ class ProjectBase:
         server = self.embedded()
         local = tuple(localize(t, server) for t in targets)
         server.ensure_databases([t.address.dbname for t in local])
+        for database in dict.fromkeys(t.address.dbname for t in local if t.schema):
+            server.ensure_schemas(database, (t.schema for t in local if t.address.dbname == database))
         return local, {}
 
     def _one(self, name: str) -> Target:

@@ -38,10 +38,9 @@ class CorrectingProject(ExpectingProject):
         Sides as for `compare`. Destructive statements are left out unless they are asked for. Raises UsageError and
         TargetError as `compare` does; that nothing could be proven is in the answer.
         """
-        from ehg_migrate.schema.comparing import side
         from ehg_migrate.schema.correction import Pair, make_alike
 
-        sides = side(left), side(right)
+        sides = self._side(left), self._side(right)
         (one, scope), (other, _) = self._read(sides, regard, notice)
         origin = self._origin(sides, one, scope, regard)
         with self._scratch(notice) as (servers, _):

@@ -31,7 +31,7 @@ class ExpectingProject(ProvingProject, StructureProject):
         from ehg_migrate.schema.expected import expected_catalog
 
         expected = [s for s in sides if s.heads is not None]
-        there = [s for s in sides if s.target and not s.schema]
+        there = [s for s in sides if s.target and s.schema == self._one(s.target).schema]
         if len(expected) != 1 or len(there) != 1:
             return super()._read(sides, regard, notice)
         with self._scratch(notice) as (servers, references):

@@ -14,10 +14,10 @@ from ehg_migrate.model import (
     Verb,
 )
 from ehg_migrate.project.base import Selectors
-from ehg_migrate.project.correcting import CorrectingProject
 from ehg_migrate.project.notices import Notice, nobody
 from ehg_migrate.project.proving import Manner
 from ehg_migrate.project.releases import write_release
+from ehg_migrate.project.schemas import SchemasProject
 from ehg_migrate.revisions.specs import resolve_all
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ehg_migrate.schema.carrying import Carried
 
 
-class Project(CorrectingProject):
+class Project(SchemasProject):
     """A project folder, checked as a whole when it is loaded.
 
     Use it as a context manager: with `local=True` it starts the embedded PostgreSQL, which stops when it is left.
@@ -65,9 +65,11 @@ class Project(CorrectingProject):
     def run(self, plan: FleetPlan, **how: Unpack[Manner]) -> Run:
         """Does what the plan says, some targets at a time, and records it. Each plan is valid only from its heads.
 
-        The Run has a Result for every target of the plan. Trouble with the ledger is a note of the Run.
+        The Run has a Result for every target of the plan. A protected target that is not `confirmed` is refused, and
+        the others go on. Trouble with the ledger is a note of the Run.
         """
         from ehg_migrate.rollout.executor import LOCAL, executor
+        from ehg_migrate.rollout.planning import without_protected
         from ehg_migrate.rollout.pool import Stop
         from ehg_migrate.rollout.runner import Reach
         from ehg_migrate.rollout.running import How, carry_out
@@ -75,6 +77,8 @@ class Project(CorrectingProject):
         place = how.get("executor", LOCAL)
         if self._local and place != LOCAL:
             raise UsageError(Problem("local_executor", "`--local` has its servers here", "leave out `--executor`"))
+        if self.protected(plan):
+            plan = without_protected(plan, self.fleet.by_name, how.get("confirmed", ()))
         busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
         astray = self._astray([p.target for p in plan.plans]) if plan.verb is not Verb.ADOPT else {}
         looked_at = tuple(dict.fromkeys((*busy, *astray)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
@@ -36,6 +36,7 @@ class Manner(TypedDict, total=False):
     stop: Stop | None
     verify: str | None  # one of settings.VERIFY
     notice: Notice  # hears what takes its time after the run
+    confirmed: Collection[str]  # protected targets whose names a person has typed
 
 
 class ProvingProject(PlanningProject):

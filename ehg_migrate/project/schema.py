@@ -43,19 +43,17 @@ class SchemaProject(ProjectBase):
         what it holds. Raises UsageError for sides that cannot be held against each other and TargetError for one that
         cannot be read, or made.
         """
-        from ehg_migrate.schema.comparing import compared, side
+        from ehg_migrate.schema.comparing import compared
 
-        sides = side(left), side(right)
+        sides = self._side(left), self._side(right)
         (one, _), (other, _) = self._read(sides, regard, notice)
         return compared(left, one, right, other)
 
     def snapshot(self, name: str, **regard: Unpack[Regard]) -> Snapshot:
         """What the schema of a target, or of one schema of it, is now. Raises TargetError."""
-        from ehg_migrate.schema.comparing import side
         from ehg_migrate.schema.snapshot import Snapshot
 
-        one = side(name)
-        ((catalog, scope),) = self._read((one,), regard)
+        ((catalog, scope),) = self._read((self._side(name),), regard)
         return Snapshot(name, datetime.now(UTC), catalog.fingerprint, scope, catalog)
 
     def clusters(self, selectors: Selectors = (), **regard: Unpack[Regard]) -> Grouping:
@@ -65,9 +63,18 @@ class SchemaProject(ProjectBase):
         is in the answer.
         """
         from ehg_migrate.schema.comparing import find_clusters
+        from ehg_migrate.schema.scope import within
 
         targets, passwords = self._reach(selectors)
-        return find_clusters(targets, passwords, self._at_once, self._scope(targets, regard))
+        whole = self._scope(targets, regard)
+        return find_clusters(targets, passwords, self._at_once, lambda t: within(t, whole))
+
+    def _side(self, text: str) -> Side:
+        """As it is written; a target that is one schema is that one."""
+        from ehg_migrate.schema.comparing import side
+
+        one = side(text)
+        return replace(one, schema=one.schema or self._one(one.target).schema) if one.target else one
 
     def _read(
         self, sides: tuple[Side, ...], regard: Regard, notice: Notice = nobody

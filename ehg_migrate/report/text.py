@@ -40,8 +40,12 @@ def continued(message: str, indent: str = "") -> str:
 
 def targets_lines(targets: Iterable[Target]) -> list[str]:
     """The fleet as its files say."""
-    rows = [(t.name, t.env, ",".join(t.branches), ",".join(t.tags), str(t.address), t.purpose) for t in targets]
+    rows = [(t.name, t.env, ",".join(t.branches), ",".join(t.tags), _place(t), t.purpose) for t in targets]
     return table(("TARGET", "ENV", "BRANCHES", "TAGS", "ADDRESS", "PURPOSE"), rows)
+
+
+def _place(target: Target) -> str:
+    return f"{target}, protected" if target.protected else str(target)
 
 
 def status_lines(states: Sequence[State]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from ehg_migrate.schema.facts import Catalog, Fact
-from ehg_migrate.schema.scope import OURS, Scope
+from ehg_migrate.schema.scope import Scope
 
 _PARTS = ("relations", "rules", "routines", "types", "operators", "searching", "whole")
 """Files of `sql/` with the branches of the query, each named `-- name: KIND`, `-- name: KIND since 15`, ..."""
@@ -136,7 +136,7 @@ def _branches(part: str, major: int) -> Iterable[_Branch]:
 def _literals(scope: Scope) -> dict[str, sql.Composable]:
     lists = {
         "only": scope.only,
-        "without_schemas": (OURS, *scope.without_schemas),
+        "without_schemas": scope.without_schemas,
         "without_roles": scope.without_roles,
         "without_extensions": scope.without_extensions,
         "without_publications": scope.without_publications,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -138,14 +138,16 @@ class Unread:
     problem: Problem
 
 
-def find_clusters(targets: Sequence[Target], passwords: Passwords, at_once: int, scope: Scope) -> Grouping:
+def find_clusters(
+    targets: Sequence[Target], passwords: Passwords, at_once: int, scope: Callable[[Target], Scope]
+) -> Grouping:
     """A fingerprint of each target, and the catalogue of one target in each group where there is more than one."""
 
-    async def ask_fingerprint(connection: Connection, _: Target) -> str:
-        return await _translated(read_fingerprint_async(connection, scope))
+    async def ask_fingerprint(connection: Connection, target: Target) -> str:
+        return await _translated(read_fingerprint_async(connection, scope(target)))
 
-    async def ask_catalog(connection: Connection, _: Target) -> Catalog:
-        return await _read(connection, scope)
+    async def ask_catalog(connection: Connection, target: Target) -> Catalog:
+        return await _read(connection, scope(target))
 
     answers = ask_all(targets, passwords, at_once, ask_fingerprint)
     groups = grouped({name: answer for name, answer in answers.items() if isinstance(answer, str)})

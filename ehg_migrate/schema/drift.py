@@ -21,7 +21,7 @@ from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.catalog import message, read_catalog_async
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.facts import Catalog
-from ehg_migrate.schema.ground import GROUND, Ground
+from ehg_migrate.schema.ground import Ground, ground_query
 from ehg_migrate.schema.recipe import Recipe, drift_scope, recipe
 from ehg_migrate.schema.reference import References
 from ehg_migrate.schema.scratch import ScratchServers
@@ -109,7 +109,7 @@ class Looking:
 async def _answers(connection: Connection, target: Target, answers: Sequence[str]) -> tuple[Any, ...]:
     """The row of the ground, then the one value of each answer, all in one message. Raises psycopg.Error."""
     async with connection.cursor(row_factory=dict_row) as cursor:
-        text = sql.SQL("{};\n{}").format(sql.SQL(GROUND), message(answers, connection, drift_scope(target)))
+        text = sql.SQL("{};\n{}").format(ground_query(target), message(answers, connection, drift_scope(target)))
         await cursor.execute(text, prepare=False)
         row = await cursor.fetchone()
         values: list[object] = []

@@ -12,7 +12,7 @@ from importlib import resources
 from ehg_migrate.model import Step, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.ground import Ground
-from ehg_migrate.schema.scope import Scope, scope_of
+from ehg_migrate.schema.scope import Scope, scope_of, within
 
 _BROUGHT = ("pgcrypto", "pgjwt", "uuid-ossp")  # extensions of a new Supabase project, beside those of `Scope`
 _FORM = 1  # raised when a reference is made or written in another way than before
@@ -64,12 +64,12 @@ def recipe(target: Target, heads: Sequence[str], graph: Graph, ground: Ground, s
     Raises TargetError where one of its revisions has no `upgrade()`.
     """
     goal = graph.canonical(heads)
-    return Recipe(target, goal, graph.steps((), goal), ground, server)
+    return Recipe(target, goal, graph.steps((), goal), ground.below(target), server)
 
 
 def drift_scope(target: Target) -> Scope:
     """The scope in which a target is held against a reference: what the platform brings to every project is no fact."""
-    scope = scope_of(target)
+    scope = within(target, scope_of(target))
     return replace(scope, extension_versions=False, without_extensions=(*scope.without_extensions, *_BROUGHT))
 
 

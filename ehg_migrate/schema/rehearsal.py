@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import psycopg
+from psycopg import sql
 
 from ehg_migrate.errors import LocalServerError, Problem
-from ehg_migrate.model import Direction, Result, Status, Step, Verb
+from ehg_migrate.model import Direction, Result, Status, Step, Target, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.lint import EFFECT_RULE
 from ehg_migrate.rollout.pool import Stop
@@ -163,7 +164,7 @@ class Rehearsing:
         if forward.status is not Status.SUCCEEDED:
             return RehearsedStep(step, problem=_failed(forward, step), phase="forward"), None
         after = _read(scratch, database, case.start)
-        in_transaction = _stayed_in_transaction(scratch, database, step)
+        in_transaction = _stayed_in_transaction(scratch, database, case.start.target, step)
         seen = effects(before, after, self._ignored)
         done = RehearsedStep(step, _seconds(forward), in_transaction=in_transaction, effects=seen)
         if not case.graph[step.revision].has_downgrade:
@@ -205,8 +206,9 @@ def _probes(scratch: Scratch, database: str, step: Step, before: Catalog, after:
         return probes(connection, step.revision, before, after)
 
 
-def _stayed_in_transaction(scratch: Scratch, database: str, step: Step) -> bool:
-    question = "SELECT FROM ehg_migrate.migration_journal WHERE event = 'started' AND revision = %s"
+def _stayed_in_transaction(scratch: Scratch, database: str, target: Target, step: Step) -> bool:
+    journal = sql.Identifier(target.meta_schema, "migration_journal")
+    question = sql.SQL("SELECT FROM {} WHERE event = 'started' AND revision = %s").format(journal)
     with scratch.connect(database) as connection:
         return connection.execute(question, (step.revision,)).fetchone() is None
 

@@ -31,8 +31,8 @@ SUPABASE_TABLES = ("auth.users", "storage.buckets", "storage.objects", "realtime
 """Tables of the platform on which users put policies and triggers: for `Scope.watched`."""
 
 
-OURS = META_SCHEMA
-"""Never read, whatever a scope says."""
+OURS = (META_SCHEMA, f"{META_SCHEMA}_*")
+"""Never read, whatever a scope says: as patterns of pg_dump; `catalog.sql` says the same."""
 
 ALIAS = "$schema"
 """How a schema is called whose name does not count."""
@@ -66,6 +66,11 @@ def scope_of(target: Target, *, watched: tuple[str, ...] = ()) -> Scope:
     version = f"{target.version_table_schema}.{target.version_table}"
     tables = dict.fromkeys((*Scope().without_tables, version))
     return Scope(without_tables=tuple(tables), watched=watched)
+
+
+def within(target: Target, whole: Scope) -> Scope:
+    """What a target is of its database: `whole`, or its one schema."""
+    return schema_scope(target.schema, whole) if target.schema else whole
 
 
 def schema_scope(schema: str, base: Scope) -> Scope:

@@ -67,7 +67,7 @@ class Kit:
         name = self.scratch.clone(self._template(wanted))
         try:
             with self.scratch.connect(name) as connection:
-                at_home(connection, self.ground)
+                at_home(connection, wanted.ground)
             address = self.scratch.address(name)
             yield MigratedDatabase(wanted.target.branches, wanted.heads, address, self.scratch.password)
         finally:

@@ -43,7 +43,7 @@ WITH ours AS MATERIALIZED (
     SELECT oid, quote_ident(nspname) AS name, CASE WHEN {alias} = '' THEN quote_ident(nspname) ELSE '$schema' END AS label,
            CASE WHEN {alias} = '' THEN nspname ELSE '$schema' END AS plain
       FROM pg_namespace
-     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+     WHERE nspname !~ '^(pg_|ehg_migrate(_|$))' AND nspname <> 'information_schema'
        AND nspname <> ALL ({without_schemas}) AND ({whole} OR nspname = ANY ({only}))
 ), members AS MATERIALIZED (
     -- what belongs to an extension stands for itself in no fact
