@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
+import hmac
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -95,11 +98,20 @@ def prepare(connect: Callable[[str], psycopg.Connection]) -> None:
     """Makes a fresh server look like Supabase's; `connect` opens a superuser's autocommit session on a database."""
     _, roles, database = _STATEMENTS.read_text().split("-- name: ")
     with connect("postgres") as c:
-        quoted = sql.Literal(CANARY).as_string(c)
+        quoted = sql.Literal(scram_secret(CANARY)).as_string(c)
         c.execute(roles.removeprefix("roles").replace("{password}", quoted).encode())
         c.execute(f"CREATE DATABASE {SUPABASE_TEMPLATE} IS_TEMPLATE true".encode())
     with connect(SUPABASE_TEMPLATE) as c:
         c.execute(database.removeprefix("database").encode())
+
+
+def scram_secret(password: str) -> str:
+    """The password as PostgreSQL keeps it, but for the number of rounds: a client counts them at every login."""
+    rounds, salt = 1, os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    client, server = (hmac.digest(salted, word, "sha256") for word in (b"Client Key", b"Server Key"))
+    kept = (b64encode(part).decode() for part in (salt, hashlib.sha256(client).digest(), server))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(rounds, *kept)
 
 
 class ProcessServer:
