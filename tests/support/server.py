@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import hmac
@@ -32,6 +31,7 @@ from tests.support.programs import (
     server_version,
     speaks_tls,
 )
+from tests.support.session import made_once
 from tests.support.tls import Certificates, make_certificates
 
 CANARY = """Correct horse@battery:staple/%41#tests?x=1&'"\\end of it"""
@@ -209,23 +209,24 @@ class ProcessServer:
 @cache
 def certificates() -> Certificates:
     """This session's certificates; every server of the tests presents the same one."""
-    folder = Path(tempfile.mkdtemp(prefix="ehg-tls-"))
-    folder.chmod(0o755)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return make_certificates(folder)
+    return Certificates.of(made_once("certificates", make_certificates))
 
 
 @cache
 def supabase_template() -> Path:
     """A data folder with Supabase's roles and template database in it, made once in a session (2 s), then copied."""
+    return made_once("template", _make_template)
+
+
+def _make_template(data: Path) -> None:
     server = ProcessServer()
-    atexit.register(server.close)
-    server.start()
     try:
+        server.start()
         prepare(server.trusted)
-    finally:
         server.stop("fast")
-    return server.data
+        shutil.move(server.data, data)
+    finally:
+        server.close()
 
 
 def _private_folder(prefix: str) -> Path:
