@@ -18,6 +18,9 @@ META_SCHEMA = "ehg_migrate"
 """Schema of the version table, the journal and the lease; never `public`, which PostgREST serves to `anon`."""
 
 VERSION_TABLE = "alembic_version"
+SUPABASE, NO_PLATFORM = PLATFORMS = ("supabase", "none")
+"""Who keeps schemas of his own in a target's database: their names are in `schema.scope`."""
+
 SHARED = "shared"
 """The branch that every target has."""
 
@@ -148,6 +151,7 @@ class Target:
     version_table_schema: str = META_SCHEMA
     version_table: str = VERSION_TABLE
     source: str = ""  # `targets/a.yaml: targets.acme`
+    platform: str = ""  # one of PLATFORMS; empty where nothing says whose a schema `auth` is, and so it is left alone
 
 
 # --- state

@@ -14,7 +14,7 @@ from ehg_migrate.fleet.merge import Settings
 from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.fleet.tls import address
 from ehg_migrate.fleet.url import url_endpoint
-from ehg_migrate.model import META_SCHEMA, VERSION_TABLE, Limits, SecretRef, Target
+from ehg_migrate.model import META_SCHEMA, SUPABASE, VERSION_TABLE, Limits, SecretRef, Target
 
 _LIMITS = {
     "connect": "connect_timeout",
@@ -61,6 +61,7 @@ def build_target(settings: Settings, folders: Folders, names: Collection[str], r
         version_table_schema=schema,
         version_table=table,
         source=settings.place,
+        platform=given.platform or (SUPABASE if endpoint.supabase or endpoint.ref else ""),
     )
     return Built(target, endpoint.identity)
 

@@ -18,9 +18,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
-"""The question whose one row `Ground.of` takes."""
+from ehg_migrate.model import NO_PLATFORM
+from ehg_migrate.schema.scope import OFTEN_OURS
 
+GROUND = (
+    resources.files(__package__)
+    .joinpath("ground.sql")
+    .read_text(encoding="utf-8")
+    .replace("{often_ours}", ", ".join(f"'{name}'" for name in sorted(OFTEN_OURS)))
+)
+"""The question whose one row `Ground.of` takes; `own` in it are schemas of OFTEN_OURS that the role owns."""
+
+_PUBLIC_CLOSED = 15  # the first major in which not everybody may create in schema public
 _ROLES = ("anon", "authenticated", "service_role")
 _TYPES = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS"}
 
@@ -38,10 +47,20 @@ class Ground:
     prelude: str = ""  # the project's own SQL, run last
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], prelude: str) -> Ground:
-        """From the row that `GROUND` gives."""
+    def of(cls, row: Mapping[str, Any], prelude: str, platform: str) -> Ground:
+        """From the row that `GROUND` gives; `platform` is that of the target."""
         lists = {name: tuple(row[name]) for name in ("roles", "platform", "public", "defaults")}
+        if platform == NO_PLATFORM:  # what revisions rely on and do not make is in the prelude
+            lists["platform"] = ()
         return cls(int(row["major"]), str(row["search_path"]), prelude=prelude, **lists)
+
+    @classmethod
+    def usual(cls, platform: str, major: int, prelude: str) -> Ground:
+        """That of a new database, where no target is asked."""
+        if platform != NO_PLATFORM:
+            return cls.supabase(major, prelude)
+        public = ("USAGE PUBLIC",) if major >= _PUBLIC_CLOSED else ("CREATE PUBLIC", "USAGE PUBLIC")
+        return cls(major, '"$user", public', (), (), public, (), prelude)
 
     @classmethod
     def supabase(cls, major: int, prelude: str) -> Ground:
