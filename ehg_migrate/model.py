@@ -22,6 +22,9 @@ Schemas whose names begin so are this tool's: a target that is one schema of a d
 """
 
 VERSION_TABLE = "alembic_version"
+SUPABASE, NO_PLATFORM = PLATFORMS = ("supabase", "none")
+"""Who keeps schemas of his own in a target's database: their names are in `schema.scope`."""
+
 SHARED = "shared"
 """The branch that every target has."""
 
@@ -158,6 +161,7 @@ class Target:
     schema: str = ""  # the one schema that the target is; empty for all of its database
     touches: tuple[str, ...] = ()  # other schemas that its revisions may change too; only beside `schema`
     protected: bool = False  # changed only where a person at a terminal types its name
+    platform: str = ""  # one of PLATFORMS; empty where nothing says whose a schema `auth` is, and so it is left alone
 
     @property
     def meta_schema(self) -> str:

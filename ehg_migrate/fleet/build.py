@@ -14,7 +14,7 @@ from ehg_migrate.fleet.merge import Settings
 from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.fleet.tls import address
 from ehg_migrate.fleet.url import url_endpoint
-from ehg_migrate.model import VERSION_TABLE, Limits, SecretRef, Target, meta_schema
+from ehg_migrate.model import SUPABASE, VERSION_TABLE, Limits, SecretRef, Target, meta_schema
 
 _LIMITS = {
     "connect": "connect_timeout",
@@ -66,6 +66,7 @@ def build_target(settings: Settings, folders: Folders, names: Collection[str], r
         schema=schema,
         touches=tuple(dict.fromkeys(given.touches or ())) if schema else (),
         protected=bool(given.protected),
+        platform=given.platform or (SUPABASE if endpoint.supabase or endpoint.ref else ""),
     )
     return Built(target, endpoint.identity)
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ehg_migrate.fleet import values
 from ehg_migrate.fleet.references import REFERENCE_PATTERN, parse_reference
-from ehg_migrate.model import SecretRef
+from ehg_migrate.model import PLATFORMS, SecretRef
 
 _NAME = {"type": "string", "pattern": f"^{values.NAME_PATTERN}$"}
 _TEXT = {"type": "string", "minLength": 1}
@@ -36,6 +36,7 @@ Ref = Annotated[
 SslMode = Annotated[
     str, BeforeValidator(values.sslmode), WithJsonSchema({"type": "string", "enum": list(values.SSLMODES)})
 ]
+Platform = Annotated[str, BeforeValidator(values.platform), WithJsonSchema({"type": "string", "enum": list(PLATFORMS)})]
 XValue = Annotated[str, BeforeValidator(values.scalar_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Option = Annotated[str, AfterValidator(values.alembic_option)]
 Schema = Annotated[str, BeforeValidator(values.schema), WithJsonSchema(_TEXT)]
@@ -109,6 +110,11 @@ class Defaults(_Model):
         "a path, or `system`",
         "The root certificates to trust, relative to the project; both of Supabase's are bundled.",
         "certs/root.crt",
+    )
+    platform: Platform | None = _field(
+        "`supabase` or `none`",
+        "Whose the schemas `auth`, `storage` and their like are; with `none` they are yours, and looked at.",
+        "none",
     )
     x: dict[Text, XValue] | None = _field(
         "a mapping", "What `context.get_x_argument()` gives to revisions.", {"tenant": "acme"}

@@ -8,7 +8,7 @@ import re
 from datetime import date
 
 from ehg_migrate.fleet.problems import Refused, describe, kind, listed
-from ehg_migrate.model import META_SCHEMA, SHARED
+from ehg_migrate.model import META_SCHEMA, PLATFORMS, SHARED
 
 NAME_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,62}"
 DURATION_PATTERN = r"[0-9]+(?:\.[0-9]+)? ?(?:ms|s|min|h|d)"
@@ -169,6 +169,15 @@ def _seconds(value: object) -> float:
             "write a number of seconds, or a number with `ms`, `s`, `min`, `h` or `d`: `500ms`, `5s`, `15min`",
         )
     return float(match["number"]) * _SECONDS[match["unit"]]
+
+
+def platform(value: object) -> str:
+    """One of PLATFORMS."""
+    if value not in PLATFORMS:
+        raise Refused(
+            "platform", f"expected `supabase` or `none`, found {describe(value)}", "leave it out, or write one"
+        )
+    return str(value)
 
 
 def sslmode(value: object) -> str:

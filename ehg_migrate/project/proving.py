@@ -117,11 +117,11 @@ class ProvingProject(PlanningProject):
         from ehg_migrate.schema.recipe import recipe
         from ehg_migrate.schema.rehearsal import Case
 
-        ground = Ground.supabase(MAJOR, self.settings.prelude)
         cases: list[Case] = []
         with self._scratch(notice) as (scratch, references):
-            label = scratch.label(MAJOR, api_roles=True)
             for target in self.fleet.targets:
+                ground = Ground.usual(target.platform, MAJOR, self.settings.prelude)
+                label = scratch.label(MAJOR, api_roles=bool(ground.roles))
                 graph = self._graph(target)
                 steps = graph.steps((), graph.heads)
                 if steps:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from ehg_migrate.model import Target
+from ehg_migrate.model import NO_PLATFORM, Target
 from ehg_migrate.project.base import ProjectBase, Selectors
 from ehg_migrate.project.notices import Notice, nobody
 
@@ -94,11 +94,13 @@ class SchemaProject(ProjectBase):
 
     def _scope(self, targets: Iterable[Target], regard: Regard) -> Scope:
         """One scope for all of them: whatever the version table of one is called, it is nobody's schema."""
-        from ehg_migrate.schema.scope import Scope, scope_of
+        from ehg_migrate.schema.scope import Scope, scope_of, without_platform
 
+        targets = tuple(targets)
         kept = {name for target in targets for name in scope_of(target).without_tables}
+        own = bool(targets) and all(target.platform == NO_PLATFORM for target in targets)
         return replace(
-            Scope(),
+            without_platform(Scope()) if own else Scope(),
             without_tables=tuple(sorted({*kept, *Scope().without_tables})),
             extension_versions=not regard.get("ignore_versions"),
             **self._regarded(regard),

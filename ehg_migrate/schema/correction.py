@@ -75,13 +75,13 @@ class Pair:
 def read_origin(target: Target, passwords: Passwords, scope: Scope, prelude: str) -> Origin:
     """All of a target, on a connection of its own. Raises TargetError."""
 
-    async def ask(connection: Connection, _: Target) -> Origin:
+    async def ask(connection: Connection, target: Target) -> Origin:
         try:
             async with connection.cursor(row_factory=dict_row) as cursor:
                 await cursor.execute(ground_query(target), prepare=False)
                 row = await cursor.fetchone()
             assert row is not None
-            ground = Ground.of(row, prelude).below(target)
+            ground = Ground.of(row, prelude, target.platform).below(target)
             return Origin(await read_catalog_async(connection, scope), scope, ground)
         except psycopg.Error as e:
             raise TargetError(run_fault(e).problem) from e

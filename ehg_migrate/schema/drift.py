@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -62,6 +62,7 @@ class Look:
     fingerprint: str
     seconds: float
     unchanged: bool = False  # the fingerprint is that of an earlier look
+    unseen: tuple[str, ...] = ()  # schemas that were left out by their names, and are perhaps the project's own
 
 
 class Looking:
@@ -103,7 +104,9 @@ class Looking:
         fingerprint = str(last.fingerprint if last and unchanged else rest[0])
         if not unchanged:
             self._tripwires.remember(target, str(token), fingerprint)
-        return Look(Ground.of(row, self._prelude), fingerprint, time.monotonic() - start, unchanged)
+        ground = Ground.of(row, self._prelude, target.platform)
+        unseen = () if target.platform else tuple(row["own"])
+        return Look(ground, fingerprint, time.monotonic() - start, unchanged, unseen)
 
 
 async def _answers(connection: Connection, target: Target, answers: Sequence[str]) -> tuple[Any, ...]:
@@ -184,7 +187,7 @@ def _drift(state: State, there: Look, expected: Reference | Problem, read: objec
         state.target,
         Verdict.MATCHES,
         state.heads,
-        notes=state.notes,
+        notes=(*state.notes, *_unseen(there)),
         server_version=state.server_version,
         seconds=there.seconds,
         unchanged=there.unchanged,
@@ -202,6 +205,20 @@ def _drift(state: State, there: Look, expected: Reference | Problem, read: objec
         return replace(seen, verdict=Verdict.UNKNOWN, problem=MOVED)
     found = differences(expected.catalog(), catalog)
     return replace(seen, verdict=Verdict.DRIFTED if found else Verdict.MATCHES, differences=found)
+
+
+UNSEEN = "not_looked_at"
+"""The code of a note: a schema was left out because of its name."""
+
+
+def _unseen(there: Look) -> Iterator[Problem]:
+    if there.unseen:
+        named = ", ".join(f"`{name}`" for name in there.unseen)
+        yield Problem(
+            UNSEEN,
+            f"not looked at, since a platform's schema would be called so: {named}",
+            "write `platform: none` into the target's entry if it is yours, else `platform: supabase`",
+        )
 
 
 MOVED = Problem("moved", "a runner changed the target while it was looked at", "look again when it has ended")

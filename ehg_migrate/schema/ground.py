@@ -18,10 +18,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ehg_migrate.model import Target
+from ehg_migrate.model import NO_PLATFORM, Target
+from ehg_migrate.schema.scope import OFTEN_OURS
 
 _GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
 _HOME = "public"
+_PUBLIC_CLOSED = 15  # the first major in which not everybody may create in schema public
 _ROLES = ("anon", "authenticated", "service_role")
 _TYPES = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS"}
 
@@ -40,14 +42,24 @@ class Ground:
     home: str = _HOME  # the schema where what revisions make lands
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], prelude: str) -> Ground:
-        """From the row that `ground_query` gives; `below` says for which target it is."""
-        roles, platform, public, defaults = (tuple(row[n]) for n in ("roles", "platform", "public", "defaults"))
-        return cls(int(row["major"]), str(row["search_path"]), roles, platform, public, defaults, prelude)
+    def of(cls, row: Mapping[str, Any], prelude: str, platform: str) -> Ground:
+        """From the row that `ground_query` gives; `platform` is that of the target, `below` says which one it is."""
+        roles, there, public, defaults = (tuple(row[n]) for n in ("roles", "platform", "public", "defaults"))
+        if platform == NO_PLATFORM:  # what revisions rely on and do not make is in the prelude
+            there = ()
+        return cls(int(row["major"]), str(row["search_path"]), roles, there, public, defaults, prelude)
 
     def below(self, target: Target) -> Ground:
         """The same below the revisions of this target, which may be one schema."""
         return replace(self, home=target.schema or _HOME)
+
+    @classmethod
+    def usual(cls, platform: str, major: int, prelude: str) -> Ground:
+        """That of a new database, where no target is asked."""
+        if platform != NO_PLATFORM:
+            return cls.supabase(major, prelude)
+        public = ("USAGE PUBLIC",) if major >= _PUBLIC_CLOSED else ("CREATE PUBLIC", "USAGE PUBLIC")
+        return cls(major, '"$user", public', (), (), public, (), prelude)
 
     @classmethod
     def supabase(cls, major: int, prelude: str) -> Ground:
@@ -64,9 +76,10 @@ class Ground:
 
 
 def ground_query(target: Target) -> sql.Composed:
-    """The question whose one row `Ground.of` takes."""
+    """The question whose one row `Ground.of` takes; `own` in it are schemas of OFTEN_OURS that the role owns."""
     home, alone = sql.Literal(target.schema or _HOME), sql.SQL("true" if target.schema else "false")
-    return sql.SQL(_GROUND).format(home=home, alone=alone)
+    often_ours = sql.SQL(", ").join(map(sql.Literal, sorted(OFTEN_OURS)))
+    return sql.SQL(_GROUND).format(home=home, alone=alone, often_ours=often_ours)
 
 
 def lay(connection: psycopg.Connection, ground: Ground) -> None:

@@ -28,4 +28,10 @@ SELECT current_setting('server_version_num')::int / 10000 AS major,
                LEFT JOIN pg_roles r ON r.oid = a.grantee
               WHERE d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
                 AND (NOT {alone} OR d.defaclnamespace = 0 OR n.nspname = {home})
-              ORDER BY 1) AS defaults
+              ORDER BY 1) AS defaults,
+       -- schemas that a platform's would be called, and that the migrating role has made
+       ARRAY(SELECT nspname::text FROM pg_namespace
+               WHERE nspname IN ({often_ours}) AND pg_get_userbyid(nspowner) = current_user
+                 AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_namespace'::regclass AND objid = pg_namespace.oid
+                                                         AND deptype = 'e')
+               ORDER BY 1) AS own

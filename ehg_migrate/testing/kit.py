@@ -36,7 +36,8 @@ class Kit:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.ground = Ground.supabase(MAJOR, project.settings.prelude)
+        platforms = {t.platform for t in project.fleet.targets}
+        self.ground = Ground.usual(min(platforms) if len(platforms) == 1 else "", MAJOR, project.settings.prelude)
         self._templates: dict[str, str | Problem] = {}  # key of a state -> a database of this process's own
         self._stack = ExitStack()
 

@@ -224,6 +224,30 @@ def test_default_privileges_are_the_targets_own(fleet: Fleet, pg: Cluster) -> No
     assert fleet.run("drift", "--exit-code").out.splitlines()[-1] == "3 matches (acme, beta, gamma)"
 
 
+def test_schemas_that_only_sound_like_a_platforms(tmp_path: Path, make_project: MakeProject, pg: Cluster) -> None:
+    """They are left out where nobody says whose they are, and that is told; with `platform: none` they are checked."""
+    address = pg.create_plain_database("own_auth")
+    auth = "CREATE SCHEMA auth; CREATE TABLE auth.accounts (id int, mail text); CREATE TABLE notes (id int)"
+    down = "DROP SCHEMA auth CASCADE; DROP TABLE notes"
+    try:
+        make_project(tmp_path, entries({"acme": address}), {"shared/1": revision("first", up=auth, down_sql=down)})
+        fleet = Fleet(tmp_path, {"acme": address}, {"EHG_SCRATCH_URL": scratch_url(pg)})
+        assert fleet.run("upgrade", "--yes").code == 0
+        execute(pg, address, "ALTER TABLE auth.accounts DROP COLUMN mail")
+        said = fleet.run("drift", "--exit-code")
+        assert (said.code, said.out.splitlines()[-1]) == (0, "1 matches (acme)"), said
+        assert "note: acme: not looked at, since a platform's schema would be called so: `auth`" in said.out
+        with (tmp_path / "targets" / "t.yaml").open("a") as file:
+            file.write("defaults: {platform: none}\n")
+        said = fleet.run("drift")
+        assert "missing  column auth.accounts.mail" in said.out, said.out
+        assert fleet.run("compare", "heads:", "acme", "--exit-code").code == 3
+        assert "auth.accounts" in fleet.run("snapshot", "acme").out
+        assert fleet.run("rehearse", "--all-branches").code == 0
+    finally:
+        pg.drop_databases([address.dbname])
+
+
 REHEARSED = {
     "shared/1": revision("t1", up="CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 7,"
                          " CONSTRAINT n_positive CHECK (n > 0)); GRANT SELECT ON t TO anon",

@@ -131,4 +131,4 @@ def ground(connection: psycopg.Connection) -> Ground:
     cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
     row = cursor.execute(ground_query(_TARGET)).fetchone()
     assert row is not None
-    return Ground.of(row, "")
+    return Ground.of(row, "", "")
