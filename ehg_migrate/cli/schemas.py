@@ -102,7 +102,7 @@ class _Work:
 
 
 def _changing(command: options.F) -> options.F:
-    for option in (verifying, options.yes, options.as_json, options.project_options):
+    for option in (options.yes, options.as_json, options.project_options):
         command = option(command)
     return command
 
@@ -119,6 +119,7 @@ _seed = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--from", "source", metavar="TARGET", help="Make it like this target; `shared`: only that branch.")
 @click.option("--seed", type=_seed, metavar="FILE", help="Then run this SQL file in it.")
 @click.option("--allow-destructive", is_flag=True, help="With --from: also what would lose rows.")
+@verifying
 @_changing
 def create(target: str, source: str | None, seed: Path | None, allow_destructive: bool, yes: bool, **how: Any) -> int:
     """Create the schema of TARGET and bring it to its heads, or to what another target is."""
@@ -127,7 +128,7 @@ def create(target: str, source: str | None, seed: Path | None, allow_destructive
     with options.opened(**_where(how)) as project:
         if seed:
             read_seed(seed)
-        other = source if source != SHARED else None
+        other = project.schema_target(source).name if source and source != SHARED else None
         plan = project.plan_creation(target, (f"{SHARED}@head",) if source == SHARED else ())
         name = plan.selector
         console.note(f"create schema `{project.fleet.by_name[name].schema}` for {name}")
@@ -166,6 +167,7 @@ def seed(target: str, file: Path, yes: bool, **how: Any) -> int:
 @click.argument("source")
 @click.argument("target")
 @click.option("--allow-destructive", is_flag=True, help="Also what would lose rows; it is shown first.")
+@verifying
 @_changing
 def sync(source: str, target: str, allow_destructive: bool, yes: bool, **how: Any) -> int:
     """Bring the schema of TARGET to what SOURCE is: by revisions, and by proven SQL for the rest."""

@@ -33,10 +33,15 @@ class Neighbours:
                 *target.touches,
             ],
         }
-        self._before: dict[tuple[str, str], str] = {}  # since the step left its transaction
+        self._before: dict[tuple[str, str], str] | None = None  # since the step left its transaction
 
-    def refuse(self, what: str) -> None:
-        """Raises TargetError where the open transaction wrote to a neighbour; psycopg.Error. Two round trips."""
+    def refuse(self, what: str, *, at_end: bool = True) -> None:
+        """Raises TargetError where the open transaction wrote to a neighbour; psycopg.Error. Three round trips.
+
+        `at_end`: nothing follows but the COMMIT, so triggers that wait for it are not waited for.
+        """
+        if at_end:
+            self._work.execute("SET CONSTRAINTS ALL IMMEDIATE")
         row = self._lock.execute(query("neighbours_locked"), self._asked).fetchone()
         assert row is not None
         changed = self._work.execute(query("neighbours_changed"), {**self._asked, "next": row[0]}).fetchall()
@@ -46,12 +51,15 @@ class Neighbours:
 
     def remember(self) -> None:
         """The step is about to leave its transaction. Raises psycopg.Error."""
-        self._before = self._before or self._now()
+        if self._before is None:
+            self._before = self._now()
 
     def changed_since(self, what: str) -> Problem | None:
         """What is another since `remember`, whoever did it; asked once. Raises psycopg.Error."""
-        before, self._before = self._before, {}
-        now = self._now() if before else {}
+        before, self._before = self._before, None
+        if before is None:
+            return None
+        now = self._now()
         found = sorted(f"{kind} {name}" for kind, name in {k for k, _ in before.items() ^ now.items()})
         return _changed(what, found) if found else None
 

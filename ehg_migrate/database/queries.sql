@@ -184,13 +184,14 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
 -- What of other schemas the working transaction has a lock on that lets it write or change: asked beside it, where what
 -- it has dropped is still to be seen. The number is higher than any that it has given to a part of itself.
 SELECT pg_current_xact_id()::text,
-       ARRAY(SELECT (pg_identify_object('pg_class'::regclass, c.oid, 0)).type || ' ' || c.oid::regclass
+       ARRAY(SELECT o.type || ' ' || o.identity
                FROM (SELECT DISTINCT relation FROM pg_locks
                       WHERE pid = %(pid)s AND locktype = 'relation' AND granted
                         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
                         AND mode NOT IN ('AccessShareLock', 'RowShareLock')) AS locked
                JOIN pg_class c ON c.oid = locked.relation
                JOIN pg_namespace n ON n.oid = c.relnamespace
+              CROSS JOIN LATERAL pg_identify_object('pg_class'::regclass, c.oid, 0) AS o
               WHERE n.nspname !~ '^pg_' AND n.nspname <> ALL (%(ours)s)
              UNION
              SELECT o.type || ' ' || o.identity
@@ -205,8 +206,8 @@ SELECT pg_current_xact_id()::text,
 
 -- name: neighbours_changed
 -- What of other schemas the present transaction, or a part of it, has made or changed: rows of the catalogues that it has
--- written. They are visible to itself alone. A member of an extension is the database's. The number of a row lacks its
--- upper half; those that were frozen long ago may look like any.
+-- written. They are visible to itself alone. A member of an extension is the database's. A row has only the lower half
+-- of its transaction's number, so those that were frozen long ago may have any; `next` keeps them out.
 WITH numbers AS (
     SELECT pg_current_xact_id()::text::bigint AS first, %(next)s::bigint AS next
 ), written (number, place, relation, class, object) AS (
@@ -256,14 +257,16 @@ SELECT DISTINCT o.type || ' ' || o.identity
  ORDER BY 1
 
 -- name: neighbours_now
--- Other schemas' relations and routines with the last change of each, to be held against a later look.
+-- Other schemas' relations and routines with the last change of each, to be held against a later look. Not what this
+-- tool keeps for other targets: their runners may be making it.
 SELECT kind, name, number::text
   FROM (SELECT 'relation' AS kind, n.nspname, n.nspname || '.' || c.relname AS name, c.xmin AS number
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         UNION ALL
-        SELECT 'routine', n.nspname, n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.xmin
+        SELECT 'routine', n.nspname,
+               n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.xmin
           FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace) AS there
- WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND nspname <> ALL (%(ours)s)
+ WHERE nspname !~ '^(pg_|ehg_migrate)' AND nspname <> ALL (%(ours)s)
 
 -- name: is_empty
 -- Whether a schema is there and nothing in it; NULL where it is not there.

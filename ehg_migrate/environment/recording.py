@@ -167,7 +167,7 @@ class Recorder:
         """What is committed now cannot be taken back at the end."""
         neighbours = self.session.neighbours
         if neighbours and self.session.work.info.transaction_status is TransactionStatus.INTRANS:
-            neighbours.refuse(f"revision `{revision}`")
+            neighbours.refuse(f"revision `{revision}`", at_end=False)
         if neighbours:
             neighbours.remember()
 

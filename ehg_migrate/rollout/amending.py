@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -88,9 +88,11 @@ def _tried(session: Session, work: Callable[[Session], None]) -> Problem | None:
         if is_lost(session.work) or is_lost(session.lock):
             raise
         problem = run_fault(e).problem
+        if problem.code == "statement_failed":
+            problem = replace(problem, hint="nothing of the SQL was kept; correct it and run again")
     else:
         return None
-    session.work.rollback()
+    session.work.close()  # which ends its transaction whatever state it is in: a COPY may have begun
     return problem
 
 

@@ -199,6 +199,7 @@ def test_a_seed_that_reaches_elsewhere(world: World) -> None:
     create_all(world) if not world.prints() else None
     cases = {
         "INSERT INTO users VALUES (7, 'x'); INSERT INTO dev.users VALUES (7, 'x');": (1, "changed what is in other"),
+        "INSERT INTO users VALUES (7, 'x'); COPY users FROM stdin": (1, "COPY"),
         "INSERT INTO users VALUES (7, 'x'); COMMIT;": (2, "ends its transaction"),
         "INSERT INTO users VALUES (7, 'x'); SELECT nothing;": (1, 'column "nothing" does not exist'),
     }

@@ -125,6 +125,13 @@ TOUCHES = {
     "another path": ("SET search_path = production; CREATE TABLE leak (id int)", "table production.leak"),
     "inside a block": ("DO $$ BEGIN EXECUTE 'CREATE TABLE production.leak (id int)';"
                        " EXCEPTION WHEN others THEN RAISE; END $$", "table production.leak"),
+    "a late trigger": ("CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS"
+                       " 'BEGIN DELETE FROM production.users; RETURN NULL; END'; CREATE TABLE t (n int);"
+                       " CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED"
+                       " FOR EACH ROW EXECUTE FUNCTION late(); INSERT INTO t VALUES (1)", "table production.users"),
+    "a number": ("SELECT nextval('production.numbers')", "sequence production.numbers"),
+    "made and dropped": ("CREATE FUNCTION production.f() RETURNS int LANGUAGE sql AS 'SELECT 1';"
+                         " DROP FUNCTION production.f(); DROP TYPE production.mood", "type production.mood"),
     "a part taken back": ("DO $$ BEGIN BEGIN CREATE TABLE a (n int); RAISE 'x'; EXCEPTION WHEN others THEN NULL; END;"
                           " DROP TABLE production.parent; END $$", "table production.parent"),
 }  # fmt: skip

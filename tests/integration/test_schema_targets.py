@@ -83,6 +83,7 @@ def test_looking(world: World) -> None:
         "extra function $schema.f()",
         "changed schema $schema",
     }
+    assert [f for f in project.doctor(["odd"]) if f.level == "error"] == []
     names = [c.targets for c in project.clusters(["dev", "odd"]).clusters]
     assert sorted(names) == [("dev",), ("odd",)]
     snapshot = project.snapshot("odd")
