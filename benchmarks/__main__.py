@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.cases import Bench, Scale
+from benchmarks.drift import drift
 from benchmarks.peers import PEERS
 from benchmarks.picture import draw
 from benchmarks.scene import Scene
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs what was asked for; the figures go to standard output, progress to standard error."""
     asked = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server does not outlive us
+    if asked.command == "drift":
+        return drift(asked.tables, asked.targets, asked.rounds)
     with _work_folder(asked.work) as folder, Scene() as scene:
         machine = _machine(scene)
         peers = [PEERS[name](folder / "tools") for name in asked.peers]
@@ -49,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    commands = parser.add_subparsers(required=True)
+    commands = parser.add_subparsers(required=True, dest="command")
+    schema = commands.add_parser("drift", help="what reading schemas costs, and drift of a fleet")
+    schema.add_argument("--tables", type=int, nargs="+", default=[50, 500, 2000], metavar="N", help="of one target")
+    schema.add_argument("--targets", type=int, default=200, metavar="N", help="how many databases (200); 0 for none")
+    schema.add_argument("--rounds", type=int, default=5, metavar="N", help="of each, the median is shown (5)")
     run = commands.add_parser("run", help="measure, print the tables, leave nothing behind")
     run.add_argument("--targets", type=int, nargs="+", default=[50], metavar="N", help="how many databases (50)")
     run.add_argument("--history", type=int, nargs="+", default=[20], metavar="N", help="shared revisions (20)")

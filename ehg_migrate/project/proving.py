@@ -45,8 +45,8 @@ class ProvingProject(PlanningProject):
     def drift(self, selectors: Selectors = (), notice: Notice = nobody, *, full: bool = False) -> tuple[Drift, ...]:
         """Each selected target's schema against what the revisions that it holds produce on a scratch database.
 
-        Reads only: one connection a target, and one message beside a probe's. What a state should be is made once and
-        kept in `.ehg`. A state that cannot be made is the verdict `no_reference` of its targets, never a match. The
+        Reads only: one connection and one message a target, more where it differs. What a state should be is made once
+        and kept in `.ehg`. A state that cannot be made is the verdict `no_reference` of its targets, never a match. The
         schema of a target whose token says that it is as it was at the last look is not read again, unless `full`.
         """
         from ehg_migrate.schema.drift import find_drift

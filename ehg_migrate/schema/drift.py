@@ -10,11 +10,11 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.probe import Connection, Reading, ask_all
 from ehg_migrate.database.probe import read as read_state
+from ehg_migrate.database.together import Together
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import State, Target
 from ehg_migrate.revisions.graph import Graph
@@ -26,7 +26,7 @@ from ehg_migrate.schema.recipe import Recipe, drift_scope, recipe
 from ehg_migrate.schema.reference import References
 from ehg_migrate.schema.scratch import ScratchServers
 from ehg_migrate.schema.shelf import Reference
-from ehg_migrate.schema.tripwire import Tripwires
+from ehg_migrate.schema.tripwire import Seen, Tripwires
 
 
 class Verdict(StrEnum):
@@ -86,40 +86,59 @@ class Looking:
         return found  # type: ignore[return-value]  # _ask: a Reading
 
     async def _ask(self, connection: Connection, target: Target) -> Reading:
-        reading = await read_state(connection, target)
+        """One message where nothing was changed, or there was no look before; else one more."""
+        start = time.monotonic()
+        last = None if self._full else self._tripwires.last(target)
+        wanted = ("token",) if last else ("token", "fingerprint")
+        together = Together(connection, _question(connection, target, wanted))
+        reading = await read_state(together, target)  # type: ignore[arg-type]  # it only executes
         try:
-            self.found[target.name] = await self._look(connection, target)
+            answers = await (_rest(together.answers) if together.answers else _ask(connection, target, wanted))
+            if last and last.token != answers.token:
+                answers = replace(await _ask(connection, target, ("fingerprint",)), token=answers.token)
+            self.found[target.name] = self._seen(target, answers, last, time.monotonic() - start)
         except psycopg.Error as e:
             self.found[target.name] = run_fault(e).problem
         return reading
 
-    async def _look(self, connection: Connection, target: Target) -> Look:
-        """One message where nothing was changed, or there was no look before; else one more."""
-        start = time.monotonic()
-        last = None if self._full else self._tripwires.last(target)
-        row, token, *rest = await _answers(connection, target, ("token",) if last else ("token", "fingerprint"))
-        unchanged = last is not None and last.token == token
-        if last and not unchanged:
-            _, *rest = await _answers(connection, target, ("fingerprint",))
-        fingerprint = str(last.fingerprint if last and unchanged else rest[0])
+    def _seen(self, target: Target, answers: _Answers, last: Seen | None, seconds: float) -> Look:
+        unchanged = last is not None and last.token == answers.token
+        fingerprint = last.fingerprint if last and unchanged else answers.fingerprint
         if not unchanged:
-            self._tripwires.remember(target, str(token), fingerprint)
-        ground = Ground.of(row, self._prelude, target.platform)
-        unseen = () if target.platform else tuple(row["own"])
-        return Look(ground, fingerprint, time.monotonic() - start, unchanged, unseen)
+            self._tripwires.remember(target, answers.token, fingerprint)
+        ground = Ground.of(answers.ground, self._prelude, target.platform)
+        unseen = () if target.platform else tuple(answers.ground["own"])
+        return Look(ground, fingerprint, seconds, unchanged, unseen)
 
 
-async def _answers(connection: Connection, target: Target, answers: Sequence[str]) -> tuple[Any, ...]:
-    """The row of the ground, then the one value of each answer, all in one message. Raises psycopg.Error."""
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        text = sql.SQL("{};\n{}").format(ground_query(target), message(answers, connection, drift_scope(target)))
-        await cursor.execute(text, prepare=False)
-        row = await cursor.fetchone()
-        values: list[object] = []
-        while cursor.nextset():
-            if cursor.description:
-                values += (await cursor.fetchall())[0].values()
-    return row, *values
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What one message has asked; empty what it has not."""
+
+    ground: Mapping[str, Any]
+    token: str = ""
+    fingerprint: str = ""
+
+
+def _question(connection: Connection, target: Target, answers: Sequence[str]) -> sql.Composed:
+    """The ground, then each of `token` and `fingerprint` that is wanted: the token before what it shall be true of."""
+    return sql.SQL("{};\n{}").format(ground_query(target), message(answers, connection, drift_scope(target)))
+
+
+async def _ask(connection: Connection, target: Target, answers: Sequence[str]) -> _Answers:
+    """In one message of its own. Raises psycopg.Error."""
+    cursor = await connection.execute(_question(connection, target, answers), prepare=False)
+    return await _rest(cursor, await cursor.fetchone())
+
+
+async def _rest(cursor: psycopg.AsyncCursor[dict[str, Any]], ground: Mapping[str, Any] | None = None) -> _Answers:
+    """What a cursor still has: the row of the ground where it was not read yet, then a value for each answer."""
+    rows = [ground] if ground else []
+    while cursor.nextset():
+        if cursor.description:
+            rows += await cursor.fetchall()
+    first, *others = rows
+    return _Answers(first, **{str(name): str(value) for row in others for name, value in row.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,6 @@ SELECT kind, ident, def::jsonb FROM named
 
 -- name: fingerprint
 -- Each fact hashed, the hashes sorted as bytes: no collation and no encoding of the database has a say.
-SELECT encode(sha256(coalesce(string_agg(hash, ''::bytea ORDER BY hash), '')), 'hex')
+SELECT encode(sha256(coalesce(string_agg(hash, ''::bytea ORDER BY hash), '')), 'hex') AS fingerprint
   FROM (SELECT sha256(convert_to(kind || E'\n' || ident || E'\n' || def::jsonb::text, 'UTF8')) AS hash
           FROM named WHERE kind <> 'column order') AS hashed

@@ -25,7 +25,7 @@ SELECT encode(sha256(convert_to(concat_ws(E'\n',
            c.list, c.still_to_come, c.epoch,
            -- what views show of catalogues that few may read
            (SELECT string_agg(oid || ' ' || rolname, ', ' ORDER BY oid) FROM pg_roles),
-           (SELECT string_agg(umid || ' ' || umuser || ' ' || srvid, ', ' ORDER BY umid) FROM pg_user_mappings)), 'UTF8')), 'hex')
+           (SELECT string_agg(umid || ' ' || umuser || ' ' || srvid, ', ' ORDER BY umid) FROM pg_user_mappings)), 'UTF8')), 'hex') AS token
   FROM counted c CROSS JOIN pg_database d
  WHERE d.datname = current_database()
 
