@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psycopg
 
+from ehg_migrate.database.trace import Trace, loads
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Direction, Result, Status, Step, Verb
 from ehg_migrate.revisions.graph import Graph
-from ehg_migrate.revisions.lint import EFFECT_RULE
+from ehg_migrate.revisions.rules import EFFECT_RULE
 from ehg_migrate.rollout.pool import Stop
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.difference import Difference, differences
@@ -19,6 +22,7 @@ from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.recipe import Recipe
 from ehg_migrate.schema.reference import HINTS, References, Work, no_reference, run_on_scratch
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
+from ehg_migrate.schema.strain import strains
 from ehg_migrate.settings import Settings
 
 
@@ -36,6 +40,7 @@ class RehearsedStep:
     not_restored: tuple[Difference, ...] = ()  # left the schema before the step, right what `downgrade()` made of it
     not_repeated: tuple[Difference, ...] = ()  # left what the step made at first, right what it made after its way back
     effects: tuple[Effect, ...] = ()  # what it did that somebody should look at; no fault of the rehearsal
+    made: tuple[str, ...] = ()  # tables that were not there before it
 
     @property
     def good(self) -> bool:
@@ -141,13 +146,17 @@ class Rehearsing:
         self, scratch: Scratch, case: Case, database: str, step: Step, before: Catalog
     ) -> tuple[RehearsedStep, Catalog | None]:
         """The step and its way back; the database holds the step after it. No catalogue where the step failed."""
-        forward = self._run(scratch, case, database, step)
+        forward, trace = self._watched(scratch, case, database, step)
         if forward.status is not Status.SUCCEEDED:
             return RehearsedStep(step, problem=_failed(forward, step), phase="forward"), None
         after = _read(scratch, database, case.start)
         in_transaction = _stayed_in_transaction(scratch, database, step)
-        seen = effects(before, after, self._ignored)
-        done = RehearsedStep(step, _seconds(forward), in_transaction=in_transaction, effects=seen)
+        platform = bool(case.start.ground.platform)
+        facts = effects(before, after, self._ignored, trace, platform=platform)
+        strain = strains(trace, self._ignored, changes_schema=before.fingerprint != after.fingerprint)
+        done = RehearsedStep(
+            step, _seconds(forward), in_transaction=in_transaction, effects=(*strain, *facts), made=_made(before, after)
+        )
         if not case.graph[step.revision].has_downgrade:
             return replace(done, reversible=False), after
         copy = scratch.clone(database)
@@ -171,9 +180,16 @@ class Rehearsing:
             return replace(done, problem=_failed(again, step), phase="again")
         return replace(done, not_repeated=differences(after, _read(scratch, copy, case.start)))
 
-    def _run(self, scratch: Scratch, case: Case, database: str, step: Step) -> Result:
+    def _watched(self, scratch: Scratch, case: Case, database: str, step: Step) -> tuple[Result, Trace]:
+        with tempfile.TemporaryDirectory(prefix="ehg-") as folder:
+            file = Path(folder) / "trace.json"
+            result = self._run(scratch, case, database, step, str(file))
+            return result, loads(file.read_text(encoding="utf-8") if file.exists() else "")
+
+    def _run(self, scratch: Scratch, case: Case, database: str, step: Step, trace: str = "") -> Result:
         verb = Verb.UPGRADE if step.direction is Direction.UP else Verb.DOWNGRADE
-        (result,) = run_on_scratch(self._settings, scratch, [Work(case.start.target, database, (step,), verb)], Stop())
+        work = Work(case.start.target, database, (step,), verb, trace)
+        (result,) = run_on_scratch(self._settings, scratch, [work], Stop())
         return result
 
 
@@ -186,6 +202,10 @@ def _stayed_in_transaction(scratch: Scratch, database: str, step: Step) -> bool:
     question = "SELECT FROM ehg_migrate.migration_journal WHERE event = 'started' AND revision = %s"
     with scratch.connect(database) as connection:
         return connection.execute(question, (step.revision,)).fetchone() is None
+
+
+def _made(before: Catalog, after: Catalog) -> tuple[str, ...]:
+    return tuple(name for kind, name in after.by_name if kind == "table" and (kind, name) not in before.by_name)
 
 
 def _reversed(step: Step) -> Step:

@@ -15,7 +15,7 @@ from typing import Any
 from ehg_migrate.environment.offline import Rendered, rendered
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.model import State, Step, Target
-from ehg_migrate.revisions.lint import SQL_RULE
+from ehg_migrate.revisions.rules import SQL_RULE
 from ehg_migrate.settings import Settings
 
 # Style that Alembic's own SQL breaks on each line, and timeouts, which every run sets before each step.
