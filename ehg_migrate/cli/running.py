@@ -12,24 +12,17 @@ from ehg_migrate.cli.confirm import confirm
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Verb
 from ehg_migrate.report import text
-from ehg_migrate.settings import VERIFY
+from ehg_migrate.settings import LINT, VERIFY
 
 if TYPE_CHECKING:
     from ehg_migrate.model import FleetPlan, Run
     from ehg_migrate.project import Project
 
 
-def _in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Refuses, before anything is done, a report that could not be written after it."""
-    if path and not path.parent.is_dir():
-        raise click.BadParameter(f"There is no folder '{path.parent}'.")
-    return path
-
-
 _FILE = click.Path(dir_okay=False, path_type=Path)
 reports = (
-    click.option("--junit", type=_FILE, callback=_in_a_folder, help="Write a JUnit XML report."),
-    click.option("--summary", type=_FILE, callback=_in_a_folder, help="Append a Markdown report."),
+    click.option("--junit", type=_FILE, callback=options.in_a_folder, help="Write a JUnit XML report."),
+    click.option("--summary", type=_FILE, callback=options.in_a_folder, help="Append a Markdown report."),
 )
 
 
@@ -57,6 +50,28 @@ _verify = click.option(
 )
 
 
+_gate = (
+    click.option(
+        "--allow",
+        multiple=True,
+        metavar="RULE[@REV]",
+        help="Let this finding pass, in all revisions or in one; recorded in the run.",
+    ),
+    click.option(
+        "--lint",
+        type=click.Choice(LINT),
+        help="Rehearse the steps first; refuse what is an error on a target. Default: `lint` in alembic.ini, or auto.",
+    ),
+)
+
+
+def gate_options(command: options.F) -> options.F:
+    """What every command has that may upgrade."""
+    for option in _gate:
+        command = option(command)
+    return command
+
+
 def run_options(command: options.F) -> options.F:
     """What every command has that makes a run."""
     for option in (*reports, _rollout, _verify, options.executor, options.parallel, options.yes, options.as_json,
@@ -68,6 +83,7 @@ def run_options(command: options.F) -> options.F:
 @click.command()
 @options.targets
 @click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
+@gate_options
 @run_options
 def upgrade(selectors: tuple[str, ...], to: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Bring targets to their heads: shared, their groups', their own."""
@@ -102,6 +118,7 @@ def rollback(run: str, selectors: tuple[str, ...], yes: bool, **how: Any) -> int
 
 @click.command()
 @click.argument("run")
+@gate_options
 @run_options
 def resume(run: str, yes: bool, **how: Any) -> int:
     """Complete RUN on the targets that it did not bring where it wanted them; each is planned anew."""
@@ -110,6 +127,7 @@ def resume(run: str, yes: bool, **how: Any) -> int:
 
 @click.command()
 @click.argument("run")
+@gate_options
 @run_options
 def retry(run: str, yes: bool, **how: Any) -> int:
     """The same, only on the targets where RUN failed or was refused."""
@@ -158,6 +176,7 @@ def _carry_out(
     from ehg_migrate.cli.progress import progress, stoppable
     from ehg_migrate.rollout.pool import Stop
 
+    plan = project.judged(plan, how.get("lint"), how.get("allow", ()), console.note)
     console.note(text.plan_lines(plan))
     if always or any(p.steps for p in plan.plans):
         confirm(yes, question.expected, question.text)

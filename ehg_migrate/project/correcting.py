@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Unpack
 
 from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.model import SHARED, State, StateKind, Target
-from ehg_migrate.project.proving import Notice, ProvingProject
+from ehg_migrate.project.linting import LintingProject
+from ehg_migrate.project.proving import Notice
 from ehg_migrate.project.schema import Regard
 from ehg_migrate.project.structure import StructureProject
 
@@ -25,7 +26,7 @@ def _nobody(text: str) -> None:
     """Hears nothing."""
 
 
-class CorrectingProject(ProvingProject, StructureProject):
+class CorrectingProject(LintingProject, StructureProject):
     """A project that can say by which statements a schema becomes another, and has seen that it does."""
 
     def correction(

@@ -64,6 +64,8 @@ class Project(CorrectingProject):
     def run(self, plan: FleetPlan, **how: Unpack[Manner]) -> Run:
         """Does what the plan says, some targets at a time, and records it. Each plan is valid only from its heads.
 
+        An upgrade is `judged` first, where that has not been done.
+
         The Run has a Result for every target of the plan. Trouble with the ledger is a note of the Run.
         """
         from ehg_migrate.rollout.executor import LOCAL, executor
@@ -74,6 +76,7 @@ class Project(CorrectingProject):
         place = how.get("executor", LOCAL)
         if self._local and place != LOCAL:
             raise UsageError(Problem("local_executor", "`--local` has its servers here", "leave out `--executor`"))
+        plan = self.judged(plan, how.get("lint"), how.get("allow", ()), how.get("notice") or _nobody)
         busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
         targets, passwords = self._reach(busy) if busy else ((), {})
         parallel = how.get("parallel") or self.settings.parallel

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -104,6 +103,8 @@ def anchor(rule: str) -> str:
 
 def meant(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is no rule: what it may have been meant for, else all there are."""
+    import difflib  # only who has made a mistake waits for it
+
     names = sorted(known)
     near = difflib.get_close_matches(name, names, 1) or [n for n in names if n == f"{EFFECT_RULE}{name}"]
     return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(f'`{n}`' for n in names)}"

@@ -91,9 +91,15 @@ def grouped(cases: Iterable[Case]) -> list[Case]:
 
 
 class Rehearsing:
-    """Rehearses cases one after the other; what two have in common from the start is done once."""
+    """Rehearses cases one after the other; what two have in common from the start is done once.
 
-    def __init__(self, settings: Settings, servers: ScratchServers, references: References) -> None:
+    Without `back` steps are not taken back.
+    """
+
+    def __init__(
+        self, settings: Settings, servers: ScratchServers, references: References, *, back: bool = True
+    ) -> None:
+        self.back = back
         self._settings = settings
         self._servers = servers
         self._references = references
@@ -159,6 +165,8 @@ class Rehearsing:
         )
         if not case.graph[step.revision].has_downgrade:
             return replace(done, reversible=False), after
+        if not self.back:
+            return done, after
         copy = scratch.clone(database)
         done = self._back_and_again(scratch, case, copy, done, (before, after))
         scratch.drop(copy)
