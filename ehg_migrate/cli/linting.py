@@ -38,8 +38,8 @@ def lint(
     **where: Any,
 ) -> int:
     """Check targets/ and versions/ without connecting to anything. Errors end every command with exit 2."""
-    if (selectors or pending) and not (sql or effect):
-        raise click.UsageError("`--targets` and `--pending` go with `--sql`; without it everything is checked.")
+    if (selectors and not (sql or effect)) or (pending and not sql):
+        raise click.UsageError("`--targets` goes with `--sql` or `--effect`, `--pending` with `--sql`.")
     if sql and effect:
         raise click.UsageError("`--sql` and `--effect` are two ways to look; choose one.")
     with options.opened(**where, quiet=True) as project:
@@ -85,7 +85,7 @@ def _effect(project: Project, selectors: tuple[str, ...], *, as_json: bool) -> t
 
     plan = project.plan_with_findings(selectors, notice=console.note)
     if as_json:
-        console.json("lint_effect", {name: getattr(plan, name) for name in ("findings", "notes", "blocked")})
+        console.json("plan", plan)
     else:
         console.data(finding_lines(plan.findings))
         console.note(text.notes_lines(plan.notes))

@@ -22,7 +22,6 @@ class Seen:
 
     step: Step
     effects: tuple[Effect, ...]
-    made: tuple[str, ...] = ()  # tables that were not there before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +38,10 @@ class Judge:
 
         Where a size decides, each target has a finding of its own. `sizes` is None where nobody has asked.
         """
-        made: set[str] = set()
         for seen in steps:
             for effect in seen.effects:
-                # what an earlier step of the same plan has made holds nothing that could be in the way
-                tables = tuple(t for t in effect.tables if t not in made)
-                if f"{EFFECT_RULE}{effect.rule}" in self.settings.lint_ignore:
-                    continue
-                if len(tables) >= min(len(effect.tables), 2):
+                if f"{EFFECT_RULE}{effect.rule}" not in self.settings.lint_ignore:
                     yield from self._of(seen.step, effect, targets, sizes)
-            made.update(seen.made)
 
     def _of(
         self, step: Step, effect: Effect, targets: tuple[str, ...], sizes: Mapping[str, Sizes | Problem] | None

@@ -41,7 +41,7 @@ class Known:
 
     def keep(self, digest: str, key: str, steps: Sequence[Seen], *, back: bool) -> None:
         """For the next time; nothing where it cannot be written."""
-        known = [[[[e.rule, e.identity, list(e.tables), e.line] for e in s.effects], list(s.made)] for s in steps]
+        known = [[[e.rule, e.identity, list(e.tables), e.line] for e in s.effects] for s in steps]
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             unfinished = self._folder / f"{digest}-{key}.new"
@@ -54,8 +54,7 @@ class Known:
 
 
 def _seen(step: Step, data: list[Any]) -> Seen:
-    effects, made = data
-    return Seen(step, tuple(effect(rule, name, tuple(on), line) for rule, name, on, line in effects), tuple(made))
+    return Seen(step, tuple(effect(rule, name, tuple(on), line) for rule, name, on, line in data))
 
 
 def _written(path: Path) -> float:

@@ -26,7 +26,7 @@ class Outcome:
 
 def outcome(rehearsal: Rehearsal) -> Outcome:
     """What a rehearsal says of its steps, and of their ways back if it went them."""
-    steps = tuple(Seen(s.step, (*s.effects, *_way_back(s)), s.made) for s in rehearsal.steps)
+    steps = tuple(Seen(s.step, (*s.effects, *_way_back(s))) for s in rehearsal.steps)
     failed = next((s.problem for s in rehearsal.steps if s.phase == "forward"), None)
     return Outcome(rehearsal.targets, steps, rehearsal.problem or failed)
 

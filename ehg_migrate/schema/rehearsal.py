@@ -123,9 +123,18 @@ class Rehearsing:
         ((_, database, _),) = self._references.states(scratch, [case.start])
         if isinstance(database, Problem):
             return replace(plain, problem=database)
-        steps = tuple(self._steps(scratch, case, database))
-        scratch.drop(database)
+        steps = tuple(_on_former_tables(self._steps(scratch, case, database)))
+        self._leave(scratch, case, database, whole=len(steps) == len(case.steps) and all(s.good for s in steps))
         return replace(plain, steps=steps, not_tried=tuple(s.revision for s in case.steps[len(steps) :]))
+
+    def _leave(self, scratch: Scratch, case: Case, database: str, *, whole: bool) -> None:
+        """Keeps a database that is what a replay of the goal would be: whoever wants that need not make it."""
+        start, goal = case.start, case.steps[-1].heads_after
+        replay = replace(start, heads=goal, steps=case.graph.steps((), goal)) if whole else start
+        if whole and replay.chain[-1] == case.key:
+            scratch.keep(database, case.key)
+        else:
+            scratch.drop(database)
 
     def _steps(self, scratch: Scratch, case: Case, database: str) -> Iterator[RehearsedStep]:
         whole = replace(case.start, steps=(*case.start.steps, *case.steps))
@@ -210,6 +219,19 @@ def _stayed_in_transaction(scratch: Scratch, database: str, step: Step) -> bool:
     question = "SELECT FROM ehg_migrate.migration_journal WHERE event = 'started' AND revision = %s"
     with scratch.connect(database) as connection:
         return connection.execute(question, (step.revision,)).fetchone() is None
+
+
+def _on_former_tables(steps: Iterable[RehearsedStep]) -> Iterator[RehearsedStep]:
+    """The same without effects on tables that an earlier one of these steps has made: they hold nothing yet."""
+    made: set[str] = set()
+    for step in steps:
+        yield replace(step, effects=tuple(e for e in step.effects if _still_counts(e, made)))
+        made.update(step.made)
+
+
+def _still_counts(effect: Effect, made: set[str]) -> bool:
+    """Whether the tables that are left are enough for it: one where there was one, else several."""
+    return len(set(effect.tables) - made) >= min(len(effect.tables), 2)
 
 
 def _made(before: Catalog, after: Catalog) -> tuple[str, ...]:

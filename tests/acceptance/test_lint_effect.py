@@ -94,7 +94,7 @@ def test_the_same_change_on_a_large_table_and_on_a_small_one(
 
 
 def cannot_be_rehearsed(fleet: Fleet) -> None:
-    """A step that wants rows: with `always` its target is refused, by default a note says so and the upgrade goes on."""
+    """A step that wants rows: with `always` its target is refused, by default a note says so and it is done."""
     wants = "assert op.get_bind().exec_driver_sql('SELECT count(*) FROM orders').scalar(), 'no orders'"
     add_revision(fleet.folder, "shared/3", revision("wants", "wide", up_code=wants))
     said = fleet.run("upgrade", "-t", "large", "--yes", "--lint", "always")
