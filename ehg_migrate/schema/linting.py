@@ -25,8 +25,16 @@ class Outcome:
 
 
 def outcome(rehearsal: Rehearsal) -> Outcome:
-    """What a rehearsal says of its steps, and of their ways back if it went them."""
-    steps = tuple(Seen(s.step, (*s.effects, *_way_back(s))) for s in rehearsal.steps)
+    """What a rehearsal says of its steps, and of their ways back if it went them.
+
+    Not what is lost of tables that these steps have made: no target has anything in them.
+    """
+    made = [frozenset(table for earlier in rehearsal.steps[:i] for table in earlier.made)
+            for i in range(len(rehearsal.steps))]  # fmt: skip
+    steps = tuple(
+        Seen(s.step, tuple(e for e in (*s.effects, *_way_back(s)) if not e.tables or set(e.tables) - new))
+        for s, new in zip(rehearsal.steps, made, strict=True)
+    )
     failed = next((s.problem for s in rehearsal.steps if s.phase == "forward"), None)
     return Outcome(rehearsal.targets, steps, rehearsal.problem or failed)
 

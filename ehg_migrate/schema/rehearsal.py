@@ -13,7 +13,7 @@ from ehg_migrate.database.trace import Trace, loads
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Direction, Result, Status, Step, Verb
 from ehg_migrate.revisions.graph import Graph
-from ehg_migrate.revisions.rules import EFFECT_RULE
+from ehg_migrate.revisions.rules import EFFECT_RULE, RULES, Weight
 from ehg_migrate.rollout.pool import Stop
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.difference import Difference, differences
@@ -222,7 +222,7 @@ def _stayed_in_transaction(scratch: Scratch, database: str, step: Step) -> bool:
 
 
 def _on_former_tables(steps: Iterable[RehearsedStep]) -> Iterator[RehearsedStep]:
-    """The same without effects on tables that an earlier one of these steps has made: they hold nothing yet."""
+    """The same without what is only bad for tables that hold much: those that these steps have made do not, yet."""
     made: set[str] = set()
     for step in steps:
         yield replace(step, effects=tuple(e for e in step.effects if _still_counts(e, made)))
@@ -231,7 +231,8 @@ def _on_former_tables(steps: Iterable[RehearsedStep]) -> Iterator[RehearsedStep]
 
 def _still_counts(effect: Effect, made: set[str]) -> bool:
     """Whether the tables that are left are enough for it: one where there was one, else several."""
-    return len(set(effect.tables) - made) >= min(len(effect.tables), 2)
+    lost = RULES[effect.rule].weight is Weight.ROWS
+    return lost or len(set(effect.tables) - made) >= min(len(effect.tables), 2)
 
 
 def _made(before: Catalog, after: Catalog) -> tuple[str, ...]:

@@ -111,6 +111,13 @@ def test_the_way_back() -> None:
     ]
 
 
+def test_tables_that_the_plan_makes() -> None:
+    """What an earlier step of the same plan has made holds nothing on any target, so nothing is lost of it."""
+    steps = (RehearsedStep(STEP, effects=(LOST,), made=("public.t",)), RehearsedStep(STEP, effects=(LOST, GRANTED)))
+    found = outcome(Rehearsal(("acme",), (), ("r1",), steps))
+    assert [s.effects for s in found.steps] == [(LOST,), (GRANTED,)]
+
+
 def test_what_is_kept(tmp_path: Path) -> None:
     """Found again by plan and case, and for any case by the plan alone; a file that is wrong is none."""
     known = Known(replace(SETTINGS, root=tmp_path))
