@@ -176,14 +176,15 @@ def _carry_out(
     from ehg_migrate.cli.progress import progress, stoppable
     from ehg_migrate.rollout.pool import Stop
 
-    plan = project.judged(plan, how.get("lint"), how.get("allow", ()), console.note)
+    gate = {name: how[name] for name in ("lint", "allow") if name in how}
+    plan = project.judged(plan, **gate, notice=console.note)
     console.note(text.plan_lines(plan))
     if always or any(p.steps for p in plan.plans):
         confirm(yes, question.expected, question.text)
     stop = Stop()
     with stoppable(stop), progress() as watch:
         manner = {name: how[name] for name in ("parallel", "executor", "rollout", "verify")}
-        run = project.run(plan, **manner, watch=watch, stop=stop, notice=console.note)
+        run = project.run(plan, **manner, **gate, watch=watch, stop=stop, notice=console.note)
     _report(run, plan, how)
     return exits.of_run(run)
 

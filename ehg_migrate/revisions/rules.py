@@ -40,7 +40,7 @@ class Rule:
 _N, _W, _E = Level.NOTE, Level.WARNING, Level.ERROR
 _RULES = (
     Rule("rewrite", _E, "the whole table is written anew, and nobody can read it meanwhile",
-         "add a new column, copy in batches, switch over; which changes rewrite: docs/lint.md", Weight.SIZE),
+         "add a new column, fill it in batches, switch over", Weight.SIZE),
     Rule("scan", _E, "every row is read under a lock that keeps writers out",
          "add it NOT VALID, and VALIDATE CONSTRAINT in a later revision", Weight.SIZE),
     Rule("index_build", _E, "the index is built while nobody can write to the table",
