@@ -19,6 +19,7 @@ class Touch:
 
     table: str  # `public.orders`, quoted
     locks: tuple[str, ...] = ()  # those of STRONG that the step holds on it after the statement
+    locked: bool = False  # one of these was taken by the statement
     rewritten: bool = False  # it has other files now
     scanned: bool = False  # it was read from its beginning to its end
     written: bool = False  # rows were added, changed or deleted, or could have been

@@ -23,6 +23,7 @@ from ehg_migrate.database.trace import EXCLUSIVE, STRONG, Change, Sent, Touch, T
 from ehg_migrate.model import META_SCHEMA
 
 _WRITES = "RowExclusiveLock"  # of INSERT, UPDATE, DELETE and COPY, with rows or without
+_CHANGES_ROWS = frozenset({"UPDATE", "DELETE", "MERGE"})  # commands that also scan
 _RELATION = "pg_class"
 
 
@@ -95,7 +96,7 @@ class Tracer:
         former, now = self._seen, self._state()
         held = {oid for oid, seen in former.items() if EXCLUSIVE in seen.locks}
         still = {oid for oid in held if oid in now and EXCLUSIVE in now[oid].locks}
-        touched = tuple(self._touches(former, now))
+        touched = tuple(self._touches(former, now, not _CHANGES_ROWS.isdisjoint(tags)))
         self._sent.append(Sent(self._line(), tags, tuple(sorted(self._tables(still))), touched))
         self._seen = {**former, **now} if self._driver.autocommit else now
 
@@ -106,7 +107,7 @@ class Tracer:
         idle = status == TransactionStatus.IDLE and not self._driver.autocommit
         return pipeline or idle or status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS)
 
-    def _touches(self, former: Mapping[int, _Seen], now: Mapping[int, _Seen]) -> Iterator[Touch]:
+    def _touches(self, former: Mapping[int, _Seen], now: Mapping[int, _Seen], changes_rows: bool) -> Iterator[Touch]:
         for oid, seen in now.items():
             table = self._before.get((_RELATION, oid))
             if table is None or table.kind not in ("table", "materialized view", "foreign table"):
@@ -114,12 +115,17 @@ class Tracer:
             old = former.get(oid) or _Seen(frozenset(), table.file, table.space, table.scans, table.rows)
             rewritten = seen.file is not None and seen.file != old.file
             kept = table.kind != "table" or seen.space != old.space
+            new = seen.locks - old.locks
+            scanned = seen.scans > old.scans
+            # the tables here are empty: an UPDATE is known by the first lock of its kind, a second one by what it reads
+            again = changes_rows and scanned and _WRITES in seen.locks
             touch = Touch(
                 table.root or table.name,
                 tuple(sorted(STRONG & seen.locks)),
+                locked=bool(STRONG & new),
                 rewritten=rewritten,
-                scanned=seen.scans > old.scans,
-                written=seen.rows > old.rows or _WRITES in seen.locks - old.locks,
+                scanned=scanned,
+                written=seen.rows > old.rows or _WRITES in new or again,
                 # TRUNCATE reads the empty table once for each index; what keeps the rows reads them once more
                 emptied=rewritten and not kept and seen.scans - old.scans <= table.indexes,
             )

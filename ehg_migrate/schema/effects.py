@@ -74,7 +74,7 @@ def _gone(before: Catalog, after: Catalog, renamed: frozenset[tuple[str, str]]) 
         table = identity if kind == "table" else identity.rpartition(".")[0]
         if kind == "table" or (kind == "column" and ("table", table) not in gone and _is_table(before, table)):
             yield effect("lost_data", f"{kind} {identity}", (table,))
-        elif kind in _USED:
+        elif kind in _USED and not before.by_name[kind, identity].definition.get("owned by"):
             yield effect("dropped", f"{kind} {identity}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,9 @@ class Known:
         known = [[[e.rule, e.identity, list(e.tables), e.line] for e in s.effects] for s in steps]
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            unfinished = self._folder / f"{digest}-{key}.new"
+            unfinished = self._folder / f"{digest}-{key}.{secrets.token_hex(4)}.new"
             unfinished.write_text(json.dumps({"form": _FORM, "back": back, "steps": known}), encoding="utf-8")
-            unfinished.replace(unfinished.with_suffix(".json"))
+            unfinished.replace(self._folder / f"{digest}-{key}.json")
             for file in sorted(self._folder.glob("*.json"), key=_written, reverse=True)[_MOST:]:
                 file.unlink(missing_ok=True)
         except OSError:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ehg_migrate.errors import Problem
+from ehg_migrate.revisions.rules import RULES, Weight
 from ehg_migrate.schema.difference import Change, Difference
 from ehg_migrate.schema.effects import Effect, effect
 from ehg_migrate.schema.judging import Seen
@@ -27,16 +28,18 @@ class Outcome:
 def outcome(rehearsal: Rehearsal) -> Outcome:
     """What a rehearsal says of its steps, and of their ways back if it went them.
 
-    Not what is lost of tables that these steps have made: no target has anything in them.
+    Not what is lost of tables that no target has: those that these steps have made.
     """
-    made = [frozenset(table for earlier in rehearsal.steps[:i] for table in earlier.made)
-            for i in range(len(rehearsal.steps))]  # fmt: skip
     steps = tuple(
-        Seen(s.step, tuple(e for e in (*s.effects, *_way_back(s)) if not e.tables or set(e.tables) - new))
-        for s, new in zip(rehearsal.steps, made, strict=True)
+        Seen(s.step, tuple(e for e in (*s.effects, *_way_back(s)) if e.tables or not _weighed(e)))
+        for s in rehearsal.steps
     )
     failed = next((s.problem for s in rehearsal.steps if s.phase == "forward"), None)
     return Outcome(rehearsal.targets, steps, rehearsal.problem or failed)
+
+
+def _weighed(effect: Effect) -> bool:
+    return RULES[effect.rule].weight is not Weight.NOTHING
 
 
 def _way_back(done: RehearsedStep) -> Iterator[Effect]:

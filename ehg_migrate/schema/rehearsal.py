@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class RehearsedStep:
     not_repeated: tuple[Difference, ...] = ()  # left what the step made at first, right what it made after its way back
     effects: tuple[Effect, ...] = ()  # what it did that somebody should look at; no fault of the rehearsal
     made: tuple[str, ...] = ()  # tables that were not there before it
+    renamed: tuple[tuple[str, str], ...] = ()  # tables that were, under another name: (before, after)
 
     @property
     def good(self) -> bool:
@@ -123,7 +124,7 @@ class Rehearsing:
         ((_, database, _),) = self._references.states(scratch, [case.start])
         if isinstance(database, Problem):
             return replace(plain, problem=database)
-        steps = tuple(_on_former_tables(self._steps(scratch, case, database)))
+        steps = tuple(on_former_tables(self._steps(scratch, case, database)))
         self._leave(scratch, case, database, whole=len(steps) == len(case.steps) and all(s.good for s in steps))
         return replace(plain, steps=steps, not_tried=tuple(s.revision for s in case.steps[len(steps) :]))
 
@@ -169,8 +170,14 @@ class Rehearsing:
         platform = bool(case.start.ground.platform)
         facts = effects(before, after, self._ignored, trace, platform=platform)
         strain = strains(trace, self._ignored, changes_schema=before.fingerprint != after.fingerprint)
+        renamed = tuple((c.former, c.name) for c in trace.changes if (c.how, c.kind) == ("renamed", "table"))
         done = RehearsedStep(
-            step, _seconds(forward), in_transaction=in_transaction, effects=(*strain, *facts), made=_made(before, after)
+            step,
+            _seconds(forward),
+            in_transaction=in_transaction,
+            effects=(*strain, *facts),
+            made=tuple(sorted(set(_made(before, after)) - {name for _, name in renamed})),
+            renamed=renamed,
         )
         if not case.graph[step.revision].has_downgrade:
             return replace(done, reversible=False), after
@@ -221,18 +228,28 @@ def _stayed_in_transaction(scratch: Scratch, database: str, step: Step) -> bool:
         return connection.execute(question, (step.revision,)).fetchone() is None
 
 
-def _on_former_tables(steps: Iterable[RehearsedStep]) -> Iterator[RehearsedStep]:
-    """The same without what is only bad for tables that hold much: those that these steps have made do not, yet."""
+def on_former_tables(steps: Iterable[RehearsedStep]) -> Iterator[RehearsedStep]:
+    """The same with the tables of effects as they were called at the start, and without those that were not there.
+
+    What is only bad for tables that hold much is left out for the latter: they do not, yet.
+    """
     made: set[str] = set()
+    first: dict[str, str] = {}  # name -> what it was at the start
     for step in steps:
-        yield replace(step, effects=tuple(e for e in step.effects if _still_counts(e, made)))
+        yield replace(step, effects=tuple(e for one in step.effects for e in _as_before(one, made, first)))
         made.update(step.made)
+        for before, after in step.renamed:
+            if before in made:
+                made = {*made, after} - {before}
+            else:
+                first[after] = first.pop(before, before)
 
 
-def _still_counts(effect: Effect, made: set[str]) -> bool:
-    """Whether the tables that are left are enough for it: one where there was one, else several."""
-    lost = RULES[effect.rule].weight is Weight.ROWS
-    return lost or len(set(effect.tables) - made) >= min(len(effect.tables), 2)
+def _as_before(effect: Effect, made: set[str], first: Mapping[str, str]) -> Iterator[Effect]:
+    """None where too few tables are left: it wants one, or several. Except for what is lost, which is told anyway."""
+    tables = tuple(first.get(t, t) for t in effect.tables if t not in made)
+    if RULES[effect.rule].weight is Weight.ROWS or len(tables) >= min(len(effect.tables), 2):
+        yield replace(effect, tables=tables)
 
 
 def _made(before: Catalog, after: Catalog) -> tuple[str, ...]:

@@ -13,6 +13,9 @@ _ROWS = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "SELECT"})
 _REWRITES = frozenset({"CLUSTER", "VACUUM", "REFRESH MATERIALIZED VIEW"})
 """Commands that write a table anew without reading it from its beginning to its end."""
 
+_CODE = frozenset({("DO",), ("CALL",), ("SELECT",)})
+"""What runs code of which nothing is seen but its effects."""
+
 _WRITER_LOCK = "ShareLock"  # of an index that is built: readers go on
 
 
@@ -63,7 +66,7 @@ def _locked_first(sent: Sent) -> set[str]:
     """Tables that this message locked, unless it is one statement or all its work on rows came before the others."""
     last_rows = max((i for i, tag in enumerate(sent.tags) if tag in _ROWS), default=-1)
     first_other = next((i for i, tag in enumerate(sent.tags) if tag not in _ROWS), len(sent.tags))
-    if last_rows < first_other and sent.tags != ("DO",):
+    if last_rows < first_other and sent.tags not in _CODE:
         return set()
     return {t.table for t in sent.touched if EXCLUSIVE in t.locks}
 
@@ -82,8 +85,9 @@ def _thrown_away(sent: Sent, touch: Touch) -> bool:
 
 
 def _scanned_for_schema(sent: Sent, touch: Touch) -> bool:
-    """Whether it was read whole under a lock by something else than a query."""
-    return touch.scanned and bool(touch.locks) and not touch.written and not _ROWS.issuperset(sent.tags)
+    """Whether it was read whole under a lock by something else than a query; a function may hide what that is."""
+    query = _ROWS.issuperset(sent.tags) and not touch.locked
+    return touch.scanned and bool(touch.locks) and not touch.written and not query
 
 
 def _one(rule: str, touch: Touch, sent: Sent) -> Effect:

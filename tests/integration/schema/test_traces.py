@@ -29,6 +29,7 @@ CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
 CREATE TABLE c (id int, CONSTRAINT later FOREIGN KEY (id) REFERENCES a);
 CREATE MATERIALIZED VIEW m AS SELECT 1 AS one;
 CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION strict() RETURNS void LANGUAGE plpgsql AS 'BEGIN ALTER TABLE a ALTER n SET NOT NULL; END';
 CREATE FUNCTION g() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER g AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION g();
 ALTER TABLE a ENABLE ROW LEVEL SECURITY; ALTER TABLE b ENABLE ROW LEVEL SECURITY;
@@ -86,6 +87,11 @@ CASES = {
     "rows of another table": Case(
         ("ALTER TABLE a ADD COLUMN x int", "UPDATE b SET a_id = 1"), ("held_lock table public.b",)
     ),
+    "rows before and after a column": Case(
+        ("UPDATE b SET a_id = 1", "ALTER TABLE b ADD COLUMN x int", "UPDATE b SET x = 1"),
+        ("held_lock table public.b",),
+    ),
+    "NOT NULL in a function": Case(("SELECT strict()",), ("scan table public.a",)),
     "rows before a column": Case(
         ("UPDATE a SET n = 1", "ALTER TABLE a ADD COLUMN x int"), ("backfill table public.a",)
     ),

@@ -52,3 +52,14 @@ def test_what_a_step_loses() -> None:
     )  # fmt: skip
     after = Catalog.of(Fact(kind, identity, {}) for kind, identity in (("table", "s.b"), ("column", "s.b.x")))
     assert [e.identity for e in effects(before, after)] == ["column s.b.y", "table s.a"]
+
+
+def test_a_sequence_that_goes_with_its_column() -> None:
+    """Is not said by itself; one of its own is."""
+    before = Catalog.of(
+        (Fact("table", "s.t", {}), Fact("sequence", "s.t_id_seq", {"owned by": "s.t.id"}), Fact("sequence", "s.q", {}))
+    )
+    assert [f"{e.rule} {e.identity}" for e in effects(before, Catalog(()))] == [
+        "dropped sequence s.q",
+        "lost_data table s.t",
+    ]

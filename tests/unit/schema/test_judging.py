@@ -17,7 +17,7 @@ from ehg_migrate.schema.effects import Effect, effect
 from ehg_migrate.schema.judging import Judge, Seen, weighed_tables
 from ehg_migrate.schema.lint_shelf import Known
 from ehg_migrate.schema.linting import outcome
-from ehg_migrate.schema.rehearsal import Rehearsal, RehearsedStep
+from ehg_migrate.schema.rehearsal import Rehearsal, RehearsedStep, on_former_tables
 from ehg_migrate.settings import Settings
 
 STEP = Step("r1", Direction.UP, "shared", "c", "doc", "versions/shared/r1.py", (), ("r1",))
@@ -111,11 +111,34 @@ def test_the_way_back() -> None:
     ]
 
 
+def tables(*steps: RehearsedStep) -> list[list[tuple[str, tuple[str, ...]]]]:
+    """Rule and tables of all that is found, step by step."""
+    rehearsal = Rehearsal(("acme",), (), ("r1",), tuple(on_former_tables(steps)))
+    return [[(e.rule, e.tables) for e in s.effects] for s in outcome(rehearsal).steps]
+
+
 def test_tables_that_the_plan_makes() -> None:
-    """What an earlier step of the same plan has made holds nothing on any target, so nothing is lost of it."""
-    steps = (RehearsedStep(STEP, effects=(LOST,), made=("public.t",)), RehearsedStep(STEP, effects=(LOST, GRANTED)))
-    found = outcome(Rehearsal(("acme",), (), ("r1",), steps))
-    assert [s.effects for s in found.steps] == [(LOST,), (GRANTED,)]
+    """What an earlier step of the same plan has made holds nothing on any target: nothing is lost or long there."""
+    both = effect("many_locks", "public.t, public.u", ("public.t", "public.u"))
+    steps = (
+        RehearsedStep(STEP, effects=(LOST,), made=("public.t",)),
+        RehearsedStep(STEP, effects=(LOST, both, GRANTED)),
+    )
+    assert tables(*steps) == [[("lost_data", ("public.t",))], [("granted", ())]]
+    assert [[e.rule for e in s.effects] for s in on_former_tables(steps)][1] == ["lost_data", "granted"]
+
+
+def test_tables_that_the_plan_renames() -> None:
+    """They are asked for by the name that targets know, also where another has that name by now."""
+    old = (
+        effect("rewrite", "table public.old", ("public.old",)),
+        effect("lost_data", "table public.old", ("public.old",)),
+    )
+    away = RehearsedStep(STEP, renamed=(("public.t", "public.old"),))
+    new = RehearsedStep(STEP, made=("public.t",))
+    found = [("rewrite", ("public.t",)), ("lost_data", ("public.t",))]
+    assert tables(away, new, RehearsedStep(STEP, effects=(*old, REWRITE)))[2] == found
+    assert tables(new, away, RehearsedStep(STEP, effects=old))[2] == []
 
 
 def test_what_is_kept(tmp_path: Path) -> None:
