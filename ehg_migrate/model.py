@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from ehg_migrate.errors import Problem
+from ehg_migrate.findings import Finding
 
 META_SCHEMA = "ehg_migrate"
 """Schema of the version table, the journal and the lease; never `public`, which PostgREST serves to `anon`.
@@ -73,7 +74,7 @@ class Status(StrEnum):
         return self in (Status.UP_TO_DATE, Status.SUCCEEDED, Status.SKIPPED)
 
 
-GATES = frozenset({"stale_plan", "rollback_inexact", "not_confirmed", "protected"})
+GATES = frozenset({"stale_plan", "rollback_inexact", "not_confirmed", "protected", "lint"})
 """Codes of problems that are a rule's refusal and not a failure: exit code 4 where nothing worse happened."""
 
 
@@ -253,6 +254,9 @@ class FleetPlan:
     wish: tuple[str, ...] = ()  # the revisions that were named, as they were written
     undoes: str | None = None
     resumes: str | None = None  # the run whose unfinished targets these are
+    findings: tuple[Finding, ...] = ()  # what its steps are known to do that somebody should look at
+    notes: tuple[Problem, ...] = ()  # of the plan as a whole; a run takes them over
+    judged: bool = False  # whether its steps were looked at in a rehearsal, and those refused that must be
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ import click
 
 from ehg_migrate.cli import console
 from ehg_migrate.cli.comparing import clusters, compare, snapshot
+from ehg_migrate.cli.linting import lint
 from ehg_migrate.cli.locking import locks
 from ehg_migrate.cli.making import init, local, release, revision
 from ehg_migrate.cli.proving import drift, rehearse
-from ehg_migrate.cli.reading import doctor, history, lint, plan, runs, show, status, targets
+from ehg_migrate.cli.reading import doctor, history, plan, runs, show, status, targets
 from ehg_migrate.cli.running import adopt, downgrade, resume, retry, rollback, upgrade
 from ehg_migrate.cli.schemas import schema
 from ehg_migrate.errors import EhgMigrateError, TargetError

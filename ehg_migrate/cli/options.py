@@ -57,6 +57,13 @@ executor = click.option(
 )
 
 
+def in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuses, before anything is done, a report that could not be written after it."""
+    if path and not path.parent.is_dir():
+        raise click.BadParameter(f"There is no folder '{path.parent}'.")
+    return path
+
+
 def project_options(command: F) -> F:
     """`--project`, `--local`, `--env-file`, given to the command as one `where`."""
     for option in (

@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.connections import connect_once
 from ehg_migrate.database.session import Session
+from ehg_migrate.database.tracing import Tracer
 from ehg_migrate.environment.dialect import DRIVER
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.pipelining import Ahead, FailedAhead
@@ -154,11 +155,13 @@ def run_steps(
     files: Iterable[Path] = (),
     *,
     sends_ahead: bool = True,
+    trace: Path | None = None,
 ) -> None:
     """Runs exactly these steps through env.py, each in its own transaction. Raises whatever a revision raises.
 
     The first one's `heads_before` are the version rows now. Only `files` are loaded; where one of a step is not among
-    them, the whole directory. Raises NotAsAssumed, too, if it `sends_ahead`.
+    them, the whole directory. Raises NotAsAssumed, too, if it `sends_ahead`. What a single step did to the server goes
+    to `trace`, a file.
     """
     settings = read_settings(Path(config.config_file_name or INI).parent)
     models = named_models(settings)
@@ -172,7 +175,9 @@ def run_steps(
             recorder.begin(step.revision, step.direction, last=alone)
             migration.opts["target_metadata"] = models.get(step.branch)
             exact = ExactStep(script, step, loaded.get(step.revision))
-            if sends_ahead and not untouched(settings, step):
+            if trace:
+                exact.migration_fn = Tracer(driver_connection(connection), trace).running(exact.migration_fn)
+            elif sends_ahead and not untouched(settings, step):
                 exact.migration_fn = ahead.running(exact.migration_fn, Path(exact.revision.path))
             yield exact
             ahead.end()

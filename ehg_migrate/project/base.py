@@ -75,7 +75,8 @@ class ProjectBase:
         """What is wrong with versions/. `load` has raised for the errors; the warnings are for whoever shows them."""
         scopes = [t.branches for t in self.fleet.targets]
         names = frozenset(t.name for t in self.fleet.targets)
-        return lint(self.revisions, scopes, names, self.settings.lint_ignore)
+        levels = [rule for rule, _ in self.settings.lint_levels]
+        return lint(self.revisions, scopes, names, self.settings.lint_ignore, levels)
 
     def targets(self, selectors: Selectors = ()) -> tuple[Target, ...]:
         """The selected targets, in the order of the files."""

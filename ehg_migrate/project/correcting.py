@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.model import SHARED, State, StateKind, Target
 from ehg_migrate.project.expecting import ExpectingProject
+from ehg_migrate.project.linting import LintingProject
 from ehg_migrate.project.notices import Notice, nobody
 from ehg_migrate.project.schema import Regard
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ehg_migrate.schema.scope import Scope
 
 
-class CorrectingProject(ExpectingProject):
+class CorrectingProject(LintingProject, ExpectingProject):
     """A project that can say by which statements a schema becomes another, and has seen that it does."""
 
     def correction(

@@ -65,6 +65,8 @@ class Project(SchemasProject):
     def run(self, plan: FleetPlan, **how: Unpack[Manner]) -> Run:
         """Does what the plan says, some targets at a time, and records it. Each plan is valid only from its heads.
 
+        An upgrade is `judged` first, where that has not been done.
+
         The Run has a Result for every target of the plan. A protected target that is not `confirmed` is refused, and
         the others go on. Trouble with the ledger is a note of the Run.
         """
@@ -79,6 +81,7 @@ class Project(SchemasProject):
             raise UsageError(Problem("local_executor", "`--local` has its servers here", "leave out `--executor`"))
         if self.protected(plan):
             plan = without_protected(plan, self.fleet.by_name, how.get("confirmed", ()))
+        plan = self.judged(plan, how.get("lint"), how.get("allow", ()), how.get("notice") or nobody)
         busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
         astray = self._astray([p.target for p in plan.plans]) if plan.verb is not Verb.ADOPT else {}
         looked_at = tuple(dict.fromkeys((*busy, *astray)))

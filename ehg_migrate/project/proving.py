@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
@@ -35,6 +35,8 @@ class Manner(TypedDict, total=False):
     watch: Watch | None
     stop: Stop | None
     verify: str | None  # one of settings.VERIFY
+    lint: str | None  # one of settings.LINT
+    allow: Sequence[str]  # findings that stop nothing: `RULE` or `RULE@REVISION`
     notice: Notice  # hears what takes its time after the run
     confirmed: Collection[str]  # protected targets whose names a person has typed
 
@@ -79,7 +81,7 @@ class ProvingProject(PlanningProject):
         cases: list[Case] = []
         with self._scratch(notice) as (scratch, references):
             for p in plan.plans:
-                case = self._case(p, looking, scratch) if p.steps else None
+                case = self._case(p, looking.found, scratch) if p.steps else None
                 if isinstance(case, Problem):
                     hopeless.append(Rehearsal((p.target,), p.heads, p.heads, problem=case))
                 elif case:
@@ -90,11 +92,11 @@ class ProvingProject(PlanningProject):
             done = tuple(self._rehearsed(cases, scratch, references, notice))
         return (*hopeless, *(_probed(done, fleet) if probe_data else done))
 
-    def _case(self, plan: Plan, looking: Looking, scratch: ScratchServers) -> Case | Problem:
+    def _case(self, plan: Plan, looks: Mapping[str, Look | Problem], scratch: ScratchServers) -> Case | Problem:
         from ehg_migrate.schema.drift import Look
         from ehg_migrate.schema.rehearsal import Case
 
-        target, look = self.fleet.by_name[plan.target], looking.found[plan.target]
+        target, look = self.fleet.by_name[plan.target], looks[plan.target]
         if not isinstance(look, Look):
             return look
         try:

@@ -79,6 +79,11 @@ def plan_lines(plan: FleetPlan) -> Iterator[str]:
         yield ""
     for skipped in plan.skipped:
         yield f"{skipped.target}: skipped, {skipped.reason.message}"
+    if plan.findings:
+        from ehg_migrate.report.findings import finding_lines
+
+        yield from finding_lines(plan.findings, notes=False)
+        yield ""
     if idle:
         yield f"nothing to do for {some(idle)}"
     yield plan_summary(plan)

@@ -61,6 +61,7 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
     )
     results: dict[str, Result] = {}
     with Book(how.ledger, run) as book:
+        book.notes.extend(plan.notes)
         how = replace(how, watch=_harmless(how.watch, book.notes))
         settled = [doubted(r, how.astray) for r in _settled(plan)]
         if settled:

@@ -74,7 +74,7 @@ class Stepper:
         self._next: Step | None = None  # the last that was to begin, whether or not it did
         self._since = time.monotonic()
         self._attempt = 1
-        self._sends_ahead = True
+        self._sends_ahead = not job.trace  # what is watched is waited for
 
     def run(self, steps: tuple[Step, ...]) -> StepFailed | None:
         """Everything that can be done of `steps`; the failure that ended it, None where nothing failed.
@@ -111,6 +111,7 @@ class Stepper:
                     partial(self._before, recorder),
                     [self._job.settings.root / file for file in self._job.files],
                     sends_ahead=self._sends_ahead,
+                    trace=Path(self._job.trace) if self._job.trace else None,
                 )
         except NotAsAssumed:
             self._roll_back()

@@ -141,6 +141,21 @@ async def _rest(cursor: psycopg.AsyncCursor[dict[str, Any]], ground: Mapping[str
     return _Answers(first, **{str(name): str(value) for row in others for name, value in row.items()})
 
 
+def read_grounds(
+    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int, prelude: str
+) -> dict[str, Look | Problem]:
+    """What each target's revisions stand on, and no fingerprint: one connection and one message each."""
+
+    async def ask(connection: Connection, target: Target) -> Look:
+        start = time.monotonic()
+        cursor = await connection.execute(ground_query(target), prepare=False)
+        row = await cursor.fetchone()
+        assert row is not None
+        return Look(Ground.of(row, prelude, target.platform), "", time.monotonic() - start)
+
+    return ask_all(targets, passwords, at_once, ask)  # type: ignore[return-value]  # ask gives a Look
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """The targets that are looked at, and how they are reached."""

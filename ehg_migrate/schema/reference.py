@@ -169,6 +169,7 @@ class Work:
     database: str
     steps: tuple[Step, ...]
     verb: Verb = Verb.UPGRADE
+    trace: str = ""  # the file that takes what the step, which is then its only one, did to the server
 
 
 def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], stop: Stop) -> Iterator[Result]:
@@ -187,6 +188,7 @@ def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], s
                 origin=origin,
                 output=str(folder / f"{w.database}.out"),
                 known={s.revision: (s.branch, s.checksum) for s in w.steps},
+                trace=w.trace,
             )
             for w in work
         ]

@@ -40,7 +40,7 @@ HOSTILE = 'evil \x1b[2J\x07 | ]]> <script> & password="hunter2" \\ `x`\nforged: 
 KINDS: dict[str, tuple[Any, list[list[str]]]] = {
     "targets": (tuple[Target, ...], [["targets"]]),
     "status": (tuple[State, ...], [["status"]]),
-    "plan": (FleetPlan, [["plan"], ["plan", "--to", "s1"]]),
+    "plan": (FleetPlan, [["plan"], ["plan", "--to", "s1"], ["lint", "--effect"]]),
     "run": (
         Run,
         [
