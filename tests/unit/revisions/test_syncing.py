@@ -1,4 +1,4 @@
-"""Which revisions bring one target to what another holds, and what a rollback makes of a journal with others."""
+"""Which revisions bring one target to what another holds, and what a rollback makes of what is in no revision."""
 
 from __future__ import annotations
 
