@@ -156,7 +156,7 @@ def _carry_out(
 ) -> int:
     """Shows the plan, asks, runs it, reports it. The exit code."""
     from ehg_migrate.cli.progress import progress, stoppable
-    from ehg_migrate.rollout.pool import Stop
+    from ehg_migrate.rollout.stop import Stop
 
     console.note(text.plan_lines(plan))
     if always or any(p.steps for p in plan.plans):

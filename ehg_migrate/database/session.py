@@ -19,14 +19,13 @@ from psycopg.rows import TupleRow
 
 from ehg_migrate.database.claim import Claim, together
 from ehg_migrate.database.connections import (
-    ConnectError,
     Notice,
     check_settings,
     connect_pair,
     settings,
     with_retries,
 )
-from ehg_migrate.database.faults import is_lost, run_fault
+from ehg_migrate.database.faults import ConnectError, is_lost, run_fault
 from ehg_migrate.database.journal import Journal
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query

@@ -67,9 +67,9 @@ class Project(CorrectingProject):
         The Run has a Result for every target of the plan. Trouble with the ledger is a note of the Run.
         """
         from ehg_migrate.rollout.executor import LOCAL, executor
-        from ehg_migrate.rollout.pool import Stop
         from ehg_migrate.rollout.runner import Reach
         from ehg_migrate.rollout.running import How, carry_out
+        from ehg_migrate.rollout.stop import Stop
 
         place = how.get("executor", LOCAL)
         if self._local and place != LOCAL:

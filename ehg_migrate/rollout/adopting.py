@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from ehg_migrate.database.connections import ConnectError
-from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.faults import ConnectError, run_fault
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import TargetError

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from ehg_migrate.model import Origin, Plan, Result, Target
 from ehg_migrate.revisions.graph import Graph
-from ehg_migrate.rollout.adopting import adopt
 from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Job, Watch
-from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
 
 Graphs = Callable[[Target], Graph]
@@ -54,6 +53,8 @@ def run_plans(settings: Settings, work: Work, execute: Execute, watch: Watch, st
 
 def adopt_plans(work: Work) -> Iterator[Result]:
     """One Result for each adoption; there is nothing to run, so no worker is needed."""
+    from ehg_migrate.rollout.adopting import adopt  # with all that runs steps
+
     for plan in work.plans:
         target = work.reach.targets[plan.target]
         yield adopt(

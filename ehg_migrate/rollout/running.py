@@ -13,8 +13,8 @@ from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, State, StateKin
 from ehg_migrate.rollout.book import Book
 from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Event, EventKind, Watch
-from ehg_migrate.rollout.pool import Stop
 from ehg_migrate.rollout.runner import Reach, Work, adopt_plans, run_plans
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
 
 
@@ -58,9 +58,9 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         rollout=how.rollout,
     )
     results: dict[str, Result] = {}
-    with Book(how.ledger, run) as book:
+    settled = _settled(plan)
+    with Book(how.ledger, run, short=len(settled) == len(names)) as book:
         how = replace(how, watch=_harmless(how.watch, book.notes))
-        settled = _settled(plan)
         if settled:
             book.record(*settled)
         results |= {r.target: r for r in settled}

@@ -11,7 +11,7 @@ from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Direction, Result, Status, Step, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.lint import EFFECT_RULE
-from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.effects import Effect, effects
