@@ -67,8 +67,7 @@ def run() -> None:
         console.note(said.getvalue().splitlines())
         code = e.exit_code
     except EhgMigrateError as e:
-        for problem in e.problems:
-            console.problem(problem)
+        console.problems(e.problems)
         code = e.exit_code
     except TargetError as e:
         console.problem(e.problem)

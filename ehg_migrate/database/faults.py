@@ -162,7 +162,11 @@ _STATES: dict[str, tuple[str, str, Retry]] = {
         "raise `statement_timeout` for this target, or split the revision",
         Retry.NEVER,
     ),
-    "25006": ("read_only", "the database is read-only: a replica, or a full disk; look at the project", Retry.NEVER),
+    "25006": (
+        "read_only",
+        "the database is read-only: a replica, or a full disk; look at the project, and at what the revision has SET",
+        Retry.NEVER,
+    ),
     "42501": ("no_privilege", "grant it to the role of this target, or let the owner of the object do it", Retry.NEVER),
     "26000": ("transaction_pooler", "this is a transaction-mode pooler: use its session port (5432)", Retry.NEVER),
     "42P05": ("transaction_pooler", "this is a transaction-mode pooler: use its session port (5432)", Retry.NEVER),
@@ -194,6 +198,7 @@ _LOST = {
 # characters of a server's words that are looked at: each pattern would take a second for 10 MB of them. More than
 # `one_line` looks at, which sees then that it was cut
 _LONGEST = 20_000
+_SET_FIRST = "write `SET TRANSACTION ...` out in the revision's own file, as the first statement of its function"
 _DEFAULT_HINT = "correct the revision and run again"
 
 
@@ -236,6 +241,8 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     code, hint, retry = _STATES.get(state or "", ("statement_failed", _DEFAULT_HINT, Retry.NEVER))
     if state == "57014" and "user request" in _words(error):
         code, hint = "cancelled", "somebody cancelled the statement"
+    if state == "25001" and "before any query" in _words(error):
+        code, hint = "statement_failed", _SET_FIRST
     return Fault(Problem(code, text, hint, sqlstate=state), retry)
 
 

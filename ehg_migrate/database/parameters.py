@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ehg_migrate.model import Target
 
+LONGEST_NAME = 63
+"""NAMEDATALEN - 1: PostgreSQL would cut an application's name after it, with a notice."""
+
 
 def parameters(target: Target, password: str | None, application: str) -> dict[str, Any]:
     """What psycopg needs, as keywords: no URL is ever built, since a URL's parser echoes what it cannot read."""
@@ -22,7 +25,7 @@ def parameters(target: Target, password: str | None, application: str) -> dict[s
         "sslrootcert": a.sslrootcert,
         "passfile": a.passfile,
         "connect_timeout": max(2, round(target.limits.connect)) if target.limits.connect else None,
-        "application_name": application[:63],  # NAMEDATALEN - 1; PostgreSQL would cut it with a notice
+        "application_name": application[:LONGEST_NAME],
         "client_encoding": "UTF8",  # else a SQL_ASCII database answers in bytes
         "gssencmode": "disable",  # costs a round trip, and poolers do not speak it
     }

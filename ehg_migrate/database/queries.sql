@@ -43,8 +43,8 @@ SELECT set_config('lock_timeout', %(lock)s, false),
        set_config('client_connection_check_interval', '500ms', false)
 
 -- name: prepare
--- The same before each step, with what else a revision may have changed (RESET ALL, DISCARD ALL, pg_dump's empty
--- search_path). Ours comes last in the path: what a revision creates without a schema lands where it always did, and a
+-- The same before each step, on a session that was reset, with what a pooler may have set on it instead of the start-up
+-- message. Our schema comes last in the path: what a revision creates without a schema lands where it always did, and a
 -- revision that names `alembic_version` finds it. Where a step begins with it, the transaction has its number from here.
 SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
        set_config('lock_timeout', %(lock)s, false),
@@ -54,7 +54,12 @@ SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
        set_config('search_path', concat_ws(', ',
                   (SELECT nullif(reset_val, '') FROM pg_settings WHERE name = 'search_path'),
                   quote_ident(%(schema)s)), false),
+       set_config('application_name', %(application)s, false),
+       set_config('client_encoding', 'UTF8', false),
        pg_try_advisory_lock(%(key)s)
+
+-- name: number
+SELECT pg_current_xact_id()::text
 
 -- name: listen
 LISTEN {channel}; SELECT pg_backend_pid()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
-from ehg_migrate.database.journal import Recorded
+from ehg_migrate.database.journal import Moment, Recorded
 from ehg_migrate.database.leaving import Leave, TargetConnection
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
@@ -49,7 +48,7 @@ class Recorder:
         self._heads = heads
         self._step: tuple[str, Direction] | None = None
         self._last = True
-        self._started = datetime.now(UTC)
+        self._began = Moment.now()
         self._transaction: str | None = None  # the one that the step began in
         self._thrown_away = False  # the step has rolled back what it had done
 
@@ -59,13 +58,21 @@ class Recorder:
         return self._step
 
     def begin(self, revision: str, direction: Direction, *, last: bool = True) -> None:
-        """The next step is this one, in the transaction that the session has just begun."""
+        """The next step is this one, in the transaction that the session has just begun or left untouched.
+
+        Unless it is the `last`, the next one's preparation is sent with its commit.
+        """
         self._step = (revision, direction)
         self._last = last
-        self._started = datetime.now(UTC)
+        self._began = Moment.now()
         self._transaction = self.session.transaction
+        self.session.work.on_first = None if self._transaction else self._number
         self._thrown_away = False
         self.atomic = True
+
+    def _number(self) -> None:
+        self.session.number_transaction()
+        self._transaction = self.session.transaction
 
     def step_over(self) -> None:
         """The step before is committed, and no other has begun: what it did is no reason for doubt any more."""
@@ -97,7 +104,7 @@ class Recorder:
                 checksum=known.checksum,
                 heads_before=self._heads,
                 heads_after=now,
-                started_at=self._started,
+                began=self._began,
                 transaction=self._transaction if self._step else None,
                 rows=True,
             )
@@ -105,7 +112,7 @@ class Recorder:
                 self._check(revision, recorded, now)
         self._heads = now
         self._step = None
-        self._started = datetime.now(UTC)  # for stock commands, which do not announce the next step
+        self._began = Moment.now()  # for stock commands, which do not announce the next step
         if not self._last:
             self.session.prepare_with_commit()
 
@@ -172,7 +179,7 @@ class Recorder:
             checksum=known.checksum,
             heads_before=self._heads,
             heads_after=self._heads if after is None else after,
-            started_at=self._started,
+            began=self._began,
             detail=detail,
             transaction=self._transaction,
         )

@@ -74,7 +74,13 @@ class Stock:
             with hosting.sqlalchemy_connection(session) as connection:
                 chosen: Steps = self.invocation.options["fn"]
                 check = partial(check_steps, session)
-                fn = _exactly(chosen, graph, self.models, check, lambda step: _before(step, session, recorder))
+                fn = _exactly(
+                    chosen,
+                    graph,
+                    self.models,
+                    check,
+                    partial(_before, settings=self.settings, session=session, recorder=recorder),
+                )
                 hosting.configure(target, connection, recorder, fn=fn)
                 try:
                     _migrate()
@@ -217,10 +223,10 @@ def _recorder(session: Session, graph: Graph, heads: tuple[str, ...]) -> Recorde
     return Recorder(session, known, heads, between)
 
 
-def _before(step: Step, session: Session, recorder: Recorder) -> None:
+def _before(step: Step, settings: Settings, session: Session, recorder: Recorder) -> None:
     if not session.still_locked():
         raise psycopg.OperationalError("the connection that holds the lock was lost")
-    session.prepare_work()
+    session.prepare_work(untouched=hosting.untouched(settings, step))
     recorder.begin(step.revision, step.direction)
 
 

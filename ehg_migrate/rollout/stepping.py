@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ehg_migrate.database.faults import Fault, Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
-from ehg_migrate.environment.hosting import run_steps
+from ehg_migrate.environment.hosting import run_steps, untouched
 from ehg_migrate.environment.pipelining import NotAsAssumed
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.errors import Problem, TargetError, described
@@ -136,7 +136,7 @@ class Stepper:
             raise psycopg.OperationalError("the connection that holds the lock was lost")
         self._open, self._since = step, time.monotonic()
         self._teller.tell(EventKind.STEP_STARTED, str(step), len(self.done) + 1)
-        self._session.prepare_work()
+        self._session.prepare_work(untouched=untouched(self._job.settings, step))
         return True
 
     def _close_step(self) -> None:
