@@ -44,16 +44,16 @@ SELECT set_config('lock_timeout', %(lock)s, false),
 
 -- name: prepare
 -- The same before each step, on a session that was reset, with what a pooler may have set on it instead of the start-up
--- message. Our schema comes last in the path: what a revision creates without a schema lands where it always did, and a
--- revision that names `alembic_version` finds it. Where a step begins with it, the transaction has its number from here.
+-- message. Our schema comes last in the path, after what the RESET has left of it (pg_settings would make rows of all
+-- settings to tell that): what a revision creates without a schema lands where it always did, and a revision that names
+-- `alembic_version` finds it. Where a step begins with it, the transaction has its number from here.
 SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
        set_config('lock_timeout', %(lock)s, false),
        set_config('statement_timeout', %(statement)s, false),
        set_config('idle_in_transaction_session_timeout', %(idle)s, false),
        set_config('client_connection_check_interval', '500ms', false),
        set_config('search_path', concat_ws(', ',
-                  (SELECT nullif(reset_val, '') FROM pg_settings WHERE name = 'search_path'),
-                  quote_ident(%(schema)s)), false),
+                  nullif(current_setting('search_path'), ''), quote_ident(%(schema)s)), false),
        set_config('application_name', %(application)s, false),
        set_config('client_encoding', 'UTF8', false),
        pg_try_advisory_lock(%(key)s)
