@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -89,7 +90,7 @@ def project_options(command: F) -> F:
 @contextmanager
 def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = False) -> Iterator[Project]:
     """The project, its warnings shown unless `quiet`. Leaving it stops the embedded server if it was started."""
-    from ehg_migrate.database.connections import forget_environment
+    from ehg_migrate.database.parameters import forget_environment
     from ehg_migrate.project import Project
 
     forget_environment()
@@ -100,4 +101,6 @@ def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = Fals
     with Project.load(root, local=local) as project:
         for warning in () if quiet else project.findings.warnings:
             console.problem(warning, f"warning [{warning.code}]")
+        gc.freeze()  # see `main`
+        gc.enable()
         yield project

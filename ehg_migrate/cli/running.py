@@ -193,7 +193,7 @@ def _carry_out(
 def watched(project: Project, plan: FleetPlan, **manner: Any) -> Run:
     """Runs the plan, shown while it goes on; Ctrl-C stops it after the present steps."""
     from ehg_migrate.cli.progress import progress, stoppable
-    from ehg_migrate.rollout.pool import Stop
+    from ehg_migrate.rollout.stop import Stop
 
     stop = Stop()
     with stoppable(stop), progress() as watch:

@@ -12,7 +12,7 @@ from enum import Enum
 
 import psycopg
 
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.redaction import one_line
 
 
@@ -151,7 +151,6 @@ _CONNECT: tuple[tuple[str, str, str, Retry], ...] = (
         Retry.CONNECT,
     ),
 )
-_CONNECT_COMPILED = tuple((re.compile(p, re.IGNORECASE), c, h, r) for p, c, h, r in _CONNECT)
 
 # SQLSTATE -> (code, hint, retry)
 _STATES: dict[str, tuple[str, str, Retry]] = {
@@ -207,8 +206,10 @@ def connect_fault(error: BaseException) -> Fault:
     """An error while connecting or in the first query of a connection."""
     words = _words(error)
     text = one_line(words)
-    for pattern, code, hint, retry in _CONNECT_COMPILED:
-        if pattern.search(words):  # not in what is shown: a password such as `password` is masked there
+    for pattern, code, hint, retry in _CONNECT:
+        if re.search(
+            pattern, words, re.IGNORECASE
+        ):  # not in what is shown: a password such as `password` is masked there
             return Fault(Problem(code, text, hint, sqlstate=sqlstate(error)), retry)
     state = sqlstate(error)
     if state and state in _STATES:
@@ -219,6 +220,15 @@ def connect_fault(error: BaseException) -> Fault:
         ),
         Retry.NEVER,
     )
+
+
+class ConnectError(TargetError):
+    """A connection could not be had; `retry` says whether it may be tried again."""
+
+    def __init__(self, error: BaseException) -> None:
+        fault = connect_fault(error)
+        self.retry = fault.retry
+        super().__init__(fault.problem)
 
 
 def run_fault(error: BaseException, *, lost: bool = False) -> Fault:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +12,13 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.sql import Composed
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay
-from tenacity.wait import wait_exponential, wait_random
 
 from ehg_migrate.database.addresses import addresses_async
-from ehg_migrate.database.connections import ConnectError, parameters
-from ehg_migrate.database.faults import Retry, connect_fault
+from ehg_migrate.database.faults import ConnectError, Retry, connect_fault
 from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.database.journal import entry
+from ehg_migrate.database.parameters import parameters
+from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.errors import Problem, TargetError
@@ -121,17 +119,16 @@ async def _in_time(target: Target, password: str | None, ask: Ask) -> object:
 
 
 async def _with_retries(target: Target, password: str | None, ask: Ask) -> object:
-    limits = target.limits
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception(lambda e: isinstance(e, ConnectError) and e.retry is Retry.CONNECT),
-        # an attempt that could not end in time would hide why the one before it failed
-        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(limits.answer or math.inf),
-        wait=wait_exponential(multiplier=0.2, max=2) + wait_random(0, 0.3),
-        reraise=True,
-    ):
-        with attempt:
-            answer = await _ask_once(target, password, ask)
-    return answer
+    # an attempt that could not end in time would hide why the one before it failed
+    waits = pauses(_ATTEMPTS, within=target.limits.answer, longest=2, spread=0.3)
+    while True:
+        try:
+            return await _ask_once(target, password, ask)
+        except ConnectError as e:
+            wait = next(waits, None) if e.retry is Retry.CONNECT else None
+            if wait is None:
+                raise
+        await asyncio.sleep(wait)
 
 
 async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
@@ -185,7 +182,7 @@ async def read(connection: Connection, target: Target) -> Reading:
     return Reading(
         heads=_believable(row["heads"]),  # type: ignore[arg-type]  # text[], in the database's own order
         checksums=row["checksums"],  # type: ignore[arg-type]  # text or NULL
-        unfinished=_believable(row["unfinished"]),  # type: ignore[arg-type]  # text[]
+        unfinished=_believable(row["unfinished"] or ()),  # type: ignore[arg-type]  # text[]; NULL for none
         server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=bool(row["read_only"]),
         seconds=time.monotonic() - start,

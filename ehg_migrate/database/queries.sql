@@ -3,12 +3,19 @@
 
 -- name: probe
 -- The whole state of an up-to-date target in one round trip. Fails with 42P01 or 3F000 where nothing of ours is there.
-SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads,
-       (SELECT md5(string_agg(revision || ' ' || checksum, ',' ORDER BY revision COLLATE "C"))
-          FROM {meta}.applied WHERE target_name = %(target)s) AS checksums,
-       ARRAY(SELECT direction || ' ' || revision FROM {meta}.unfinished WHERE target_name = %(target)s ORDER BY 1) AS unfinished,
+-- It reads the journal once and without the views `applied` and `unfinished`, which takes the server a quarter less time.
+-- Where a step is unfinished, what its revision was before is not among the checksums; who misses it asks the views.
+SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads, checksums, unfinished,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
+  FROM (SELECT md5(string_agg(revision || ' ' || checksum, ',' ORDER BY revision COLLATE "C")
+                   FILTER (WHERE event <> 'started' AND direction = 'up')) AS checksums,
+               array_agg(direction || ' ' || revision ORDER BY direction, revision)
+                   FILTER (WHERE event = 'started') AS unfinished
+          FROM (SELECT DISTINCT ON (revision) revision, checksum, direction, event
+                  FROM {meta}.migration_journal
+                 WHERE target_name = %(target)s AND event IN ('done', 'started', 'stamped', 'adopted')
+                 ORDER BY revision, seq DESC) AS latest) AS journal
 
 -- name: probe_fresh
 -- What a target without our tables is: somebody else's version table, or nothing yet.
@@ -45,10 +52,11 @@ SELECT set_config('lock_timeout', %(lock)s, false),
 
 -- name: prepare
 -- The same before each step, on a session that was reset, with what a pooler may have set on it instead of the start-up
--- message. Our schema comes last in the path: what a revision creates without a schema lands where it always did, and a
--- revision that names `alembic_version` finds it. A target that is one schema has a path of its own, without quotes that
--- PostgreSQL would not write, so that a function which keeps it is alike in every schema. Where a step begins with it,
--- the transaction has its number from here.
+-- message. Our schema comes last in the path, after what the RESET has left of it (pg_settings would make rows of all
+-- settings to tell that): what a revision creates without a schema lands where it always did, and a revision that names
+-- `alembic_version` finds it. A target that is one schema has a path of its own, without quotes that PostgreSQL would not
+-- write, so that a function which keeps it is alike in every schema. Where a step begins with it, the transaction has its
+-- number from here.
 SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
        set_config('lock_timeout', %(lock)s, false),
        set_config('statement_timeout', %(statement)s, false),
@@ -56,8 +64,7 @@ SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
        set_config('client_connection_check_interval', '500ms', false),
        set_config('search_path', coalesce(
                   (SELECT string_agg(quote_ident(p), ', ') FROM unnest(%(path)s::text[]) AS p),
-                  concat_ws(', ', (SELECT nullif(reset_val, '') FROM pg_settings WHERE name = 'search_path'),
-                            quote_ident(%(schema)s))), false),
+                  concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(%(schema)s))), false),
        set_config('application_name', %(application)s, false),
        set_config('client_encoding', 'UTF8', false),
        pg_try_advisory_lock(%(key)s)

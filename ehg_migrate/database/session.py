@@ -18,16 +18,15 @@ import psycopg
 
 from ehg_migrate.database.claim import Claim, together
 from ehg_migrate.database.connections import (
-    LONGEST_NAME,
-    ConnectError,
     Notice,
     Pair,
     connect_pair,
     with_retries,
 )
-from ehg_migrate.database.faults import is_lost, run_fault
+from ehg_migrate.database.faults import ConnectError, is_lost, run_fault
 from ehg_migrate.database.journal import Journal
 from ehg_migrate.database.neighbours import Neighbours
+from ehg_migrate.database.parameters import LONGEST_NAME
 from ehg_migrate.database.preparing import Preparing
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query

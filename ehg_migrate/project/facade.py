@@ -72,9 +72,9 @@ class Project(SchemasProject):
         """
         from ehg_migrate.rollout.executor import LOCAL, executor
         from ehg_migrate.rollout.planning import without_protected
-        from ehg_migrate.rollout.pool import Stop
         from ehg_migrate.rollout.runner import Reach
         from ehg_migrate.rollout.running import How, carry_out
+        from ehg_migrate.rollout.stop import Stop
 
         place = how.get("executor", LOCAL)
         if self._local and place != LOCAL:

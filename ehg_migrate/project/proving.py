@@ -15,9 +15,9 @@ from ehg_migrate.project.planning import PlanningProject
 
 if TYPE_CHECKING:
     from ehg_migrate.rollout.jobs import Watch
-    from ehg_migrate.rollout.pool import Stop
     from ehg_migrate.rollout.runner import Reach
     from ehg_migrate.rollout.running import Verify
+    from ehg_migrate.rollout.stop import Stop
     from ehg_migrate.schema.drift import Drift, Fleet, Look, Looking
     from ehg_migrate.schema.recipe import Recipe
     from ehg_migrate.schema.reference import References

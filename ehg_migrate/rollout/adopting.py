@@ -6,8 +6,7 @@ import time
 
 import psycopg
 
-from ehg_migrate.database.connections import ConnectError
-from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.faults import ConnectError, run_fault
 from ehg_migrate.database.journal import Moment
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query

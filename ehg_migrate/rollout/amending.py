@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from ehg_migrate.database.connections import ConnectError, Notice
-from ehg_migrate.database.faults import is_lost, run_fault
+from ehg_migrate.database.connections import Notice
+from ehg_migrate.database.faults import ConnectError, is_lost, run_fault
 from ehg_migrate.database.journal import Moment
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query

@@ -17,7 +17,8 @@ from ehg_migrate.model import Address, Result, Status, Target
 from ehg_migrate.revisions.history import read_history
 from ehg_migrate.rollout.jobs import Job, Watch
 from ehg_migrate.rollout.outputs import output_folder
-from ehg_migrate.rollout.pool import Pool, Stop
+from ehg_migrate.rollout.pool import Pool
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
 
 PROJECT = "EHG_PROJECT"

@@ -14,8 +14,8 @@ from ehg_migrate.rollout.astray import Astray, doubted, to_be_looked_at
 from ehg_migrate.rollout.book import Book
 from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Event, EventKind, Watch
-from ehg_migrate.rollout.pool import Stop
 from ehg_migrate.rollout.runner import Reach, Work, adopt_plans, run_plans
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
 
 
@@ -60,10 +60,10 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         rollout=how.rollout,
     )
     results: dict[str, Result] = {}
-    with Book(how.ledger, run) as book:
+    settled = [doubted(r, how.astray) for r in _settled(plan)]
+    with Book(how.ledger, run, short=len(settled) == len(names)) as book:
         book.notes.extend(plan.notes)
         how = replace(how, watch=_harmless(how.watch, book.notes))
-        settled = [doubted(r, how.astray) for r in _settled(plan)]
         if settled:
             book.record(*settled)
         results |= {r.target: r for r in settled}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from psycopg.conninfo import make_conninfo
 
-from ehg_migrate.database.connections import parameters
+from ehg_migrate.database.parameters import parameters
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.local.programs import wheel_folder
 from ehg_migrate.model import Target

@@ -19,7 +19,8 @@ from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Limits, Plan, Result, Status, Step, Target, Verb
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.outputs import output_folder
-from ehg_migrate.rollout.pool import Pool, Stop
+from ehg_migrate.rollout.pool import Pool
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.ground import at_home, lay
 from ehg_migrate.schema.recipe import Recipe

@@ -15,7 +15,7 @@ from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Direction, Result, Status, Step, Target, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.rules import EFFECT_RULE, RULES, Weight
-from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.as_is import bring
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.difference import Difference, differences

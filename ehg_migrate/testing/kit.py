@@ -19,7 +19,7 @@ from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.local.programs import MAJOR
 from ehg_migrate.model import Result, Status, Step, Target
 from ehg_migrate.project import Project
-from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.ground import Ground, at_home
 from ehg_migrate.schema.recipe import Recipe, recipe
 from ehg_migrate.schema.reference import HINTS, References, Work, run_on_scratch

@@ -9,9 +9,10 @@ from typing import Any
 
 import psycopg
 
-from ehg_migrate.database.connections import ConnectError, apply_settings
+from ehg_migrate.database.connections import apply_settings
 from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, listed, span, warning
+from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.database.proof import prove_session_mode
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
