@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks import paper, results
 from benchmarks.cases import Bench, Scale
+from benchmarks.drift import drift
 from benchmarks.peers import PEERS
 from benchmarks.scene import Scene
 from benchmarks.simulation import command as simulation
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="measure, print the tables, leave nothing behind"))
     _add_paper(commands.add_parser("paper", help="measure all figures of docs/performance.md, and write them there"))
     simulation.add(commands.add_parser("simulate", help="predict runs from recorded times"))
+    _add_drift(commands.add_parser("drift", help="what reading schemas costs, and drift of a fleet"))
     return parser
 
 
@@ -87,6 +89,13 @@ def _add_paper(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", action="store_true", help="measure nothing, write what was kept into the page")
     parser.add_argument("--small", action="store_true", help="with a tenth of the targets, to try the command")
     _add_work(parser)
+
+
+def _add_drift(schema: argparse.ArgumentParser) -> None:
+    schema.set_defaults(do=lambda asked: drift(asked.tables, asked.targets, asked.rounds))
+    schema.add_argument("--tables", type=int, nargs="+", default=[50, 500, 2000], metavar="N", help="of one target")
+    schema.add_argument("--targets", type=int, default=200, metavar="N", help="how many databases (200); 0 for none")
+    schema.add_argument("--rounds", type=int, default=5, metavar="N", help="of each, the median is shown (5)")
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:

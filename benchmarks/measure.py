@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
+_LONGEST = 3600.0  # seconds, where nothing is said
 _INTERVAL = 0.02  # seconds between two looks at the memory
 
 
@@ -103,7 +104,7 @@ def main() -> None:
         process = subprocess.Popen(
             job["argv"], cwd=job["cwd"], env=job["env"], stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
-        overdue = threading.Timer(job["longest"], _kill, (process.pid,))
+        overdue = threading.Timer(job.get("longest", _LONGEST), _kill, (process.pid,))
         overdue.daemon = True
         overdue.start()
         if job["watch"]:

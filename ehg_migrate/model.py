@@ -6,6 +6,7 @@ The value that travels is only ever selector -> Target -> State -> Plan -> Resul
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,11 +14,18 @@ from enum import StrEnum
 from typing import Any
 
 from ehg_migrate.errors import Problem
+from ehg_migrate.findings import Finding
 
 META_SCHEMA = "ehg_migrate"
-"""Schema of the version table, the journal and the lease; never `public`, which PostgREST serves to `anon`."""
+"""Schema of the version table, the journal and the lease; never `public`, which PostgREST serves to `anon`.
+
+Schemas whose names begin so are this tool's: a target that is one schema of a database has one of its own.
+"""
 
 VERSION_TABLE = "alembic_version"
+SUPABASE, NO_PLATFORM = PLATFORMS = ("supabase", "none")
+"""Who keeps schemas of his own in a target's database: their names are in `schema.scope`."""
+
 SHARED = "shared"
 """The branch that every target has."""
 
@@ -66,7 +74,7 @@ class Status(StrEnum):
         return self in (Status.UP_TO_DATE, Status.SUCCEEDED, Status.SKIPPED)
 
 
-GATES = frozenset({"stale_plan", "rollback_inexact", "not_confirmed"})
+GATES = frozenset({"stale_plan", "rollback_inexact", "not_confirmed", "protected", "lint"})
 """Codes of problems that are a rule's refusal and not a failure: exit code 4 where nothing worse happened."""
 
 
@@ -77,6 +85,9 @@ class Verb(StrEnum):
     DOWNGRADE = "downgrade"
     ROLLBACK = "rollback"
     ADOPT = "adopt"
+    CREATE = "create"  # a schema, from nothing
+    SYNC = "sync"  # a schema brought to what another is: by revisions, and by proven SQL for the rest
+    SEED = "seed"  # rows from a SQL file
 
 
 # --- target
@@ -132,7 +143,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One PostgreSQL database that is migrated, as its YAML entry says after defaults."""
+    """One PostgreSQL database, or one schema of it, that is migrated, as its YAML entry says after defaults."""
 
     name: str
     address: Address
@@ -148,6 +159,31 @@ class Target:
     version_table_schema: str = META_SCHEMA
     version_table: str = VERSION_TABLE
     source: str = ""  # `targets/a.yaml: targets.acme`
+    schema: str = ""  # the one schema that the target is; empty for all of its database
+    touches: tuple[str, ...] = ()  # other schemas that its revisions may change too; only beside `schema`
+    protected: bool = False  # changed only where a person at a terminal types its name
+    platform: str = ""  # one of PLATFORMS; empty where nothing says whose a schema `auth` is, and so it is left alone
+
+    @property
+    def meta_schema(self) -> str:
+        """The schema of its journal and lease; a plain identifier, whatever the target's own schema is called."""
+        return meta_schema(self.schema)
+
+    def __str__(self) -> str:
+        return f"{self.address}, schema {self.schema}" if self.schema else str(self.address)
+
+
+_PLAIN = re.compile("[a-z0-9_]{1,40}")  # behind `ehg_migrate_`, within PostgreSQL's 63 bytes
+
+
+def meta_schema(schema: str) -> str:
+    """Where the record of a target is that is this schema of its database, or, if empty, all of it."""
+    if not schema:
+        return META_SCHEMA
+    if _PLAIN.fullmatch(schema):
+        return f"{META_SCHEMA}_{schema}"
+    readable = re.sub("[^a-z0-9_]", "_", schema.lower())[:30]
+    return f"{META_SCHEMA}_{readable}_{hashlib.sha256(schema.encode()).hexdigest()[:12]}"
 
 
 # --- state
@@ -218,6 +254,9 @@ class FleetPlan:
     wish: tuple[str, ...] = ()  # the revisions that were named, as they were written
     undoes: str | None = None
     resumes: str | None = None  # the run whose unfinished targets these are
+    findings: tuple[Finding, ...] = ()  # what its steps are known to do that somebody should look at
+    notes: tuple[Problem, ...] = ()  # of the plan as a whole; a run takes them over
+    judged: bool = False  # whether its steps were looked at in a rehearsal, and those refused that must be
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +347,7 @@ class JournalEntry:
 
     seq: int
     run: str
-    event: str  # done, started, failed, adopted, normalized
+    event: str  # done, started, failed, stamped, adopted, normalized, corrected, seeded
     revision: str
     direction: str
     branch: str

@@ -22,12 +22,19 @@ MOST_PARALLEL = 256
 LEAST_MEMORY = 256 << 20
 VERIFY = ("auto", "always", "never")
 """After a run: where a reference can be made, or it is a failure that none can, or not at all."""
+LINT = ("auto", "always", "off")
+"""Before an upgrade: where its steps can be rehearsed, or it is refused where they cannot, or not at all."""
+LARGE_TABLE = 100 << 20
 _OURS = "ehg_migrate"
 _LARGEST = 1024 * 1024  # bytes
 _LONGEST = 60  # characters of a wrong value that are shown
 _NAMED = 8  # lines that are named
-_KNOWN = {"ledger", "ledger_password", "lint_ignore", "metadata", "parallel", "prelude", "verify", "worker_memory"}
+_KNOWN = (
+    {"large_table", "ledger", "ledger_password", "lint", "lint_ignore", "lint_levels", "metadata", "parallel"}
+    | {"prelude", "verify", "worker_memory"}
+)  # fmt: skip
 _LEDGERS = ("sqlite:///", "postgresql://", "postgres://", "postgresql+psycopg://")
+_LEVEL = re.compile(r"(?P<rule>[^\s=]+)\s*=\s*(?P<level>note|warning|error)")
 _METADATA = re.compile(r"(?P<branch>[^\s=]+)\s*=\s*(?P<place>[\w.]+:[\w.]+)")
 
 
@@ -45,6 +52,9 @@ class Settings:
     worker_memory: int = 0  # bytes that the process of a target may have; 0 for no limit
     prelude: str = ""  # SQL that makes on a scratch database what revisions rely on and do not make
     verify: str = "auto"  # whether a run holds targets against their revisions after it: one of VERIFY
+    lint: str = "auto"  # whether `upgrade` looks first at what its steps do in a rehearsal: one of LINT
+    lint_levels: tuple[tuple[str, str], ...] = ()  # (rule, its level in this project)
+    large_table: int = LARGE_TABLE  # bytes, indexes included, from which on a rewrite or scan is what its rule says
 
     @property
     def ini(self) -> Path:
@@ -60,6 +70,11 @@ class Settings:
     def kept_targets(self) -> Path:
         """What was read from targets/ before; made by itself, and never needed."""
         return self.root / ".ehg" / "targets.json"
+
+    @property
+    def tripwires(self) -> Path:
+        """What the last looks at the targets' schemas saw; made by itself, and never needed."""
+        return self.root / ".ehg" / "tripwires.json"
 
     @property
     def local_home(self) -> Path:
@@ -162,6 +177,9 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
         worker_memory=read("worker_memory", "", _memory),
         prelude=read("prelude", "", lambda text: _prelude(root, text)),
         verify=read("verify", "auto", _verify),
+        lint=read("lint", "auto", _lint),
+        lint_levels=read("lint_levels", "", _levels),
+        large_table=read("large_table", "100MB", _large),
     )
 
 
@@ -221,6 +239,32 @@ def _verify(text: str) -> str:
     if text not in VERIFY:
         raise _Wrong(f"expected auto, always or never, found {_shown(text)}", "for example `verify = always`")
     return text
+
+
+def _lint(text: str) -> str:
+    if text not in LINT:
+        raise _Wrong(f"expected auto, always or off, found {_shown(text)}", "for example `lint = always`")
+    return text
+
+
+def _levels(text: str) -> tuple[tuple[str, str], ...]:
+    """`rule = level`, one on a line."""
+    found: dict[str, str] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        parts = _LEVEL.fullmatch(line)
+        if parts is None:
+            raise _Wrong(
+                f"expected `rule = note`, `warning` or `error`, found {_shown(line)}", "write one on each line"
+            )
+        found[parts["rule"]] = parts["level"]
+    return tuple(found.items())
+
+
+def _large(text: str) -> int:
+    parts = re.fullmatch(r"([0-9]{1,9})\s*(kB|MB|GB|TB)", text)
+    if parts is None:
+        raise _Wrong(f"expected a size such as `100MB`, found {_shown(text)}", "in kB, MB, GB or TB")
+    return int(parts[1]) << {"kB": 10, "MB": 20, "GB": 30, "TB": 40}[parts[2]]
 
 
 def _shown(text: str) -> str:

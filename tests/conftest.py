@@ -14,12 +14,18 @@ from ehg_migrate.model import Address
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, write_project
+from tests.support.session import session_folder
 from tests.support.standin import StandIn
 
 REF_A = "abcdefghijklmnopqrst"
 REF_B = "zyxwvutsrqponmlkjihg"
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Before workers are started, which inherit the environment."""
+    session_folder()
 
 
 class MakeProject(Protocol):

@@ -5,20 +5,48 @@ from __future__ import annotations
 import io
 import sys
 import traceback
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
+from typing import cast
 
 import click
 
 from ehg_migrate.cli import console
-from ehg_migrate.cli.comparing import clusters, compare, snapshot
-from ehg_migrate.cli.locking import locks
-from ehg_migrate.cli.making import init, local, release, revision
-from ehg_migrate.cli.proving import drift, rehearse
-from ehg_migrate.cli.reading import doctor, history, lint, plan, runs, schema, show, status, targets
-from ehg_migrate.cli.running import adopt, downgrade, resume, retry, rollback, upgrade
 from ehg_migrate.errors import EhgMigrateError, TargetError
 
+_MODULES = {
+    "comparing": ("clusters", "compare", "snapshot"),
+    "linting": ("lint",),
+    "locking": ("locks",),
+    "making": ("init", "local", "release", "revision"),
+    "proving": ("drift", "rehearse"),
+    "reading": ("doctor", "history", "plan", "runs", "show", "status", "targets"),
+    "running": ("adopt", "downgrade", "resume", "retry", "rollback", "upgrade"),
+    "schemas": ("schema",),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(Mapping[str, click.Command]):
+    """The commands by name; the module of one is imported when it is asked for, so that nobody waits for the others."""
+
+    def __init__(self) -> None:
+        self._modules = {name: module for module, names in _MODULES.items() for name in names}
+
+    def __getitem__(self, name: str) -> click.Command:
+        module = import_module(f"ehg_migrate.cli.{self._modules[name]}")
+        return cast("click.Command", getattr(module, name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+
+@click.group(
+    commands=cast("MutableMapping[str, click.Command]", _Commands()),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="ehg_migrate", prog_name="ehg-migrate")
 def cli() -> None:
     """Migrate a fleet of PostgreSQL databases with one Alembic environment.
@@ -26,12 +54,6 @@ def cli() -> None:
     Exit codes: 0 done or nothing to do, 1 a target failed, 2 could not start, 3 differences (--exit-code),
     4 blocked by a rule, 130 interrupted.
     """
-
-
-for command in (targets, status, plan, drift, compare, clusters, snapshot, rehearse, upgrade, downgrade, rollback,
-                resume, retry, history, runs, show, doctor, locks, lint, revision, release, adopt, init, local,
-                schema):  # fmt: skip
-    cli.add_command(command)
 
 
 def run() -> None:
@@ -47,8 +69,7 @@ def run() -> None:
         console.note(said.getvalue().splitlines())
         code = e.exit_code
     except EhgMigrateError as e:
-        for problem in e.problems:
-            console.problem(problem)
+        console.problems(e.problems)
         code = e.exit_code
     except TargetError as e:
         console.problem(e.problem)

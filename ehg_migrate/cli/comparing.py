@@ -50,7 +50,9 @@ def compare(
     """What separates two schemas, object by object and clause by clause.
 
     A side is a target (`acme`), one schema of a target (`acme/staging`) or a snapshot: its file (`acme.json`) or its
-    folder, written with a slash (`./acme`). With --sql: exit 1 where it is not proven that nothing is left.
+    folder, written with a slash (`./acme`). Beside a target it may be what given heads produce there: `heads:REV,REV`,
+    `heads:shared@head`, `release:NAME`; `heads:` alone is what the target holds.
+    With --sql: exit 1 where it is not proven that nothing is left.
     """
     from ehg_migrate.report.differences import comparison_lines
 
@@ -60,7 +62,7 @@ def compare(
     if sql:
         return _correction(left, right, allow_destructive, exit_code, as_json, regard, where)
     with options.opened(**where) as project:
-        found = project.compare(left, right, **regard)
+        found = project.compare(left, right, notice=console.note, **regard)
         if as_json:
             console.json("compare", found)
         else:

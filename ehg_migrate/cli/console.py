@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 import click
@@ -15,6 +15,7 @@ from ehg_migrate.errors import Problem
 from ehg_migrate.redaction import printable, safe
 
 _READER_GONE = 141  # what a shell says of a program that a closed pipe has ended
+_MOST_PROBLEMS = 100
 
 
 def data(lines: Iterable[str] | str) -> None:
@@ -46,6 +47,14 @@ def problem(p: Problem, level: str = "error") -> None:
         note(f"  at {p.where}")
     if p.hint:
         note(f"  hint: {p.hint}")
+
+
+def problems(found: Sequence[Problem]) -> None:
+    """Everything that is wrong, unless that is more than anybody reads."""
+    for p in found[:_MOST_PROBLEMS]:
+        problem(p)
+    if len(found) > _MOST_PROBLEMS:
+        note(f"and {len(found) - _MOST_PROBLEMS} more; correct these first")
 
 
 def interactive() -> bool:
@@ -113,7 +122,7 @@ def _write(lines: Iterable[str], *, err: bool) -> None:
 def _put(text: str, stream: TextIO) -> None:
     """All of the text, or OSError. Without a buffer (PYTHONUNBUFFERED) Python writes once, however much it was."""
     raw = getattr(stream, "buffer", None)
-    if not isinstance(raw, io.RawIOBase):
+    if not stream.encoding or not isinstance(raw, io.RawIOBase):  # a live display's stand-in has no encoding
         click.echo(text, stream, nl=False)
         return
     stream.flush()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ehg_migrate.model import GATES, Run, RunStatus, State, StateKind
 
 if TYPE_CHECKING:
+    from ehg_migrate.findings import Finding
     from ehg_migrate.schema.drift import Drift
 
 DIFFERENCES = 3
@@ -34,3 +36,8 @@ def of_drift(found: tuple[Drift, ...], *, exit_code: bool) -> int:
     if any(d.problem for d in found):
         return 1
     return DIFFERENCES if exit_code and any(d.differences for d in found) else 0
+
+
+def of_findings(found: Iterable[Finding], *, exit_code: bool) -> int:
+    """With `exit_code`, 3 where a finding is more than a note and not allowed."""
+    return DIFFERENCES if exit_code and any(f.level != "note" and not f.allowed for f in found) else 0

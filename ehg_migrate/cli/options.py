@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -57,6 +58,13 @@ executor = click.option(
 )
 
 
+def in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuses, before anything is done, a report that could not be written after it."""
+    if path and not path.parent.is_dir():
+        raise click.BadParameter(f"There is no folder '{path.parent}'.")
+    return path
+
+
 def project_options(command: F) -> F:
     """`--project`, `--local`, `--env-file`, given to the command as one `where`."""
     for option in (
@@ -82,7 +90,7 @@ def project_options(command: F) -> F:
 @contextmanager
 def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = False) -> Iterator[Project]:
     """The project, its warnings shown unless `quiet`. Leaving it stops the embedded server if it was started."""
-    from ehg_migrate.database.connections import forget_environment
+    from ehg_migrate.database.parameters import forget_environment
     from ehg_migrate.project import Project
 
     forget_environment()
@@ -93,4 +101,6 @@ def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = Fals
     with Project.load(root, local=local) as project:
         for warning in () if quiet else project.findings.warnings:
             console.problem(warning, f"warning [{warning.code}]")
+        gc.freeze()  # see `main`
+        gc.enable()
         yield project

@@ -17,7 +17,7 @@ from ehg_migrate.rollout.jobs import Event, EventKind
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from ehg_migrate.rollout.pool import Stop
+    from ehg_migrate.rollout.stop import Stop
 
 
 _STOPPING = "stopping: running steps end, nothing new begins; again to kill the workers"

@@ -1,16 +1,13 @@
-"""Commands that only look: targets, status, plan, history, runs, show, doctor, schema."""
+"""Commands that only look: targets, status, plan, history, runs, show, doctor."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ehg_migrate.cli import console, exits, options
 from ehg_migrate.report import text
-
-if TYPE_CHECKING:
-    from ehg_migrate.schema.squawk import SqlReport
 
 
 @click.command()
@@ -47,25 +44,34 @@ def status(selectors: tuple[str, ...], as_json: bool, exit_code: bool, **where: 
 @options.targets
 @click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
 @click.option("--sql", is_flag=True, help="Also the SQL of each distinct plan.")
+@click.option("--lint", is_flag=True, help="Rehearse the steps, there and back, and weigh what they do on each target.")
 @click.option("--exit-code", is_flag=True, help="Exit 3 where something would be done.")
 @options.as_json
 @options.project_options
 def plan(
-    selectors: tuple[str, ...], to: tuple[str, ...], sql: bool, exit_code: bool, as_json: bool, **where: Any
+    selectors: tuple[str, ...], to: tuple[str, ...], sql: bool, lint: bool, exit_code: bool, as_json: bool, **where: Any
 ) -> int:
-    """What `upgrade` would do, step by step; targets with the same plan are shown once."""
+    """What `upgrade` would do, step by step; targets with the same plan are shown once.
+
+    With what earlier rehearsals have found of the steps.
+    """
     if sql and as_json:
         raise click.UsageError("`--sql` and `--json` are two forms of output; choose one.")
     with options.opened(**where) as project:
-        found = project.plan(selectors, to)
+        if lint:
+            found = project.plan_with_findings(selectors, to, console.note)
+        else:
+            found = project.plan_with_known(project.plan(selectors, to))
         if as_json:
             console.json("plan", found)
         else:
             console.data(text.plan_lines(found))
+            console.data(f"{name} is protected: a person must type its name" for name in project.protected(found))
+            console.note(text.notes_lines(found.notes))
         if sql:
             console.data(line for group in project.sql(found) for line in ("", *group.splitlines()))
         busy = any(p.steps for p in found.plans)
-        return 1 if found.blocked else exits.DIFFERENCES if exit_code and busy else 0
+        return 1 if found.blocked or found.notes else exits.DIFFERENCES if exit_code and busy else 0
 
 
 @click.command()
@@ -128,47 +134,3 @@ def doctor(selectors: tuple[str, ...], as_json: bool, **where: Any) -> int:
         else:
             console.data(doctor_lines(findings))
         return 1 if any(f.level == "error" for f in findings) else 0
-
-
-@click.command()
-@options.targets
-@click.option("--sql", is_flag=True, help="Read the SQL of all revisions with squawk instead.")
-@click.option("--pending", is_flag=True, help="With --sql: only pending steps; asks the targets.")
-@click.option("--exit-code", is_flag=True, help="Exit 3 where there is a warning.")
-@options.as_json
-@options.project_options
-def lint(selectors: tuple[str, ...], sql: bool, pending: bool, exit_code: bool, as_json: bool, **where: Any) -> int:
-    """Check targets/ and versions/ without connecting to anything. Errors end every command with exit 2."""
-    if (selectors or pending) and not sql:
-        raise click.UsageError("`--targets` and `--pending` go with `--sql`; without it everything is checked.")
-    with options.opened(**where, quiet=True) as project:
-        if sql:
-            return _lint_sql(project.lint_sql(selectors, pending=pending), exit_code=exit_code, as_json=as_json)
-        warnings = project.findings.warnings
-        if as_json:
-            console.json("lint", warnings)
-        else:
-            for warning in warnings:
-                console.data([f"[{warning.code}]", *text.problem_lines(warning, "  ")])
-            console.data(f"{text.number(len(warnings), 'warning')}")
-        return exits.DIFFERENCES if exit_code and warnings else 0
-
-
-def _lint_sql(found: SqlReport, *, exit_code: bool, as_json: bool) -> int:
-    from ehg_migrate.report.rehearsal import sql_lines
-
-    if as_json:
-        console.json("lint_sql", found)
-    else:
-        console.data(sql_lines(found))
-    return 1 if found.blocked else exits.DIFFERENCES if exit_code and found.findings else 0
-
-
-@click.command()
-def schema() -> None:
-    """Print the JSON Schema of targets/*.yaml, for editors."""
-    import json
-
-    from ehg_migrate.fleet import json_schema
-
-    console.data(json.dumps(json_schema(), indent=2))

@@ -8,28 +8,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ehg_migrate.cli import console, exits, options
-from ehg_migrate.cli.confirm import confirm
+from ehg_migrate.cli.confirm import confirm, confirm_protected
 from ehg_migrate.errors import Problem
+from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import Verb
 from ehg_migrate.report import text
-from ehg_migrate.settings import VERIFY
+from ehg_migrate.settings import LINT, VERIFY
 
 if TYPE_CHECKING:
     from ehg_migrate.model import FleetPlan, Run
     from ehg_migrate.project import Project
 
 
-def _in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Refuses, before anything is done, a report that could not be written after it."""
-    if path and not path.parent.is_dir():
-        raise click.BadParameter(f"There is no folder '{path.parent}'.")
-    return path
-
-
 _FILE = click.Path(dir_okay=False, path_type=Path)
 reports = (
-    click.option("--junit", type=_FILE, callback=_in_a_folder, help="Write a JUnit XML report."),
-    click.option("--summary", type=_FILE, callback=_in_a_folder, help="Append a Markdown report."),
+    click.option("--junit", type=_FILE, callback=options.in_a_folder, help="Write a JUnit XML report."),
+    click.option("--summary", type=_FILE, callback=options.in_a_folder, help="Append a Markdown report."),
 )
 
 
@@ -50,16 +44,38 @@ _rollout = click.option(
     envvar="EHG_ROLLOUT",
     help="A name in common with other runs, such as the shards of a pipeline: `runs` shows them together.",
 )
-_verify = click.option(
+verifying = click.option(
     "--verify",
     type=click.Choice(VERIFY),
     help="Hold each target's schema against its revisions after the run. Default: `verify` in alembic.ini, or auto.",
 )
 
 
+_gate = (
+    click.option(
+        "--allow",
+        multiple=True,
+        metavar="RULE[@REV]",
+        help="Let this finding pass, in all revisions or in one; recorded in the run.",
+    ),
+    click.option(
+        "--lint",
+        type=click.Choice(LINT),
+        help="Rehearse the steps first; refuse what is an error on a target. Default: `lint` in alembic.ini, or auto.",
+    ),
+)
+
+
+def gate_options(command: options.F) -> options.F:
+    """What every command has that may upgrade."""
+    for option in _gate:
+        command = option(command)
+    return command
+
+
 def run_options(command: options.F) -> options.F:
     """What every command has that makes a run."""
-    for option in (*reports, _rollout, _verify, options.executor, options.parallel, options.yes, options.as_json,
+    for option in (*reports, _rollout, verifying, options.executor, options.parallel, options.yes, options.as_json,
                    options.project_options):  # fmt: skip
         command = option(command)
     return command
@@ -68,6 +84,7 @@ def run_options(command: options.F) -> options.F:
 @click.command()
 @options.targets
 @click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
+@gate_options
 @run_options
 def upgrade(selectors: tuple[str, ...], to: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Bring targets to their heads: shared, their groups', their own."""
@@ -102,6 +119,7 @@ def rollback(run: str, selectors: tuple[str, ...], yes: bool, **how: Any) -> int
 
 @click.command()
 @click.argument("run")
+@gate_options
 @run_options
 def resume(run: str, yes: bool, **how: Any) -> int:
     """Complete RUN on the targets that it did not bring where it wanted them; each is planned anew."""
@@ -110,6 +128,7 @@ def resume(run: str, yes: bool, **how: Any) -> int:
 
 @click.command()
 @click.argument("run")
+@gate_options
 @run_options
 def retry(run: str, yes: bool, **how: Any) -> int:
     """The same, only on the targets where RUN failed or was refused."""
@@ -155,18 +174,30 @@ def _carry_out(
     project: Project, plan: FleetPlan, yes: bool, how: dict[str, Any], question: Question, *, always: bool = False
 ) -> int:
     """Shows the plan, asks, runs it, reports it. The exit code."""
-    from ehg_migrate.cli.progress import progress, stoppable
-    from ehg_migrate.rollout.pool import Stop
-
+    gate = {name: how[name] for name in ("lint", "allow") if name in how}
+    plan = project.judged(plan, **gate, notice=console.note)
     console.note(text.plan_lines(plan))
+    typed = ""
     if always or any(p.steps for p in plan.plans):
-        confirm(yes, question.expected, question.text)
-    stop = Stop()
-    with stoppable(stop), progress() as watch:
-        manner = {name: how[name] for name in ("parallel", "executor", "rollout", "verify")}
-        run = project.run(plan, **manner, watch=watch, stop=stop, notice=console.note)
+        typed = confirm(yes, question.expected, question.text)
+    confirmed = confirm_protected(project.protected(plan), typed if question is not _YES else "")
+    for name in project.protected(plan):
+        if name not in confirmed:
+            console.note(text.problem_lines(protected(project.fleet.by_name[name]), f"{name}: "))
+    manner = {name: how[name] for name in ("parallel", "executor", "rollout", "verify")}
+    run = watched(project, plan, **manner, **gate, confirmed=confirmed)
     _report(run, plan, how)
     return exits.of_run(run)
+
+
+def watched(project: Project, plan: FleetPlan, **manner: Any) -> Run:
+    """Runs the plan, shown while it goes on; Ctrl-C stops it after the present steps."""
+    from ehg_migrate.cli.progress import progress, stoppable
+    from ehg_migrate.rollout.stop import Stop
+
+    stop = Stop()
+    with stoppable(stop), progress() as watch:
+        return project.run(plan, **manner, watch=watch, stop=stop, notice=console.note)
 
 
 def _report(run: Run, plan: FleetPlan, how: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ehg_migrate.database.connections import Notice, check_settings, settings
 from ehg_migrate.database.journal import Journal
 from ehg_migrate.database.statements import layout, query, version_name
 from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.model import META_SCHEMA, Target
+from ehg_migrate.model import Target
 
 _POLL = 0.25  # seconds between two looks at a lock that somebody else has
 # nothing of ours is there: undefined table, undefined schema
@@ -95,7 +95,9 @@ class Claim:
             unfinished=frozenset(answers["unfinished"]),
             version_id_length=answers["layout"][0][2] or 255,
             broken_by=former[0][1] if former and former[0][0] == self._journal.run else "",
-            facts=Facts(schema, isolation, (hstore[0], hstore[1], hstore[2]) if hstore[0] else None),
+            facts=Facts(
+                self._target.schema or schema, isolation, (hstore[0], hstore[1], hstore[2]) if hstore[0] else None
+            ),
         )
 
     # --- where somebody else has the lock
@@ -142,9 +144,9 @@ class Claim:
         asked = query("layout", self._target), {"version": version_name(self._target)}
         journal, version, _, has_foreign = self._lock.execute(*asked).fetchone() or (False, False, None, False)
         if not version and has_foreign and not self._adopting:
-            heads = tuple(r[0] for r in self._lock.execute(query("foreign_heads")).fetchall())
+            heads = tuple(r[0] for r in self._lock.execute(query("foreign_heads", self._target)).fetchall())
             if heads:
-                raise TargetError(not_adopted(heads))
+                raise TargetError(not_adopted(heads, self._target))
         if not (journal and version):
             self._make_layout()
 
@@ -152,12 +154,12 @@ class Claim:
         try:
             self._lock.execute(layout(self._target))  # several statements in one message: all or nothing
         except psycopg.errors.InsufficientPrivilege as e:
-            role = self._target.address.user.partition(".")[0]
+            role, meta = self._target.address.user.partition(".")[0], self._target.meta_schema
             raise TargetError(
                 Problem(
                     "no_privilege",
-                    f"schema `{META_SCHEMA}` cannot be made: {e.diag.message_primary}",
-                    f'let the owner of the database run: CREATE SCHEMA {META_SCHEMA} AUTHORIZATION "{role}"',
+                    f"schema `{meta}` cannot be made: {e.diag.message_primary}",
+                    f'let the owner of the database run: CREATE SCHEMA {meta} AUTHORIZATION "{role}"',
                     sqlstate=e.sqlstate,
                 )
             ) from e
@@ -185,12 +187,12 @@ def together(
     return dict(zip(names, rows, strict=True))
 
 
-def not_adopted(heads: tuple[str, ...]) -> Problem:
+def not_adopted(heads: tuple[str, ...], target: Target) -> Problem:
     """A database that somebody else's Alembic has migrated."""
     names = ", ".join(f"`{h}`" for h in heads)
     return Problem(
         "not_adopted",
-        f"`public.alembic_version` holds {names}, and this tool has no record of its own here",
+        f"`{target.schema or 'public'}.alembic_version` holds {names}, and this tool has no record of its own here",
         "`ehg-migrate adopt TARGET` shows what taking over means, and does it",
     )
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay
-from tenacity.wait import wait_exponential, wait_random
 
 from ehg_migrate.database.addresses import Part, addresses
-from ehg_migrate.database.faults import Retry, connect_fault
+from ehg_migrate.database.faults import ConnectError, Retry
 from ehg_migrate.database.leaving import TargetConnection
+from ehg_migrate.database.parameters import parameters
+from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.proof import listen, prove
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
@@ -27,41 +27,6 @@ _LONGEST_WAIT = 120.0  # seconds for all attempts together
 T = TypeVar("T")
 Notice = Callable[[str], None]
 """Told in words that something is being waited for."""
-
-
-class ConnectError(TargetError):
-    """A connection could not be had; `retry` says whether it may be tried again."""
-
-    def __init__(self, error: BaseException) -> None:
-        fault = connect_fault(error)
-        self.retry = fault.retry
-        super().__init__(fault.problem)
-
-
-def parameters(target: Target, password: str | None, application: str) -> dict[str, Any]:
-    """What psycopg needs, as keywords: no URL is ever built, since a URL's parser echoes what it cannot read."""
-    a = target.address
-    values: dict[str, Any] = {
-        "host": a.host,
-        "port": a.port,
-        "user": a.user,
-        "dbname": a.dbname,
-        "password": password,
-        "sslmode": a.sslmode,
-        "sslrootcert": a.sslrootcert,
-        "passfile": a.passfile,
-        "connect_timeout": max(2, round(target.limits.connect)) if target.limits.connect else None,
-        "application_name": application[:63],  # NAMEDATALEN - 1; PostgreSQL would cut it with a notice
-        "client_encoding": "UTF8",  # else a SQL_ASCII database answers in bytes
-        "gssencmode": "disable",  # costs a round trip, and poolers do not speak it
-    }
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def forget_environment() -> None:
-    """Takes libpq's own variables out of this process: PGOPTIONS would reach targets, PGPASSWORD the wrong one."""
-    for name in ("PGOPTIONS", "PGPASSWORD", "PGSERVICE", "PGSSLMODE", "PGHOSTADDR", "PGTARGETSESSIONATTRS"):
-        os.environ.pop(name, None)
 
 
 def connect(target: Target, password: str | None, application: str, notice: Notice | None = None) -> psycopg.Connection:
@@ -100,16 +65,18 @@ def connect_pair(target: Target, password: str | None, application: str) -> Pair
 
 def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
     """Does it again where it raised a ConnectError that may be tried again, after a while; the last one is raised."""
-    for attempt in Retrying(
-        retry=retry_if_exception(lambda e: isinstance(e, ConnectError) and e.retry is Retry.CONNECT),
-        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST_WAIT),
-        wait=wait_exponential(multiplier=0.2, max=10) + wait_random(0, 0.5),
-        before_sleep=_told(notice),
-        reraise=True,
-    ):
-        with attempt:
-            result = action()
-    return result
+    waits, attempt = pauses(_ATTEMPTS, within=_LONGEST_WAIT, longest=10, spread=0.5), 1
+    while True:
+        try:
+            return action()
+        except ConnectError as e:
+            wait = next(waits, None) if e.retry is Retry.CONNECT else None
+            if wait is None:
+                raise
+            if notice:
+                notice(f"attempt {attempt} of {_ATTEMPTS}: {e.problem.message}; again in {wait:.1f} s")
+        time.sleep(wait)
+        attempt += 1
 
 
 def connect_once(target: Target, password: str | None, application: str) -> psycopg.Connection:
@@ -154,7 +121,18 @@ def _resolved(target: Target) -> tuple[Part, ...]:
 
 def apply_settings(connection: psycopg.Connection, target: Target) -> None:
     """The target's limits for this session. Raises TargetError where they do not stick, psycopg.Error where refused."""
-    check_settings(connection.execute(query("settings"), settings(target)).fetchone() or (), target)
+    statement = query("settings") + query("home") if target.schema else query("settings")
+    values = {**settings(target), "path": list(search_path(target))}
+    check_settings(connection.execute(statement, values).fetchone() or (), target)
+
+
+def search_path(target: Target) -> tuple[str, ...]:
+    """The path of a target that is one schema; none where the role and the database say it.
+
+    Extensions are looked for where Supabase keeps them, and not in `public`, which is a neighbour. Our own schema is
+    not in it: a function with `SET search_path FROM CURRENT` would keep it.
+    """
+    return (target.schema, "extensions") if target.schema else ()
 
 
 def check_settings(row: Sequence[str], target: Target) -> None:
@@ -185,13 +163,3 @@ def _milliseconds(value: str) -> int:
     units = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "": 1}
     digits = value.rstrip("abcdefghijklmnopqrstuvwxyz")
     return int(digits or 0) * units[value[len(digits) :]]
-
-
-def _told(notice: Notice | None) -> Callable[[RetryCallState], None]:
-    def before_sleep(state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if notice and isinstance(error, TargetError):
-            wait = state.next_action.sleep if state.next_action else 0
-            notice(f"attempt {state.attempt_number} of {_ATTEMPTS}: {error.problem.message}; again in {wait:.1f} s")
-
-    return before_sleep

@@ -12,7 +12,7 @@ from enum import Enum
 
 import psycopg
 
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.redaction import one_line
 
 
@@ -151,7 +151,6 @@ _CONNECT: tuple[tuple[str, str, str, Retry], ...] = (
         Retry.CONNECT,
     ),
 )
-_CONNECT_COMPILED = tuple((re.compile(p, re.IGNORECASE), c, h, r) for p, c, h, r in _CONNECT)
 
 # SQLSTATE -> (code, hint, retry)
 _STATES: dict[str, tuple[str, str, Retry]] = {
@@ -163,7 +162,11 @@ _STATES: dict[str, tuple[str, str, Retry]] = {
         "raise `statement_timeout` for this target, or split the revision",
         Retry.NEVER,
     ),
-    "25006": ("read_only", "the database is read-only: a replica, or a full disk; look at the project", Retry.NEVER),
+    "25006": (
+        "read_only",
+        "the database is read-only: a replica, or a full disk; look at the project, and at what the revision has SET",
+        Retry.NEVER,
+    ),
     "42501": ("no_privilege", "grant it to the role of this target, or let the owner of the object do it", Retry.NEVER),
     "26000": ("transaction_pooler", "this is a transaction-mode pooler: use its session port (5432)", Retry.NEVER),
     "42P05": ("transaction_pooler", "this is a transaction-mode pooler: use its session port (5432)", Retry.NEVER),
@@ -195,6 +198,7 @@ _LOST = {
 # characters of a server's words that are looked at: each pattern would take a second for 10 MB of them. More than
 # `one_line` looks at, which sees then that it was cut
 _LONGEST = 20_000
+_SET_FIRST = "write `SET TRANSACTION ...` out in the revision's own file, as the first statement of its function"
 _DEFAULT_HINT = "correct the revision and run again"
 
 
@@ -202,8 +206,10 @@ def connect_fault(error: BaseException) -> Fault:
     """An error while connecting or in the first query of a connection."""
     words = _words(error)
     text = one_line(words)
-    for pattern, code, hint, retry in _CONNECT_COMPILED:
-        if pattern.search(words):  # not in what is shown: a password such as `password` is masked there
+    for pattern, code, hint, retry in _CONNECT:
+        if re.search(
+            pattern, words, re.IGNORECASE
+        ):  # not in what is shown: a password such as `password` is masked there
             return Fault(Problem(code, text, hint, sqlstate=sqlstate(error)), retry)
     state = sqlstate(error)
     if state and state in _STATES:
@@ -216,6 +222,15 @@ def connect_fault(error: BaseException) -> Fault:
     )
 
 
+class ConnectError(TargetError):
+    """A connection could not be had; `retry` says whether it may be tried again."""
+
+    def __init__(self, error: BaseException) -> None:
+        fault = connect_fault(error)
+        self.retry = fault.retry
+        super().__init__(fault.problem)
+
+
 def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     """An error of a statement; `lost` where the connection is gone, whatever class and SQLSTATE the driver gives."""
     state = sqlstate(error)
@@ -226,6 +241,8 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     code, hint, retry = _STATES.get(state or "", ("statement_failed", _DEFAULT_HINT, Retry.NEVER))
     if state == "57014" and "user request" in _words(error):
         code, hint = "cancelled", "somebody cancelled the statement"
+    if state == "25001" and "before any query" in _words(error):
+        code, hint = "statement_failed", _SET_FIRST
     return Fault(Problem(code, text, hint, sqlstate=state), retry)
 
 

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import sql
 
 from ehg_migrate.database.statements import query
 from ehg_migrate.model import JournalEntry, Origin, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something began: by the wall clock, for people, and by one that nobody sets, for how long it took."""
+
+    at: datetime
+    ticks: float
+
+    @classmethod
+    def now(cls) -> Self:
+        """This one."""
+        return cls(datetime.now(UTC), time.monotonic())
+
+    @property
+    def seconds(self) -> float:
+        """Since then."""
+        return time.monotonic() - self.ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +60,7 @@ class Journal:
         checksum: str,
         heads_before: tuple[str, ...],
         heads_after: tuple[str, ...],
-        started_at: datetime,
+        began: Moment,
         detail: str = "",
         transaction: str | None = None,
         rows: bool = False,
@@ -63,8 +82,8 @@ class Journal:
                 "checksum": checksum,
                 "heads_before": list(heads_before),
                 "heads_after": list(heads_after),
-                "started_at": started_at,
-                "seconds": (datetime.now(UTC) - started_at).total_seconds(),
+                "started_at": began.at,
+                "seconds": began.seconds,
                 "actor": self.origin.actor,
                 "host": self.origin.host,
                 "git_commit": self.origin.git_commit,

@@ -25,18 +25,21 @@ class Leave(Flag):
 
 class TargetConnection(psycopg.Connection[TupleRow]):
     """`on_leave` hears of every end of a transaction before it comes, whoever brings it about: a method of the driver,
-    or a statement. Not told: what is sent past the driver's cursors, and what the server ends by itself.
+    or a statement. Not told: what is sent past the driver's cursors, and what the server ends by itself. `on_first`
+    hears once that the first statement is to be sent that does not only say how its transaction is to be.
     """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.on_leave: Callable[[Leave], None] | None = None
+        self.on_first: Callable[[], None] | None = None
         self.commit_by: Callable[[], None] | None = None  # how the next commit is sent, for what goes along with it
         self.cursor_factory = TargetCursor
         _open.add(self)
 
     def commit(self) -> None:
         """As the driver does it, or as `commit_by` does."""
+        self._tell_first()
         self._tell(Leave.COMMIT)
         by, self.commit_by = self.commit_by, None
         if by and self.info.transaction_status is TransactionStatus.INTRANS:
@@ -52,8 +55,18 @@ class TargetConnection(psycopg.Connection[TupleRow]):
 
     def hear(self, statement: object) -> None:
         """A statement is about to be sent."""
-        if self.on_leave and not self.autocommit and (how := leaves(text_of(statement, self))):
+        if self.autocommit or not (self.on_leave or self.on_first):
+            return
+        text = text_of(statement, self)
+        if not _SETS_TRANSACTION.match(text):
+            self._tell_first()
+        if self.on_leave and (how := leaves(text)):
             self.on_leave(how)
+
+    def _tell_first(self) -> None:
+        if self.on_first and not self.autocommit:
+            on_first, self.on_first = self.on_first, None
+            on_first()
 
     def _tell(self, how: Leave) -> None:
         if self.on_leave and not self.autocommit and self.info.transaction_status is not TransactionStatus.IDLE:
@@ -70,6 +83,9 @@ class TargetCursor(psycopg.Cursor[TupleRow]):
         return super().execute(query, *arguments, **more)
 
 
+_SETS_TRANSACTION = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*SET\s+(?:(?:SESSION|LOCAL)\s+)?TRANSACTION", re.IGNORECASE | re.DOTALL
+)
 _CONTROL = r"(?P<commit>COMMIT|END|PREPARE\s+TRANSACTION)\b|(?P<rollback>ROLLBACK|ABORT)\b(?!(?:\s+\w+)?\s+TO\b)"
 _ANYWHERE = re.compile(_CONTROL, re.IGNORECASE)
 _FIRST = re.compile(rf"\s*(?:{_CONTROL})", re.IGNORECASE)

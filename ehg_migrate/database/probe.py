@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +11,14 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg.rows import dict_row
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay
-from tenacity.wait import wait_exponential, wait_random
+from psycopg.sql import Composed
 
 from ehg_migrate.database.addresses import addresses_async
-from ehg_migrate.database.connections import ConnectError, parameters
-from ehg_migrate.database.faults import Retry, connect_fault
+from ehg_migrate.database.faults import ConnectError, Retry, connect_fault
 from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.database.journal import entry
+from ehg_migrate.database.parameters import parameters
+from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.errors import Problem, TargetError
@@ -44,6 +43,7 @@ class Reading:
     server_version: str = ""
     read_only: bool = False
     seconds: float = 0.0
+    has_schema: bool = True  # False where the target is one schema, which is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +119,16 @@ async def _in_time(target: Target, password: str | None, ask: Ask) -> object:
 
 
 async def _with_retries(target: Target, password: str | None, ask: Ask) -> object:
-    limits = target.limits
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception(lambda e: isinstance(e, ConnectError) and e.retry is Retry.CONNECT),
-        # an attempt that could not end in time would hide why the one before it failed
-        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(limits.answer or math.inf),
-        wait=wait_exponential(multiplier=0.2, max=2) + wait_random(0, 0.3),
-        reraise=True,
-    ):
-        with attempt:
-            answer = await _ask_once(target, password, ask)
-    return answer
+    # an attempt that could not end in time would hide why the one before it failed
+    waits = pauses(_ATTEMPTS, within=target.limits.answer, longest=2, spread=0.3)
+    while True:
+        try:
+            return await _ask_once(target, password, ask)
+        except ConnectError as e:
+            wait = next(waits, None) if e.retry is Retry.CONNECT else None
+            if wait is None:
+                raise
+        await asyncio.sleep(wait)
 
 
 async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
@@ -174,7 +173,7 @@ async def _connect(target: Target, password: str | None) -> Connection:
 async def read(connection: Connection, target: Target) -> Reading:
     start = time.monotonic()
     try:
-        cursor = await connection.execute(query("probe", target), {"target": target.name})
+        cursor = await connection.execute(*_question("probe", target, {"target": target.name}))
     except _ABSENT:
         return await _read_fresh(connection, target, start)
     except psycopg.errors.InsufficientPrivilege as e:
@@ -183,15 +182,16 @@ async def read(connection: Connection, target: Target) -> Reading:
     return Reading(
         heads=_believable(row["heads"]),  # type: ignore[arg-type]  # text[], in the database's own order
         checksums=row["checksums"],  # type: ignore[arg-type]  # text or NULL
-        unfinished=_believable(row["unfinished"]),  # type: ignore[arg-type]  # text[]
+        unfinished=_believable(row["unfinished"] or ()),  # type: ignore[arg-type]  # text[]; NULL for none
         server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=bool(row["read_only"]),
         seconds=time.monotonic() - start,
+        has_schema=bool(row.get("has_schema", True)),
     )
 
 
 async def _read_fresh(connection: Connection, target: Target, start: float) -> Reading:
-    cursor = await connection.execute(query("probe_fresh", target), {"version": version_name(target)})
+    cursor = await connection.execute(*_question("probe_fresh", target, {"version": version_name(target)}))
     row = await cursor.fetchone() or {}
     heads: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
@@ -205,7 +205,15 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
         server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=bool(row["read_only"]),
         seconds=time.monotonic() - start,
+        has_schema=bool(row.get("has_schema", True)),
     )
+
+
+def _question(name: str, target: Target, values: dict[str, str]) -> tuple[Composed, dict[str, str]]:
+    """With its end where the target is one schema."""
+    if not target.schema:
+        return query(name, target), values
+    return query(name, target) + query("probe_schema"), {**values, "own": target.schema}
 
 
 async def _column(connection: Connection, name: str, target: Target) -> tuple[str, ...]:

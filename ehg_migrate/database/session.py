@@ -15,21 +15,22 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
-from psycopg.rows import TupleRow
 
 from ehg_migrate.database.claim import Claim, together
 from ehg_migrate.database.connections import (
-    ConnectError,
     Notice,
-    check_settings,
+    Pair,
     connect_pair,
-    settings,
     with_retries,
 )
-from ehg_migrate.database.faults import is_lost, run_fault
+from ehg_migrate.database.faults import ConnectError, is_lost, run_fault
 from ehg_migrate.database.journal import Journal
+from ehg_migrate.database.neighbours import Neighbours
+from ehg_migrate.database.parameters import LONGEST_NAME
+from ehg_migrate.database.preparing import Preparing
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query
+from ehg_migrate.errors import Problem
 from ehg_migrate.model import Origin, Target
 from ehg_migrate.redaction import one_line
 
@@ -54,9 +55,9 @@ class Session:
     ) -> None:
         self.target = target
         self.journal = Journal(target, run, origin)
-        self.transaction: str | None = None  # the number of the transaction that the last `prepare_work` began
+        self.transaction: str | None = None  # the number of the one that the last `prepare_work` began, once known
         self.broken_by = ""  # who ended the session that this run had here before
-        self._prepared: TupleRow | psycopg.Error | None = None  # what came of a `prepare_work` that was sent ahead
+        self.noticed: list[Problem] = []  # what steps did that is worth a note of the result
         self._password = password
         self._notice = notice
         self._adopting = adopting
@@ -67,10 +68,12 @@ class Session:
         return with_retries(self._enter, self._notice)
 
     def _enter(self) -> Self:
-        application = f"ehg_migrate {self.journal.run}@{self.journal.origin.host}"
+        application = f"ehg_migrate {self.journal.run}@{self.journal.origin.host}"[:LONGEST_NAME]
         pair = connect_pair(self.target, self._password, application)
         self.lock, self.work, self._work_pid = pair.lock, pair.work, pair.work_pid
+        self._preparing = Preparing(self.work, self.target, self._key + 1, application)
         try:
+            self.neighbours = self._neighbours(pair)
             self.found = Claim(self.lock, self.journal, self._key, self._tell, self._adopting).make()
             self.broken_by = self.broken_by or self.found.broken_by
         except psycopg.Error as e:
@@ -80,6 +83,9 @@ class Session:
             self._close()
             raise
         return self
+
+    def _neighbours(self, pair: Pair) -> Neighbours | None:
+        return Neighbours(self.target, pair.lock, pair.work, pair.work_pid) if self.target.schema else None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -110,53 +116,18 @@ class Session:
         rows = self.lock.execute(query("version_heads", self.target)).fetchall()
         return tuple(row[0] for row in rows)
 
-    def prepare_work(self) -> None:
-        """Our settings on the working connection, again: a revision may have changed any of them.
-
-        Raises psycopg.Error, also where the lock was lost and somebody else has it now.
-        """
-        prepared, self._prepared = self._prepared, None
-        if prepared is None:
-            with self.work.pipeline() as pipeline:
-                if not self.work.autocommit and self._begins_plainly():
-                    # the driver's own BEGIN would be waited for; this is how it sends commands in a pipeline
-                    self.work.pgconn.send_query_params(b"BEGIN", None)
-                    pipeline.result_queue.append(None)
-                cursor = self._send_prepare()
-            prepared = cursor.fetchone()
-        if isinstance(prepared, psycopg.Error):
-            raise prepared
-        assert prepared is not None
-        check_settings(prepared[1:], self.target)
-        if not prepared[-1]:
-            raise psycopg.OperationalError("the lock of the working connection was lost")
-        self.transaction = prepared[0]
+    def prepare_work(self, *, untouched: bool = False) -> None:
+        """The working connection ready for a step, as `Preparing.prepare` says. Raises psycopg.Error."""
+        self.transaction = self._preparing.prepare(untouched=untouched)
 
     def prepare_with_commit(self) -> None:
         """Lets the next commit of the working connection take the next `prepare_work` along."""
-        if self._begins_plainly():
-            self.work.commit_by = self._commit_and_prepare
+        self._preparing.with_commit()
 
-    def _begins_plainly(self) -> bool:
-        """Whether a transaction of the working connection begins with BEGIN and nothing else."""
-        return (self.work.isolation_level, self.work.read_only, self.work.deferrable) == (None, None, None)
-
-    def _commit_and_prepare(self) -> None:
-        commit = self.work.cursor()
-        try:
-            with self.work.pipeline():
-                commit.execute("COMMIT")
-                self.work.execute("BEGIN")
-                cursor = self._send_prepare()
-            self._prepared = cursor.fetchone()
-        except psycopg.Error as e:
-            if commit.statusmessage != "COMMIT":
-                raise
-            self._prepared = e  # what was committed is; whoever begins the next step hears of it
-
-    def _send_prepare(self) -> psycopg.Cursor[TupleRow]:
-        wanted = {**settings(self.target), "schema": self.target.version_table_schema, "key": self._key + 1}
-        return self.work.execute(query("prepare"), {**wanted, "step": not self.work.autocommit})
+    def number_transaction(self) -> None:
+        """The number of the working connection's transaction, begun if it has not yet. Raises psycopg.Error."""
+        row = psycopg.Cursor(self.work).execute(query("number")).fetchone()
+        self.transaction = row[0] if row else None
 
     def still_locked(self) -> bool:
         """Whether the lock's connection still stands, told without a round trip."""
@@ -181,7 +152,8 @@ class Session:
 
     def invalid_indexes(self) -> tuple[str, ...]:
         """Indexes that a CONCURRENTLY left behind unfinished."""
-        return tuple(r[0] for r in self.lock.execute(query("invalid_indexes", self.target), {}).fetchall())
+        asked = query("invalid_indexes"), {"own": self.target.schema}
+        return tuple(r[0] for r in self.lock.execute(*asked).fetchall())
 
     def blockers(self) -> dict[int, str]:
         """Who keeps the working connection waiting: pid -> who, for how long, with what. Raises psycopg.Error."""
@@ -200,8 +172,12 @@ class Session:
 
 
 def lock_key(target: Target) -> int:
-    """The advisory lock of a target, the same for every runner; locks are per database, so it need not name that."""
-    digest = hashlib.sha256(f"ehg_migrate {target.version_table_schema}".encode()).digest()
+    """The advisory lock of a target, the same for every runner; locks are per database, so it need not name that.
+
+    Schemas of one database have a lock each: what one of them does is no reason for another to wait.
+    """
+    place = target.meta_schema if target.schema else target.version_table_schema
+    digest = hashlib.sha256(f"ehg_migrate {place}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1  # bigint is signed
 
 

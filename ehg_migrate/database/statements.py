@@ -8,7 +8,7 @@ from importlib import resources
 
 from psycopg import sql
 
-from ehg_migrate.model import META_SCHEMA, Target
+from ehg_migrate.model import META_SCHEMA, VERSION_TABLE, Target
 
 
 @cache
@@ -33,7 +33,7 @@ def query(name: str, target: Target | None = None, channel: str = "") -> sql.Com
 
 def layout(target: Target) -> sql.Composed:
     """Everything that the tool keeps in a target, as one text of several statements without parameters."""
-    return sql.SQL(_read("layout.sql")).format(**_identifiers(target, ""), meta_literal=sql.Literal(META_SCHEMA))
+    return sql.SQL(_read("layout.sql")).format(**_identifiers(target, ""), meta_literal=sql.Literal(target.meta_schema))
 
 
 def version_name(target: Target) -> str:
@@ -41,10 +41,18 @@ def version_name(target: Target) -> str:
     return sql.Identifier(target.version_table_schema, target.version_table).as_string(None)
 
 
+def foreign_name(target: Target | None) -> str:
+    """Where another Alembic would keep its version table here, as `to_regclass` takes it."""
+    return sql.Identifier((target.schema if target else "") or "public", VERSION_TABLE).as_string(None)
+
+
 def _identifiers(target: Target | None, channel: str) -> dict[str, sql.Composable]:
     version = (target.version_table_schema, target.version_table) if target else (META_SCHEMA, "alembic_version")
     return {
-        "meta": sql.Identifier(META_SCHEMA),
+        "meta": sql.Identifier(target.meta_schema if target else META_SCHEMA),
         "version": sql.Identifier(*version),
+        "foreign": sql.Identifier((target.schema if target else "") or "public", VERSION_TABLE),
+        "own": sql.Identifier((target.schema if target else "") or "public"),
+        "foreign_literal": sql.Literal(foreign_name(target)),
         "channel": sql.Identifier(channel or "none"),
     }

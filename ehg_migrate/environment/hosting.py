@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.connections import connect_once
 from ehg_migrate.database.session import Session
+from ehg_migrate.database.tracing import Tracer
 from ehg_migrate.environment.dialect import DRIVER
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.pipelining import Ahead, FailedAhead
@@ -27,7 +28,8 @@ from ehg_migrate.environment.recording import Recorder, driver_connection
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.model import Step, Target
 from ehg_migrate.revisions.loading import load_scripts
-from ehg_migrate.settings import INI, read_settings
+from ehg_migrate.revisions.plain import sets_transaction
+from ehg_migrate.settings import INI, Settings, read_settings
 
 _KEY = "ehg_migrate"
 
@@ -127,6 +129,11 @@ def _beside(driver: psycopg.Connection, target: Target) -> psycopg.Connection:
     return connect_once(target, driver.info.password, driver.info.get_parameters().get("application_name", ""))
 
 
+def untouched(settings: Settings, step: Step) -> bool:
+    """Whether nothing may be asked in a step's transaction before the step itself: it may say how that is to be."""
+    return sets_transaction((settings.root / step.path).read_bytes())
+
+
 def commit_rest(migration: MigrationContext) -> None:
     """Commits what a finished step has left open.
 
@@ -148,23 +155,29 @@ def run_steps(
     files: Iterable[Path] = (),
     *,
     sends_ahead: bool = True,
+    trace: Path | None = None,
 ) -> None:
     """Runs exactly these steps through env.py, each in its own transaction. Raises whatever a revision raises.
 
     The first one's `heads_before` are the version rows now. Only `files` are loaded; where one of a step is not among
-    them, the whole directory. Raises NotAsAssumed, too, if it `sends_ahead`.
+    them, the whole directory. Raises NotAsAssumed, too, if it `sends_ahead`. What a single step did to the server goes
+    to `trace`, a file.
     """
-    models = named_models(read_settings(Path(config.config_file_name or INI).parent))
+    settings = read_settings(Path(config.config_file_name or INI).parent)
+    models = named_models(settings)
 
     def fn(heads: tuple[str, ...], migration: MigrationContext) -> Iterator[ExactStep]:
         loaded = load_scripts(script, files)  # here, where `alembic.context` is in place
-        for step in steps:
+        for step, following in zip(steps, (*steps[1:], None), strict=True):
             if not before(step):
                 return
-            recorder.begin(step.revision, step.direction, last=step is steps[-1])
+            alone = following is None or untouched(settings, following)
+            recorder.begin(step.revision, step.direction, last=alone)
             migration.opts["target_metadata"] = models.get(step.branch)
             exact = ExactStep(script, step, loaded.get(step.revision))
-            if sends_ahead:
+            if trace:
+                exact.migration_fn = Tracer(driver_connection(connection), trace).running(exact.migration_fn)
+            elif sends_ahead and not untouched(settings, step):
                 exact.migration_fn = ahead.running(exact.migration_fn, Path(exact.revision.path))
             yield exact
             ahead.end()

@@ -11,8 +11,10 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg import sql
 from sqlalchemy import MetaData
 
+from ehg_migrate.database.connections import search_path
 from ehg_migrate.environment.hosting import options
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.steps import ExactStep
@@ -24,7 +26,14 @@ from ehg_migrate.settings import Settings
 
 def render(settings: Settings, target: Target, steps: tuple[Step, ...]) -> str:
     """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database."""
-    return "\n".join(map(_titled, rendered(settings, target, steps)))
+    titled = map(_titled, rendered(settings, target, steps))
+    return "\n".join([set_path(target), *titled] if target.schema else titled)
+
+
+def set_path(target: Target) -> str:
+    """The statement that a script for a target that is one schema begins with."""
+    names = sql.SQL(", ").join(map(sql.Identifier, search_path(target)))
+    return sql.SQL("SET search_path = {};").format(names).as_string(None)
 
 
 @dataclass(frozen=True, slots=True)

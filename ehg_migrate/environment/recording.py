@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
-from ehg_migrate.database.journal import Recorded
+from ehg_migrate.database.journal import Moment, Recorded
 from ehg_migrate.database.leaving import Leave, TargetConnection
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
@@ -49,7 +48,7 @@ class Recorder:
         self._heads = heads
         self._step: tuple[str, Direction] | None = None
         self._last = True
-        self._started = datetime.now(UTC)
+        self._began = Moment.now()
         self._transaction: str | None = None  # the one that the step began in
         self._thrown_away = False  # the step has rolled back what it had done
 
@@ -59,13 +58,21 @@ class Recorder:
         return self._step
 
     def begin(self, revision: str, direction: Direction, *, last: bool = True) -> None:
-        """The next step is this one, in the transaction that the session has just begun."""
+        """The next step is this one, in the transaction that the session has just begun or left untouched.
+
+        Unless it is the `last`, the next one's preparation is sent with its commit.
+        """
         self._step = (revision, direction)
         self._last = last
-        self._started = datetime.now(UTC)
+        self._began = Moment.now()
         self._transaction = self.session.transaction
+        self.session.work.on_first = None if self._transaction else self._number
         self._thrown_away = False
         self.atomic = True
+
+    def _number(self) -> None:
+        self.session.number_transaction()
+        self._transaction = self.session.transaction
 
     def step_over(self) -> None:
         """The step before is committed, and no other has begun: what it did is no reason for doubt any more."""
@@ -97,15 +104,16 @@ class Recorder:
                 checksum=known.checksum,
                 heads_before=self._heads,
                 heads_after=now,
-                started_at=self._started,
+                began=self._began,
                 transaction=self._transaction if self._step else None,
                 rows=True,
             )
             if not step.is_stamp:
                 self._check(revision, recorded, now)
+                self._check_neighbours(revision)
         self._heads = now
         self._step = None
-        self._started = datetime.now(UTC)  # for stock commands, which do not announce the next step
+        self._began = Moment.now()  # for stock commands, which do not announce the next step
         if not self._last:
             self.session.prepare_with_commit()
 
@@ -119,6 +127,14 @@ class Recorder:
             raise TargetError(_thrown_away(revision))
         if set(recorded.rows) != set(heads):
             raise TargetError(_moved_rows(revision, recorded.rows, heads))
+
+    def _check_neighbours(self, revision: str) -> None:
+        """After what was sent ahead has been waited for."""
+        neighbours = self.session.neighbours
+        if neighbours:
+            neighbours.refuse(f"revision `{revision}`")
+            if changed := neighbours.changed_since(f"revision `{revision}`"):
+                self.session.noticed.append(changed)
 
     def settle(self, heads: tuple[str, ...]) -> None:
         """Journals what changed the version rows unheard, as `stamp --purge` does. Raises psycopg.Error."""
@@ -144,7 +160,16 @@ class Recorder:
             if Leave.ROLLBACK in how and (Leave.COMMIT in how or self._has_written()):
                 self._thrown_away = True
             if Leave.COMMIT in how:
+                self._refuse_neighbours(self._step[0])
                 self._left_transaction()
+
+    def _refuse_neighbours(self, revision: str) -> None:
+        """What is committed now cannot be taken back at the end."""
+        neighbours = self.session.neighbours
+        if neighbours and self.session.work.info.transaction_status is TransactionStatus.INTRANS:
+            neighbours.refuse(f"revision `{revision}`", at_end=False)
+        if neighbours:
+            neighbours.remember()
 
     def _has_written(self) -> bool:
         """Whether the transaction that is now to be rolled back holds anything; SQLAlchemy ends empty ones so too."""
@@ -172,7 +197,7 @@ class Recorder:
             checksum=known.checksum,
             heads_before=self._heads,
             heads_after=self._heads if after is None else after,
-            started_at=self._started,
+            began=self._began,
             detail=detail,
             transaction=self._transaction,
         )

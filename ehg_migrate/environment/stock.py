@@ -24,9 +24,9 @@ from alembic import context
 from alembic.config import Config
 from alembic.util import CommandError
 
-from ehg_migrate.database.connections import forget_environment
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.origin import find_origin, new_run_id
+from ehg_migrate.database.parameters import forget_environment
 from ehg_migrate.environment.invocation import Invocation
 from ehg_migrate.environment.models import load_models, named_models
 from ehg_migrate.environment.new_files import prepare_file

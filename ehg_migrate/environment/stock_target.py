@@ -23,11 +23,13 @@ from ehg_migrate.environment.guards import check_steps
 from ehg_migrate.environment.invocation import Invocation
 from ehg_migrate.environment.models import Comparison, Models, comparison
 from ehg_migrate.environment.new_files import directive
+from ehg_migrate.environment.offline import set_path
 from ehg_migrate.environment.placing import find_place
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.scoping import write_to
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import Direction, Origin, Step, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
@@ -64,6 +66,8 @@ class Stock:
     # --- with lock and journal
 
     def _change(self, target: Target, say: Say) -> str:
+        if target.protected:
+            raise TargetError(protected(target))
         with Session(target, self.passwords[target.name], self.run, self.origin, say) as session:
             graph = self.history.graph(target.branches)
             before = session.found.heads
@@ -74,7 +78,13 @@ class Stock:
             with hosting.sqlalchemy_connection(session) as connection:
                 chosen: Steps = self.invocation.options["fn"]
                 check = partial(check_steps, session)
-                fn = _exactly(chosen, graph, self.models, check, lambda step: _before(step, session, recorder))
+                fn = _exactly(
+                    chosen,
+                    graph,
+                    self.models,
+                    check,
+                    partial(_before, settings=self.settings, session=session, recorder=recorder),
+                )
                 hosting.configure(target, connection, recorder, fn=fn)
                 try:
                     _migrate()
@@ -156,7 +166,9 @@ class Stock:
             fn=fn,
             **hosting.options(target),
         )
-        context.static_output(f"-- target: {target.name} ({target.address})")
+        context.static_output(f"-- target: {target.name} ({target})")
+        if target.schema:
+            context.static_output(set_path(target))
         if context.get_starting_revision_argument() is None and target.version_table_schema != "public":
             schema = sql.Identifier(target.version_table_schema).as_string(None)
             context.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
@@ -217,10 +229,10 @@ def _recorder(session: Session, graph: Graph, heads: tuple[str, ...]) -> Recorde
     return Recorder(session, known, heads, between)
 
 
-def _before(step: Step, session: Session, recorder: Recorder) -> None:
+def _before(step: Step, settings: Settings, session: Session, recorder: Recorder) -> None:
     if not session.still_locked():
         raise psycopg.OperationalError("the connection that holds the lock was lost")
-    session.prepare_work()
+    session.prepare_work(untouched=hosting.untouched(settings, step))
     recorder.begin(step.revision, step.direction)
 
 
@@ -279,9 +291,9 @@ def _planned(graph: Graph, heads: tuple[str, ...], steps: Sequence[RevisionStep]
 def _refuse_foreign(driver: psycopg.Connection, target: Target) -> None:
     row = driver.execute(query("layout", target), {"version": version_name(target)}).fetchone()
     if row and not row[1] and row[3]:
-        heads = tuple(str(r[0]) for r in driver.execute(query("foreign_heads")).fetchall())
+        heads = tuple(str(r[0]) for r in driver.execute(query("foreign_heads", target)).fetchall())
         if heads:
-            raise TargetError(not_adopted(heads))
+            raise TargetError(not_adopted(heads, target))
 
 
 def _names(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from ehg_migrate.fleet.merge import Settings
 from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.fleet.tls import address
 from ehg_migrate.fleet.url import url_endpoint
-from ehg_migrate.model import META_SCHEMA, VERSION_TABLE, Limits, SecretRef, Target
+from ehg_migrate.model import SUPABASE, VERSION_TABLE, Limits, SecretRef, Target, meta_schema
 
 _LIMITS = {
     "connect": "connect_timeout",
@@ -32,7 +32,7 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Built:
-    """A Target, and what tells whether another one is the same database. Worth nothing if a mistake was reported."""
+    """A Target, and what tells whether another one is in the same database. Worth nothing if a mistake was reported."""
 
     target: Target
     identity: tuple[str | int, ...]
@@ -41,11 +41,13 @@ class Built:
 def build_target(settings: Settings, folders: Folders, names: Collection[str], root: Path) -> Built | None:
     """The target of an entry; every mistake in it is reported. None where its address is not known for one."""
     branches = target_branches(settings, folders, names)
-    table, schema, alembic = _version_table(settings)
+    table, version_schema, alembic = _version_table(settings)
     endpoint = _endpoint(settings)
+    _refuse_touches_alone(settings)
     if endpoint is None:
         return None
     given = settings.values
+    schema = _schema(settings)
     target = Target(
         name=settings.name,
         address=address(settings, endpoint, root),
@@ -58,11 +60,30 @@ def build_target(settings: Settings, folders: Folders, names: Collection[str], r
         upgrade_to=tuple(given.upgrade_to or ("heads",)),
         x=dict(given.x or {}),
         alembic=alembic,
-        version_table_schema=schema,
+        version_table_schema=version_schema,
         version_table=table,
         source=settings.place,
+        schema=schema,
+        touches=tuple(dict.fromkeys(given.touches or ())) if schema else (),
+        protected=bool(given.protected),
+        platform=given.platform or (SUPABASE if endpoint.supabase or endpoint.ref else ""),
     )
     return Built(target, endpoint.identity)
+
+
+def _schema(settings: Settings) -> str:
+    """Empty, too, where what stands there is a mistake."""
+    return str(settings.values.schema) if "schema" in settings.values.model_fields_set else ""
+
+
+def _refuse_touches_alone(settings: Settings) -> None:
+    if settings.gives("touches") and not settings.gives("schema"):
+        settings.refuse(
+            "touches",
+            "touches_alone",
+            "`touches` stands without `schema`: the target is all of its database",
+            "name the target's schema, or remove it",
+        )
 
 
 def _endpoint(settings: Settings) -> Endpoint | None:
@@ -123,7 +144,7 @@ def _version_table(settings: Settings) -> tuple[str, str, dict[str, Any]]:
     """The version table's name and schema, and the other options of Alembic's."""
     options = dict(settings.values.alembic or {})
     found = []
-    for name, default in (("version_table", VERSION_TABLE), ("version_table_schema", META_SCHEMA)):
+    for name, default in (("version_table", VERSION_TABLE), ("version_table_schema", meta_schema(_schema(settings)))):
         value = options.pop(name, default)
         try:
             found.append(values.identifier(value))

@@ -12,6 +12,7 @@ from ehg_migrate.fleet.branches import Folders, read_folders
 from ehg_migrate.fleet.build import Built, build_target
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.fleet.merge import DefaultValues, Settings, merge_defaults, merge_entry
+from ehg_migrate.fleet.neighbours import refuse_neighbours
 from ehg_migrate.fleet.problems import Refused, Report, clip, kind
 from ehg_migrate.fleet.schema import Defaults, Entry
 from ehg_migrate.fleet.validate import Checked, check
@@ -45,7 +46,7 @@ def load_fleet(root: Path) -> Fleet:
     if not items and not len(report):
         report.add("no_targets", "no file holds a target", "write one below `targets:`", FOLDER)
     built = list(_build(items, defaults, folders, root, report))
-    _refuse_same_database(built, report)
+    refuse_neighbours(built, report)
     report.raise_if_any()
     return Fleet(tuple(b.target for b in built))
 
@@ -170,17 +171,3 @@ def _build(
         built = build_target(settings, folders, names, root)
         if built is not None:
             yield built
-
-
-def _refuse_same_database(built: list[Built], report: Report) -> None:
-    first: dict[tuple[str | int, ...], Built] = {}
-    for one in built:
-        other = first.setdefault(one.identity, one)
-        if other.target.name != one.target.name:  # the same name twice was reported as that
-            report.add(
-                "same_database",
-                f"`{one.target.name}` and `{other.target.name}` are the same database: {one.target.address.host}, "
-                f"port {one.target.address.port}, database `{one.target.address.dbname}`",
-                f"remove one of the two; the other stands at `{other.target.source}`",
-                one.target.source,
-            )

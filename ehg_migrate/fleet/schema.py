@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from ehg_migrate.fleet import values
 from ehg_migrate.fleet.references import REFERENCE_PATTERN, parse_reference
-from ehg_migrate.model import SecretRef
+from ehg_migrate.model import PLATFORMS, SecretRef
 
 _NAME = {"type": "string", "pattern": f"^{values.NAME_PATTERN}$"}
 _TEXT = {"type": "string", "minLength": 1}
@@ -35,8 +36,10 @@ Ref = Annotated[
 SslMode = Annotated[
     str, BeforeValidator(values.sslmode), WithJsonSchema({"type": "string", "enum": list(values.SSLMODES)})
 ]
+Platform = Annotated[str, BeforeValidator(values.platform), WithJsonSchema({"type": "string", "enum": list(PLATFORMS)})]
 XValue = Annotated[str, BeforeValidator(values.scalar_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Option = Annotated[str, AfterValidator(values.alembic_option)]
+Schema = Annotated[str, BeforeValidator(values.schema), WithJsonSchema(_TEXT)]
 
 
 def _field(title: str, description: str, example: object, ge: int | None = None, le: int | None = None) -> Any:
@@ -108,6 +111,11 @@ class Defaults(_Model):
         "The root certificates to trust, relative to the project; both of Supabase's are bundled.",
         "certs/root.crt",
     )
+    platform: Platform | None = _field(
+        "`supabase` or `none`",
+        "Whose the schemas `auth`, `storage` and their like are; with `none` they are yours, and looked at.",
+        "none",
+    )
     x: dict[Text, XValue] | None = _field(
         "a mapping", "What `context.get_x_argument()` gives to revisions.", {"tenant": "acme"}
     )
@@ -116,9 +124,30 @@ class Defaults(_Model):
         "Further options of Alembic's `context.configure`; `version_table` and `version_table_schema` among them.",
         {"version_table_schema": "ehg_migrate"},
     )
+    touches: list[Schema] | None = _field(
+        "a list of schemas",
+        "Beside `schema`: other schemas that revisions may change too. A step that changes any other is refused.",
+        ["auth"],
+    )
+    protected: bool | None = _field(
+        "true or false",
+        "Whether nothing changes the target but a person at a terminal who types its name; `--yes` does not.",
+        True,
+    )
 
 
-class Entry(Defaults):
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", UserWarning)  # pydantic has a method of that name, deprecated
+
+    class _OneSchema(Defaults):
+        schema: Schema | None = _field(  # type: ignore[assignment]  # the same method
+            "a schema",
+            "The one schema of the database that the target is; all of the database if not given.",
+            "staging",
+        )
+
+
+class Entry(_OneSchema):
     """One target: either a Supabase project (`project_ref` and `host`) or any PostgreSQL (`url`)."""
 
     model_config = ConfigDict(

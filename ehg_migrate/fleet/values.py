@@ -8,7 +8,7 @@ import re
 from datetime import date
 
 from ehg_migrate.fleet.problems import Refused, describe, kind, listed
-from ehg_migrate.model import SHARED
+from ehg_migrate.model import META_SCHEMA, PLATFORMS, SHARED
 
 NAME_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,62}"
 DURATION_PATTERN = r"[0-9]+(?:\.[0-9]+)? ?(?:ms|s|min|h|d)"
@@ -125,6 +125,18 @@ def identifier(value: object) -> str:
     return text
 
 
+def schema(value: object) -> str:
+    """The name of a schema that can be a user's own, as PostgreSQL keeps it."""
+    text = identifier(value)
+    if text.startswith(("pg_", META_SCHEMA)) or text == "information_schema":
+        raise Refused(
+            "reserved_schema",
+            f"`{text}` is no schema of a project's own: PostgreSQL or this tool keeps its own things there",
+            f"name another; reserved are `pg_*`, `information_schema` and `{META_SCHEMA}*`",
+        )
+    return text
+
+
 def url_text(value: object) -> str:
     """A URL, not yet parsed; never shown, as it may hold a password."""
     if isinstance(value, str) and value:
@@ -157,6 +169,15 @@ def _seconds(value: object) -> float:
             "write a number of seconds, or a number with `ms`, `s`, `min`, `h` or `d`: `500ms`, `5s`, `15min`",
         )
     return float(match["number"]) * _SECONDS[match["unit"]]
+
+
+def platform(value: object) -> str:
+    """One of PLATFORMS."""
+    if value not in PLATFORMS:
+        raise Refused(
+            "platform", f"expected `supabase` or `none`, found {describe(value)}", "leave it out, or write one"
+        )
+    return str(value)
 
 
 def sslmode(value: object) -> str:

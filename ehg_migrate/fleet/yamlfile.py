@@ -117,6 +117,8 @@ def _syntax(error: yaml.YAMLError, text: str) -> Refused:
     what = _NAMED.sub(r"\1", what) or "it cannot be parsed"
     if mark is None:
         return Refused("yaml_syntax", f"this is not YAML: {what}", "correct the file")
+    if "maximum nesting depth" in what:  # newer versions of libyaml count too, and read ahead of what they tell
+        return _too_deep(mark.line + 1)
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:

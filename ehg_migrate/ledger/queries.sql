@@ -20,9 +20,10 @@ UPDATE {schema}ledger_schema SET version = :version
 -- name: start
 INSERT INTO {schema}runs
        (id, verb, selector, actor, host, pid, git_commit, tool_version, started_at, finished_at, status, wish, undoes,
-        resumes, rollout, targets, notes, heartbeat_at, process_started)
+        resumes, rollout, targets, notes, heartbeat_at, process_started, place)
 VALUES (:id, :verb, :selector, :actor, :host, :pid, :git_commit, :tool_version, :started_at, :finished_at, :status, :wish,
-        :undoes, :resumes, :rollout, :targets, :notes, {now}, :process_started)
+        :undoes, :resumes, :rollout, :targets, :notes, {now}, :process_started,
+        (SELECT coalesce(max(place), 0) + 1 FROM {schema}runs))
 
 -- name: lock_run
 SELECT notes FROM {schema}runs WHERE id = :id {lock}
@@ -51,7 +52,7 @@ SELECT r.*, {now} AS now FROM {schema}runs r
  WHERE cast(:target AS text) IS NULL
     OR cast(:target AS text) IN (SELECT value FROM {elements}(r.targets))
     OR EXISTS (SELECT 1 FROM {schema}results s WHERE s.run_id = r.id AND s.target = :target)
- ORDER BY r.started_at DESC, r.id DESC LIMIT :limit
+ ORDER BY r.place DESC, r.id DESC LIMIT :limit
 
 -- name: runs_by_id
 SELECT r.*, {now} AS now FROM {schema}runs r WHERE r.id IN (SELECT value FROM {elements}(:ids))
@@ -60,7 +61,7 @@ SELECT r.*, {now} AS now FROM {schema}runs r WHERE r.id IN (SELECT value FROM {e
 -- Not LIKE: SQLite's ignores case, and ids may hold its wildcards.
 SELECT r.*, {now} AS now FROM {schema}runs r
  WHERE substr(r.id, 1, length(cast(:beginning AS text))) = :beginning
- ORDER BY r.started_at DESC, r.id DESC LIMIT :limit
+ ORDER BY r.place DESC, r.id DESC LIMIT :limit
 
 -- name: results
 -- Those that count, the last attempts; what they printed only if it is wanted.
@@ -79,3 +80,12 @@ SELECT s.run_id, s.target, s.status, s.heads_after, s.seconds
           FROM {schema}results WHERE target IN (SELECT value FROM {elements}(:targets))) AS k
   JOIN {schema}results s ON s.run_id = k.run_id AND s.target = k.target AND s.attempt = k.attempt
  WHERE k.place = 1
+
+-- name: astray
+-- Targets whose schema was seen to differ, and of which nothing good was said since: the newest run that saw it first.
+SELECT s.target, s.run_id FROM {schema}results s
+ WHERE s.target IN (SELECT value FROM {elements}(:targets)) AND s.status = 'schema_differs'
+   AND NOT EXISTS (SELECT 1 FROM {schema}results l
+                    WHERE l.target = s.target AND l.status IN ('succeeded', 'up_to_date')
+                      AND l.recorded_at > s.recorded_at)
+ ORDER BY s.recorded_at DESC

@@ -51,26 +51,23 @@ class Ledger:
 
         Raises LedgerError if the id is there already.
         """
-        row = run_row(run)
-        row["process_started"] = liveness.identity(run.origin.host, run.origin.pid)
         with self._backend.transaction(write=True) as transaction:
-            if transaction.execute("lock_run", id=row["id"]):
-                raise LedgerError(
-                    Problem("ledger_run", f"run `{run.id}` is in the ledger already", "use a new id for each run")
-                )
-            transaction.execute("start", **row)
+            _start(transaction, run)
+
+    def enter(self, run: Run) -> None:
+        """Records a run that is over, with its results, at once. Raises LedgerError if the id is there already."""
+        with self._backend.transaction(write=True) as transaction:
+            _start(transaction, run)
+            _record(transaction, run.id, run.results)
 
     def record(self, run_id: str, *results: Result) -> None:
         """Adds what happened to targets. A second result of one in the same run is kept beside the first and counts.
 
         Raises LedgerError if the run was never started here; then none is added.
         """
-        rows = [result_row(run_id, result) for result in results]
         with self._backend.transaction(write=True) as transaction:
             _lock(transaction, run_id)  # so the next attempt's number is nobody else's
-            moment = _after_all(transaction, [row["target"] for row in rows])
-            for row in rows:
-                transaction.execute("record", **row, recorded_at=moment)
+            _record(transaction, run_id, results)
 
     def heartbeat(self, run_id: str) -> None:
         """Says that the run is alive, to those who cannot see its process; more often than every 60 s.
@@ -138,6 +135,32 @@ class Ledger:
             # each run once: a row of it beside each of its results would grow with the square of the fleet
             runs = {row["id"]: row for row in transaction.execute("runs_by_id", ids=ids)}
             return {row["target"]: read_seen(row, runs[row["run_id"]]) for row in rows}
+
+    def astray(self, targets: Iterable[str]) -> dict[str, str]:
+        """Targets whose schema was last seen to differ, and the run that saw it: no good word on them came later."""
+        with self._backend.transaction(write=False) as transaction:
+            last = transaction.execute("last_results", targets=list(targets))
+            # of those whose last word is good it is known without a look at all that was ever done to them
+            suspects = [row["target"] for row in last if row["status"] not in ("succeeded", "up_to_date")]
+            rows = transaction.execute("astray", targets=suspects) if suspects else []
+        return {row["target"]: row["run_id"] for row in reversed(rows)}
+
+
+def _start(transaction: Transaction, run: Run) -> None:
+    row = run_row(run)
+    row["process_started"] = liveness.identity(run.origin.host, run.origin.pid)
+    if transaction.execute("lock_run", id=row["id"]):
+        raise LedgerError(
+            Problem("ledger_run", f"run `{run.id}` is in the ledger already", "use a new id for each run")
+        )
+    transaction.execute("start", **row)
+
+
+def _record(transaction: Transaction, run_id: str, results: Iterable[Result]) -> None:
+    rows = [result_row(run_id, result) for result in results]
+    moment = _after_all(transaction, [row["target"] for row in rows])
+    for row in rows:
+        transaction.execute("record", **row, recorded_at=moment)
 
 
 def _find(transaction: Transaction, beginning: str) -> Row:

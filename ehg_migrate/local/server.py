@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -126,6 +127,13 @@ class LocalServer:
                     continue  # another command made it at the same moment
                 created.append(name)
         return created
+
+    def ensure_schemas(self, database: str, names: Iterable[str]) -> None:
+        """Creates the schemas of a database that are missing, and beside them the one where extensions belong."""
+        with session(self.address(database)) as c:
+            for name in dict.fromkeys((*names, "extensions")):
+                with suppress(psycopg.errors.DuplicateSchema, psycopg.errors.UniqueViolation):  # another command's
+                    c.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
 
     def drop_databases(self, names: Iterable[str]) -> None:
         """Drops those that exist, whoever is connected to them."""

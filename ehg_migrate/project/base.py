@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from ehg_migrate.errors import LedgerError, Problem, RevisionsError, UsageError
 from ehg_migrate.fleet import Fleet
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ehg_migrate.local import LocalServer
 
 
+T = TypeVar("T")
 Selectors = Sequence[str]
 """`acme`, `eu-*`, `tag:prod`, `env:staging`, `!name`; none for the whole fleet."""
 
@@ -74,7 +75,8 @@ class ProjectBase:
         """What is wrong with versions/. `load` has raised for the errors; the warnings are for whoever shows them."""
         scopes = [t.branches for t in self.fleet.targets]
         names = frozenset(t.name for t in self.fleet.targets)
-        return lint(self.revisions, scopes, names, self.settings.lint_ignore)
+        levels = [rule for rule, _ in self.settings.lint_levels]
+        return lint(self.revisions, scopes, names, self.settings.lint_ignore, levels)
 
     def targets(self, selectors: Selectors = ()) -> tuple[Target, ...]:
         """The selected targets, in the order of the files."""
@@ -121,6 +123,8 @@ class ProjectBase:
         server = self.embedded()
         local = tuple(localize(t, server) for t in targets)
         server.ensure_databases([t.address.dbname for t in local])
+        for database in dict.fromkeys(t.address.dbname for t in local if t.schema):
+            server.ensure_schemas(database, (t.schema for t in local if t.address.dbname == database))
         return local, {}
 
     def _one(self, name: str) -> Target:
@@ -152,11 +156,19 @@ class ProjectBase:
         return journals(targets, passwords, self._at_once)
 
     def _last_results(self, targets: Sequence[str]) -> Mapping[str, Seen]:
+        return self._recorded(lambda ledger: ledger.last_results(targets))
+
+    def _astray(self, targets: Sequence[str]) -> Mapping[str, str]:
+        """Those whose schema the ledger last saw to differ, with the run that saw it."""
+        return self._recorded(lambda ledger: ledger.astray(targets))
+
+    def _recorded(self, ask: Callable[[Ledger], dict[str, T]]) -> Mapping[str, T]:
+        """What the ledger says; nothing where there is none yet, or it fails."""
         path = self.settings.ledger_file(local=self._local)
         if path is not None and not path.exists():
             return {}  # looking must not make one
         try:
             with self.ledger() as ledger:
-                return ledger.last_results(targets)
+                return ask(ledger)
         except LedgerError:
             return {}

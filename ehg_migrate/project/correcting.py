@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Unpack
 
 from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.model import SHARED, State, StateKind, Target
-from ehg_migrate.project.proving import Notice, ProvingProject
+from ehg_migrate.project.expecting import ExpectingProject
+from ehg_migrate.project.linting import LintingProject
+from ehg_migrate.project.notices import Notice, nobody
 from ehg_migrate.project.schema import Regard
-from ehg_migrate.project.structure import StructureProject
 
 if TYPE_CHECKING:
     from ehg_migrate.revisions.graph import Graph
@@ -21,11 +22,7 @@ if TYPE_CHECKING:
     from ehg_migrate.schema.scope import Scope
 
 
-def _nobody(text: str) -> None:
-    """Hears nothing."""
-
-
-class CorrectingProject(ProvingProject, StructureProject):
+class CorrectingProject(LintingProject, ExpectingProject):
     """A project that can say by which statements a schema becomes another, and has seen that it does."""
 
     def correction(
@@ -34,7 +31,7 @@ class CorrectingProject(ProvingProject, StructureProject):
         right: str,
         *,
         destructive: bool = False,
-        notice: Notice = _nobody,
+        notice: Notice = nobody,
         **regard: Unpack[Regard],
     ) -> Corrective:
         """Statements that bring `left` to what `right` is, proven on a scratch clone of `left`; nothing is changed.
@@ -42,22 +39,24 @@ class CorrectingProject(ProvingProject, StructureProject):
         Sides as for `compare`. Destructive statements are left out unless they are asked for. Raises UsageError and
         TargetError as `compare` does; that nothing could be proven is in the answer.
         """
-        from ehg_migrate.schema.comparing import side
         from ehg_migrate.schema.correction import Pair, make_alike
 
-        sides = side(left), side(right)
-        (one, scope), (other, _) = self._read(sides, regard)
-        origin = self._origin(sides[0], one, scope, regard)
+        sides = self._side(left), self._side(right)
+        (one, scope), (other, _) = self._read(sides, regard, notice)
+        origin = self._origin(sides, one, scope, regard)
         with self._scratch(notice) as (servers, _):
             return make_alike(servers, origin, Pair(left, one, right, other, scope), notice, destructive=destructive)
 
-    def _origin(self, left: Side, catalog: Catalog, scope: Scope, regard: Regard) -> Origin:
-        """A schema alone is no clone: what it uses of other schemas must be there too."""
+    def _origin(self, sides: tuple[Side, Side], catalog: Catalog, scope: Scope, regard: Regard) -> Origin:
+        """What a clone of the left side is made from: a schema alone is none, nor are heads without a ground."""
         from ehg_migrate.schema.correction import Origin, read_origin
 
-        if not left.target:
+        left, right = sides
+        if left.file:
             return Origin(catalog, scope, None)
-        (target,), passwords = self._reach((left.target,))
+        (target,), passwords = self._reach((left.target or right.target,))
+        if left.heads is not None:
+            return Origin(catalog, scope, read_origin(target, passwords, scope, self.settings.prelude).ground)
         whole = self._scope([target], regard) if left.schema else scope
         return read_origin(target, passwords, replace(whole, owners=scope.owners), self.settings.prelude)
 
@@ -69,7 +68,6 @@ class CorrectingProject(ProvingProject, StructureProject):
         """
         from ehg_migrate.schema.carrying import carry
         from ehg_migrate.schema.correction import read_origin
-        from ehg_migrate.schema.recipe import recipe
 
         chosen = self._one(name)
         if branch not in chosen.branches:
@@ -79,11 +77,9 @@ class CorrectingProject(ProvingProject, StructureProject):
         look = _known(state, looking.found.get(chosen.name))
         graph = self._graph(chosen)
         with self._scratch(notice) as (servers, references):
-            api_roles = bool(look.ground.roles)
-            label = servers.label(look.ground.major, api_roles=api_roles)
-            made = recipe(fleet.targets[0], state.heads, graph, look.ground, label)
+            made = self._recipe(fleet.targets[0], state.heads, look, servers)
             origin = read_origin(fleet.targets[0], fleet.passwords, made.scope, self.settings.prelude)
-            scratch = servers.get(look.ground.major, api_roles=api_roles)
+            scratch = servers.get(look.ground.major, api_roles=bool(look.ground.roles))
             carried = carry(scratch, references, made, origin, notice, destructive=destructive)
         return carried, _needed(chosen, state, graph, branch)
 

@@ -14,9 +14,10 @@ from ehg_migrate.model import (
     Verb,
 )
 from ehg_migrate.project.base import Selectors
-from ehg_migrate.project.correcting import CorrectingProject
-from ehg_migrate.project.proving import Manner, Notice
+from ehg_migrate.project.notices import Notice, nobody
+from ehg_migrate.project.proving import Manner
 from ehg_migrate.project.releases import write_release
+from ehg_migrate.project.schemas import SchemasProject
 from ehg_migrate.revisions.specs import resolve_all
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ehg_migrate.schema.carrying import Carried
 
 
-class Project(CorrectingProject):
+class Project(SchemasProject):
     """A project folder, checked as a whole when it is loaded.
 
     Use it as a context manager: with `local=True` it starts the embedded PostgreSQL, which stops when it is left.
@@ -64,18 +65,27 @@ class Project(CorrectingProject):
     def run(self, plan: FleetPlan, **how: Unpack[Manner]) -> Run:
         """Does what the plan says, some targets at a time, and records it. Each plan is valid only from its heads.
 
-        The Run has a Result for every target of the plan. Trouble with the ledger is a note of the Run.
+        An upgrade is `judged` first, where that has not been done.
+
+        The Run has a Result for every target of the plan. A protected target that is not `confirmed` is refused, and
+        the others go on. Trouble with the ledger is a note of the Run.
         """
         from ehg_migrate.rollout.executor import LOCAL, executor
-        from ehg_migrate.rollout.pool import Stop
+        from ehg_migrate.rollout.planning import without_protected
         from ehg_migrate.rollout.runner import Reach
         from ehg_migrate.rollout.running import How, carry_out
+        from ehg_migrate.rollout.stop import Stop
 
         place = how.get("executor", LOCAL)
         if self._local and place != LOCAL:
             raise UsageError(Problem("local_executor", "`--local` has its servers here", "leave out `--executor`"))
+        if self.protected(plan):
+            plan = without_protected(plan, self.fleet.by_name, how.get("confirmed", ()))
+        plan = self.judged(plan, how.get("lint"), how.get("allow", ()), how.get("notice") or nobody)
         busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
-        targets, passwords = self._reach(busy) if busy else ((), {})
+        astray = self._astray([p.target for p in plan.plans]) if plan.verb is not Verb.ADOPT else {}
+        looked_at = tuple(dict.fromkeys((*busy, *astray)))
+        targets, passwords = self._reach(looked_at) if looked_at else ((), {})
         parallel = how.get("parallel") or self.settings.parallel
         # which is first matters only where some must wait
         last = self._last_results(busy) if len(busy) > parallel else {}
@@ -85,7 +95,7 @@ class Project(CorrectingProject):
             stop = how["stop"] = how.get("stop") or Stop()
             verify = self._verifier(reach, how)
             watch, rollout = how.get("watch") or _nobody, how.get("rollout", "")
-            manner = How(execute, watch, stop, self.ledger, verify, rollout)
+            manner = How(execute, watch, stop, self.ledger, verify, rollout, astray)
             return carry_out(self.settings, plan, reach, manner)
 
     def new_revision(
@@ -108,7 +118,7 @@ class Project(CorrectingProject):
         depends_on: Sequence[str] = (),
         *,
         destructive: bool = False,
-        notice: Notice = lambda _: None,
+        notice: Notice = nobody,
     ) -> tuple[Path, Carried]:
         """Writes a revision that makes of what the target's revisions produce what the target is; and says how well.
 

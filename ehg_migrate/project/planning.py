@@ -78,6 +78,9 @@ class PlanningProject(ReadingProject):
         from ehg_migrate.rollout.reconcile import unfinished
 
         found = self.show(run)
+        if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
+            hint = f"say `ehg-migrate schema {found.verb}` again: it does what is missing"
+            raise UsageError(Problem("not_resumable", f"run `{run}` was one of `schema {found.verb}`", hint))
         left = unfinished(found, failed_only=failed_only)
         if found.verb is Verb.ROLLBACK and found.undoes:
             plan = self.plan_rollback(found.undoes, left)
@@ -89,6 +92,16 @@ class PlanningProject(ReadingProject):
             plan = self.plan(left, found.wish)
         return replace(plan, resumes=found.id)
 
+    def protected(self, plan: FleetPlan) -> tuple[str, ...]:
+        """The targets that the plan would change and that only a person may change; locally there are none."""
+        from ehg_migrate.rollout.planning import protected_targets
+
+        return () if self._local else protected_targets(plan, self.fleet.by_name)
+
+    def protected_names(self, targets: Sequence[str]) -> tuple[str, ...]:
+        """Those of these targets that only a person may change; locally there are none."""
+        return tuple(t for t in targets if self.fleet.by_name[t].protected and not self._local)
+
     def declared(self, plan: Plan) -> tuple[str, ...]:
         """The revisions that an adoption declares applied, oldest first."""
         from ehg_migrate.rollout.adopting import declared
@@ -96,14 +109,17 @@ class PlanningProject(ReadingProject):
         return declared(self._graph(self.fleet.by_name[plan.target]), plan)
 
     def sql(self, plan: FleetPlan) -> Iterator[str]:
-        """The SQL of each distinct plan, rendered without a database, under a comment that names its targets."""
+        """The SQL of each distinct plan, rendered without a database, under a comment that names its targets.
+
+        Targets that are one schema have a script each, which begins with their search_path.
+        """
         from ehg_migrate.environment.offline import render
 
-        groups: dict[str, list[Plan]] = {}
+        groups: dict[tuple[str, str], list[Plan]] = {}
         for p in plan.plans:
             if p.steps:
-                groups.setdefault(p.digest, []).append(p)
-        for digest, plans in groups.items():
+                groups.setdefault((p.digest, self.fleet.by_name[p.target].schema), []).append(p)
+        for (digest, _), plans in groups.items():
             names = ", ".join(p.target for p in plans)
             text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0].steps)
             yield f"-- plan {digest} for {names}\n{text}"

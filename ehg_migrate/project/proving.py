@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
-from ehg_migrate.model import Plan, Result, State, Status
+from ehg_migrate.model import Plan, Result, State, Target
 from ehg_migrate.project.base import Selectors
+from ehg_migrate.project.notices import Notice, nobody
 from ehg_migrate.project.planning import PlanningProject
 
 if TYPE_CHECKING:
     from ehg_migrate.rollout.jobs import Watch
-    from ehg_migrate.rollout.pool import Stop
     from ehg_migrate.rollout.runner import Reach
     from ehg_migrate.rollout.running import Verify
-    from ehg_migrate.schema.drift import Drift, Fleet, Looking
+    from ehg_migrate.rollout.stop import Stop
+    from ehg_migrate.schema.drift import Drift, Fleet, Look, Looking
+    from ehg_migrate.schema.recipe import Recipe
     from ehg_migrate.schema.reference import References
     from ehg_migrate.schema.rehearsal import Case, Rehearsal
     from ehg_migrate.schema.scratch import ScratchServers
     from ehg_migrate.schema.squawk import SqlReport
-
-Notice = Callable[[str], None]
-"""Told in words what takes its time."""
 
 
 class Manner(TypedDict, total=False):
@@ -36,74 +35,95 @@ class Manner(TypedDict, total=False):
     watch: Watch | None
     stop: Stop | None
     verify: str | None  # one of settings.VERIFY
+    lint: str | None  # one of settings.LINT
+    allow: Sequence[str]  # findings that stop nothing: `RULE` or `RULE@REVISION`
     notice: Notice  # hears what takes its time after the run
+    confirmed: Collection[str]  # protected targets whose names a person has typed
 
 
 class ProvingProject(PlanningProject):
     """A project that knows what its revisions do."""
 
-    def drift(self, selectors: Selectors = (), notice: Notice = lambda _: None) -> tuple[Drift, ...]:
+    def drift(self, selectors: Selectors = (), notice: Notice = nobody, *, full: bool = False) -> tuple[Drift, ...]:
         """Each selected target's schema against what the revisions that it holds produce on a scratch database.
 
-        Reads only: one connection a target, and one message beside a probe's. What a state should be is made once and
-        kept in `.ehg`. A state that cannot be made is the verdict `no_reference` of its targets, never a match.
+        Reads only: one connection and one message a target, more where it differs. What a state should be is made once
+        and kept in `.ehg`. A state that cannot be made is the verdict `no_reference` of its targets, never a match. The
+        schema of a target whose token says that it is as it was at the last look is not read again, unless `full`.
         """
         from ehg_migrate.schema.drift import find_drift
 
-        fleet, states, looking = self._look(selectors)
+        fleet, states, looking = self._look(selectors, full=full)
         with self._scratch(notice) as (scratch, references):
             return find_drift(fleet, states, looking.found, references, scratch)
 
     def rehearse(
-        self, selectors: Selectors = (), to: Sequence[str] = (), notice: Notice = lambda _: None
+        self,
+        selectors: Selectors = (),
+        to: Sequence[str] = (),
+        notice: Notice = nobody,
+        *,
+        as_is: bool = False,
+        probe_data: bool = False,
     ) -> tuple[Rehearsal, ...]:
         """What `upgrade` would do, done on scratch databases: each step forward, back and again.
 
         One Rehearsal for all targets that hold the same and would get the same steps; none for those with nothing to
-        do. A target that cannot be planned for has a Rehearsal with its problem. Only reads from the targets.
+        do. A target that cannot be planned for has a Rehearsal with its problem. Only reads from the targets. With
+        `as_is` a target that has drifted is rehearsed on a database that has drifted alike; with `probe_data` the
+        targets are asked for rows that the steps would fail on.
         """
         from ehg_migrate.schema.rehearsal import Rehearsal
 
-        _, states, looking = self._look(selectors)
+        fleet, states, looking = self._look(selectors)
         plan = self._plan_upgrade(selectors, to, states)
         hopeless = [Rehearsal((s.target,), s.heads, s.heads, problem=s.problem) for s in plan.blocked]
         cases: list[Case] = []
         with self._scratch(notice) as (scratch, references):
             for p in plan.plans:
-                case = self._case(p, looking, scratch) if p.steps else None
+                case = self._case(p, looking.found, scratch) if p.steps else None
                 if isinstance(case, Problem):
                     hopeless.append(Rehearsal((p.target,), p.heads, p.heads, problem=case))
                 elif case:
                     cases.append(case)
-            return (*hopeless, *self._rehearsed(cases, scratch, references, notice))
+            if as_is:
+                cases, lost = _as_they_are(cases, looking, fleet, references)
+                hopeless += lost
+            done = tuple(self._rehearsed(cases, scratch, references, notice))
+        return (*hopeless, *(_probed(done, fleet) if probe_data else done))
 
-    def _case(self, plan: Plan, looking: Looking, scratch: ScratchServers) -> Case | Problem:
+    def _case(self, plan: Plan, looks: Mapping[str, Look | Problem], scratch: ScratchServers) -> Case | Problem:
         from ehg_migrate.schema.drift import Look
-        from ehg_migrate.schema.recipe import recipe
         from ehg_migrate.schema.rehearsal import Case
 
-        target, look = self.fleet.by_name[plan.target], looking.found[plan.target]
+        target, look = self.fleet.by_name[plan.target], looks[plan.target]
         if not isinstance(look, Look):
             return look
-        graph = self._graph(target)
-        label = scratch.label(look.ground.major, api_roles=bool(look.ground.roles))
         try:
-            return Case((plan.target,), recipe(target, plan.heads, graph, look.ground, label), plan.steps, graph)
+            start = self._recipe(target, plan.heads, look, scratch)
+            return Case((plan.target,), start, plan.steps, self._graph(target))
         except TargetError as e:
             return e.problem
 
-    def rehearse_all(self, notice: Notice = lambda _: None) -> tuple[Rehearsal, ...]:
+    def _recipe(self, target: Target, heads: Sequence[str], look: Look, scratch: ScratchServers) -> Recipe:
+        """How the state of a target at these heads is made on its ground. Raises TargetError."""
+        from ehg_migrate.schema.recipe import recipe
+
+        label = scratch.label(look.ground.major, api_roles=bool(look.ground.roles))
+        return recipe(target, heads, self._graph(target), look.ground, label)
+
+    def rehearse_all(self, notice: Notice = nobody) -> tuple[Rehearsal, ...]:
         """The same for every combination of branches in the fleet, from nothing to its heads; asks no target."""
         from ehg_migrate.local.programs import MAJOR
         from ehg_migrate.schema.ground import Ground
         from ehg_migrate.schema.recipe import recipe
         from ehg_migrate.schema.rehearsal import Case
 
-        ground = Ground.supabase(MAJOR, self.settings.prelude)
         cases: list[Case] = []
         with self._scratch(notice) as (scratch, references):
-            label = scratch.label(MAJOR, api_roles=True)
             for target in self.fleet.targets:
+                ground = Ground.usual(target.platform, MAJOR, self.settings.prelude)
+                label = scratch.label(MAJOR, api_roles=bool(ground.roles))
                 graph = self._graph(target)
                 steps = graph.steps((), graph.heads)
                 if steps:
@@ -135,18 +155,18 @@ class ProvingProject(PlanningProject):
         from ehg_migrate.rollout.running import Verified
 
         def look(results: Sequence[Result]) -> Verified:
-            done = tuple(r for r in results if r.status is Status.SUCCEEDED and r.steps)
-            if not done:
+            if not results:
                 return Verified()
             from ehg_migrate.schema.drift import Fleet, Looking
+            from ehg_migrate.schema.tripwire import Tripwires
             from ehg_migrate.schema.verify import verify
 
-            targets = [reach.targets[r.target] for r in done]
+            targets = [reach.targets[r.target] for r in results]
             fleet = Fleet(targets, reach.passwords, self._graph, self._at_once)
-            looking = Looking(self.settings.prelude)
+            looking = Looking(self.settings.prelude, Tripwires(self.settings.tripwires), full=True)
             try:
-                with self._scratch(how.get("notice") or _nobody, how.get("stop")) as (scratch, references):
-                    return verify(fleet, done, looking, scratch, references, strict=mode == "always")
+                with self._scratch(how.get("notice") or nobody, how.get("stop")) as (scratch, references):
+                    return verify(fleet, results, looking, scratch, references, strict=mode == "always")
             except EhgMigrateError as e:  # the run is over and stays what it was
                 return Verified(notes=tuple(replace(p, code="not_verified") for p in e.problems))
 
@@ -162,13 +182,14 @@ class ProvingProject(PlanningProject):
             notice(f"rehearsing {len(case.steps)} steps for {', '.join(case.targets)}")
             yield rehearsing.run(case)
 
-    def _look(self, selectors: Selectors) -> tuple[Fleet, tuple[State, ...], Looking]:
+    def _look(self, selectors: Selectors, *, full: bool = False) -> tuple[Fleet, tuple[State, ...], Looking]:
         """The selected targets, what they hold, and what was seen of their schemas on the same connections."""
         from ehg_migrate.rollout.states import read_states
         from ehg_migrate.schema.drift import Fleet, Looking
+        from ehg_migrate.schema.tripwire import Tripwires
 
         targets, passwords = self._reach(selectors)
-        looking = Looking(self.settings.prelude)
+        looking = Looking(self.settings.prelude, Tripwires(self.settings.tripwires), full=full)
         states = read_states(targets, passwords, self.revisions, self.releases, self._at_once, looking.probe)
         return Fleet(targets, passwords, self._graph, self._at_once), states, looking
 
@@ -182,5 +203,31 @@ class ProvingProject(PlanningProject):
             yield scratch, References(self.settings, scratch, notice, stop)
 
 
-def _nobody(text: str) -> None:
-    """Hears nothing."""
+def _as_they_are(
+    cases: list[Case], looking: Looking, fleet: Fleet, references: References
+) -> tuple[list[Case], list[Rehearsal]]:
+    """The cases with what has drifted in them, and those whose targets could not be read."""
+    from ehg_migrate.schema.as_is import astray
+    from ehg_migrate.schema.rehearsal import Rehearsal
+
+    found = astray(cases, looking.found, fleet, references)
+    kept: list[Case] = []
+    lost: list[Rehearsal] = []
+    for case in cases:
+        there = found.get(case.targets[0])
+        if isinstance(there, Problem):
+            lost.append(Rehearsal(case.targets, case.start.heads, case.start.heads, problem=there))
+        else:
+            kept.append(replace(case, there=there[0], drift=there[1]) if there else case)
+    return kept, lost
+
+
+def _probed(done: Sequence[Rehearsal], fleet: Fleet) -> Iterator[Rehearsal]:
+    """The same with what the targets answer to the questions of their steps."""
+    from ehg_migrate.schema.probes import ask_targets
+
+    by_name = {t.name: t for t in fleet.targets}
+    asked = [(by_name[name], [p for s in r.steps for p in s.probes]) for r in done for name in r.targets]
+    told = ask_targets(asked, fleet.passwords, fleet.at_once)
+    for r in done:
+        yield replace(r, probed=tuple(answer for name in r.targets for answer in told.get(name, ())))

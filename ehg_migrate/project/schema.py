@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from ehg_migrate.model import Target
+from ehg_migrate.model import NO_PLATFORM, Target
 from ehg_migrate.project.base import ProjectBase, Selectors
+from ehg_migrate.project.notices import Notice, nobody
 
 if TYPE_CHECKING:
     from ehg_migrate.schema.comparing import Comparison, Grouping, Side
@@ -25,28 +26,34 @@ class Regard(TypedDict, total=False):
     platform_tables: bool  # policies and triggers that stand on tables of Supabase's, such as `auth.users`
 
 
+class Regarded(TypedDict):
+    """Fields of a Scope."""
+
+    watched: tuple[str, ...]
+    owners: bool
+
+
 class SchemaProject(ProjectBase):
     """A project that can say what its targets' schemas are. Nothing here needs revisions, or writes to a target."""
 
-    def compare(self, left: str, right: str, **regard: Unpack[Regard]) -> Comparison:
+    def compare(self, left: str, right: str, *, notice: Notice = nobody, **regard: Unpack[Regard]) -> Comparison:
         """What separates two sides: targets, schemas of targets (`acme/staging`), snapshots (`acme.json`, `./acme`).
 
-        Raises UsageError for sides that cannot be held against each other and TargetError for one that cannot be read.
+        One of them may be what given heads produce on the other, a target: `heads:REV,REV`, `release:NAME`; `heads:` is
+        what it holds. Raises UsageError for sides that cannot be held against each other and TargetError for one that
+        cannot be read, or made.
         """
-        from ehg_migrate.schema.comparing import compared, side
+        from ehg_migrate.schema.comparing import compared
 
-        sides = side(left), side(right)
-        one, other = self._catalogs(sides, regard)
+        sides = self._side(left), self._side(right)
+        (one, _), (other, _) = self._read(sides, regard, notice)
         return compared(left, one, right, other)
 
     def snapshot(self, name: str, **regard: Unpack[Regard]) -> Snapshot:
         """What the schema of a target, or of one schema of it, is now. Raises TargetError."""
-        from ehg_migrate.schema.comparing import scopes_of, side
         from ehg_migrate.schema.snapshot import Snapshot
 
-        one = side(name)
-        (catalog,) = self._catalogs((one,), regard)
-        scope = scopes_of((one,), {}, self._scope([self._one(one.target)], regard))[one]
+        ((catalog, scope),) = self._read((self._side(name),), regard)
         return Snapshot(name, datetime.now(UTC), catalog.fingerprint, scope, catalog)
 
     def clusters(self, selectors: Selectors = (), **regard: Unpack[Regard]) -> Grouping:
@@ -56,19 +63,27 @@ class SchemaProject(ProjectBase):
         is in the answer.
         """
         from ehg_migrate.schema.comparing import find_clusters
+        from ehg_migrate.schema.scope import within
 
         targets, passwords = self._reach(selectors)
-        return find_clusters(targets, passwords, self._at_once, self._scope(targets, regard))
+        whole = self._scope(targets, regard)
+        return find_clusters(targets, passwords, self._at_once, lambda t: within(t, whole))
 
-    def _catalogs(self, sides: tuple[Side, ...], regard: Regard) -> tuple[Catalog, ...]:
-        """Of each side, all read in one scope."""
-        return tuple(catalog for catalog, _ in self._read(sides, regard))
+    def _side(self, text: str) -> Side:
+        """As it is written; a target that is one schema is that one."""
+        from ehg_migrate.schema.comparing import side
 
-    def _read(self, sides: tuple[Side, ...], regard: Regard) -> tuple[tuple[Catalog, Scope], ...]:
-        """Catalogues as `_catalogs` gives them, and the scope in which each was read."""
-        from ehg_migrate.schema.comparing import read_sides, scopes_of
+        one = side(text)
+        return replace(one, schema=one.schema or self._one(one.target).schema) if one.target else one
+
+    def _read(
+        self, sides: tuple[Side, ...], regard: Regard, notice: Notice = nobody
+    ) -> tuple[tuple[Catalog, Scope], ...]:
+        """The catalogue of each side, all read in one scope, and that scope with the side's own schema."""
+        from ehg_migrate.schema.comparing import read_sides, scopes_of, without_heads
         from ehg_migrate.schema.tree import read_saved
 
+        without_heads(sides)
         snapshots = {s.text: read_saved(s.file) for s in sides if s.file}
         names = tuple(dict.fromkeys(self._one(s.target).name for s in sides if s.target))
         targets, passwords = self._reach(names) if names else ((), {})
@@ -79,13 +94,22 @@ class SchemaProject(ProjectBase):
 
     def _scope(self, targets: Iterable[Target], regard: Regard) -> Scope:
         """One scope for all of them: whatever the version table of one is called, it is nobody's schema."""
-        from ehg_migrate.schema.scope import SUPABASE_TABLES, Scope, scope_of
+        from ehg_migrate.schema.scope import Scope, scope_of, without_platform
 
+        targets = tuple(targets)
         kept = {name for target in targets for name in scope_of(target).without_tables}
+        own = bool(targets) and all(target.platform == NO_PLATFORM for target in targets)
         return replace(
-            Scope(),
+            without_platform(Scope()) if own else Scope(),
             without_tables=tuple(sorted({*kept, *Scope().without_tables})),
-            watched=SUPABASE_TABLES if regard.get("platform_tables") else (),
-            owners=bool(regard.get("owners")),
             extension_versions=not regard.get("ignore_versions"),
+            **self._regarded(regard),
+        )
+
+    def _regarded(self, regard: Regard) -> Regarded:
+        """What of a scope is chosen for one command."""
+        from ehg_migrate.schema.scope import SUPABASE_TABLES
+
+        return Regarded(
+            watched=SUPABASE_TABLES if regard.get("platform_tables") else (), owners=bool(regard.get("owners"))
         )

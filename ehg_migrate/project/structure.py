@@ -29,10 +29,10 @@ class StructureProject(SchemaProject):
 
         Raises TargetError; LocalServerError where the embedded PostgreSQL, whose pg_dump it is, is not installed.
         """
-        from ehg_migrate.schema.comparing import scopes_of, side
+        from ehg_migrate.schema.comparing import scopes_of
         from ehg_migrate.schema.dump import dump_schema
 
-        one = side(name)
+        one = self._side(name)
         targets, passwords = self._reach((self._one(one.target).name,))
         scope = scopes_of((one,), {}, self._scope(targets, regard))[one]
         return dump_schema(targets[0], passwords.get(targets[0].name), scope)

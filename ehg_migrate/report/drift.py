@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ehg_migrate.report.differences import difference_lines
 from ehg_migrate.report.text import counted, names, number, problem_lines, table
+from ehg_migrate.schema.drift import UNSEEN
 
 if TYPE_CHECKING:
     from ehg_migrate.errors import Problem
@@ -27,6 +28,9 @@ def drift_lines(found: Sequence[Drift]) -> Iterator[str]:
     for problem, targets in _problems(found):
         yield ""
         yield from problem_lines(problem, f"{', '.join(targets)}: ")
+    for note, targets in _unseen(found):
+        yield ""
+        yield from problem_lines(note, f"note: {', '.join(targets)}: ")
     yield ""
     yield counted((d.verdict.value, d.target) for d in found)
 
@@ -43,6 +47,16 @@ def _problems(found: Iterable[Drift]) -> Iterator[tuple[Problem, list[str]]]:
     for d in found:
         if d.problem:
             groups.setdefault(d.problem, []).append(d.target)
+    return iter(groups.items())
+
+
+def _unseen(found: Iterable[Drift]) -> Iterator[tuple[Problem, list[str]]]:
+    """What was left out, of targets whose other notes are not shown."""
+    groups: dict[Problem, list[str]] = {}
+    for d in found:
+        for note in d.notes:
+            if note.code == UNSEEN and not d.differences:
+                groups.setdefault(note, []).append(d.target)
     return iter(groups.items())
 
 

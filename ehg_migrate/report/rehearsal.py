@@ -9,9 +9,11 @@ from ehg_migrate.report.differences import difference_lines
 from ehg_migrate.report.text import names, number, problem_lines, some, table
 
 if TYPE_CHECKING:
+    from ehg_migrate.schema.difference import Difference
     from ehg_migrate.schema.rehearsal import Rehearsal, RehearsedStep
     from ehg_migrate.schema.squawk import SqlReport
 
+_NAMED = 5  # objects
 _WIDEST = 140  # characters of a statement that are shown
 _PHASES = {"forward": "fails", "back": "its downgrade fails", "again": "applied again after its downgrade, it fails"}
 
@@ -35,13 +37,32 @@ def _one(rehearsal: Rehearsal) -> Iterator[str]:
     yield f"{some(rehearsal.targets)}: from {names(rehearsal.heads)} to {names(rehearsal.goal)}{where}"
     if rehearsal.problem:
         yield from problem_lines(rehearsal.problem, "  ")
+    yield from _start(rehearsal)
     if rehearsal.steps:
         rows = [_row(s) for s in rehearsal.steps]
         yield from (f"  {line}" for line in table(("REVISION", "BRANCH", "SECONDS", "BACK", "VERDICT"), rows))
     for step in rehearsal.steps:
         yield from _findings(step)
+    for answer in rehearsal.probed:
+        level = "rows" if answer.found else "unknown"
+        yield f"  {answer.target}: {answer.revision}: [{level}] {answer.rule} {answer.identity}: {answer.message}"
+        yield f"    {answer.sql[:_WIDEST]}"
     if rehearsal.not_tried:
         yield f"  not tried: {names(rehearsal.not_tried)}"
+
+
+def _start(rehearsal: Rehearsal) -> Iterator[str]:
+    """How far the start was from what the revisions produce, and from what the targets are."""
+    if rehearsal.drift:
+        yield f"  as it is: {_objects(rehearsal.drift)} from what its revisions produce"
+    if rehearsal.unlike:
+        yield f"  not quite as it is: no statement was found for {_objects(rehearsal.unlike)}"
+
+
+def _objects(found: Sequence[Difference]) -> str:
+    objects = [f"{d.kind} {d.identity}" for d in found[:_NAMED]]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"{number(len(found), 'difference')} ({', '.join(objects)}{more})"
 
 
 def _row(step: RehearsedStep) -> tuple[str, ...]:

@@ -40,8 +40,12 @@ def continued(message: str, indent: str = "") -> str:
 
 def targets_lines(targets: Iterable[Target]) -> list[str]:
     """The fleet as its files say."""
-    rows = [(t.name, t.env, ",".join(t.branches), ",".join(t.tags), str(t.address), t.purpose) for t in targets]
+    rows = [(t.name, t.env, ",".join(t.branches), ",".join(t.tags), _place(t), t.purpose) for t in targets]
     return table(("TARGET", "ENV", "BRANCHES", "TAGS", "ADDRESS", "PURPOSE"), rows)
+
+
+def _place(target: Target) -> str:
+    return f"{target}, protected" if target.protected else str(target)
 
 
 def status_lines(states: Sequence[State]) -> Iterator[str]:
@@ -75,6 +79,11 @@ def plan_lines(plan: FleetPlan) -> Iterator[str]:
         yield ""
     for skipped in plan.skipped:
         yield f"{skipped.target}: skipped, {skipped.reason.message}"
+    if plan.findings:
+        from ehg_migrate.report.findings import finding_lines
+
+        yield from finding_lines(plan.findings, notes=False)
+        yield ""
     if idle:
         yield f"nothing to do for {some(idle)}"
     yield plan_summary(plan)

@@ -29,6 +29,7 @@ class Revision:
     has_upgrade: bool = True
     has_downgrade: bool = True
     is_silent: bool = False  # loading the file is known to do nothing but define names
+    allowed: tuple[tuple[str, str], ...] = ()  # (rule, reason) from its `lint_allow`
 
 
 @dataclass(frozen=True)

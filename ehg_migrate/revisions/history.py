@@ -20,6 +20,7 @@ from typing import Any
 
 from ehg_migrate.errors import Problem, RevisionsError
 from ehg_migrate.model import SHARED
+from ehg_migrate.revisions.allowances import allowances
 from ehg_migrate.revisions.graph import Graph, Revision, build
 from ehg_migrate.revisions.kept import Kept
 from ehg_migrate.revisions.plain import is_silent
@@ -160,6 +161,7 @@ def _read(path: Path, branch: str, settings: Settings) -> tuple[Revision, bool]:
         has_upgrade=_defines(tree, "upgrade"),
         has_downgrade=_defines(tree, "downgrade"),
         is_silent=is_silent(tree),
+        allowed=allowances(tree, where) if b"lint_allow" in source else (),
     )
     return revision, by_itself
 

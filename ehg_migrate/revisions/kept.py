@@ -113,5 +113,8 @@ def _values(revision: Revision) -> tuple[Any, ...]:
 
 
 def _revision(values: list[Any]) -> Revision:
-    plain: list[Any] = [tuple(v) if isinstance(v, list) else v for v in values]
-    return Revision(*plain)
+    return Revision(*map(_plain, values))
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(_plain, value)) if isinstance(value, list) else value

@@ -14,6 +14,7 @@ from ehg_migrate.errors import Problem
 from ehg_migrate.model import SHARED
 from ehg_migrate.revisions.graph import Graph, Revision
 from ehg_migrate.revisions.history import History
+from ehg_migrate.revisions.rules import EFFECT_NAMES, EFFECT_RULE, SQL_RULE, meant
 
 # `version_num` of a version table that stock Alembic made; ours is wider
 _STOCK_ID_LENGTH = 32
@@ -25,12 +26,6 @@ RULES = (
 )  # fmt: skip
 """The rules whose findings are warnings, so that `lint_ignore` may name them."""
 
-SQL_RULE = "sql:"
-"""Before the name of a rule about the SQL of revisions, `sql:ban-drop-column`; those are squawk's."""
-
-EFFECT_RULE = "effect:"
-"""Before the name of a rule about what a step does in a rehearsal, `effect:lost_data`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -41,10 +36,17 @@ class Findings:
 
 
 def lint(
-    history: History, scopes: Iterable[tuple[str, ...]], targets: frozenset[str], ignore: frozenset[str]
+    history: History,
+    scopes: Iterable[tuple[str, ...]],
+    targets: frozenset[str],
+    ignore: frozenset[str],
+    levels: Iterable[str] = (),
 ) -> Findings:
-    """Everything about these revisions, for the branch combinations (`scopes`) that the fleet really has."""
-    errors = [*_unknown_rules(ignore), *history.problems]
+    """Everything about these revisions, for the branch combinations (`scopes`) that the fleet really has.
+
+    `ignore` and `levels` are names of rules from alembic.ini.
+    """
+    errors = [*_unknown_rules(ignore), *_unknown_levels(levels), *_unknown_allowed(history), *history.problems]
     warnings: list[Problem] = []
     scopes = list(dict.fromkeys(scopes))
     for scope in scopes:
@@ -63,13 +65,27 @@ def lint(
 
 def _unknown_rules(ignore: frozenset[str]) -> Iterator[Problem]:
     """A rule that was mistyped would go on warning, and one that was renamed be ignored no more."""
-    for rule in sorted(r for r in ignore - RULES if not r.startswith((SQL_RULE, EFFECT_RULE))):
+    hint = f"those are {', '.join(sorted(RULES))}; squawk's as `{SQL_RULE}RULE`, `rehearse`'s as `{EFFECT_RULE}RULE`"
+    for rule in sorted(r for r in ignore - RULES - EFFECT_NAMES if not r.startswith(SQL_RULE)):
+        near = meant(rule, EFFECT_NAMES) if rule.startswith(EFFECT_RULE) else hint
         yield Problem(
-            "unknown_rule",
-            f"`{rule}` is no rule that can be ignored",
-            f"those are {', '.join(sorted(RULES))}; squawk's as `{SQL_RULE}RULE`, `rehearse`'s as `{EFFECT_RULE}RULE`",
-            "alembic.ini: [ehg_migrate] lint_ignore",
+            "unknown_rule", f"`{rule}` is no rule that can be ignored", near, "alembic.ini: [ehg_migrate] lint_ignore"
         )
+
+
+def _unknown_levels(levels: Iterable[str]) -> Iterator[Problem]:
+    for rule in sorted(r for r in levels if r not in EFFECT_NAMES and not r.startswith(SQL_RULE)):
+        message = f"`{rule}` is no rule that has a level of its own"
+        where = "alembic.ini: [ehg_migrate] lint_levels"
+        yield Problem("unknown_rule", message, meant(rule, EFFECT_NAMES), where)
+
+
+def _unknown_allowed(history: History) -> Iterator[Problem]:
+    for r in _all(history):
+        for rule, _ in r.allowed:
+            if rule not in EFFECT_NAMES:
+                message = f"`lint_allow` names `{rule}`, which is no rule about what a step does"
+                yield Problem("unknown_rule", message, meant(rule, EFFECT_NAMES), r.path)
 
 
 def _too_long(history: History) -> Iterator[Problem]:

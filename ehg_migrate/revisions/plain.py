@@ -6,6 +6,7 @@ Read from the syntax tree and never run. Whatever is not known to be harmless co
 from __future__ import annotations
 
 import ast
+import re
 
 _OPERATIONS = frozenset(
     {
@@ -23,6 +24,7 @@ _WORDS = frozenset(
         "table", "text", "true",
     }
 )  # fmt: skip
+_SETS_TRANSACTION = re.compile(rb"SET\s+(?:(?:SESSION|LOCAL)\s+)?TRANSACTION", re.IGNORECASE)
 _IMPORTS = frozenset({"__future__", "alembic", "collections", "sqlalchemy", "typing"})
 
 
@@ -40,6 +42,11 @@ def is_plain(source: bytes, function: str) -> bool:
         return False
     names = _Names()
     return all(names.take(node) for node in tree.body) and names.lists_operations(function)
+
+
+def sets_transaction(source: bytes) -> bool:
+    """Whether a revision file may say how its transactions are to be: that must be the first to be sent in them."""
+    return bool(_SETS_TRANSACTION.search(source))
 
 
 class _Names:

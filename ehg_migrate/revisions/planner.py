@@ -70,6 +70,7 @@ def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, j
     since = [e for e in journal if e.seq >= of_run[0].seq and e.event != "failed"]
     own, left = _changes(of_run), _changes(since)
     _nothing_declared(run, since)
+    _nothing_by_hand(run, since)
     _nothing_half_done(run, since, left)
     _nothing_else(run, own, left)
     _still_known(graph, run, of_run, [e for e in since if e.revision in own])
@@ -99,6 +100,17 @@ def _nothing_declared(run: str, since: Sequence[JournalEntry]) -> None:
             f"{who} declared revisions to be applied and did not run them",
             "`downgrade` runs their `downgrade()`, which shows what it would do",
         )
+
+
+def _nothing_by_hand(run: str, since: Sequence[JournalEntry]) -> None:
+    """SQL that is in no revision has no way back; rows that a later run brought are in nobody's way."""
+    for e in since:
+        if e.event == "corrected" or (e.event == "seeded" and e.run == run):
+            who = "it" if e.run == run else f"run `{e.run}`"
+            what = (
+                "changed the schema by SQL of `schema sync`" if e.event == "corrected" else "brought rows from a file"
+            )
+            raise _inexact(run, f"{who} {what}, which has no way back", "`downgrade` takes back revisions alone")
 
 
 def _nothing_half_done(run: str, since: Sequence[JournalEntry], left: Mapping[str, JournalEntry]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 import psycopg
 
-from ehg_migrate.database.connections import ConnectError
-from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.faults import ConnectError, run_fault
+from ehg_migrate.database.journal import Moment
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import TargetError
@@ -57,5 +56,5 @@ def _write(session: Session, plan: Plan, graph: Graph) -> None:
                 checksum=graph[revision].checksum,
                 heads_before=(),
                 heads_after=plan.goal,
-                started_at=datetime.now(UTC),
+                began=Moment.now(),
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -19,13 +21,15 @@ _NAMED = 8  # results that are named before the rest is counted
 class Book:
     """Starts, records and finishes one run; `notes` says what could not be written.
 
-    A ledger that has failed is left alone until the end of the run, when all that it lacks is tried once more.
+    A ledger that has failed is left alone until the end of the run, when all that it lacks is tried once more. A run
+    that is `short`, since no work on a target belongs to it, is written whole in the end, in one transaction.
     """
 
-    def __init__(self, opener: Callable[[], Ledger], run: Run) -> None:
+    def __init__(self, opener: Callable[[], Ledger], run: Run, *, short: bool = False) -> None:
         self.notes: list[Problem] = []
         self._opener = opener
         self._run = run
+        self._short = short
         self._ledger: Ledger | None = None
         self._late: list[Result] = []  # not written yet
         self._failed = False
@@ -33,25 +37,29 @@ class Book:
         self._beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        self._try(self._begin)
-        self._beating.start()
+        if not self._short:
+            self._try(self._begin)
+            self._beating.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._beating.join()
+        if not self._short:
+            self._beating.join()
         if self._ledger:
             self._ledger.close()
 
     def record(self, *results: Result) -> None:
         """Targets that are done, written together."""
-        if self._failed or not self._try(lambda: self._opened().record(self._run.id, *results)):
+        if self._short or self._failed or not self._try(lambda: self._opened().record(self._run.id, *results)):
             self._late += results
 
     def finish(self, status: RunStatus) -> None:
         """The run is over; what could not be written is said once, by name."""
+        if self._short and self._try(partial(self._write_whole, status)):
+            return
         self._catch_up()
         if self._late:
             self.notes.append(_incomplete([r.target for r in self._late]))
@@ -61,6 +69,16 @@ class Book:
         """Writes the results that are not written yet, until the ledger fails."""
         while self._late and self._try(lambda: self._opened().record(self._run.id, self._late[0])):
             del self._late[0]
+
+    def _write_whole(self, status: RunStatus) -> None:
+        ledger = self._opener()
+        try:
+            notes = (*self.notes, *_died(ledger.died(1), self._run))
+            over = replace(self._run, status=status, finished_at=datetime.now(UTC), results=tuple(self._late))
+            ledger.enter(replace(over, notes=notes))
+        finally:
+            ledger.close()
+        self.notes[:] = notes
 
     def _opened(self) -> Ledger:
         if self._ledger is None:

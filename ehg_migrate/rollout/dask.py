@@ -20,8 +20,9 @@ from ehg_migrate.model import Result
 from ehg_migrate.redaction import safe
 from ehg_migrate.rollout.executor import SCHEME
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
-from ehg_migrate.rollout.pool import Pool, Stop, not_begun, take_next
+from ehg_migrate.rollout.pool import Pool, not_begun, take_next
 from ehg_migrate.rollout.remote import do
+from ehg_migrate.rollout.stop import Stop
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -150,6 +150,7 @@ class Execution:
 
     def _finished(self, session: Session, failure: StepFailed | None) -> Result:
         heads, plan = session.heads() if failure else session.leave(), self.job.plan
+        self.notes.extend(session.noticed)
         if failure:
             status, problem = _after_failure(session, failure)
         elif set(heads) == set(plan.goal):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.model import Result
 from ehg_migrate.rollout.jobs import Job, Watch
-from ehg_migrate.rollout.pool import Pool, Stop
+from ehg_migrate.rollout.stop import Stop
 
 LOCAL = "local"
 SCHEME = "dask://"
@@ -24,7 +25,7 @@ def executor(name: str, parallel: int) -> Iterator[Execute]:
     Raises UsageError for another name, ConfigurationError where the cluster cannot be reached.
     """
     if name == LOCAL:
-        yield lambda jobs, watch, stop: Pool(parallel, watch, stop).run(jobs)
+        yield partial(_here, parallel)
     elif name.startswith(SCHEME):
         from ehg_migrate.rollout import dask
 
@@ -33,3 +34,9 @@ def executor(name: str, parallel: int) -> Iterator[Execute]:
     else:
         hint = f"use `{LOCAL}`, or `{SCHEME}HOST:PORT` of a scheduler"
         raise UsageError(Problem("bad_executor", f"`{name}` is not an executor", hint))
+
+
+def _here(parallel: int, jobs: Iterable[Job], watch: Watch, stop: Stop) -> Iterator[Result]:
+    from ehg_migrate.rollout.pool import Pool  # with all that makes processes
+
+    return Pool(parallel, watch, stop).run(jobs)

@@ -26,6 +26,7 @@ class Job:
     files: tuple[str, ...] = ()  # of revisions, relative to the project: those that must be loaded, in order
     look: Problem | None = None  # why the worker before died: find out what it left, and do nothing
     again: bool = False  # a worker was lost that may have begun: go on from wherever it came to
+    trace: str = ""  # the file that takes what its one step did to the server; for rehearsals
 
     @property
     def unsure(self) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
+from ehg_migrate.database.journal import Moment
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
 from ehg_migrate.rollout.jobs import Job
@@ -33,5 +32,5 @@ def normalize(session: Session, job: Job, heads: tuple[str, ...]) -> None:
                 checksum=checksum,
                 heads_before=heads,
                 heads_after=keep,
-                started_at=datetime.now(UTC),
+                began=Moment.now(),
             )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ehg_migrate.errors import Problem, TargetError, UsageError
-from ehg_migrate.model import Direction, FleetPlan, Plan, Skipped, State, StateKind, Verb
+from ehg_migrate.fleet.protection import protected
+from ehg_migrate.model import Direction, FleetPlan, Plan, Skipped, State, StateKind, Target, Verb
 from ehg_migrate.revisions.specs import ABSENT
 
 Make = Callable[[State], Plan]
@@ -48,6 +49,20 @@ def fleet_plan(
     if skipped and not plans and not blocked:
         raise UsageError(skipped[0].reason)
     return FleetPlan(verb, ",".join(selectors) or "all", tuple(plans), tuple(blocked), tuple(skipped))
+
+
+def without_protected(plan: FleetPlan, fleet: Mapping[str, Target], confirmed: Collection[str]) -> FleetPlan:
+    """The same with every protected target left alone that nobody has confirmed; one with nothing to do is none."""
+    refused = [p for p in plan.plans if p.target in protected_targets(plan, fleet) and p.target not in confirmed]
+    states = [State(p.target, StateKind.REFUSED, p.heads, problem=protected(fleet[p.target])) for p in refused]
+    kept = tuple(p for p in plan.plans if p not in refused)
+    return replace(plan, plans=kept, blocked=(*plan.blocked, *states)) if refused else plan
+
+
+def protected_targets(plan: FleetPlan, fleet: Mapping[str, Target]) -> tuple[str, ...]:
+    """Those that the plan would change."""
+    busy = (p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT)
+    return tuple(name for name in busy if fleet[name].protected)
 
 
 def _adoptable(state: State) -> State:

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import forkserver, resource_tracker
@@ -25,25 +25,12 @@ from ehg_migrate.errors import Problem
 from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import known, redact
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.rollout.worker import main, read_output
 
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
 _NO_WORKER = "is there memory, are there too many processes, has `TMPDIR` more than 80 characters? then run again"
 _GRACE = 5.0  # seconds after its deadline that a worker gets to say what it found
-
-
-class Stop:
-    """The wish to stop: asked once, running steps end and nothing new begins; asked twice, workers are killed."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.heard_by: list[Callable[[], None]] = []
-
-    def ask(self) -> None:
-        """One more time. From a signal handler or any thread; when it returns, the workers have been told."""
-        self.asked += 1
-        for hear in self.heard_by:
-            hear()
 
 
 @dataclass

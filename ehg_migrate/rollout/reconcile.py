@@ -9,7 +9,7 @@ from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.ledger import Seen
 from ehg_migrate.model import Run, RunStatus, State, StateKind, Status
 
-_FAILED = (Status.FAILED, Status.INDETERMINATE, Status.REFUSED)
+_FAILED = (Status.FAILED, Status.SCHEMA_DIFFERS, Status.INDETERMINATE, Status.REFUSED)
 _UNREAD = (StateKind.UNREACHABLE, StateKind.REFUSED)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-import tempfile
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +16,9 @@ from ehg_migrate.fleet.secrets import resolve
 from ehg_migrate.model import Address, Result, Status, Target
 from ehg_migrate.revisions.history import read_history
 from ehg_migrate.rollout.jobs import Job, Watch
-from ehg_migrate.rollout.pool import Pool, Stop
+from ehg_migrate.rollout.outputs import output_folder
+from ehg_migrate.rollout.pool import Pool
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
 
 PROJECT = "EHG_PROJECT"
@@ -34,8 +35,8 @@ def do(job: Job, watch: Watch, stop: Stop) -> Result:
     except EhgMigrateError as e:
         left = tuple(s.revision for s in job.plan.steps)
         return Result(job.target.name, Status.REFUSED, job.plan.heads, job.plan.heads, (), left, e.problems[0])
-    with tempfile.TemporaryDirectory(prefix="ehg-") as folder:
-        (result,) = Pool(1, watch, stop).run([replace(job, output=str(Path(folder) / "out"))])
+    with output_folder() as folder:
+        (result,) = Pool(1, watch, stop).run([replace(job, output=str(folder / "out"))])
     return result
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ehg_migrate.model import Origin, Plan, Result, Target
 from ehg_migrate.revisions.graph import Graph
-from ehg_migrate.rollout.adopting import adopt
 from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Job, Watch
-from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.rollout.outputs import output_folder
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
 
 Graphs = Callable[[Target], Graph]
@@ -46,14 +45,17 @@ def run_plans(settings: Settings, work: Work, execute: Execute, watch: Watch, st
     What is not known to be short begins first: a long one that begins last is waited for by itself.
     """
     plans = sorted((p for p in work.plans if p.steps), key=lambda p: -work.reach.took.get(p.target, math.inf))
-    with tempfile.TemporaryDirectory(prefix="ehg-") as folder:  # 0700; takes what revisions print
-        jobs = [_job(settings, work, plan, Path(folder), i) for i, plan in enumerate(plans)]
-        if jobs:
-            yield from execute(jobs, watch, stop)
+    if not plans:
+        return
+    with output_folder() as folder:
+        jobs = [_job(settings, work, plan, folder, i) for i, plan in enumerate(plans)]
+        yield from execute(jobs, watch, stop)
 
 
 def adopt_plans(work: Work) -> Iterator[Result]:
     """One Result for each adoption; there is nothing to run, so no worker is needed."""
+    from ehg_migrate.rollout.adopting import adopt  # with all that runs steps
+
     for plan in work.plans:
         target = work.reach.targets[plan.target]
         yield adopt(

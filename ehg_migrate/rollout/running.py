@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import Problem
 from ehg_migrate.ledger import Ledger
 from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, State, StateKind, Status, Verb
+from ehg_migrate.rollout.astray import Astray, doubted, to_be_looked_at
 from ehg_migrate.rollout.book import Book
 from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Event, EventKind, Watch
-from ehg_migrate.rollout.pool import Stop
 from ehg_migrate.rollout.runner import Reach, Work, adopt_plans, run_plans
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a look at the targets after a run has found: results that are others now, and notes of the run."""
+    """What a look at the targets after a run has found: its word on those it could judge, and notes of the run."""
 
     results: tuple[Result, ...] = ()
     notes: tuple[Problem, ...] = ()
@@ -40,6 +41,7 @@ class How:
     ledger: Callable[[], Ledger]
     verify: Verify | None = None
     rollout: str = ""  # the name that this run has in common with others
+    astray: Astray = field(default_factory=dict)
 
 
 def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Run:
@@ -58,14 +60,15 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         rollout=how.rollout,
     )
     results: dict[str, Result] = {}
-    with Book(how.ledger, run) as book:
+    settled = [doubted(r, how.astray) for r in _settled(plan)]
+    with Book(how.ledger, run, short=len(settled) == len(names)) as book:
+        book.notes.extend(plan.notes)
         how = replace(how, watch=_harmless(how.watch, book.notes))
-        settled = _settled(plan)
         if settled:
             book.record(*settled)
         results |= {r.target: r for r in settled}
-        for result in _worked(settings, plan, Work(run.id, run.origin, plan.plans, reach), how):
-            results[result.target] = result
+        for done in _worked(settings, plan, Work(run.id, run.origin, plan.plans, reach), how):
+            result = results[done.target] = doubted(done, how.astray)
             book.record(result)
         for result in _verified(how, results, book):
             results[result.target] = result
@@ -109,13 +112,14 @@ def _verified(how: How, results: Mapping[str, Result], book: Book) -> tuple[Resu
     """The results that are others after the look; none where the run was stopped, since nobody wants to wait then."""
     if how.verify is None or how.stop.asked:
         return ()
-    verified = how.verify(tuple(results.values()))
-    for result in verified.results:
+    verified = how.verify(tuple(to_be_looked_at(results.values())))
+    changed = tuple(r for r in verified.results if r != results[r.target])
+    for result in changed:
         how.watch(Event(result.target, EventKind.FINISHED, result=result))
-    if verified.results:
-        book.record(*verified.results)
+    if changed:
+        book.record(*changed)
     book.notes.extend(verified.notes)
-    return verified.results
+    return changed
 
 
 def _harmless(watch: Watch, notes: list[Problem]) -> Watch:

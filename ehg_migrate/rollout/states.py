@@ -89,7 +89,7 @@ def _state(
         return State(target.name, kind, problem=reading)
     if isinstance(details, Problem):
         return State(target.name, StateKind.UNREACHABLE, reading.heads, problem=details)
-    kind, problem, notes = _judge(target.name, reading, details or {}, history, history.graph(target.branches))
+    kind, problem, notes = _judge(target, reading, details or {}, history, history.graph(target.branches))
     heads = reading.heads or reading.foreign_heads
     pending: tuple[str, ...] = ()
     if kind is StateKind.UP_TO_DATE:
@@ -99,12 +99,14 @@ def _state(
 
 
 def _judge(
-    target: str, reading: Reading, details: Mapping[str, Applied], history: History, graph: Graph
+    target: Target, reading: Reading, details: Mapping[str, Applied], history: History, graph: Graph
 ) -> tuple[StateKind, Problem | None, tuple[Problem, ...]]:
     if reading.foreign_heads and not reading.read_only:
         from ehg_migrate.database.claim import not_adopted  # with all that runs steps
 
-        return StateKind.NOT_ADOPTED, not_adopted(reading.foreign_heads), ()
+        return StateKind.NOT_ADOPTED, not_adopted(reading.foreign_heads, target), ()
+    if not reading.has_schema:
+        return StateKind.REFUSED, _no_schema(target, reading.heads), ()
     for head in reading.heads:
         if head not in graph:
             kind, problem = _foreign_head(head, details, history)
@@ -114,9 +116,16 @@ def _judge(
         return StateKind.REFUSED, Problem("read_only", "the database takes no writes", hint), ()
     cut = [r for u in reading.unfinished if (r := u.removeprefix("down ")) != u and r in graph]
     if cut:
-        return StateKind.HALF_DONE, half_taken_back(graph, target, cut[0]), ()
+        return StateKind.HALF_DONE, half_taken_back(graph, target.name, cut[0]), ()
     notes = (*overlap_note(graph, reading.heads), *_edited(graph, reading.heads, details), *_half_done(reading, graph))
     return StateKind.UP_TO_DATE, None, notes
+
+
+def _no_schema(target: Target, heads: tuple[str, ...]) -> Problem:
+    """A schema is made by a word of its own: a misspelt name must not become one."""
+    lost = f", although its record says that it holds {_names(heads)}" if heads else ""
+    message = f"there is no schema `{target.schema}` in database `{target.address.dbname}`{lost}"
+    return Problem("no_schema", message, f"`ehg-migrate schema create {target.name}` makes it")
 
 
 def _foreign_head(head: str, details: Mapping[str, Applied], history: History) -> tuple[StateKind, Problem]:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ehg_migrate.database.faults import Fault, Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
-from ehg_migrate.environment.hosting import run_steps
+from ehg_migrate.environment.hosting import run_steps, untouched
 from ehg_migrate.environment.pipelining import NotAsAssumed
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.errors import Problem, TargetError, described
@@ -74,7 +74,7 @@ class Stepper:
         self._next: Step | None = None  # the last that was to begin, whether or not it did
         self._since = time.monotonic()
         self._attempt = 1
-        self._sends_ahead = True
+        self._sends_ahead = not job.trace  # what is watched is waited for
 
     def run(self, steps: tuple[Step, ...]) -> StepFailed | None:
         """Everything that can be done of `steps`; the failure that ended it, None where nothing failed.
@@ -111,6 +111,7 @@ class Stepper:
                     partial(self._before, recorder),
                     [self._job.settings.root / file for file in self._job.files],
                     sends_ahead=self._sends_ahead,
+                    trace=Path(self._job.trace) if self._job.trace else None,
                 )
         except NotAsAssumed:
             self._roll_back()
@@ -136,7 +137,7 @@ class Stepper:
             raise psycopg.OperationalError("the connection that holds the lock was lost")
         self._open, self._since = step, time.monotonic()
         self._teller.tell(EventKind.STEP_STARTED, str(step), len(self.done) + 1)
-        self._session.prepare_work()
+        self._session.prepare_work(untouched=untouched(self._job.settings, step))
         return True
 
     def _close_step(self) -> None:

@@ -15,7 +15,8 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import NoReturn
 
-from ehg_migrate.database.connections import ConnectError, forget_environment
+from ehg_migrate.database.faults import ConnectError
+from ehg_migrate.database.parameters import forget_environment
 from ehg_migrate.errors import Problem, TargetError, described
 from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import longest, one_line, register, safe

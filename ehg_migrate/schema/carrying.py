@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
+from ehg_migrate.database.connections import search_path
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.errors import LocalServerError, Problem, TargetError
 from ehg_migrate.revisions.body import comments, executed, with_body
@@ -18,7 +20,7 @@ from ehg_migrate.schema.proof import Correction, correct
 from ehg_migrate.schema.recipe import Recipe
 from ehg_migrate.schema.reference import References
 from ehg_migrate.schema.scratch import Scratch
-from ehg_migrate.schema.search import PREAMBLE
+from ehg_migrate.schema.search import PREAMBLE, portable
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,18 @@ def carry(
 
 
 def _both_ways(connection: psycopg.Connection, recipe: Recipe, origin: Origin, destructive: bool) -> Carried:
+    if recipe.target.schema:  # as a step has it; the role of a scratch server may have a path of its own
+        names = sql.SQL(", ").join(map(sql.Identifier, search_path(recipe.target)))
+        connection.execute(sql.SQL("SET search_path = {}").format(names))
     before = read_catalog(connection, recipe.scope)
     name = recipe.target.name
     if before.fingerprint == origin.catalog.fingerprint:
         message = f"{name} is what its revisions produce"
         raise TargetError(Problem("no_difference", message, "nothing was written"))
-    upgrade = correct(connection, origin.catalog, recipe.scope, destructive=destructive, keep=True)
+    upgrade = correct(connection, origin.catalog, recipe.scope, destructive=destructive, keep=True, form=portable)
     if not upgrade.statements:
         raise TargetError(_nothing(name, upgrade))
-    return Carried(upgrade, correct(connection, before, recipe.scope, destructive=True))
+    return Carried(upgrade, correct(connection, before, recipe.scope, destructive=True, form=portable))
 
 
 def _nothing(name: str, tried: Correction) -> Problem:

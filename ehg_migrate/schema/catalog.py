@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from ehg_migrate.schema.facts import Catalog, Fact
-from ehg_migrate.schema.scope import OURS, Scope
+from ehg_migrate.schema.scope import Scope
 
 _PARTS = ("relations", "rules", "routines", "types", "operators", "searching", "whole")
 """Files of `sql/` with the branches of the query, each named `-- name: KIND`, `-- name: KIND since 15`, ..."""
@@ -33,6 +33,11 @@ def read_fingerprint(connection: psycopg.Connection[Any], scope: Scope) -> str:
     return str(_rows(connection, "fingerprint", scope)[0][0])
 
 
+def read_token(connection: psycopg.Connection[Any]) -> str:
+    """64 hexadecimal digits that are others after every change of what any fingerprint of this database is made of."""
+    return str(_rows(connection, "token", Scope())[0][0])
+
+
 async def read_catalog_async(connection: psycopg.AsyncConnection[Any], scope: Scope) -> Catalog:
     """`read_catalog` for many targets at once, in `database.probe.ask_all`."""
     return _catalog(await _rows_async(connection, "facts", scope), connection)
@@ -43,15 +48,15 @@ async def read_fingerprint_async(connection: psycopg.AsyncConnection[Any], scope
     return str((await _rows_async(connection, "fingerprint", scope))[0][0])
 
 
-def message(answer: str, connection: psycopg.BaseConnection[Any], scope: Scope) -> sql.Composed:
-    """The whole text of several statements that is sent at once; `answer` is `facts` or `fingerprint`.
+def message(answers: Sequence[str], connection: psycopg.BaseConnection[Any], scope: Scope) -> sql.Composed:
+    """The whole text of several statements that is sent at once; answers are `facts`, `fingerprint`, `token`.
 
     Outside a transaction it is one of its own, so it passes a transaction pooler too.
     """
     major = connection.info.server_version // 10000
     names = _frame(major)
     before, after = ("begin", "commit") if _idle(connection) else ("savepoint", "release")
-    text = ";\n".join([names[before], names["settings"], _query(major, answer), names[after]])
+    text = ";\n".join([names[before], names["settings"], *(_query(major, answer) for answer in answers), names[after]])
     return sql.SQL(text).format(**_literals(scope))
 
 
@@ -59,7 +64,7 @@ def _rows(connection: psycopg.Connection[Any], answer: str, scope: Scope) -> lis
     ours = _idle(connection)
     with connection.cursor(row_factory=tuple_row) as cursor:
         try:
-            cursor.execute(message(answer, connection, scope), prepare=False)
+            cursor.execute(message((answer,), connection, scope), prepare=False)
         except psycopg.Error:
             if ours and not connection.closed:
                 connection.rollback()
@@ -72,7 +77,7 @@ async def _rows_async(connection: psycopg.AsyncConnection[Any], answer: str, sco
     ours = _idle(connection)
     async with connection.cursor(row_factory=tuple_row) as cursor:
         try:
-            await cursor.execute(message(answer, connection, scope), prepare=False)
+            await cursor.execute(message((answer,), connection, scope), prepare=False)
         except psycopg.Error:
             if ours and not connection.closed:
                 await connection.rollback()
@@ -94,10 +99,17 @@ def _frame(major: int) -> dict[str, str]:
 @cache
 def _query(major: int, answer: str) -> str:
     """The query for a server of this major version: its base, a branch for each kind of facts, its answer."""
+    if answer == "token":
+        return _token(major)
     frame = _frame(major)
     branches = [b.text for part in _PARTS for b in _branches(part, major)]
     base = frame["base"].replace("-- queries", frame["queries"])
     return base.replace("-- branches", "\n\nUNION ALL\n\n".join(branches)) + "\n" + frame[answer]
+
+
+def _token(major: int) -> str:
+    token, *versions = _branches("token", major)
+    return token.text.replace("-- versions", "\nUNION ALL\n".join(v.text for v in versions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +136,7 @@ def _branches(part: str, major: int) -> Iterable[_Branch]:
 def _literals(scope: Scope) -> dict[str, sql.Composable]:
     lists = {
         "only": scope.only,
-        "without_schemas": (OURS, *scope.without_schemas),
+        "without_schemas": scope.without_schemas,
         "without_roles": scope.without_roles,
         "without_extensions": scope.without_extensions,
         "without_publications": scope.without_publications,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.facts import Catalog, Fact
@@ -19,6 +24,12 @@ _HASHED = {
 """Kind -> the clause of which a catalogue has only hashes."""
 
 
+_TABLE = """
+    SELECT format('%%I.%%I', n.nspname, c.relname), pg_get_indexdef(x.indexrelid)
+      FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE x.indexrelid = to_regclass(%s) AND x.indisvalid"""
+
+
 def build(scratch: Scratch, ground: Ground | None, catalog: Catalog, scope: Scope) -> str:
     """The name of a new database with as much of a catalogue, read in `scope`, as can be made there.
 
@@ -29,9 +40,37 @@ def build(scratch: Scratch, ground: Ground | None, catalog: Catalog, scope: Scop
         if ground:
             lay(connection, ground)
             at_home(connection, ground)
-        prepare(connection, catalog)
-        Search(connection, catalog, scope, destructive=True).run()
+        bring_to(scratch, connection, catalog, scope)
     return name
+
+
+def bring_to(scratch: Scratch, connection: psycopg.Connection[Any], catalog: Catalog, scope: Scope) -> None:
+    """Makes of a scratch database as much of a catalogue, read in `scope`, as can be made. Raises as `build`."""
+    prepare(connection, catalog)
+    Search(connection, catalog, scope, destructive=True).run()
+    broken = [f.identity for f in catalog.facts if f.kind == "index" and f.definition.get("valid") is False]
+    if broken and not scope.alias:
+        with scratch.connect(connection.info.dbname) as other:
+            for index in broken:
+                _break(connection, other, index)
+
+
+def _break(connection: psycopg.Connection[Any], other: psycopg.Connection[Any], index: str) -> None:
+    """Leaves an index as a build that failed leaves it: by a build that fails, since no statement makes one so.
+
+    Building beside others waits for whoever uses the table; here that is `other`, and nobody waits for long.
+    """
+    row = connection.execute(_TABLE, (index,)).fetchone()
+    if row is None:
+        return
+    table, definition = row
+    with suppress(psycopg.errors.FeatureNotSupported):  # of a partitioned table
+        connection.execute(f"DROP INDEX {index}".encode())
+        with other.transaction(force_rollback=True), suppress(psycopg.errors.LockNotAvailable):
+            other.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE".encode())
+            connection.execute("SET lock_timeout = '1ms'")
+            connection.execute(definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1).encode())
+    connection.execute("RESET lock_timeout")
 
 
 def apart(scratch: Scratch, database: str, catalog: Catalog, scope: Scope) -> tuple[Difference, ...]:

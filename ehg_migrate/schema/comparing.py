@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,7 @@ from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.probe import Connection, ask_all
 from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.model import Target
+from ehg_migrate.revisions.specs import RELEASE
 from ehg_migrate.schema.catalog import read_catalog_async, read_fingerprint_async
 from ehg_migrate.schema.clusters import Cluster, clusters, grouped
 from ehg_migrate.schema.difference import Difference, differences, notes
@@ -20,22 +21,31 @@ from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.scope import ALIAS, Scope, schema_scope
 from ehg_migrate.schema.snapshot import MANIFEST, Snapshot
 
+_HEADS = "heads:"
 T = TypeVar("T")
 Passwords = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison, as it was written: a target, one schema of a target, or a snapshot."""
+    """One side of a comparison, as it was written: a target, one schema of a target, a snapshot, or given heads."""
 
     text: str
     target: str = ""
     schema: str = ""
     file: Path | None = None
+    heads: tuple[str, ...] | None = None  # as they were named; () for those that the other side holds
 
 
 def side(text: str) -> Side:
-    """`acme`, `acme/staging`, `acme.json`, or `./acme`: a folder with a snapshot has a slash. Opens nothing."""
+    """`acme`, `acme/staging`, `acme.json`, `./acme` (a folder has a slash), `heads:REV,REV`, `release:NAME`.
+
+    Opens nothing.
+    """
+    if text.startswith(RELEASE):
+        return Side(text, heads=(text,))
+    if text.startswith(_HEADS):
+        return Side(text, heads=tuple(filter(None, map(str.strip, text.removeprefix(_HEADS).split(",")))))
     if text.endswith(".json"):
         return Side(text, file=Path(text))
     if "/" in text and (Path(text) / MANIFEST).is_file():
@@ -62,6 +72,14 @@ def compared(left: str, one: Catalog, right: str, other: Catalog) -> Comparison:
     """Two catalogues of one scope, and their names."""
     found = differences(one, other)
     return Comparison(left, right, found, notes(one, other), one.server_version, other.server_version)
+
+
+def without_heads(sides: Iterable[Side]) -> None:
+    """Raises UsageError for a side that is no database, and has none beside it on whose ground it could be made."""
+    for one in sides:
+        if one.heads is not None:
+            message = f"`{one.text}` can be made only for a target, on what stands there below its revisions"
+            raise _no_scope(message, "name a whole target as the other side")
 
 
 def scopes_of(sides: Sequence[Side], snapshots: Mapping[str, Snapshot], base: Scope) -> dict[Side, Scope]:
@@ -120,14 +138,16 @@ class Unread:
     problem: Problem
 
 
-def find_clusters(targets: Sequence[Target], passwords: Passwords, at_once: int, scope: Scope) -> Grouping:
+def find_clusters(
+    targets: Sequence[Target], passwords: Passwords, at_once: int, scope: Callable[[Target], Scope]
+) -> Grouping:
     """A fingerprint of each target, and the catalogue of one target in each group where there is more than one."""
 
-    async def ask_fingerprint(connection: Connection, _: Target) -> str:
-        return await _translated(read_fingerprint_async(connection, scope))
+    async def ask_fingerprint(connection: Connection, target: Target) -> str:
+        return await _translated(read_fingerprint_async(connection, scope(target)))
 
-    async def ask_catalog(connection: Connection, _: Target) -> Catalog:
-        return await _read(connection, scope)
+    async def ask_catalog(connection: Connection, target: Target) -> Catalog:
+        return await _read(connection, scope(target))
 
     answers = ask_all(targets, passwords, at_once, ask_fingerprint)
     groups = grouped({name: answer for name, answer in answers.items() if isinstance(answer, str)})

@@ -18,7 +18,7 @@ from ehg_migrate.schema.comparing import Passwords
 from ehg_migrate.schema.corrections import Statement
 from ehg_migrate.schema.difference import differences
 from ehg_migrate.schema.facts import Catalog
-from ehg_migrate.schema.ground import GROUND, Ground
+from ehg_migrate.schema.ground import Ground, ground_query
 from ehg_migrate.schema.proof import Correction, Left, correct
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
@@ -75,13 +75,14 @@ class Pair:
 def read_origin(target: Target, passwords: Passwords, scope: Scope, prelude: str) -> Origin:
     """All of a target, on a connection of its own. Raises TargetError."""
 
-    async def ask(connection: Connection, _: Target) -> Origin:
+    async def ask(connection: Connection, target: Target) -> Origin:
         try:
             async with connection.cursor(row_factory=dict_row) as cursor:
-                await cursor.execute(GROUND.encode(), prepare=False)
+                await cursor.execute(ground_query(target), prepare=False)
                 row = await cursor.fetchone()
             assert row is not None
-            return Origin(await read_catalog_async(connection, scope), scope, Ground.of(row, prelude))
+            ground = Ground.of(row, prelude, target.platform).below(target)
+            return Origin(await read_catalog_async(connection, scope), scope, ground)
         except psycopg.Error as e:
             raise TargetError(run_fault(e).problem) from e
 

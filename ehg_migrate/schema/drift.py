@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.probe import Connection, Reading, ask_all
 from ehg_migrate.database.probe import read as read_state
+from ehg_migrate.database.together import Together
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import State, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.catalog import message, read_catalog_async
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.facts import Catalog
-from ehg_migrate.schema.ground import GROUND, Ground
+from ehg_migrate.schema.ground import Ground, ground_query
 from ehg_migrate.schema.recipe import Recipe, drift_scope, recipe
 from ehg_migrate.schema.reference import References
 from ehg_migrate.schema.scratch import ScratchServers
 from ehg_migrate.schema.shelf import Reference
+from ehg_migrate.schema.tripwire import Seen, Tripwires
 
 
 class Verdict(StrEnum):
@@ -50,6 +51,7 @@ class Drift:
     server_version: str = ""
     reference_version: str = ""  # of the PostgreSQL that made the reference
     seconds: float = 0.0  # that reading the target took
+    unchanged: bool = False  # since the last full look, as its token says: the schema was not read again
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,43 +61,99 @@ class Look:
     ground: Ground
     fingerprint: str
     seconds: float
+    unchanged: bool = False  # the fingerprint is that of an earlier look
+    unseen: tuple[str, ...] = ()  # schemas that were left out by their names, and are perhaps the project's own
 
 
 class Looking:
-    """A probe that looks at the schema on the same connection: `probe` for `read_states`, then `found` by target."""
+    """A probe that looks at the schema on the same connection: `probe` for `read_states`, then `found` by target.
 
-    def __init__(self, prelude: str) -> None:
+    A target that was not changed since the last look in `tripwires` is not read again, unless `full`.
+    """
+
+    def __init__(self, prelude: str, tripwires: Tripwires, *, full: bool = False) -> None:
         self.found: dict[str, Look | Problem] = {}
         self._prelude = prelude
+        self._tripwires = tripwires
+        self._full = full
 
     def probe(
         self, targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
     ) -> dict[str, Reading | Problem]:
         """As `database.probe.probe`."""
-        return ask_all(targets, passwords, at_once, self._ask)  # type: ignore[return-value]  # _ask: a Reading
+        found = ask_all(targets, passwords, at_once, self._ask)
+        self._tripwires.save()
+        return found  # type: ignore[return-value]  # _ask: a Reading
 
     async def _ask(self, connection: Connection, target: Target) -> Reading:
-        reading = await read_state(connection, target)
+        """One message where nothing was changed, or there was no look before; else one more."""
+        start = time.monotonic()
+        last = None if self._full else self._tripwires.last(target)
+        wanted = ("token",) if last else ("token", "fingerprint")
+        together = Together(connection, _question(connection, target, wanted))
+        reading = await read_state(together, target)  # type: ignore[arg-type]  # it only executes
         try:
-            self.found[target.name] = await look(connection, target, self._prelude)
+            answers = await (_rest(together.answers) if together.answers else _ask(connection, target, wanted))
+            if last and last.token != answers.token:
+                answers = replace(await _ask(connection, target, ("fingerprint",)), token=answers.token)
+            self.found[target.name] = self._seen(target, answers, last, time.monotonic() - start)
         except psycopg.Error as e:
             self.found[target.name] = run_fault(e).problem
         return reading
 
+    def _seen(self, target: Target, answers: _Answers, last: Seen | None, seconds: float) -> Look:
+        unchanged = last is not None and last.token == answers.token
+        fingerprint = last.fingerprint if last and unchanged else answers.fingerprint
+        if not unchanged:
+            self._tripwires.remember(target, answers.token, fingerprint)
+        ground = Ground.of(answers.ground, self._prelude, target.platform)
+        unseen = () if target.platform else tuple(answers.ground["own"])
+        return Look(ground, fingerprint, seconds, unchanged, unseen)
 
-async def look(connection: psycopg.AsyncConnection[Any], target: Target, prelude: str) -> Look:
-    """Ground and fingerprint, in one message. Raises psycopg.Error."""
-    start = time.monotonic()
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        text = sql.SQL("{};\n{}").format(sql.SQL(GROUND), message("fingerprint", connection, drift_scope(target)))
-        await cursor.execute(text, prepare=False)
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What one message has asked; empty what it has not."""
+
+    ground: Mapping[str, Any]
+    token: str = ""
+    fingerprint: str = ""
+
+
+def _question(connection: Connection, target: Target, answers: Sequence[str]) -> sql.Composed:
+    """The ground, then each of `token` and `fingerprint` that is wanted: the token before what it shall be true of."""
+    return sql.SQL("{};\n{}").format(ground_query(target), message(answers, connection, drift_scope(target)))
+
+
+async def _ask(connection: Connection, target: Target, answers: Sequence[str]) -> _Answers:
+    """In one message of its own. Raises psycopg.Error."""
+    cursor = await connection.execute(_question(connection, target, answers), prepare=False)
+    return await _rest(cursor, await cursor.fetchone())
+
+
+async def _rest(cursor: psycopg.AsyncCursor[dict[str, Any]], ground: Mapping[str, Any] | None = None) -> _Answers:
+    """What a cursor still has: the row of the ground where it was not read yet, then a value for each answer."""
+    rows = [ground] if ground else []
+    while cursor.nextset():
+        if cursor.description:
+            rows += await cursor.fetchall()
+    first, *others = rows
+    return _Answers(first, **{str(name): str(value) for row in others for name, value in row.items()})
+
+
+def read_grounds(
+    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int, prelude: str
+) -> dict[str, Look | Problem]:
+    """What each target's revisions stand on, and no fingerprint: one connection and one message each."""
+
+    async def ask(connection: Connection, target: Target) -> Look:
+        start = time.monotonic()
+        cursor = await connection.execute(ground_query(target), prepare=False)
         row = await cursor.fetchone()
         assert row is not None
-        fingerprint = ""
-        while cursor.nextset():
-            if cursor.description:
-                fingerprint = next(iter((await cursor.fetchall())[0].values()))
-    return Look(Ground.of(row, prelude), fingerprint, time.monotonic() - start)
+        return Look(Ground.of(row, prelude, target.platform), "", time.monotonic() - start)
+
+    return ask_all(targets, passwords, at_once, ask)  # type: ignore[return-value]  # ask gives a Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +176,7 @@ def find_drift(
     made = references.get(r for r in recipes.values() if isinstance(r, Recipe))
     expected = {name: made[r.key] for name, r in recipes.items() if isinstance(r, Recipe)}
     suspects = [t for t in fleet.targets if _differs(looks.get(t.name), expected.get(t.name))]
-    catalogs = ask_all(suspects, fleet.passwords, fleet.at_once, _read) if suspects else {}
+    catalogs = ask_all(suspects, fleet.passwords, fleet.at_once, read_there) if suspects else {}
     found = []
     for target in fleet.targets:
         state, made_from = by_name[target.name], recipes[target.name]
@@ -149,8 +207,8 @@ def _differs(there: Look | Problem | None, expected: Reference | Problem | None)
     return isinstance(there, Look) and isinstance(expected, Reference) and there.fingerprint != expected.fingerprint
 
 
-async def _read(connection: Connection, target: Target) -> tuple[Catalog, tuple[str, ...]]:
-    """The catalogue, and the heads before and after: a runner may have come in between."""
+async def read_there(connection: Connection, target: Target) -> tuple[Catalog, tuple[str, ...]]:
+    """The catalogue in which a target is held against a reference, and its heads just before. Raises TargetError."""
     try:
         reading = await read_state(connection, target)
         return await read_catalog_async(connection, drift_scope(target)), reading.heads
@@ -163,9 +221,10 @@ def _drift(state: State, there: Look, expected: Reference | Problem, read: objec
         state.target,
         Verdict.MATCHES,
         state.heads,
-        notes=state.notes,
+        notes=(*state.notes, *_unseen(there)),
         server_version=state.server_version,
         seconds=there.seconds,
+        unchanged=there.unchanged,
     )
     if isinstance(expected, Problem):
         return replace(seen, verdict=Verdict.NO_REFERENCE, problem=expected)
@@ -180,6 +239,20 @@ def _drift(state: State, there: Look, expected: Reference | Problem, read: objec
         return replace(seen, verdict=Verdict.UNKNOWN, problem=MOVED)
     found = differences(expected.catalog(), catalog)
     return replace(seen, verdict=Verdict.DRIFTED if found else Verdict.MATCHES, differences=found)
+
+
+UNSEEN = "not_looked_at"
+"""The code of a note: a schema was left out because of its name."""
+
+
+def _unseen(there: Look) -> Iterator[Problem]:
+    if there.unseen:
+        named = ", ".join(f"`{name}`" for name in there.unseen)
+        yield Problem(
+            UNSEEN,
+            f"not looked at, since a platform's schema would be called so: {named}",
+            "write `platform: none` into the target's entry if it is yours, else `platform: supabase`",
+        )
 
 
 MOVED = Problem("moved", "a runner changed the target while it was looked at", "look again when it has ended")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from psycopg.conninfo import make_conninfo
 
-from ehg_migrate.database.connections import parameters
+from ehg_migrate.database.parameters import parameters
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.local.programs import wheel_folder
 from ehg_migrate.model import Target
@@ -50,8 +50,9 @@ def _options(scope: Scope, key: str) -> Iterator[str]:
     yield f"--restrict-key={key}"
     for schema in scope.only:
         yield f"--schema={_pattern(schema)}"
-    for schema in () if scope.only else (OURS, *scope.without_schemas):
-        yield f"--exclude-schema={_pattern(schema)}"
+    if not scope.only:
+        yield from (f"--exclude-schema={pattern}" for pattern in OURS)
+        yield from (f"--exclude-schema={_pattern(schema)}" for schema in scope.without_schemas)
     for table in scope.without_tables:
         schema, _, name = table.partition(".")
         yield f"--exclude-table={_pattern(scope.only[0] if scope.alias else schema)}.{_pattern(name)}"

@@ -1,6 +1,6 @@
-"""What a step did to a schema that somebody should look at, told by the facts before and after it: pure.
+"""What a step did that somebody should look at, told by the facts before and after it and by its trace: pure.
 
-The facts know what no reading of SQL can: what a DO block did, what default privileges gave to whom.
+They know what no reading of SQL can: what a DO block did, what default privileges gave to whom.
 """
 
 from __future__ import annotations
@@ -9,40 +9,102 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ehg_migrate.database.trace import NOTHING, Trace
+from ehg_migrate.revisions.rules import RULES
 from ehg_migrate.schema.facts import Catalog, Fact
+from ehg_migrate.schema.scope import SUPABASE_SCHEMAS
 
 _EVERYBODY = frozenset({"anon", "authenticated", "PUBLIC"})
 """Roles that anyone on the internet can have: PostgREST serves schema `public` to them."""
+
+_STRANGERS = frozenset({"anon", "PUBLIC"})
+"""Those that nobody has to log in for."""
+
+_USED = (
+    "view", "materialized view", "foreign table", "function", "procedure", "aggregate", "sequence",
+    "enum", "domain", "range", "composite type",
+)  # fmt: skip
+"""Kinds, beside tables and columns, that running code may name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One thing that a step did. `lint_ignore = effect:RULE` settles a rule."""
 
-    rule: str
+    rule: str  # by its name after `effect:`
     identity: str  # the object
     message: str
     hint: str
+    tables: tuple[str, ...] = ()  # those whose size on a target decides how much it weighs; all of them, if several
+    line: int = 0  # of the revision's file; 0 where it is not known
 
 
-def effects(before: Catalog, after: Catalog, ignore: Collection[str] = ()) -> tuple[Effect, ...]:
-    """What the way from `before` to `after` did, rule by rule."""
-    found = [*_lost(before, after)]
+def effect(rule: str, identity: str, tables: tuple[str, ...] = (), line: int = 0) -> Effect:
+    """With the words of the rule's row in the table."""
+    return Effect(rule, identity, RULES[rule].message, RULES[rule].hint, tables, line)
+
+
+def effects(
+    before: Catalog, after: Catalog, ignore: Collection[str] = (), trace: Trace = NOTHING, *, platform: bool = False
+) -> tuple[Effect, ...]:  # fmt: skip
+    """What the way from `before` to `after` did, rule by rule. `platform`: on a target that Supabase keeps."""
+    former = {(c.kind, c.name): (c.kind, c.former) for c in trace.changes if c.how == "renamed"}
+    found = [*_renamed(trace), *_gone(before, after, frozenset(former.values()))]
     for fact in after.facts:
-        former = before.by_name.get((fact.kind, fact.identity))
-        for rule, judge in _RULES.items():
-            # what was so before is not this step's doing
-            if judge(fact) and not (former and judge(former)):
-                found.append(Effect(rule, str(fact), *_WORDS[rule]))
+        name = (fact.kind, fact.identity)
+        old = before.by_name.get(former.get(name, name))
+        # what was so before is not this step's doing
+        found += [effect(r, str(fact)) for r, judge in _RULES.items() if judge(fact) and not (old and judge(old))]
+        found += [effect("granted", str(fact))] if _granted_more(fact, old) else []
+    found += _unindexed(before, after, trace)
+    found += _of_the_platform(trace) if platform else ()
     return tuple(e for e in found if e.rule not in ignore)
 
 
-def _lost(before: Catalog, after: Catalog) -> Iterator[Effect]:
-    """Tables and columns that are gone, but for columns of tables that are."""
+def _renamed(trace: Trace) -> Iterator[Effect]:
+    for c in trace.changes:
+        if c.how == "renamed" and c.kind in (*_USED, "table", "column"):
+            yield effect("renamed", f"{c.kind} {c.former}")
+
+
+def _gone(before: Catalog, after: Catalog, renamed: frozenset[tuple[str, str]]) -> Iterator[Effect]:
+    """Tables and columns that are gone, but for columns of tables that are; and what else code may have named."""
     gone = {f for f in before.by_name if f not in after.by_name}
-    for kind, identity in sorted(gone):
-        if kind == "table" or (kind == "column" and ("table", identity.rpartition(".")[0]) not in gone):
-            yield Effect("lost_data", f"{kind} {identity}", *_WORDS["lost_data"])
+    for kind, identity in sorted(gone - renamed):
+        table = identity if kind == "table" else identity.rpartition(".")[0]
+        if kind == "table" or (kind == "column" and ("table", table) not in gone and _is_table(before, table)):
+            yield effect("lost_data", f"{kind} {identity}", (table,))
+        elif kind in _USED and not before.by_name[kind, identity].definition.get("owned by"):
+            yield effect("dropped", f"{kind} {identity}")
+
+
+def _is_table(catalog: Catalog, name: str) -> bool:
+    return ("table", name) in catalog.by_name
+
+
+def _unindexed(before: Catalog, after: Catalog, trace: Trace) -> Iterator[Effect]:
+    for identity in trace.without_index:
+        name = ("constraint", identity)
+        if name in after.by_name and name not in before.by_name:
+            yield effect("fk_without_index", f"constraint {identity}")
+
+
+def _of_the_platform(trace: Trace) -> Iterator[Effect]:
+    for c in trace.changes:
+        if c.schema in SUPABASE_SCHEMAS:
+            yield effect("platform", f"{c.kind} {c.name}")
+
+
+def _granted_more(fact: Fact, old: Fact | None) -> bool:
+    """Whether strangers can do more with what was there before, or with a schema; a new table has its own rule."""
+    if old is None and fact.kind != "schema":
+        return False
+    now, then = (f.definition.get("grants") or {} if f else {} for f in (fact, old))
+    return any(_privileges(now.get(who)) - _privileges(then.get(who)) for who in _STRANGERS)
+
+
+def _privileges(text: str | None) -> frozenset[str]:
+    return frozenset((text or "").split(", ")) - {""}
 
 
 def _open_table(fact: Fact) -> bool:
@@ -57,8 +119,19 @@ def _open_view(fact: Fact) -> bool:
 
 def _open_policy(fact: Fact) -> bool:
     d = fact.definition
-    writes = fact.kind == "policy" and d.get("command") != "SELECT" and d.get("permissive") is not False
-    return writes and "true" in (d.get("using"), d.get("with check")) and bool(_EVERYBODY & set(d.get("roles") or ()))
+    writes = _permits_all(fact) and d.get("command") != "SELECT"
+    return writes and bool(_EVERYBODY & set(d.get("roles") or ()))
+
+
+def _open_reading(fact: Fact) -> bool:
+    d = fact.definition
+    return _permits_all(fact) and d.get("command") == "SELECT" and bool(_STRANGERS & set(d.get("roles") or ()))
+
+
+def _permits_all(fact: Fact) -> bool:
+    d = fact.definition
+    every = "true" in (d.get("using"), d.get("with check"))
+    return fact.kind == "policy" and every and d.get("permissive") is not False
 
 
 def _definer(fact: Fact) -> bool:
@@ -74,6 +147,13 @@ def _unvalidated(fact: Fact) -> bool:
     return fact.kind == "constraint" and fact.definition.get("validated") is False
 
 
+def _trigger_off(fact: Fact) -> bool:
+    d = fact.definition
+    if fact.kind == "constraint":
+        return d.get("enforced") == "triggers disabled"
+    return fact.kind in ("trigger", "event trigger") and d.get("enabled") == "disabled"
+
+
 def _served(fact: Fact, kind: str) -> bool:
     return fact.kind == kind and fact.identity.startswith("public.")
 
@@ -86,34 +166,11 @@ _RULES: Mapping[str, Callable[[Fact], bool]] = {
     "open_table": _open_table,
     "open_view": _open_view,
     "open_policy": _open_policy,
+    "open_reading": _open_reading,
     "definer_search_path": _definer,
     "invalid_index": _invalid,
     "not_validated": _unvalidated,
+    "trigger_off": _trigger_off,
 }
-RULES = frozenset({*_RULES, "lost_data"})
-"""Every rule."""
-
-_WORDS = {
-    "open_table": (
-        "anyone whom PostgREST serves can reach this table, and no row-level security holds them back",
-        "ALTER TABLE ... ENABLE ROW LEVEL SECURITY, or REVOKE ALL FROM anon, authenticated",
-    ),
-    "open_view": (
-        "this view asks as its owner, so the row-level security of its tables does not hold for whoever reads it",
-        "CREATE VIEW ... WITH (security_invoker = on), or revoke it from anon and authenticated",
-    ),
-    "open_policy": (
-        "this policy lets everybody write every row",
-        "say whose rows they are, as `auth.uid() = owner`, or name the role that may",
-    ),
-    "definer_search_path": (
-        "this function runs as its owner, and who calls it chooses which tables and functions its names mean",
-        "SET search_path = '' and qualify every name in it",
-    ),
-    "invalid_index": ("this index is not valid: nothing uses it and every write pays for it", "drop it, build it anew"),
-    "not_validated": ("rows from before this constraint are not checked", "VALIDATE CONSTRAINT in a later revision"),
-    "lost_data": (
-        "its data is gone, and a downgrade brings back the shape only",
-        "is it copied, or not needed by anyone?",
-    ),
-}
+FACT_RULES = frozenset(_RULES)
+"""Rules that look at one fact."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -18,9 +18,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
-"""The question whose one row `Ground.of` takes."""
+from ehg_migrate.model import NO_PLATFORM, Target
+from ehg_migrate.schema.scope import OFTEN_OURS
 
+_GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
+_HOME = "public"
+_PUBLIC_CLOSED = 15  # the first major in which not everybody may create in schema public
 _ROLES = ("anon", "authenticated", "service_role")
 _TYPES = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS"}
 
@@ -33,15 +36,30 @@ class Ground:
     search_path: str  # of a new session of the migrating role
     roles: tuple[str, ...]  # of PostgREST's roles those that are there
     platform: tuple[str, ...]  # parts of `platform.sql`: what it has of a Supabase project
-    public: tuple[str, ...]  # `USAGE anon`: privileges on schema public
+    public: tuple[str, ...]  # `USAGE anon`: privileges on the schema where revisions are at home
     defaults: tuple[str, ...]  # default privileges of the migrating role, as JSON
     prelude: str = ""  # the project's own SQL, run last
+    home: str = _HOME  # the schema where what revisions make lands
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], prelude: str) -> Ground:
-        """From the row that `GROUND` gives."""
-        lists = {name: tuple(row[name]) for name in ("roles", "platform", "public", "defaults")}
-        return cls(int(row["major"]), str(row["search_path"]), prelude=prelude, **lists)
+    def of(cls, row: Mapping[str, Any], prelude: str, platform: str) -> Ground:
+        """From the row that `ground_query` gives; `platform` is that of the target, `below` says which one it is."""
+        roles, there, public, defaults = (tuple(row[n]) for n in ("roles", "platform", "public", "defaults"))
+        if platform == NO_PLATFORM:  # what revisions rely on and do not make is in the prelude
+            there = ()
+        return cls(int(row["major"]), str(row["search_path"]), roles, there, public, defaults, prelude)
+
+    def below(self, target: Target) -> Ground:
+        """The same below the revisions of this target, which may be one schema."""
+        return replace(self, home=target.schema or _HOME)
+
+    @classmethod
+    def usual(cls, platform: str, major: int, prelude: str) -> Ground:
+        """That of a new database, where no target is asked."""
+        if platform != NO_PLATFORM:
+            return cls.supabase(major, prelude)
+        public = ("USAGE PUBLIC",) if major >= _PUBLIC_CLOSED else ("CREATE PUBLIC", "USAGE PUBLIC")
+        return cls(major, '"$user", public', (), (), public, (), prelude)
 
     @classmethod
     def supabase(cls, major: int, prelude: str) -> Ground:
@@ -53,8 +71,15 @@ class Ground:
     def digest(self) -> str:
         """For the names of references; of the stand-ins too, which a newer version of the tool may have changed."""
         lists = (self.roles, self.platform, self.public, self.defaults)
-        text = json.dumps([self.major, self.search_path, lists])
+        text = json.dumps([self.major, self.search_path, self.home, lists])
         return hashlib.sha256("\0".join((text, self.prelude, _platform_text())).encode()).hexdigest()
+
+
+def ground_query(target: Target) -> sql.Composed:
+    """The question whose one row `Ground.of` takes; `own` in it are schemas of OFTEN_OURS that the role owns."""
+    home, alone = sql.Literal(target.schema or _HOME), sql.SQL("true" if target.schema else "false")
+    often_ours = sql.SQL(", ").join(map(sql.Literal, sorted(OFTEN_OURS)))
+    return sql.SQL(_GROUND).format(home=home, alone=alone, often_ours=often_ours)
 
 
 def lay(connection: psycopg.Connection, ground: Ground) -> None:
@@ -63,10 +88,11 @@ def lay(connection: psycopg.Connection, ground: Ground) -> None:
         _ensure_role(connection, role)
     for part in ground.platform:
         connection.execute(_platform()[part].encode())
-    connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    home = sql.Identifier(ground.home)
+    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {0}; REVOKE ALL ON SCHEMA {0} FROM PUBLIC").format(home))
     for privilege in ground.public:
         what, who = privilege.split(" ", 1)
-        connection.execute(sql.SQL("GRANT {} ON SCHEMA public TO {}").format(_word(what), _grantee(who)))
+        connection.execute(sql.SQL("GRANT {} ON SCHEMA {} TO {}").format(_word(what), home, _grantee(who)))
     for default in ground.defaults:
         _lay_default(connection, *json.loads(default))
     if ground.prelude:
@@ -76,7 +102,8 @@ def lay(connection: psycopg.Connection, ground: Ground) -> None:
 def at_home(connection: psycopg.Connection, ground: Ground) -> None:
     """Gives the database the settings that a copy of a database does not take along."""
     database = sql.Identifier(connection.info.dbname)
-    path = sql.SQL(", ").join(sql.Literal(part.strip().strip('"')) for part in ground.search_path.split(","))
+    parts = [part.strip().strip('"') for part in ground.search_path.split(",")]
+    path = sql.SQL(", ").join(map(sql.Literal, parts if ground.home == _HOME else (ground.home, "extensions")))
     connection.execute(sql.SQL("ALTER DATABASE {} SET search_path TO {}").format(database, path))
 
 

@@ -1,20 +1,22 @@
--- What stands in a target below its revisions, as one row: see `Ground`. Wants no privilege.
+-- What stands in a target below its revisions, as one row: see `Ground`. Wants no privilege. `{home}` is the schema where
+-- what they make lands, `{alone}` whether it is all that they may change.
 SELECT current_setting('server_version_num')::int / 10000 AS major,
        current_setting('search_path') AS search_path,
        ARRAY(SELECT rolname::text FROM pg_roles
               WHERE rolname IN ('anon', 'authenticated', 'service_role') ORDER BY 1) AS roles,
-       -- a schema of such a name that is the migrating role's own was made by a revision
+       -- a schema of such a name that is the migrating role's own was made by a revision, if any may make one
        ARRAY(SELECT nspname::text FROM pg_namespace
-              WHERE nspname IN ('auth', 'storage', 'extensions') AND pg_get_userbyid(nspowner) <> current_user
+              WHERE nspname IN ('auth', 'storage', 'extensions')
+                AND ({alone} OR pg_get_userbyid(nspowner) <> current_user)
              UNION ALL
              SELECT pubname::text FROM pg_publication WHERE pubname = 'supabase_realtime'
              ORDER BY 1) AS platform,
-       -- who may do what in schema public, as far as it is the server's or the platform's doing
+       -- who may do what in that schema, as far as it is the server's or the platform's doing
        ARRAY(SELECT format('%s %s', a.privilege_type, coalesce(r.rolname, 'PUBLIC'))
                FROM pg_namespace n
               CROSS JOIN aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
                LEFT JOIN pg_roles r ON r.oid = a.grantee
-              WHERE n.nspname = 'public'
+              WHERE n.nspname = {home}
                 AND (a.grantee = 0 OR r.rolname IN ('anon', 'authenticated', 'service_role'))
               ORDER BY 1) AS public,
        -- what the migrating role gives to others on everything that it makes; an empty schema means everywhere
@@ -25,4 +27,11 @@ SELECT current_setting('server_version_num')::int / 10000 AS major,
                LEFT JOIN aclexplode(d.defaclacl) a ON a.grantee <> d.defaclrole
                LEFT JOIN pg_roles r ON r.oid = a.grantee
               WHERE d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
-              ORDER BY 1) AS defaults
+                AND (NOT {alone} OR d.defaclnamespace = 0 OR n.nspname = {home})
+              ORDER BY 1) AS defaults,
+       -- schemas that a platform's would be called, and that the migrating role has made
+       ARRAY(SELECT nspname::text FROM pg_namespace
+               WHERE nspname IN ({often_ours}) AND pg_get_userbyid(nspowner) = current_user
+                 AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_namespace'::regclass AND objid = pg_namespace.oid
+                                                         AND deptype = 'e')
+               ORDER BY 1) AS own

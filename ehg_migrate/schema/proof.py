@@ -7,7 +7,7 @@ not predicted but seen. What is not seen is not claimed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -17,7 +17,7 @@ from ehg_migrate.schema.corrections import Statement
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.scope import Scope
-from ehg_migrate.schema.search import Search, execute, prepare
+from ehg_migrate.schema.search import Form, Search, execute, named, prepare
 
 _NO_STATEMENT = {
     "inherited only": "PostgreSQL has no statement by which what a table has of its own becomes only inherited",
@@ -49,12 +49,14 @@ class Correction:
 
 
 def correct(
-    connection: psycopg.Connection[Any], goal: Catalog, scope: Scope, *, destructive: bool = False, keep: bool = False
-) -> Correction:
+    connection: psycopg.Connection[Any], goal: Catalog, scope: Scope, *, destructive: bool = False, keep: bool = False,
+    form: Form = named,
+) -> Correction:  # fmt: skip
     """Makes the schema that the connection sees, read in `scope`, equal `goal`, and says by which statements.
 
     The database is left as it was; with `keep`, as the statements made it. Where nothing better was found than to break
-    other objects, there are no statements. Raises psycopg.Error where the connection fails.
+    other objects, there are no statements. They are proven in the form in which they are given out. Raises
+    psycopg.Error where the connection fails.
     """
     with connection.transaction(force_rollback=True):
         prepare(connection, goal)
@@ -63,23 +65,24 @@ def correct(
         search.run()
     statements, reasons = tuple(search.done), search.refused
     with connection.transaction(force_rollback=not keep):
-        after = _after(connection, statements, goal, scope)
+        after = _after(connection, statements, goal, scope, form)
         if after is None or not _better(before, after, goal):
             statements, after = (), before
             if keep:
                 raise psycopg.Rollback
-    return Correction(statements, _left(after or before, goal, reasons), _withheld(search, after or before, goal))
+    out = tuple(replace(s, sql=form(s.sql, scope)) for s in statements)
+    return Correction(out, _left(after or before, goal, reasons), _withheld(search, after or before, goal))
 
 
 def _after(
-    connection: psycopg.Connection[Any], statements: Sequence[Statement], goal: Catalog, scope: Scope
+    connection: psycopg.Connection[Any], statements: Sequence[Statement], goal: Catalog, scope: Scope, form: Form
 ) -> Catalog | None:
     """The catalogue after all of them, run as they are given out; None where one is refused."""
     prepare(connection, goal)
     try:
         with connection.transaction():
             for statement in statements:
-                execute(connection, statement, scope)
+                execute(connection, statement, scope, form)
     except psycopg.Error:
         return None
     return read_catalog(connection, scope)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import resources
 
-from ehg_migrate.model import Step, Target
+from ehg_migrate.model import NO_PLATFORM, Step, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.ground import Ground
-from ehg_migrate.schema.scope import Scope, scope_of
+from ehg_migrate.schema.scope import Scope, scope_of, within
 
 _BROUGHT = ("pgcrypto", "pgjwt", "uuid-ossp")  # extensions of a new Supabase project, beside those of `Scope`
 _FORM = 1  # raised when a reference is made or written in another way than before
@@ -44,7 +44,7 @@ class Recipe:
     @property
     def key(self) -> str:
         """Names the catalogue of the state; another one where the catalogue is read in another way."""
-        return _digest([self.chain[-1], _catalog_digest()])
+        return _digest([self.chain[-1], reading_of(self.scope)])
 
     @property
     def milestones(self) -> tuple[int, ...]:
@@ -64,13 +64,20 @@ def recipe(target: Target, heads: Sequence[str], graph: Graph, ground: Ground, s
     Raises TargetError where one of its revisions has no `upgrade()`.
     """
     goal = graph.canonical(heads)
-    return Recipe(target, goal, graph.steps((), goal), ground, server)
+    return Recipe(target, goal, graph.steps((), goal), ground.below(target), server)
 
 
 def drift_scope(target: Target) -> Scope:
     """The scope in which a target is held against a reference: what the platform brings to every project is no fact."""
-    scope = scope_of(target)
-    return replace(scope, extension_versions=False, without_extensions=(*scope.without_extensions, *_BROUGHT))
+    scope = replace(within(target, scope_of(target)), extension_versions=False)
+    if target.platform == NO_PLATFORM:
+        return scope
+    return replace(scope, without_extensions=(*scope.without_extensions, *_BROUGHT))
+
+
+def reading_of(scope: Scope) -> str:
+    """Another one where a catalogue is read in another scope, or by other statements."""
+    return _digest([repr(scope), _catalog_digest()])
 
 
 def _digest(value: object) -> str:

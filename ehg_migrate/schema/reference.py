@@ -6,12 +6,10 @@ the shelf: a fleet costs one replay for each distinct state.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 import psycopg
 
@@ -20,7 +18,9 @@ from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Limits, Plan, Result, Status, Step, Target, Verb
 from ehg_migrate.rollout.jobs import Job
-from ehg_migrate.rollout.pool import Pool, Stop
+from ehg_migrate.rollout.outputs import output_folder
+from ehg_migrate.rollout.pool import Pool
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.ground import at_home, lay
 from ehg_migrate.schema.recipe import Recipe
@@ -170,6 +170,7 @@ class Work:
     database: str
     steps: tuple[Step, ...]
     verb: Verb = Verb.UPGRADE
+    trace: str = ""  # the file that takes what the step, which is then its only one, did to the server
 
 
 def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], stop: Stop) -> Iterator[Result]:
@@ -177,7 +178,7 @@ def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], s
     if not work:
         return
     run, origin = new_run_id(), find_origin(settings.root)
-    with tempfile.TemporaryDirectory(prefix="ehg-") as folder:  # 0700; takes what revisions print
+    with output_folder() as folder:
         jobs = [
             Job(
                 settings=settings,
@@ -186,8 +187,9 @@ def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], s
                 plan=Plan(w.database, w.verb, w.steps[0].heads_before, w.steps[-1].heads_after, w.steps),
                 run=run,
                 origin=origin,
-                output=str(Path(folder) / f"{w.database}.out"),
+                output=str(folder / f"{w.database}.out"),
                 known={s.revision: (s.branch, s.checksum) for s in w.steps},
+                trace=w.trace,
             )
             for w in work
         ]

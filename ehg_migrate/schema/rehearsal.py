@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
+from ehg_migrate.database.trace import Trace, loads
 from ehg_migrate.errors import LocalServerError, Problem
-from ehg_migrate.model import Direction, Result, Status, Step, Verb
+from ehg_migrate.model import Direction, Result, Status, Step, Target, Verb
 from ehg_migrate.revisions.graph import Graph
-from ehg_migrate.revisions.lint import EFFECT_RULE
-from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.revisions.rules import EFFECT_RULE, RULES, Weight
+from ehg_migrate.rollout.stop import Stop
+from ehg_migrate.schema.as_is import bring
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.effects import Effect, effects
 from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.probes import Probe, Probed, probes
 from ehg_migrate.schema.recipe import Recipe
 from ehg_migrate.schema.reference import HINTS, References, Work, no_reference, run_on_scratch
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
+from ehg_migrate.schema.strain import strains
 from ehg_migrate.settings import Settings
 
 
@@ -36,6 +43,9 @@ class RehearsedStep:
     not_restored: tuple[Difference, ...] = ()  # left the schema before the step, right what `downgrade()` made of it
     not_repeated: tuple[Difference, ...] = ()  # left what the step made at first, right what it made after its way back
     effects: tuple[Effect, ...] = ()  # what it did that somebody should look at; no fault of the rehearsal
+    probes: tuple[Probe, ...] = ()  # what it demands of rows
+    made: tuple[str, ...] = ()  # tables that were not there before it
+    renamed: tuple[tuple[str, str], ...] = ()  # tables that were, under another name: (before, after)
 
     @property
     def good(self) -> bool:
@@ -54,6 +64,9 @@ class Rehearsal:
     not_tried: tuple[str, ...] = ()  # revisions behind one that failed
     problem: Problem | None = None
     server_version: str = ""  # of the scratch server
+    drift: tuple[Difference, ...] = ()  # of targets rehearsed as they are: left what their revisions produce
+    unlike: tuple[Difference, ...] = ()  # left what the start lacked to be as they are, since nothing could make it
+    probed: tuple[Probed, ...] = ()  # rows of the targets that would break steps; no fault of the rehearsal
 
     @property
     def good(self) -> bool:
@@ -69,11 +82,20 @@ class Case:
     start: Recipe
     steps: tuple[Step, ...]
     graph: Graph
+    there: Catalog | None = None  # what the targets are, where that is not what their revisions produce
+    drift: tuple[Difference, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """One for the state after each step: equal where a step goes the same way."""
+        whole = replace(self.start, steps=(*self.start.steps, *self.steps))
+        drifted = f" as {self.there.fingerprint}" if self.there else ""
+        return tuple(f"{key}{drifted}" for key in whole.chain[len(self.start.steps) + 1 :])
 
     @property
     def key(self) -> str:
         """Equal for targets that one rehearsal serves."""
-        return replace(self.start, steps=(*self.start.steps, *self.steps)).chain[-1]
+        return self.keys[-1]
 
 
 def grouped(cases: Iterable[Case]) -> list[Case]:
@@ -86,9 +108,15 @@ def grouped(cases: Iterable[Case]) -> list[Case]:
 
 
 class Rehearsing:
-    """Rehearses cases one after the other; what two have in common from the start is done once."""
+    """Rehearses cases one after the other; what two have in common from the start is done once.
 
-    def __init__(self, settings: Settings, servers: ScratchServers, references: References) -> None:
+    Without `back` steps are not taken back.
+    """
+
+    def __init__(
+        self, settings: Settings, servers: ScratchServers, references: References, *, back: bool = True
+    ) -> None:
+        self.back = back
         self._settings = settings
         self._servers = servers
         self._references = references
@@ -99,7 +127,7 @@ class Rehearsing:
         """One case. Raises nothing for it."""
         goal = case.steps[-1].heads_after
         ground = case.start.ground
-        plain = Rehearsal(case.targets, case.start.heads, goal)
+        plain = Rehearsal(case.targets, case.start.heads, goal, drift=case.drift)
         try:
             scratch = self._servers.get(ground.major, api_roles=bool(ground.roles))
             return self._on(scratch, case, replace(plain, server_version=scratch.version))
@@ -112,13 +140,23 @@ class Rehearsing:
         ((_, database, _),) = self._references.states(scratch, [case.start])
         if isinstance(database, Problem):
             return replace(plain, problem=database)
-        steps = tuple(self._steps(scratch, case, database))
-        scratch.drop(database)
+        if case.there:
+            plain = replace(plain, unlike=bring(scratch, database, case.start, case.there))
+        steps = tuple(on_former_tables(self._steps(scratch, case, database)))
+        self._leave(scratch, case, database, whole=len(steps) == len(case.steps) and all(s.good for s in steps))
         return replace(plain, steps=steps, not_tried=tuple(s.revision for s in case.steps[len(steps) :]))
 
+    def _leave(self, scratch: Scratch, case: Case, database: str, *, whole: bool) -> None:
+        """Keeps a database that is what a replay of the goal would be: whoever wants that need not make it."""
+        start, goal = case.start, case.steps[-1].heads_after
+        replay = replace(start, heads=goal, steps=case.graph.steps((), goal)) if whole else start
+        if whole and replay.chain[-1] == case.key:
+            scratch.keep(database, case.key)
+        else:
+            scratch.drop(database)
+
     def _steps(self, scratch: Scratch, case: Case, database: str) -> Iterator[RehearsedStep]:
-        whole = replace(case.start, steps=(*case.start.steps, *case.steps))
-        keys = whole.chain[len(case.start.steps) + 1 :]
+        keys = case.keys
         known = 0
         while known < len(keys) and keys[known] in self._known:
             yield self._known[keys[known]]
@@ -131,6 +169,8 @@ class Rehearsing:
         before = _read(scratch, database, case.start)
         for step, key in zip(case.steps[known:], keys[known:], strict=True):
             done, after = self._step(scratch, case, database, step, before)
+            if after:
+                done = replace(done, probes=_probes(scratch, database, step, before, after))
             self._known[key] = done
             yield done
             if after is None:
@@ -141,15 +181,27 @@ class Rehearsing:
         self, scratch: Scratch, case: Case, database: str, step: Step, before: Catalog
     ) -> tuple[RehearsedStep, Catalog | None]:
         """The step and its way back; the database holds the step after it. No catalogue where the step failed."""
-        forward = self._run(scratch, case, database, step)
+        forward, trace = self._watched(scratch, case, database, step)
         if forward.status is not Status.SUCCEEDED:
             return RehearsedStep(step, problem=_failed(forward, step), phase="forward"), None
         after = _read(scratch, database, case.start)
-        in_transaction = _stayed_in_transaction(scratch, database, step)
-        seen = effects(before, after, self._ignored)
-        done = RehearsedStep(step, _seconds(forward), in_transaction=in_transaction, effects=seen)
+        in_transaction = _stayed_in_transaction(scratch, database, case.start.target, step)
+        platform = bool(case.start.ground.platform)
+        facts = effects(before, after, self._ignored, trace, platform=platform)
+        strain = strains(trace, self._ignored, changes_schema=before.fingerprint != after.fingerprint)
+        renamed = tuple((c.former, c.name) for c in trace.changes if (c.how, c.kind) == ("renamed", "table"))
+        done = RehearsedStep(
+            step,
+            _seconds(forward),
+            in_transaction=in_transaction,
+            effects=(*strain, *facts),
+            made=tuple(sorted(set(_made(before, after)) - {name for _, name in renamed})),
+            renamed=renamed,
+        )
         if not case.graph[step.revision].has_downgrade:
             return replace(done, reversible=False), after
+        if not self.back:
+            return done, after
         copy = scratch.clone(database)
         done = self._back_and_again(scratch, case, copy, done, (before, after))
         scratch.drop(copy)
@@ -171,9 +223,16 @@ class Rehearsing:
             return replace(done, problem=_failed(again, step), phase="again")
         return replace(done, not_repeated=differences(after, _read(scratch, copy, case.start)))
 
-    def _run(self, scratch: Scratch, case: Case, database: str, step: Step) -> Result:
+    def _watched(self, scratch: Scratch, case: Case, database: str, step: Step) -> tuple[Result, Trace]:
+        with tempfile.TemporaryDirectory(prefix="ehg-") as folder:
+            file = Path(folder) / "trace.json"
+            result = self._run(scratch, case, database, step, str(file))
+            return result, loads(file.read_text(encoding="utf-8") if file.exists() else "")
+
+    def _run(self, scratch: Scratch, case: Case, database: str, step: Step, trace: str = "") -> Result:
         verb = Verb.UPGRADE if step.direction is Direction.UP else Verb.DOWNGRADE
-        (result,) = run_on_scratch(self._settings, scratch, [Work(case.start.target, database, (step,), verb)], Stop())
+        work = Work(case.start.target, database, (step,), verb, trace)
+        (result,) = run_on_scratch(self._settings, scratch, [work], Stop())
         return result
 
 
@@ -182,10 +241,44 @@ def _read(scratch: Scratch, database: str, start: Recipe) -> Catalog:
         return read_catalog(connection, start.scope)
 
 
-def _stayed_in_transaction(scratch: Scratch, database: str, step: Step) -> bool:
-    question = "SELECT FROM ehg_migrate.migration_journal WHERE event = 'started' AND revision = %s"
+def _probes(scratch: Scratch, database: str, step: Step, before: Catalog, after: Catalog) -> tuple[Probe, ...]:
+    with scratch.connect(database) as connection:
+        return probes(connection, step.revision, before, after)
+
+
+def _stayed_in_transaction(scratch: Scratch, database: str, target: Target, step: Step) -> bool:
+    journal = sql.Identifier(target.meta_schema, "migration_journal")
+    question = sql.SQL("SELECT FROM {} WHERE event = 'started' AND revision = %s").format(journal)
     with scratch.connect(database) as connection:
         return connection.execute(question, (step.revision,)).fetchone() is None
+
+
+def on_former_tables(steps: Iterable[RehearsedStep]) -> Iterator[RehearsedStep]:
+    """The same with the tables of effects as they were called at the start, and without those that were not there.
+
+    What is only bad for tables that hold much is left out for the latter: they do not, yet.
+    """
+    made: set[str] = set()
+    first: dict[str, str] = {}  # name -> what it was at the start
+    for step in steps:
+        yield replace(step, effects=tuple(e for one in step.effects for e in _as_before(one, made, first)))
+        made.update(step.made)
+        for before, after in step.renamed:
+            if before in made:
+                made = {*made, after} - {before}
+            else:
+                first[after] = first.pop(before, before)
+
+
+def _as_before(effect: Effect, made: set[str], first: Mapping[str, str]) -> Iterator[Effect]:
+    """None where too few tables are left: it wants one, or several. Except for what is lost, which is told anyway."""
+    tables = tuple(first.get(t, t) for t in effect.tables if t not in made)
+    if RULES[effect.rule].weight is Weight.ROWS or len(tables) >= min(len(effect.tables), 2):
+        yield replace(effect, tables=tables)
+
+
+def _made(before: Catalog, after: Catalog) -> tuple[str, ...]:
+    return tuple(name for kind, name in after.by_name if kind == "table" and (kind, name) not in before.by_name)
 
 
 def _reversed(step: Step) -> Step:

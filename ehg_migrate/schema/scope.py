@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ehg_migrate.model import META_SCHEMA, VERSION_TABLE, Target
+from ehg_migrate.model import META_SCHEMA, NO_PLATFORM, VERSION_TABLE, Target
 
 SUPABASE_SCHEMAS = (
     "_analytics", "_realtime", "_supavisor", "auth", "cron", "etl", "extensions", "graphql", "graphql_public", "net",
@@ -12,6 +12,9 @@ SUPABASE_SCHEMAS = (
     "supabase_functions", "supabase_migrations", "tiger", "tiger_data", "topology", "vault",
 )  # fmt: skip
 """Schemas that the platform fills on a Supabase project. Source: supabase/postgres and its `db diff` policy."""
+
+OFTEN_OURS = frozenset(SUPABASE_SCHEMAS) - {"extensions", "supabase_migrations"}
+"""Those that are the project's own where the migrating role owns them; the other two it owns on Supabase as well."""
 
 SUPABASE_ROLES = (
     "authenticator", "cli_login_postgres", "dashboard_user", "pgbouncer", "pgsodium_keyholder", "pgsodium_keyiduser",
@@ -31,8 +34,8 @@ SUPABASE_TABLES = ("auth.users", "storage.buckets", "storage.objects", "realtime
 """Tables of the platform on which users put policies and triggers: for `Scope.watched`."""
 
 
-OURS = META_SCHEMA
-"""Never read, whatever a scope says."""
+OURS = (META_SCHEMA, f"{META_SCHEMA}_*")
+"""Never read, whatever a scope says: as patterns of pg_dump; `catalog.sql` says the same."""
 
 ALIAS = "$schema"
 """How a schema is called whose name does not count."""
@@ -65,7 +68,18 @@ def scope_of(target: Target, *, watched: tuple[str, ...] = ()) -> Scope:
     """The scope of a target: all of its database but what is not ours and its version table, wherever that is."""
     version = f"{target.version_table_schema}.{target.version_table}"
     tables = dict.fromkeys((*Scope().without_tables, version))
-    return Scope(without_tables=tuple(tables), watched=watched)
+    scope = Scope(without_tables=tuple(tables), watched=watched)
+    return without_platform(scope) if target.platform == NO_PLATFORM else scope
+
+
+def without_platform(scope: Scope) -> Scope:
+    """The same scope where no platform keeps anything: whatever the name, it is the project's own."""
+    return replace(scope, without_schemas=(), without_roles=(), without_extensions=(), without_publications=())
+
+
+def within(target: Target, whole: Scope) -> Scope:
+    """What a target is of its database: `whole`, or its one schema."""
+    return schema_scope(target.schema, whole) if target.schema else whole
 
 
 def schema_scope(schema: str, base: Scope) -> Scope:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -15,20 +15,32 @@ from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.corrections import Between, Statement, Step, Way, steps
 from ehg_migrate.schema.corrections.common import SELF
 from ehg_migrate.schema.corrections.dependants import dependants
-from ehg_migrate.schema.corrections.words import OWNER
+from ehg_migrate.schema.corrections.words import OWNER, dollars, literal
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.scope import ALIAS, Scope
 
 _MOST_ROUNDS = 12
 _CHEAP = ("view", "policy", "trigger", "rule")
 """What costs nothing to make anew; an index or a constraint must read its table."""
+Form = Callable[[str, Scope], str]
+"""How a statement about `$schema` is written out."""
+
 PREAMBLE = "SET LOCAL check_function_bodies = off"
 """Stands before the statements: a function may call what is made after it."""
 
 
-def execute(connection: psycopg.Connection[Any], statement: Statement, scope: Scope) -> None:
-    """Runs one statement, with the schema's own name where the catalogue has none."""
-    connection.execute(named(statement.sql, scope).encode())
+def execute(connection: psycopg.Connection[Any], statement: Statement, scope: Scope, form: Form | None = None) -> None:
+    """Runs one statement, with the schema's own name where the catalogue has none, or in another form."""
+    connection.execute((form or named)(statement.sql, scope).encode())
+
+
+def portable(text: str, scope: Scope) -> str:
+    """A statement as a revision has it, for whatever schema it will run in: the first of the search_path."""
+    bare = text.replace(f"{ALIAS}.", "")
+    if not scope.alias or ALIAS not in bare:
+        return bare if scope.alias else text
+    body = f"BEGIN EXECUTE replace({dollars(text)}, {literal(ALIAS)}, quote_ident(current_schema())); END"
+    return f"DO {dollars(body)}"
 
 
 def named(text: str, scope: Scope) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from ehg_migrate.environment.offline import Rendered, rendered
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.model import State, Step, Target
-from ehg_migrate.revisions.lint import SQL_RULE
+from ehg_migrate.revisions.rules import SQL_RULE
 from ehg_migrate.settings import Settings
 
 # Style that Alembic's own SQL breaks on each line, and timeouts, which every run sets before each step.
@@ -32,7 +32,7 @@ class SqlFinding:
     """One thing that squawk says of a statement, or why a revision's SQL could not be read."""
 
     rule: str  # squawk's name for it, or `not_rendered`
-    level: str  # `warning`, or `error` where the SQL is none
+    level: str  # `warning`, `error` where the SQL is none, or what `lint_levels` says
     step: Step
     statement: str  # the line it is about
     message: str
@@ -71,6 +71,7 @@ def _of_one(program: str, settings: Settings, one: Rendered) -> Iterator[SqlFind
         line = lines[found["line"]].strip() if found["line"] < len(lines) else ""
         help_ = " ".join((found["help"] or "").split())
         level = "error" if found["level"] == "Error" else "warning"
+        level = dict(settings.lint_levels).get(f"{SQL_RULE}{found['rule_name']}", level)
         yield SqlFinding(found["rule_name"], level, one.step, line, found["message"], help_)
 
 

@@ -1,4 +1,4 @@
-"""After a run: the schema of each target that got steps, held against what its revisions produce."""
+"""After a run: the schema of each target that it concerns, held against what its revisions produce."""
 
 from __future__ import annotations
 
@@ -33,9 +33,8 @@ def verify(
     readings = looking.probe(fleet.targets, fleet.passwords, fleet.at_once)
     found = find_drift(fleet, [_state(r, readings[r.target]) for r in results], looking.found, references, scratch)
     by_target = {r.target: r for r in results}
-    changed = [_judged(by_target[d.target], d, strict=strict) for d in found]
-    notes = tuple(_notes(found, time.monotonic() - start))
-    return Verified(tuple(r for r in changed if not r.status.good), notes)
+    judged = (_judged(by_target[d.target], d, strict=strict) for d in found)
+    return Verified(tuple(r for r in judged if r), tuple(_notes(found, time.monotonic() - start)))
 
 
 def _state(result: Result, reading: Reading | Problem) -> State:
@@ -46,12 +45,13 @@ def _state(result: Result, reading: Reading | Problem) -> State:
     return State(result.target, StateKind.UP_TO_DATE, reading.heads, server_version=reading.server_version)
 
 
-def _judged(result: Result, drift: Drift, *, strict: bool) -> Result:
+def _judged(result: Result, drift: Drift, *, strict: bool) -> Result | None:
+    """The result as it is after the look; None where the look came to nothing, and nobody has asked for more."""
+    if drift.verdict is Verdict.MATCHES:
+        return result
     if drift.verdict is Verdict.DRIFTED:
         return replace(result, status=Status.SCHEMA_DIFFERS, problem=_differs(drift))
-    if strict and drift.problem:
-        return replace(result, status=Status.INDETERMINATE, problem=drift.problem)
-    return result
+    return replace(result, status=Status.INDETERMINATE, problem=drift.problem) if strict else None
 
 
 def _differs(drift: Drift) -> Problem:

@@ -19,7 +19,7 @@ from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.local.programs import MAJOR
 from ehg_migrate.model import Result, Status, Step, Target
 from ehg_migrate.project import Project
-from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.ground import Ground, at_home
 from ehg_migrate.schema.recipe import Recipe, recipe
 from ehg_migrate.schema.reference import HINTS, References, Work, run_on_scratch
@@ -36,7 +36,8 @@ class Kit:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.ground = Ground.supabase(MAJOR, project.settings.prelude)
+        platforms = {t.platform for t in project.fleet.targets}
+        self.ground = Ground.usual(min(platforms) if len(platforms) == 1 else "", MAJOR, project.settings.prelude)
         self._templates: dict[str, str | Problem] = {}  # key of a state -> a database of this process's own
         self._stack = ExitStack()
 
@@ -67,7 +68,7 @@ class Kit:
         name = self.scratch.clone(self._template(wanted))
         try:
             with self.scratch.connect(name) as connection:
-                at_home(connection, self.ground)
+                at_home(connection, wanted.ground)
             address = self.scratch.address(name)
             yield MigratedDatabase(wanted.target.branches, wanted.heads, address, self.scratch.password)
         finally:

@@ -19,6 +19,7 @@ from tests.support.cli import PROGRAM, Said, ehg, environment
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import free_port
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
+from tests.support.server import certificates
 
 FORMS = {
     CANARY,
@@ -43,6 +44,20 @@ print(secret, quote(secret, safe=""), repr(secret), file=sys.stderr)
 op.get_bind().exec_driver_sql("SELECT CAST(%s::text AS int)", (secret,))
 """
 """A revision that prints the password and makes PostgreSQL repeat it in an error, parameters and all."""
+
+KEYRING = """
+from pathlib import Path
+from keyring.backend import KeyringBackend
+
+class Backend(KeyringBackend):
+    priority = 1
+
+    def get_password(self, service, username):
+        return Path({0!r}).read_text() if (service, username) == ("ehg", "canary") else None
+
+    def set_password(self, service, username, password):
+        raise NotImplementedError
+"""
 
 
 def assert_clean(text: str | bytes, where: str) -> None:
@@ -89,6 +104,14 @@ def by_env_file(folder: Path) -> tuple[Any, dict[str, str | None], list[str], se
     return f"env:{PASSWORD_VARIABLE}", {PASSWORD_VARIABLE: None}, ["--env-file", ".env"], {secret}
 
 
+def by_keyring(folder: Path) -> tuple[Any, dict[str, str | None], list[str], set[Path]]:
+    """In a keyring, whose backend is a module of this test's."""
+    secret = private(folder / "secret", CANARY)
+    (folder / "canary_keyring.py").write_text(KEYRING.format(str(secret)))
+    backend = {"PYTHONPATH": str(folder), "PYTHON_KEYRING_BACKEND": "canary_keyring.Backend"}
+    return "keyring:ehg/canary", {PASSWORD_VARIABLE: None, "EHG_TEST_COPY": CANARY, **backend}, [], {secret}
+
+
 def by_passfile(folder: Path) -> tuple[Any, dict[str, str | None], list[str], set[Path]]:
     """In a libpq password file: libpq reads it, and no reference is resolved."""
     line = CANARY.replace("\\", "\\\\").replace(":", "\\:")
@@ -107,7 +130,7 @@ def private(path: Path, text: str) -> Path:
 Way = Callable[[Path], tuple[Any, dict[str, str | None], list[str], set[Path]]]
 
 
-@pytest.mark.parametrize("way", [by_env, by_file, by_command, by_env_file, by_passfile])
+@pytest.mark.parametrize("way", [by_env, by_file, by_command, by_env_file, by_keyring, by_passfile])
 def test_the_password_stays_where_it_is(
     way: Way, make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
 ) -> None:
@@ -141,12 +164,13 @@ def test_the_password_stays_where_it_is(
 
 
 def test_places_that_cannot_be_reached(pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path) -> None:
-    """A database, a port, a host that are not there: the words about them are without it too."""
+    """A database, a port, a host, a trusted certificate that are not there: the words about them are without it too."""
     there = make_database("canary")
     places = {
         "missing": pg.address("no_such_database"),
         "refusing": replace(there, port=free_port()),
         "unknown": replace(there, host="no-such-host.invalid"),
+        "untrusted": replace(pg.secured(there), sslrootcert=str(certificates().wrong_ca_file)),
     }
     write_broken(tmp_path, places, f"env:{PASSWORD_VARIABLE}")
     said = ehg(tmp_path, "upgrade", "--yes", "--json", **{PASSWORD_VARIABLE: CANARY})
@@ -154,6 +178,7 @@ def test_places_that_cannot_be_reached(pg: Cluster, make_database: Callable[[str
         "missing": ("failed", "no_database"),
         "refusing": ("failed", "connection_refused"),
         "unknown": ("failed", "unresolved_host"),
+        "untrusted": ("failed", "tls_untrusted"),
     }
     assert_clean(said.everything, "the output")
     assert_no_file_has_it(tmp_path, set())
@@ -161,7 +186,9 @@ def test_places_that_cannot_be_reached(pg: Cluster, make_database: Callable[[str
 
 def write_broken(folder: Path, places: dict[str, Address], reference: Any) -> None:
     """A project of these targets with this password; the revision of `good` gives it away."""
-    entries = {name: target_entry(a, password=reference, sslmode="require") for name, a in places.items()}
+    entries = {name: target_entry(a, password=reference) for name, a in places.items()}
+    for entry in entries.values():
+        entry["sslmode"] = entry["sslmode"].replace("disable", "require")
     if isinstance(reference, Path):
         for entry in entries.values():
             del entry["password"]
@@ -228,6 +255,55 @@ def test_a_password_in_somebody_elses_statement(
     assert "PASSWORD '***'" in detail
     assert_clean(detail, "the journal")
     assert_no_file_has_it(tmp_path, set())
+
+
+LEDGERS = {
+    # what is wrong with a ledger in PostgreSQL -> its URL, the code of what the run could not record
+    "nothing": ("postgresql://postgres@{host}:{port}/{name}", ""),
+    "wrong password": ("postgresql://authenticator@{host}:{port}/{name}", "ledger_login"),
+    "no such database": ("postgresql://postgres@{host}:{port}/no_such_database", "ledger_database"),
+    "untrusted": (
+        "postgresql://postgres@{host}:{port}/{name}?sslmode=verify-full&sslrootcert={wrong_ca}",
+        "ledger_unreachable",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", LEDGERS)
+def test_the_ledgers_password(wrong: str, make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path) -> None:
+    """A ledger in PostgreSQL has a secret of its own: it is in no row of it, and in no words about what is wrong."""
+    url, code = LEDGERS[wrong]
+    target, ledger = make_database("canary"), make_database("ledger")
+    place = url.format(host=pg.host, port=pg.port, name=ledger.dbname, wrong_ca=certificates().wrong_ca_file)
+    write_project(
+        tmp_path,
+        {"good": target_entry(target)},
+        {"shared/s1": revision("s1", label="shared"), "good/g1": revision("g1", label="good", up_code=LEAKS)},
+        settings={"ledger": place, "ledger_password": "env:EHG_TEST_COPY"},
+    )
+    both = {PASSWORD_VARIABLE: CANARY, "EHG_TEST_COPY": CANARY}
+    said = [ehg(tmp_path, *c.split(), **both) for c in ("upgrade --yes --json --junit junit.xml", "runs", "status")]
+    assert outcomes(said[0]) == {"good": ("failed", "statement_failed")}
+    codes = [note["code"] for note in said[0].json["data"]["notes"]]
+    assert codes == ([code, "ledger_incomplete"] if code else [])
+    for one in said:
+        assert_clean(one.everything, "the output")
+    for path in (p for p in tmp_path.rglob("*") if p.is_file()):
+        assert_clean(path.read_bytes(), str(path))
+    if not code:
+        with pg.open(ledger) as c:
+            rows = c.execute(b"SELECT r::text || s::text FROM ehg_migrate_ledger.runs r, ehg_migrate_ledger.results s")
+            assert_clean("".join(row[0] for row in rows), "the ledger")
+
+
+def test_a_password_in_the_ledgers_url(tmp_path: Path) -> None:
+    """Refused by every command that opens it, and not repeated."""
+    url = f"postgresql://u:{quote(CANARY, safe='')}@127.0.0.1:1/d".replace("%", "%%")  # as an ini file has it
+    entry = {"url": "postgresql://u@127.0.0.1:1/d"}
+    write_project(tmp_path, {"a": entry}, {"shared/s1": revision("s1")}, settings={"ledger": url})
+    said = ehg(tmp_path, "runs")
+    assert (said.code, "it has a password in it" in said.err) == (2, True), said.err
+    assert_clean(said.everything, "the output")
 
 
 def test_a_wrong_password_is_not_repeated_either(make_database: Callable[[str], Address], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ehg_migrate.model import Address
+from ehg_migrate.schema import Catalog, Fact
 from tests.acceptance.test_drift import Fleet, scratch_databases, scratch_url
 from tests.conftest import MakeProject
 from tests.integration.fleets import entries, execute
@@ -138,6 +140,55 @@ def test_a_revision_carries_what_a_target_has_and_its_branches_do_not(fleet: Fle
     stamped = ehg(fleet.folder, *hint[1].split(), program=ALEMBIC, **fleet.variables)
     assert stamped.code == 0, stamped
     assert fleet.run("drift", "--targets", "beta", "--exit-code").code == 0
+
+
+ODD = r"""
+    CREATE SCHEMA "a.b on {c}";
+    CREATE TYPE "a.b on {c}"."kind, of (x)" AS ENUM ('it''s', 'a\b', '{}', '%s %(x)s');
+    CREATE TABLE "a.b on {c}"."t "" on (1)" ("c.1" int PRIMARY KEY,
+        "c "" on 2" text DEFAULT '$body$ {0} %s :x \ DOUBLE', "select" "a.b on {c}"."kind, of (x)",
+        CONSTRAINT "check ""it"" on" CHECK ("c.1" > 0));
+    ALTER TABLE "a.b on {c}"."t "" on (1)" ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY "p on q; --" ON "a.b on {c}"."t "" on (1)" USING ("c "" on 2" <> ' on ');
+    CREATE FUNCTION "a.b on {c}"."f(x)"("an, arg" text DEFAULT '$f$ $$') RETURNS text LANGUAGE plpgsql AS
+    $trap$ BEGIN RETURN $body$ $$ SINGLE DOUBLE \ \n % {} $f$ -- /* $body1$; $body$ || "an, arg"; END $trap$;
+    COMMENT ON FUNCTION "a.b on {c}"."f(x)"(text) IS 'it''s $$ -- ; /* DOUBLE :name';
+    CREATE VIEW "a.b on {c}"."v AS x" AS SELECT "c.1" AS "from", 'a;b' AS "select" FROM "a.b on {c}"."t "" on (1)"
+""".replace("SINGLE", "'" * 3).replace("DOUBLE", '"' * 3)
+
+
+def test_names_bodies_and_sizes_that_are_traps(fleet: Fleet, pg: Cluster) -> None:
+    """Quotes, dollars, words of SQL and of Python, a view of a megabyte: through files, statements and a revision."""
+    with pg.open(fleet.addresses["beta"]) as c:
+        c.execute(ODD.encode())
+        c.execute(b"CREATE VIEW app.wide AS SELECT '" + b"x" * 1_000_000 + b"' AS long")
+    assert fleet.run("snapshot", "beta", "-o", "saved").code == 0
+    assert fleet.run("snapshot", "beta", "-o", "saved", "--check").code == 0
+    assert fleet.run("compare", "beta", "./saved", "--exit-code").code == 0
+    said = fleet.run("revision", "--from-drift", "beta", "-m", "odd", "--allow-destructive")
+    assert (said.code, "\nupgrade: proven, after " in said.err, "\ndowngrade: proven, after " in said.err) == (
+        0, True, True
+    ), said.err  # fmt: skip
+    before = fleet.run("snapshot", "acme", "--json").json["data"]["fingerprint"]
+    assert fleet.run("upgrade", "--targets", "acme", "--yes").code == 0
+    assert fleet.run("compare", "acme", "beta").out == "no difference between `acme` and `beta`\n"
+    assert fleet.run("downgrade", "acme", "--to", "notes1", "--yes").code == 0
+    assert fleet.run("snapshot", "acme", "--json").json["data"]["fingerprint"] == before
+
+
+def test_a_kind_of_object_that_nothing_here_knows(fleet: Fleet) -> None:
+    """A snapshot of a newer tool: it is told as a difference, and no statement is claimed for it."""
+    document = fleet.run("snapshot", "acme", "--json").json
+    data = document["data"]
+    data["catalog"]["facts"].append({"kind": "wormhole", "identity": "app.w", "definition": {"to": "beta"}})
+    facts = Catalog.of(Fact(**f) for f in data["catalog"]["facts"])
+    data["fingerprint"] = facts.fingerprint
+    (fleet.folder / "newer.json").write_text(json.dumps(document))
+    assert "extra    wormhole app.w" in fleet.run("compare", "acme", "newer.json").out
+    said = fleet.run("compare", "acme", "newer.json", "--sql")
+    assert (said.code, "NOT PROVEN" in said.out, "--   wormhole app.w" in said.out) == (1, True, True), said
+    assert fleet.run("compare", "newer.json", "acme", "--sql").code == 1
+    assert fleet.run("drift", "-t", "acme", "--exit-code").code == 0, "nothing was changed"
 
 
 def test_a_revision_of_drift_is_refused_where_it_would_not_be_true(fleet: Fleet, pg: Cluster) -> None:

@@ -92,6 +92,29 @@ def test_a_fleet_as_its_revisions_made_it(fleet: Fleet, pg: Cluster) -> None:
         assert pg.password.encode() not in file.read_bytes()
 
 
+def test_a_target_that_was_not_changed_is_not_read_again(fleet: Fleet, pg: Cluster) -> None:
+    """It says so by its token; a change is seen at once, `--full` and a file that is damaged look anew."""
+
+    def unchanged(*options: str) -> dict[str, tuple[str, bool]]:
+        data = fleet.run("drift", "--json", *options).json["data"]
+        return {d["target"]: (d["verdict"], d["unchanged"]) for d in data}
+
+    first, again = ("matches", False), ("matches", True)
+    assert unchanged() == dict.fromkeys(("acme", "beta", "gamma"), first)
+    execute(pg, fleet.addresses["acme"], "INSERT INTO notes (owner) VALUES (gen_random_uuid())", "ANALYZE notes")
+    assert unchanged() == dict.fromkeys(("acme", "beta", "gamma"), again)
+    assert unchanged("--full") == dict.fromkeys(("acme", "beta", "gamma"), first)
+    spoil(pg, fleet.addresses["beta"])
+    assert unchanged() == {"acme": again, "beta": ("drifted", False), "gamma": again}
+    assert unchanged() == {"acme": again, "beta": ("drifted", True), "gamma": again}
+    kept = fleet.folder / ".ehg" / "tripwires.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert pg.password not in kept.read_text()
+    for damaged in ("", "[]", '{"acme": 1}', '{"acme": {"token": "x"}}'):
+        kept.write_text(damaged)
+        assert unchanged("-t", "acme") == {"acme": first}, damaged
+
+
 def test_on_the_embedded_server(fleet: Fleet) -> None:
     """Without a server of the user's the embedded one of the nearest version makes the references, views and all."""
     fleet.variables.clear()
@@ -120,6 +143,28 @@ def test_what_is_missing_is_named(fleet: Fleet, pg: Cluster) -> None:
     (beta,) = fleet.run("drift", "-t", "beta", "--json").json["data"]
     named = {(d["change"], d["kind"], d["identity"]) for d in beta["differences"]}
     assert ("missing", "policy", "reading on public.notes") in named
+
+
+def test_a_target_against_given_heads(fleet: Fleet, pg: Cluster) -> None:
+    """Its own, those of one branch, those of a release: what separates them, and statements that are proven."""
+    assert fleet.run("release", "v1").code == 0
+    for same in ("heads:", "release:v1", "heads:acme@head"):
+        assert fleet.run("compare", "acme", same).out == f"no difference between `acme` and `{same}`\n"
+    other = fleet.run("compare", "heads:shared@head", "acme", "--json").json["data"]["differences"]
+    assert ("extra", "table", "public.acme_only") in {(d["change"], d["kind"], d["identity"]) for d in other}
+    spoil(pg, fleet.addresses["acme"])
+    back = fleet.run("compare", "acme", "heads:", "--sql", "--allow-destructive")
+    assert (back.code, "-- proven: after the " in back.out) == (0, True), back
+    assert fleet.run("compare", "heads:", "acme", "--sql", "--allow-destructive").out.splitlines()[0] == (
+        "-- makes `heads:` like `acme`: 7 differences"
+    )
+    with pg.open(fleet.addresses["acme"]) as c:
+        c.execute(back.out.encode())
+    assert fleet.run("compare", "acme", "heads:", "--owners", "--exit-code").code == 0
+    assert fleet.run("drift", "-t", "acme", "--exit-code").code == 0
+    for wrong in (("heads:", "heads:"), ("acme/public", "heads:"), ("heads:", "beta.json"), ("acme", "heads:nothing")):
+        assert fleet.run("compare", *wrong).code == 2, wrong
+    assert "name a whole target as the other side" in fleet.run("snapshot", "heads:").err
 
 
 def test_a_state_that_cannot_be_made_is_a_failure(fleet: Fleet, pg: Cluster) -> None:
@@ -177,6 +222,30 @@ def test_default_privileges_are_the_targets_own(fleet: Fleet, pg: Cluster) -> No
         ).pop()
     )
     assert fleet.run("drift", "--exit-code").out.splitlines()[-1] == "3 matches (acme, beta, gamma)"
+
+
+def test_schemas_that_only_sound_like_a_platforms(tmp_path: Path, make_project: MakeProject, pg: Cluster) -> None:
+    """They are left out where nobody says whose they are, and that is told; with `platform: none` they are checked."""
+    address = pg.create_plain_database("own_auth")
+    auth = "CREATE SCHEMA auth; CREATE TABLE auth.accounts (id int, mail text); CREATE TABLE notes (id int)"
+    down = "DROP SCHEMA auth CASCADE; DROP TABLE notes"
+    try:
+        make_project(tmp_path, entries({"acme": address}), {"shared/1": revision("first", up=auth, down_sql=down)})
+        fleet = Fleet(tmp_path, {"acme": address}, {"EHG_SCRATCH_URL": scratch_url(pg)})
+        assert fleet.run("upgrade", "--yes").code == 0
+        execute(pg, address, "ALTER TABLE auth.accounts DROP COLUMN mail")
+        said = fleet.run("drift", "--exit-code")
+        assert (said.code, said.out.splitlines()[-1]) == (0, "1 matches (acme)"), said
+        assert "note: acme: not looked at, since a platform's schema would be called so: `auth`" in said.out
+        with (tmp_path / "targets" / "t.yaml").open("a") as file:
+            file.write("defaults: {platform: none}\n")
+        said = fleet.run("drift")
+        assert "missing  column auth.accounts.mail" in said.out, said.out
+        assert fleet.run("compare", "heads:", "acme", "--exit-code").code == 3
+        assert "auth.accounts" in fleet.run("snapshot", "acme").out
+        assert fleet.run("rehearse", "--all-branches").code == 0
+    finally:
+        pg.drop_databases([address.dbname])
 
 
 REHEARSED = {

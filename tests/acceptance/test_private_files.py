@@ -48,8 +48,13 @@ def short_folder() -> Iterator[Path]:
 def test_a_run_under_an_open_umask(
     pg: Cluster, make_database: Callable[[str], Address], gate: Gate, short_folder: Path, tmp_path: Path
 ) -> None:
-    """Folder 0700, ledger and output 0600 while it works; then the output is gone, and no secret stays in TMPDIR."""
+    """Folder 0700, ledger and output 0600 while it works; then the output is gone, and no secret stays in TMPDIR.
+
+    What a run that was killed had left there is gone, too.
+    """
     folder, temporary = tmp_path / "project", short_folder
+    (temporary / "ehg-run-killed").mkdir(0o700)
+    (temporary / "ehg-run-killed" / "0.out").write_text(CANARY)
     leak = f"import os\nprint(os.environ[{PASSWORD_VARIABLE!r}])\n{gate.code}"
     write_project(folder, {"acme": target_entry(make_database("private"))}, {"shared/s1": revision("s1", up_code=leak)})
     with subprocess.Popen(

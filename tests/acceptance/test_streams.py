@@ -22,10 +22,12 @@ from ehg_migrate.model import Address, FleetPlan, JournalEntry, Result, Run, Sta
 from ehg_migrate.schema.comparing import Comparison, Grouping
 from ehg_migrate.schema.correction import Corrective
 from ehg_migrate.schema.drift import Drift
+from ehg_migrate.schema.managing import Managed
 from ehg_migrate.schema.rehearsal import Rehearsal
 from ehg_migrate.schema.saving import Saved
 from ehg_migrate.schema.snapshot import Snapshot
 from ehg_migrate.schema.squawk import SqlReport
+from ehg_migrate.schema.standing import Standing
 from tests.support.cli import PROGRAM, Said, ehg, environment
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
@@ -38,7 +40,7 @@ HOSTILE = 'evil \x1b[2J\x07 | ]]> <script> & password="hunter2" \\ `x`\nforged: 
 KINDS: dict[str, tuple[Any, list[list[str]]]] = {
     "targets": (tuple[Target, ...], [["targets"]]),
     "status": (tuple[State, ...], [["status"]]),
-    "plan": (FleetPlan, [["plan"], ["plan", "--to", "s1"]]),
+    "plan": (FleetPlan, [["plan"], ["plan", "--to", "s1"], ["lint", "--effect"]]),
     "run": (
         Run,
         [
@@ -61,6 +63,9 @@ KINDS: dict[str, tuple[Any, list[list[str]]]] = {
     "correction": (Corrective, [["compare", "good", "bad", "--sql"]]),
     "clusters": (Grouping, [["clusters"]]),
     "snapshot": (Snapshot, [["snapshot", "good"]]),
+    # tried where there are schemas, in test_schema_manager.py
+    "schema_status": (tuple[Standing, ...], []),
+    **{f"schema_{verb}": (Managed, []) for verb in ("create", "seed", "sync")},
     "snapshot_tree": (Saved, [["snapshot", "good", "--output", "kept"]]),
 }
 COMMANDS = [(kind, arguments) for kind, (_, commands) in KINDS.items() for arguments in commands]

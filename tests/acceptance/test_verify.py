@@ -45,6 +45,25 @@ def test_a_target_that_is_stamped_right_and_wrong(fleet: Fleet) -> None:
     assert [s["revision"] for s in bad["steps"]] == ["two"]
 
 
+def test_a_target_that_differed_is_not_good_until_it_was_looked_at(fleet: Fleet, pg: Cluster) -> None:
+    """Nothing is pending, and still: neither `upgrade` nor `resume` nor `retry` calls it good before it matches."""
+    fleet.run("upgrade", "--yes")
+    run = fleet.run("runs", "--limit", "1", "--json").json["data"][0]["id"]
+    for again in (("upgrade",), ("resume", run), ("retry", run)):
+        said = fleet.run(*again, "--yes")
+        assert (said.code, "1 schema_differs (bad)" in said.out) == (1, True), said
+        assert "missing column public.one.n" in said.err
+    unseen = fleet.run("upgrade", "--yes", "--verify", "never")
+    assert (unseen.code, "1 schema_differs (bad)" in unseen.out) == (1, True), unseen
+    execute(pg, fleet.addresses["bad"], "ALTER TABLE one ADD COLUMN n int")
+    unseen = fleet.run("upgrade", "--yes", "--verify", "never", "--json")
+    (bad,) = (r for r in unseen.json["data"]["results"] if r["target"] == "bad")
+    assert (bad["status"], bad["problem"]["code"], bad["heads_after"]) == ("schema_differs", "differed_before", ["two"])
+    mended = fleet.run("resume", run, "--yes")
+    assert (mended.code, mended.out.splitlines()[-1].split(": ")[1]) == (0, "1 up_to_date (bad)"), mended
+    assert fleet.run("upgrade", "--yes", "--verify", "never").code == 0
+
+
 def test_the_way_back_is_verified_too(fleet: Fleet) -> None:
     """After a rollback the schema is held against the heads before."""
     assert fleet.run("upgrade", "-t", "good", "--yes").code == 0

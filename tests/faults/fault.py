@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ import psycopg
 
 from ehg_migrate.model import Status
 from tests.faults.proxy import Act, Link, Rule
-from tests.faults.scene import Scene
+from tests.faults.scene import Process, Scene
 
 BROKEN = frozenset({Status.FAILED, Status.INDETERMINATE, Status.REFUSED})
 STOPPED = frozenset({Status.CANCELLED, Status.NOT_ATTEMPTED})
@@ -55,7 +54,7 @@ class Fault:
     ledger: bool = False  # the ledger is hurt, and the run must say what it could not record
     spares: bool = False  # perhaps nothing was lost there
     edits: bool = False  # files of revisions are not what they were when they were applied
-    others: list[tuple[subprocess.Popen[bytes], str]] = field(default_factory=list)  # further runs, to be waited for
+    others: list[tuple[Process, str]] = field(default_factory=list)  # further runs, to be waited for
     before: Callable[[], object] = lambda: None  # just before the run starts
     heal: Callable[[], object] = lambda: None
     heal_first: bool = False  # before anybody can look at the databases

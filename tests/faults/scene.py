@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import psutil
 
@@ -28,7 +28,25 @@ from tests.faults.proxy import FaultProxy
 from tests.faults.truth import Truth, read_truth
 from tests.support.programs import LOOPBACK
 
+_COLD = 0.1  # of the runs: started from nothing, as by a shell
 _LONGEST = 60.0  # seconds until a run is taken for hung; every limit in the project is shorter
+
+
+class Process(Protocol):
+    """What a case needs of a program that it has started, in either way."""
+
+    @property
+    def pid(self) -> int:
+        """It leads a group of its own."""
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, number: int) -> None:
+        """To it alone."""
 
 
 @dataclass
@@ -53,12 +71,12 @@ class Scene:
     folder: Path = field(init=False)
     databases: dict[str, str] = field(init=False)  # target -> database
     steps: dict[str, int] = field(default_factory=dict)  # target -> how many the run should do
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     errors: list[str] = field(default_factory=list)  # what went wrong in a fault's own action
     limit_files: int = 0  # RLIMIT_FSIZE of the run, bytes
     environment: dict[str, str] = field(default_factory=dict)  # what the run's own has besides
     prefix: tuple[str, ...] = ()  # a program that starts the run
-    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _started: list[Process] = field(default_factory=list)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Self:
@@ -144,13 +162,21 @@ class Scene:
 
     # --- the run
 
-    def start(self, arguments: Sequence[str], name: str = "run") -> subprocess.Popen[bytes]:
-        """Starts `ehg-migrate` in a session of its own, its output in files."""
-        command = [sys.executable, "-m", "ehg_migrate", *arguments, "--yes", "--json", "--project", str(self.folder)]
-        argv = [*self.prefix, *command]
-        return self.launch(argv, name)
+    def start(self, arguments: Sequence[str], name: str = "run") -> Process:
+        """Starts `ehg-migrate` in a session of its own, its output in files.
 
-    def launch(self, argv: Sequence[str], name: str) -> subprocess.Popen[bytes]:
+        Mostly from a process that has imported it. Not where it needs another beginning, and some anyhow: those begin
+        as they do in a shell.
+        """
+        words = [*arguments, "--yes", "--json", "--project", str(self.folder)]
+        if self.prefix or self.environment or self.limit_files or self.random(f"cold {name}").random() < _COLD:
+            return self.launch([*self.prefix, sys.executable, "-m", "ehg_migrate", *words], name)
+        out, err = self.folder / f"{name}.out", self.folder / f"{name}.err"
+        process = self.bench.program.start(self.folder, words, self._environment(), out, err)
+        self._started.append(process)
+        return process
+
+    def launch(self, argv: Sequence[str], name: str) -> Process:
         """Any other program in the project's folder."""
         with (self.folder / f"{name}.out").open("wb") as out, (self.folder / f"{name}.err").open("wb") as err:
             process = subprocess.Popen(
@@ -178,7 +204,7 @@ class Scene:
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit_files, self.limit_files))
 
-    def finish(self, process: subprocess.Popen[bytes], name: str = "run") -> Outcome:
+    def finish(self, process: Process, name: str = "run") -> Outcome:
         """Waits for its end and reads what it said. Raises TimeoutError if it hangs."""
         try:
             code = process.wait(timeout=_LONGEST)
@@ -191,7 +217,7 @@ class Scene:
     def orphans(self, seconds: float) -> list[str]:
         """Processes of the runs that outlive them by so much."""
         until = time.monotonic() + seconds
-        while any(_alive(p.pid) for p in self._started) and time.monotonic() < until:
+        while any(any(_members(p.pid)) for p in self._started) and time.monotonic() < until:
             time.sleep(0.02)
         return [" ".join(command)[:80] for p in self._started for command in _commands(p.pid)]
 
@@ -227,20 +253,21 @@ def _run_of(out: str) -> Run | None:
     return json_form.load(Run, document["data"]) if document.get("kind") == "run" else None
 
 
-def _alive(group: int) -> bool:
-    """Whether any process of this group is left; a run's workers and its fork server are of its group."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _members(group: int) -> Iterator[psutil.Process]:
+    """The processes of this group; a run's workers and its fork server are of its group.
+
+    Not those that have ended and wait for somebody to ask how: init takes its time.
+    """
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getpgid(pid) == group and (process := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
+                yield process
 
 
 def _commands(group: int) -> Iterator[list[str]]:
-    for process in psutil.process_iter() if _alive(group) else ():
-        with contextlib.suppress(OSError, psutil.Error):
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                yield process.cmdline()
+    for process in _members(group):
+        with contextlib.suppress(psutil.Error):
+            yield process.cmdline()
 
 
 def _kill(group: int) -> None:

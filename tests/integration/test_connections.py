@@ -8,7 +8,8 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from ehg_migrate.database.connections import ConnectError, connect
+from ehg_migrate.database.connections import connect
+from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.database.probe import Reading, probe
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Address, Limits, Target

@@ -11,7 +11,7 @@ from distributed import Client
 
 from ehg_migrate.model import Address, Status
 from ehg_migrate.rollout.jobs import EventKind
-from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.rollout.stop import Stop
 from tests.support.dask import DaskCluster
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until

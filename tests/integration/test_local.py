@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -135,7 +136,11 @@ def test_a_target_moves_to_its_own_database(home: Path) -> None:
             "production",
             None,
         )
-    assert [database_name(n) for n in ("postgres", "template1", "x")] == ["target:postgres", "target:template1", "x"]
+    odd = {n: database_name(replace(target, name=n)) for n in ("postgres", "template1", "x")}
+    assert odd == {"postgres": "target:postgres", "template1": "target:template1", "x": "x"}
+    schemas = [replace(target, name=n, schema=n) for n in ("dev", "staging")]
+    elsewhere = replace(schemas[0], address=replace(target.address, dbname="other"))
+    assert len({database_name(t) for t in schemas}) == 1 != len({database_name(t) for t in (*schemas, elsewhere)})
 
 
 def test_postgresqls_variables_do_not_reach_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

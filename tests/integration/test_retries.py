@@ -261,7 +261,7 @@ def test_a_table_that_stays_busy_fails_the_target_and_names_the_blocker(bench: B
 
 def test_a_stop_does_not_wait_for_a_busy_table(bench: Bench) -> None:
     """Between two attempts nothing runs, so the target is left as it is."""
-    from ehg_migrate.rollout.pool import Stop
+    from ehg_migrate.rollout.stop import Stop
 
     fleet, stop = from_s1(bench, retries=50), Stop()
     with busy(fleet):

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from ehg_migrate.errors import LocalServerError
-from ehg_migrate.schema.ground import GROUND, Ground, at_home, lay
+from ehg_migrate.model import Address, Target
+from ehg_migrate.schema.ground import Ground, at_home, ground_query, lay
 from ehg_migrate.schema.scratch import Scratch, ScratchServers, nearest
 from tests.support.postgres import Cluster
 
@@ -122,9 +123,12 @@ def test_a_ground_is_what_it_was_read_from(scratch: Scratch, pg: Cluster) -> Non
         pg.drop_databases([made.dbname])
 
 
+_TARGET = Target("whole", Address("h", 5432, "u", "d", "disable"), ("shared",))
+
+
 def ground(connection: psycopg.Connection) -> Ground:
     """What stands below the revisions of this database."""
     cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
-    row = cursor.execute(GROUND.encode()).fetchone()
+    row = cursor.execute(ground_query(_TARGET)).fetchone()
     assert row is not None
-    return Ground.of(row, "")
+    return Ground.of(row, "", "")

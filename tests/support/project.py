@@ -40,8 +40,9 @@ def write_project(
     `.py` may be left out); `settings` stand in alembic.ini's `[ehg_migrate]`. Each target gets a folder of versions/.
     """
     (folder / "targets").mkdir(parents=True, exist_ok=True)
-    # a replay after each run would run revisions twice that wait, fail and count on purpose
-    lines = "".join(f"{key} = {value}\n" for key, value in {"verify": "never", **(settings or {})}.items())
+    # a replay before and after each run would run revisions twice that wait, fail and count on purpose
+    quiet = {"lint": "off", "verify": "never"}
+    lines = "".join(f"{key} = {value}\n" for key, value in {**quiet, **(settings or {})}.items())
     (folder / "alembic.ini").write_text(_INI + lines)
     file = {"defaults": dict(defaults)} if defaults else {}
     (folder / "targets" / "t.yaml").write_text(yaml.safe_dump({**file, "targets": _plain(targets)}, sort_keys=False))

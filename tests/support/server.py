@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import hashlib
+import hmac
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -29,6 +31,7 @@ from tests.support.programs import (
     server_version,
     speaks_tls,
 )
+from tests.support.session import made_once
 from tests.support.tls import Certificates, make_certificates
 
 CANARY = """Correct horse@battery:staple/%41#tests?x=1&'"\\end of it"""
@@ -95,11 +98,20 @@ def prepare(connect: Callable[[str], psycopg.Connection]) -> None:
     """Makes a fresh server look like Supabase's; `connect` opens a superuser's autocommit session on a database."""
     _, roles, database = _STATEMENTS.read_text().split("-- name: ")
     with connect("postgres") as c:
-        quoted = sql.Literal(CANARY).as_string(c)
+        quoted = sql.Literal(scram_secret(CANARY)).as_string(c)
         c.execute(roles.removeprefix("roles").replace("{password}", quoted).encode())
         c.execute(f"CREATE DATABASE {SUPABASE_TEMPLATE} IS_TEMPLATE true".encode())
     with connect(SUPABASE_TEMPLATE) as c:
         c.execute(database.removeprefix("database").encode())
+
+
+def scram_secret(password: str) -> str:
+    """The password as PostgreSQL keeps it, but for the number of rounds: a client counts them at every login."""
+    rounds, salt = 1, os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    client, server = (hmac.digest(salted, word, "sha256") for word in (b"Client Key", b"Server Key"))
+    kept = (b64encode(part).decode() for part in (salt, hashlib.sha256(client).digest(), server))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(rounds, *kept)
 
 
 class ProcessServer:
@@ -197,23 +209,24 @@ class ProcessServer:
 @cache
 def certificates() -> Certificates:
     """This session's certificates; every server of the tests presents the same one."""
-    folder = Path(tempfile.mkdtemp(prefix="ehg-tls-"))
-    folder.chmod(0o755)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return make_certificates(folder)
+    return Certificates.of(made_once("certificates", make_certificates))
 
 
 @cache
 def supabase_template() -> Path:
     """A data folder with Supabase's roles and template database in it, made once in a session (2 s), then copied."""
+    return made_once("template", _make_template)
+
+
+def _make_template(data: Path) -> None:
     server = ProcessServer()
-    atexit.register(server.close)
-    server.start()
     try:
+        server.start()
         prepare(server.trusted)
-    finally:
         server.stop("fast")
-    return server.data
+        shutil.move(server.data, data)
+    finally:
+        server.close()
 
 
 def _private_folder(prefix: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tests.support.programs import find_program, run
 
@@ -21,6 +22,11 @@ class Certificates:
     key: Path
     wrong_ca_file: Path
 
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Those that `make_certificates` has written into a folder."""
+        return cls(folder / "ca.crt", folder / "server.crt", folder / "server.key", folder / "wrong-ca.crt")
+
     def server_context(self) -> ssl.SSLContext:
         """For a server written in Python."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -29,8 +35,9 @@ class Certificates:
 
 
 def make_certificates(folder: Path) -> Certificates:
-    """Writes them into `folder`; keys are readable by their owner only."""
-    made = Certificates(folder / "ca.crt", folder / "server.crt", folder / "server.key", folder / "wrong-ca.crt")
+    """Makes `folder` and writes them into it; keys are readable by their owner only."""
+    folder.mkdir(mode=0o755)
+    made = Certificates.of(folder)
     for ca in (made.ca_file, made.wrong_ca_file):
         key = ca.with_suffix(".key")
         _openssl("req", "-x509", *_NEW_KEY, "-keyout", key, "-out", ca, "-subj", f"/CN=ehg {ca.stem}", *_ONE_LIFE)

@@ -1,19 +1,24 @@
 """The command line from a process that has imported it already: a command starts in milliseconds, not in half a second.
 
-`python -m tests.support.warm` reads one request a line and forks for each; the program runs as it would by itself.
+`python -m tests.support.warm` reads one request a line and forks for each; the program runs as it would by itself, and
+so do the helpers that multiprocessing starts for it: processes of their own, forked from it and not begun anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
+import multiprocessing.util
 import os
 import pkgutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Command:
-    """A command that was started; what it writes to both streams goes to one file, in its order."""
+    """A command that was started, and may be hurt as a `Popen`; what it writes goes to the file `said`."""
 
     said: Path
 
@@ -37,8 +42,26 @@ class Command:
 
     def end(self) -> tuple[int, str]:
         """Its exit code (negative: the signal that ended it) and what it said, once it has ended."""
-        code = int(_when_written(self.said.with_suffix(".code"), 90))
-        return code, self.said.read_text()
+        return self.wait(90), self.said.read_text()
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs."""
+        file = self.said.with_suffix(".code")
+        return int(file.read_text()) if file.exists() else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code. Raises subprocess.TimeoutExpired."""
+        deadline = time.monotonic() + timeout if timeout is not None else None
+        while (code := self.poll()) is None:
+            if deadline is not None and time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(str(self.said), timeout or 0)
+            time.sleep(0.005)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Nothing happens where it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
 class WarmProgram:
@@ -48,9 +71,25 @@ class WarmProgram:
         arguments = [sys.executable, "-m", "tests.support.warm"]
         self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, text=True, cwd=ROOT)
 
-    def start(self, folder: Path, arguments: list[str], variables: Mapping[str, str], said: Path) -> Command:
-        """`ehg-migrate` with these arguments in `folder`; its output goes to the file `said`, which must be new."""
-        request = {"folder": str(folder), "arguments": arguments, "variables": dict(variables), "said": str(said)}
+    def start(
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        said: Path,
+        beside: Path | None = None,
+    ) -> Command:
+        """`ehg-migrate` with these arguments in `folder`.
+
+        Its output goes to the file `said`, which must be new, what it says beside it too if there is no file for that.
+        """
+        request = {
+            "folder": str(folder),
+            "arguments": list(arguments),
+            "variables": dict(variables),
+            "said": str(said),
+            "beside": str(beside or said),
+        }
         assert self._process.stdin
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -75,6 +114,8 @@ def _when_written(file: Path, seconds: float = 20) -> str:
 
 def _serve() -> None:
     _import_everything()
+    gc.collect()
+    gc.freeze()  # or each fork's first collection would copy every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who attend
     for line in sys.stdin:
         if os.fork() == 0:
@@ -115,12 +156,13 @@ def _be_the_program(request: dict[str, Any]) -> NoReturn:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["variables"])
-    for descriptor, name in ((0, os.devnull), (1, request["said"]), (2, request["said"])):
+    for descriptor, name in ((0, os.devnull), (1, request["said"]), (2, request["beside"])):
         opened = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, descriptor)
         os.close(opened)
     sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115 - as Python opens them
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    multiprocessing.util.spawnv_passfds = _fork_helper  # type: ignore[attr-defined]  # what starts its helpers
     sys.argv = ["ehg-migrate", *request["arguments"]]
     from ehg_migrate.cli import main
 
@@ -131,6 +173,35 @@ def _be_the_program(request: dict[str, Any]) -> NoReturn:
         code = e.code
     sys.stdout.flush()
     os._exit(code if isinstance(code, int) else 0)
+
+
+def _fork_helper(program: bytes, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
+    """In place of `python -c TEXT`: a fork that runs the text with these descriptors, and has no others."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        _be_alone({0, 1, 2, *descriptors})
+        exec(arguments[-1], {})  # noqa: S102 - multiprocessing's own text
+    except Exception:  # noqa: BLE001 - a new program would say it, too
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def _be_alone(kept: set[int]) -> None:
+    """What a new program would not have: others' descriptors, handlers of signals.
+
+    The descriptors stay taken: an object of the parent's that goes later closes its number, whoever has it then.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in sorted(int(file.name) for file in Path("/dev/fd").iterdir()):
+        if number not in {nowhere, *kept}:
+            os.dup2(nowhere, number, inheritable=False)
+    signal.set_wakeup_fd(-1)
+    for wish in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(wish) is not signal.SIG_IGN:
+            signal.signal(wish, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,16 @@ def test_what_is_proven(tmp_path: Path) -> None:
     assert (found.verify, found.prelude) == ("always", "CREATE ROLE r; -- für alle")
 
 
+def test_what_lint_weighs(tmp_path: Path) -> None:
+    """By default steps are looked at where they can be rehearsed, and a table is large from 100 MB on."""
+    found = read_settings(written(tmp_path, ""))
+    assert (found.lint, found.lint_levels, found.large_table) == ("auto", (), 100 << 20)
+    text = "lint = off\nlarge_table = 2 GB\nlint_levels =\n  effect:scan = note\n  sql:ban-drop-column=error\n"
+    found = read_settings(written(tmp_path, f"[ehg_migrate]\n{text}"))
+    assert (found.lint, found.large_table) == ("off", 2 << 30)
+    assert found.lint_levels == (("effect:scan", "note"), ("sql:ban-drop-column", "error"))
+
+
 def test_an_absolute_ledger_and_one_on_a_server(tmp_path: Path) -> None:
     """Both are taken as they stand."""
     for url in ("sqlite:////var/lib/ledger.sqlite", "postgresql://u@h:5432/ledger"):

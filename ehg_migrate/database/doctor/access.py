@@ -9,12 +9,13 @@ from typing import Any
 
 import psycopg
 
-from ehg_migrate.database.connections import ConnectError, apply_settings
+from ehg_migrate.database.connections import apply_settings
 from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, listed, span, warning
+from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.database.proof import prove_session_mode
 from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.model import META_SCHEMA
+from ehg_migrate.model import Target
 
 _OLDEST, _NEWEST = 14, 18  # majors of PostgreSQL that the tests know
 _BITES = {
@@ -120,43 +121,45 @@ def writable(exam: Examination) -> Verdict:
 def privileges(exam: Examination) -> Verdict:
     """Whether the role may make or use our schema and make tables; and whether it may more than it needs."""
     t = exam.target
-    names = {"meta": META_SCHEMA, "version_schema": t.version_table_schema, "version_table": t.version_table}
-    row = exam.row("doctor_privileges", names)
-    return combined([*_own_schema(row), *_version_schema(exam, row), *_tables(row), *_role(row)])
+    names = {"meta": t.meta_schema, "version_schema": t.version_table_schema, "version_table": t.version_table}
+    row = exam.row("doctor_privileges", {**names, "own": t.schema})
+    return combined([*_own_schema(row, t.meta_schema), *_version_schema(exam, row), *_tables(row, t), *_role(row)])
 
 
-def _own_schema(row: dict[str, Any]) -> Iterator[Verdict]:
-    create = f'let the owner of the database run: CREATE SCHEMA {META_SCHEMA} AUTHORIZATION "{row["role"]}"'
+def _own_schema(row: dict[str, Any], meta: str) -> Iterator[Verdict]:
+    create = f'let the owner of the database run: CREATE SCHEMA {meta} AUTHORIZATION "{row["role"]}"'
     if row["lacking"]:
         hint = f"let `{row['meta_owner'] or 'the owner'}` grant it to `{row['role']}`, or use the role that migrates"
         yield error(f"the role lacks {listed(row['lacking'], most=10)}", hint)
     if row["meta_owner"] is None:
         if row["makes_schemas"]:
-            yield good(f"schema `{META_SCHEMA}` is not there yet and can be made")
+            yield good(f"schema `{meta}` is not there yet and can be made")
         else:
-            yield error(f"schema `{META_SCHEMA}` is not there, and role `{row['role']}` may not make it", create)
+            yield error(f"schema `{meta}` is not there, and role `{row['role']}` may not make it", create)
     elif row["owns_meta"]:
-        yield good(f"schema `{META_SCHEMA}` is ours")
+        yield good(f"schema `{meta}` is ours")
     elif row["absent"]:
-        message = f"schema `{META_SCHEMA}` belongs to `{row['meta_owner']}` and lacks {listed(row['absent'])}"
-        yield error(message, f'let a superuser run: ALTER SCHEMA {META_SCHEMA} OWNER TO "{row["role"]}"')
+        message = f"schema `{meta}` belongs to `{row['meta_owner']}` and lacks {listed(row['absent'])}"
+        yield error(message, f'let a superuser run: ALTER SCHEMA {meta} OWNER TO "{row["role"]}"')
     elif not row["lacking"]:
-        yield good(f"schema `{META_SCHEMA}` belongs to `{row['meta_owner']}` and can be used")
+        yield good(f"schema `{meta}` belongs to `{row['meta_owner']}` and can be used")
 
 
 def _version_schema(exam: Examination, row: dict[str, Any]) -> Iterator[Verdict]:
     """The version table may be kept in a schema that is not ours."""
     schema = exam.target.version_table_schema
-    if schema == META_SCHEMA or f"{schema}.{exam.target.version_table}" not in row["absent"]:
+    if schema == exam.target.meta_schema or f"{schema}.{exam.target.version_table}" not in row["absent"]:
         return
     if not row["makes_version"]:
         hint = f"make the schema, and GRANT CREATE ON SCHEMA to `{row['role']}`; or correct `version_table_schema`"
         yield error(f"the version table cannot be made in schema `{schema}`", hint)
 
 
-def _tables(row: dict[str, Any]) -> Iterator[Verdict]:
+def _tables(row: dict[str, Any], target: Target) -> Iterator[Verdict]:
     home, role = row["home"], row["role"]
-    if not row["makes_in_home"]:
+    if target.schema and row["makes_in_home"] is None:
+        yield error(f"schema `{home}` is not there", f"`ehg-migrate schema create {target.name}` makes it")
+    elif not row["makes_in_home"]:
         where = f"schema `{home}`, where its tables would land" if home else "any schema of its `search_path`"
         yield error(
             f"role `{role}` may not CREATE in {where}", f'GRANT USAGE, CREATE ON SCHEMA {home or "public"} TO "{role}"'

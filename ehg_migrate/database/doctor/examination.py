@@ -14,7 +14,7 @@ from typing import Any, Self
 import psycopg
 from psycopg.rows import dict_row
 
-from ehg_migrate.database.connections import parameters
+from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.statements import query
 from ehg_migrate.fleet.values import is_local, is_socket
 from ehg_migrate.model import Target

@@ -14,7 +14,7 @@ from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, listed, span, warning
 from ehg_migrate.database.session import lock_key
 from ehg_migrate.database.statements import version_name
-from ehg_migrate.model import META_SCHEMA
+from ehg_migrate.model import VERSION_TABLE
 from ehg_migrate.redaction import one_line
 
 _ROUND_TRIPS = 5
@@ -64,20 +64,21 @@ def _heads(exam: Examination, found: dict[str, Any]) -> Verdict:
     if found["has_foreign"]:
         foreign = tuple(str(row["version_num"]) for row in exam.rows("foreign_heads"))
         if foreign:
-            problem = not_adopted(foreign)
+            problem = not_adopted(foreign, exam.target)
             return warning(problem.message, problem.hint)
     return good("no version table yet: nothing is applied")
 
 
 def _old_table(exam: Examination, found: dict[str, Any]) -> Iterator[Verdict]:
     ours = (exam.target.version_table_schema, exam.target.version_table)
-    if found["version"] and found["has_foreign"] and ours != ("public", "alembic_version"):
-        yield good("a `public.alembic_version` is still there, and is not looked at any more")
+    place = (exam.target.schema or "public", VERSION_TABLE)
+    if found["version"] and found["has_foreign"] and ours != place:
+        yield good(f"a `{'.'.join(place)}` is still there, and is not looked at any more")
 
 
 def _readers(exam: Examination) -> Iterator[Verdict]:
     t = exam.target
-    names = {"meta": META_SCHEMA, "version_schema": t.version_table_schema, "version_table": t.version_table}
+    names = {"meta": t.meta_schema, "version_schema": t.version_table_schema, "version_table": t.version_table}
     for row in exam.rows("doctor_readers", names):
         who = "PUBLIC" if row["reader"] == "public" else str(row["reader"])
         yield error(f"`{row['place']}` is open to `{who}`", f"REVOKE ALL ON {row['kind']} {row['place']} FROM {who}")

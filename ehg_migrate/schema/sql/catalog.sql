@@ -2,7 +2,8 @@
 -- the other files of this folder, each named after its kind of facts; `since 15` and `until 15` are major versions of the
 -- server. Regular expressions stand between dollars: the message is read before its first statement has made backslashes
 -- plain. A branch selects kind, identity and definition; a clause that is as PostgreSQL makes it by itself is NULL, and
--- so left out. Braces are put in by `catalog.py`. No OID, no column number and no order of creation may reach a fact.
+-- so left out. A subquery for each row must not join: without nested loops it reads a whole catalogue each time, so a join
+-- that finds all at once stands in FROM. Braces are put in by `catalog.py`. No OID, no column number and no order of creation may reach a fact.
 
 -- name: begin
 BEGIN READ ONLY
@@ -42,7 +43,7 @@ WITH ours AS MATERIALIZED (
     SELECT oid, quote_ident(nspname) AS name, CASE WHEN {alias} = '' THEN quote_ident(nspname) ELSE '$schema' END AS label,
            CASE WHEN {alias} = '' THEN nspname ELSE '$schema' END AS plain
       FROM pg_namespace
-     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+     WHERE nspname !~ '^(pg_|ehg_migrate(_|$))' AND nspname <> 'information_schema'
        AND nspname <> ALL ({without_schemas}) AND ({whole} OR nspname = ANY ({only}))
 ), members AS MATERIALIZED (
     -- what belongs to an extension stands for itself in no fact
@@ -189,6 +190,6 @@ SELECT kind, ident, def::jsonb FROM named
 
 -- name: fingerprint
 -- Each fact hashed, the hashes sorted as bytes: no collation and no encoding of the database has a say.
-SELECT encode(sha256(coalesce(string_agg(hash, ''::bytea ORDER BY hash), '')), 'hex')
+SELECT encode(sha256(coalesce(string_agg(hash, ''::bytea ORDER BY hash), '')), 'hex') AS fingerprint
   FROM (SELECT sha256(convert_to(kind || E'\n' || ident || E'\n' || def::jsonb::text, 'UTF8')) AS hash
           FROM named WHERE kind <> 'column order') AS hashed

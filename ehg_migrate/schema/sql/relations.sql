@@ -42,8 +42,7 @@ SELECT CASE r.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
            'toast options', (SELECT jsonb_object_agg(split_part(o, '=', 1), substr(o, strpos(o, '=') + 1))
                                FROM pg_class t, unnest(t.reloptions) AS o WHERE t.oid = r.reltoastrelid),
            'query', b.query,
-           'server', (SELECT quote_ident(srvname) FROM pg_foreign_table ft JOIN pg_foreign_server fs ON fs.oid = ft.ftserver
-                       WHERE ft.ftrelid = r.oid),
+           'server', quote_ident(fs.srvname),
            'server options', o.list,
            'owner', CASE WHEN {owners} THEN (SELECT name FROM roles WHERE roles.oid = r.relowner) END,
            'grants', g.list,
@@ -53,6 +52,8 @@ SELECT CASE r.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
   LEFT JOIN foreign_options o ON (o.classid, o.objid, o.objsubid) = ('pg_class'::regclass, r.oid, 0)
   LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, r.oid, 0)
   LEFT JOIN queries b ON b.oid = r.oid
+  LEFT JOIN pg_foreign_table ft ON ft.ftrelid = r.oid
+  LEFT JOIN pg_foreign_server fs ON fs.oid = ft.ftserver
  WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f')
 
 -- name: column
@@ -154,15 +155,16 @@ SELECT 'sequence', r.ident,
            'cache', s.seqcache::text,
            'cycle', CASE WHEN s.seqcycle THEN true END,
            'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
-           'owned by', (SELECT CASE p.deptype WHEN 'i' THEN 'identity of ' ELSE '' END
-                               || p.refobjid::regclass::text || '.' || quote_ident(a.attname)
-                          FROM pg_depend p JOIN pg_attribute a ON a.attrelid = p.refobjid AND a.attnum = p.refobjsubid
-                         WHERE p.classid = 'pg_class'::regclass AND p.objid = r.oid AND p.deptype IN ('a', 'i')
-                           AND p.refclassid = 'pg_class'::regclass),
+           'owned by', CASE h.deptype WHEN 'i' THEN 'identity of ' ELSE '' END
+                       || h.refobjid::regclass::text || '.' || quote_ident(h.attname),
            'owner', CASE WHEN {owners} THEN (SELECT name FROM roles WHERE roles.oid = r.relowner) END,
            'grants', g.list,
            'comment', d.description)
   FROM relations r
   JOIN pg_sequence s ON s.seqrelid = r.oid
+  LEFT JOIN (SELECT p.objid, p.deptype, p.refobjid, a.attname
+               FROM pg_depend p JOIN pg_attribute a ON a.attrelid = p.refobjid AND a.attnum = p.refobjsubid
+              WHERE p.classid = 'pg_class'::regclass AND p.deptype IN ('a', 'i') AND p.refobjsubid > 0
+                AND p.refclassid = 'pg_class'::regclass) AS h ON h.objid = r.oid
   LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_class'::regclass, r.oid, 0)
   LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, r.oid, 0)

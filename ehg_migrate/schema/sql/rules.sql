@@ -1,19 +1,20 @@
 -- What makes a table do more than hold rows.
 
 -- name: trigger
--- Those of a partition come with the partitioned table, unless one was switched off there alone. On watched ground only
--- those that call a function of ours.
+-- Those of a partition come with the partitioned table, unless one was switched off there alone; before 15 they count as
+-- internal. On watched ground only those that call a function of ours.
 SELECT 'trigger', quote_ident(t.tgname) || ' on ' || r.ident,
        jsonb_build_object(
            'definition', pg_get_triggerdef(t.oid),
            'enabled', CASE t.tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica' WHEN 'A' THEN 'always' END,
            'comment', d.description)
   FROM holders r
-  JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+  JOIN pg_trigger t ON t.tgrelid = r.oid
   JOIN pg_proc p ON p.oid = t.tgfoid
   LEFT JOIN pg_trigger parent ON parent.oid = t.tgparentid
   LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_trigger'::regclass, t.oid, 0)
- WHERE (parent.oid IS NULL OR parent.tgenabled <> t.tgenabled)
+ WHERE CASE WHEN parent.oid IS NULL THEN NOT t.tgisinternal
+            ELSE parent.tgenabled <> t.tgenabled AND NOT parent.tgisinternal END
    AND (NOT r.foreign_ground OR p.pronamespace IN (SELECT oid FROM ours))
 
 -- name: policy

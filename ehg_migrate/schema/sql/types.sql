@@ -6,16 +6,7 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'c' THEN 'composite type' WHEN '
        jsonb_build_object(
            'labels', CASE t.typtype WHEN 'e' THEN (SELECT jsonb_agg(enumlabel ORDER BY enumsortorder)
                                                      FROM pg_enum WHERE enumtypid = t.oid) END,
-           'attributes', CASE t.typtype WHEN 'c' THEN (
-               SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-                          'name', quote_ident(a.attname),
-                          'type', format_type(a.atttypid, a.atttypmod),
-                          'collation', CASE WHEN a.attcollation <> u.typcollation THEN a.attcollation::regcollation::text END,
-                          'comment', d.description)) ORDER BY a.attnum)
-                 FROM pg_attribute a
-                 JOIN pg_type u ON u.oid = a.atttypid
-                 LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)
-                WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) END,
+           'attributes', m.attributes,
            'base', CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod) END,
            'not null', CASE WHEN t.typnotnull THEN true END,
            -- typdefault is the text of whoever wrote it
@@ -43,6 +34,18 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'c' THEN 'composite type' WHEN '
   FROM pg_type t
   JOIN ours s ON s.oid = t.typnamespace
   LEFT JOIN pg_type b ON b.oid = t.typbasetype
+  LEFT JOIN (SELECT a.attrelid,
+                    jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+                        'name', quote_ident(a.attname),
+                        'type', format_type(a.atttypid, a.atttypmod),
+                        'collation', CASE WHEN a.attcollation <> u.typcollation THEN a.attcollation::regcollation::text END,
+                        'comment', d.description)) ORDER BY a.attnum) AS attributes
+               FROM relations r
+               JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+               JOIN pg_type u ON u.oid = a.atttypid
+               LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)
+              WHERE r.relkind = 'c'
+              GROUP BY a.attrelid) AS m ON t.typtype = 'c' AND m.attrelid = t.typrelid
   LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_type'::regclass, t.oid, 0)
   LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_type'::regclass, t.oid, 0)
  WHERE (t.typtype IN ('e', 'd', 'r', 'p')

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.schema.mutations import BASE
+from tests.integration.schema.mutations import base
 from tests.support.bare import BareServer, majors
 
 
@@ -16,5 +16,5 @@ def bare(request: pytest.FixtureRequest) -> Iterator[BareServer]:
     with BareServer(majors()[request.param]) as server:
         server.create("base")
         with server.connect("base") as connection:
-            connection.execute(BASE.encode())
+            connection.execute(base(server.major).encode())
         yield server

@@ -10,9 +10,33 @@ from pathlib import Path
 from ehg_migrate.schema import Change, Difference
 
 HERE = Path(__file__).parent
-BASE = (HERE / "base.sql").read_text()
+_BASE = (HERE / "base.sql").read_text()
 DOCS = HERE.parents[2] / "docs" / "schema.md"
 _BEGIN, _END = "<!-- mutations -->\n", "<!-- end of mutations -->\n"
+
+
+_SINCE_15 = {
+    " WITH (security_invoker = true)": "",
+    "app.customers (id, name), app.orders": "app.customers, app.orders",
+    "app.orders WHERE (total > 10)": "app.orders",
+    'CREATE PUBLICATION everything FOR TABLES IN SCHEMA "odd Schema";': "",
+}
+"""What version 14 does not know, and what is written there in its place."""
+
+_OF_15 = ("security_invoker", "security invoker", "NULLS NOT DISTINCT", "SET TABLE app.customers", "TABLES IN SCHEMA")
+"""What a mutation has in it that 14 does not know."""
+
+
+def base(major: int) -> str:
+    """The base schema as this version of PostgreSQL can make it."""
+    return written_for(_BASE, major)
+
+
+def written_for(text: str, major: int) -> str:
+    """SQL about the base schema, without what this version does not know."""
+    for newer, older in _SINCE_15.items() if major < 15 else ():
+        text = text.replace(newer, older)
+    return text
 
 
 @dataclass(frozen=True)
@@ -27,11 +51,12 @@ class Mutation:
         return f"{self.kind}: {self.what}"
 
 
-def mutations(extension: str) -> tuple[Mutation, ...]:
-    """All of them; `extension` is one that the server at hand can create."""
+def mutations(extension: str, major: int = 15) -> tuple[Mutation, ...]:
+    """All that this version of PostgreSQL knows; `extension` is one that the server at hand can create."""
     parts = re.split(r"^-- name: ([\w ]+): (.+)\n", (HERE / "mutations.sql").read_text(), flags=re.MULTILINE)
     cases = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
-    return tuple(Mutation(kind, what, sql.replace("{extension}", extension)) for kind, what, sql in cases)
+    all_of_them = (Mutation(kind, what, sql.replace("{extension}", extension)) for kind, what, sql in cases)
+    return tuple(m for m in all_of_them if major >= 15 or not any(word in f"{m}\n{m.sql}" for word in _OF_15))
 
 
 def found(differences: Iterable[Difference], extension: str) -> str:
@@ -47,9 +72,13 @@ def table(rows: Mapping[Mutation, str]) -> str:
     return "\n".join(["| kind | mutation | seen as |", "|---|---|---|", *lines]) + "\n"
 
 
-def table_in_docs() -> str:
-    """What stands there now."""
-    return DOCS.read_text().split(_BEGIN)[1].split(_END)[0]
+def table_in_docs(of: Iterable[Mutation] | None = None) -> str:
+    """What stands there now, of these mutations or of all."""
+    text = DOCS.read_text().split(_BEGIN)[1].split(_END)[0]
+    if of is None:
+        return text
+    starts = ("| kind |", "|---", *(f"| {m.kind} | {m.what} |" for m in of))
+    return "".join(line for line in text.splitlines(keepends=True) if line.startswith(starts))
 
 
 def write_docs(text: str) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ehg_migrate.schema import Catalog, Scope, differences, notes, read_catalog, read_fingerprint
-from tests.integration.schema.mutations import BASE
+from tests.integration.schema.mutations import base, written_for
 from tests.support.bare import BareServer, majors
 
 OWNERS = Scope(owners=True)
@@ -38,7 +38,7 @@ def copy(bare: BareServer) -> str:
 @pytest.mark.parametrize("what", HISTORIES)
 def test_a_history_that_ends_where_it_began_makes_no_difference(bare: BareServer, copy: str, what: str) -> None:
     """Every fact and the fingerprint are the same after it."""
-    statements = HISTORIES[what].replace("{database}", copy)
+    statements = written_for(HISTORIES[what], bare.major).replace("{database}", copy)
     with bare.connect(copy) as connection:
         for statement in _statements(statements):
             connection.execute(statement.encode())
@@ -118,13 +118,15 @@ def test_a_reading_that_fails_leaves_the_connection_usable(bare: BareServer, cop
 
 
 def test_the_same_statements_make_the_same_fingerprint_on_every_major_version() -> None:
-    """15, 16 and 18 at least; docs/schema.md names what cannot be the same."""
+    """15, 16 and 18 at least; docs/schema.md names what cannot be the same, and 14 cannot make all of it."""
     seen: dict[str, list[int]] = {}
     for major, programs in majors().items():
+        if major < 15:
+            continue
         with BareServer(programs) as server:
             server.create("base")
             with server.connect("base") as connection:
-                connection.execute(f"{BASE}{VIEWS}{LISTS}".encode())
+                connection.execute(f"{base(major)}{VIEWS}{LISTS}".encode())
                 seen.setdefault(read_fingerprint(connection, OWNERS), []).append(major)
     assert len(majors()) > 1
     assert len(seen) == 1, seen

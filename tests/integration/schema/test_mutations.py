@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 
 import psycopg
 import pytest
 
 from ehg_migrate.schema import Catalog, Difference, Scope, differences, read_catalog, read_fingerprint
-from tests.integration.schema.mutations import BASE, Mutation, found, mutations, table, table_in_docs, write_docs
+from ehg_migrate.schema.catalog import read_token
+from tests.integration.schema.mutations import Mutation, base, found, mutations, table, table_in_docs, write_docs
 from tests.support.bare import BareServer, majors
 
 SCOPE = Scope(owners=True)
 
 
 def test_every_mutation_is_seen_and_named_as_the_documentation_says(bare: BareServer) -> None:
-    """Facts and fingerprint differ after each; the table in docs/schema.md says what is seen, and is true.
+    """Facts, fingerprint and token differ after each; the table in docs/schema.md says what is seen, and is true.
 
     The server's own fingerprint is read after each on one of the versions: it takes as long as reading the facts.
     """
@@ -23,17 +25,24 @@ def test_every_mutation_is_seen_and_named_as_the_documentation_says(bare: BareSe
         extension = _extension(connection)
         before = read_catalog(connection, SCOPE)
         twice = bare.major == min(majors())
-        seen = {m: _after(connection, m, before, twice) for m in mutations(extension)}
+        token = read_token(connection)
+        seen = {m: _after(connection, m, before, token, twice) for m in mutations(extension, bare.major)}
         assert [str(m) for m, difference in seen.items() if not difference] == []
         assert read_catalog(connection, SCOPE) == before, "a mutation was not taken back"
+        assert read_token(connection) == token, "what was rolled back leaves no trace in a token"
     rows = table({m: found(difference, extension) for m, difference in seen.items()})
     if os.environ.get("EHG_WRITE_DOCS"):
         write_docs(rows)
-    assert rows == table_in_docs(), "run this test once with EHG_WRITE_DOCS=1 and read what it writes"
+    expected = table_in_docs(seen)
+    if bare.major < 15:  # its base schema has a publication less, which goes with its schema
+        rows, expected = (re.sub(r" and \d more", "", text) for text in (rows, expected))
+    assert rows == expected, "run this test once with EHG_WRITE_DOCS=1 and read what it writes"
     assert len(seen) >= 150
 
 
-def _after(connection: psycopg.Connection, mutation: Mutation, before: Catalog, twice: bool) -> tuple[Difference, ...]:
+def _after(
+    connection: psycopg.Connection, mutation: Mutation, before: Catalog, token: str, twice: bool
+) -> tuple[Difference, ...]:
     with connection.transaction(force_rollback=True):
         try:
             connection.execute(mutation.sql.encode())
@@ -41,6 +50,7 @@ def _after(connection: psycopg.Connection, mutation: Mutation, before: Catalog, 
             pytest.fail(f"{mutation}: {e}")
         after = read_catalog(connection, SCOPE)
         fingerprint = read_fingerprint(connection, SCOPE) if twice else after.fingerprint
+        assert read_token(connection) != token, mutation
     assert fingerprint == after.fingerprint, mutation
     assert fingerprint != before.fingerprint, mutation
     return differences(before, after)
@@ -70,7 +80,7 @@ def test_what_only_version_18_has() -> None:
     with BareServer(majors()[18]) as server:
         server.create("base")
         with server.connect("base") as connection:
-            connection.execute(BASE.encode())
+            connection.execute(base(18).encode())
             before = read_catalog(connection, SCOPE)
             for statement, expected in NEWEST.items():
                 with connection.transaction(force_rollback=True):

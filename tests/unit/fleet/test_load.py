@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from ehg_migrate.fleet import load_fleet
-from ehg_migrate.model import Address, Limits, SecretRef, Target
+from ehg_migrate.model import Address, Limits, SecretRef, Target, meta_schema
 
 REF = "abcdefghijklmnopqrst"
 HOST = "aws-1-us-east-1.pooler.supabase.com"
@@ -257,3 +258,29 @@ def test_supabase_roots() -> None:
         "80:70:25:AD:50:D4:ED:21:9D:2C:9C:7D:29:9C:00:4F:82:4E:B0:0C:F7:F6:5A:FE:F6:07:D0:7B:72:E6:CA:FA",
         "5F:9B:77:95:1A:7A:A1:30:3F:9B:58:EE:A9:BF:A8:9E:35:8C:FD:C1:5F:97:86:FF:10:D4:93:0A:72:2C:9A:E2",
     ]
+
+
+def test_a_schema_of_a_database(project: Project) -> None:
+    """Schemas of one database stand beside each other, each with a place for its record that is a plain identifier."""
+    entries = {
+        "dev": "{url: 'postgresql://u@localhost/db', schema: dev, protected: true, touches: [auth, auth]}",
+        "odd": "{url: 'postgresql://u@localhost/db', schema: 'Odd \"one\"'}",
+        "main": "{url: 'postgresql://u@localhost/db', schema: public}",
+        "whole": "{url: 'postgresql://u@localhost/other'}",
+    }
+    text = "defaults: {protected: false, touches: [storage]}\ntargets:\n"
+    fleet = load_fleet(project(text + "".join(f"  {name}: {entry}\n" for name, entry in entries.items())))
+    dev, odd, main, whole = fleet.targets
+    assert (dev.schema, dev.protected, dev.touches) == ("dev", True, ("auth",))
+    assert (odd.schema, odd.protected, odd.touches) == ('Odd "one"', False, ("storage",))
+    assert (whole.schema, whole.touches, str(whole)) == ("", (), str(whole.address))
+    assert str(main) == f"{main.address}, schema public"
+    metas = [t.version_table_schema for t in fleet.targets]
+    assert metas == [t.meta_schema for t in fleet.targets]
+    assert metas == ["ehg_migrate_dev", "ehg_migrate_odd__one__c4586ffb9398", "ehg_migrate_public", "ehg_migrate"]
+
+
+@pytest.mark.parametrize("schema", ["x" * 63, "é" * 31, "A", "a b", "a" * 41, "a" * 40])
+def test_the_record_of_a_schema_has_a_plain_name(schema: str) -> None:
+    """However the schema is called: no longer than PostgreSQL allows, and without need of quotes."""
+    assert re.fullmatch("ehg_migrate_[a-z0-9_]{1,51}", meta_schema(schema))

@@ -173,6 +173,19 @@ def the_newest_result_of_each_target(opener: Opener) -> None:
     assert ledger.last_results([]) == {}
 
 
+def astray_until_something_good_is_said(opener: Opener) -> None:
+    """A target whose schema differed is astray until a later result is good; what failed in between says nothing."""
+    with opened(opener) as ledger:
+        for number, status in enumerate(("succeeded", "schema_differs", "failed", "skipped", "up_to_date")):
+            ledger.start(a_run(f"r-{number}"))
+            ledger.record(f"r-{number}", a_result("acme", status=Status(status)))
+            expected = {"acme": "r-1"} if number in (1, 2, 3) else {}
+            assert ledger.astray(["acme", "bolt"]) == expected, status
+        assert ledger.astray([]) == {}
+        ledger.record("r-4", a_result("acme", status=Status.SCHEMA_DIFFERS))
+        assert ledger.astray(["acme"]) == {"acme": "r-4"}, "the last attempt counts"
+
+
 def the_newest_is_what_was_written_last(opener: Opener) -> None:
     """A clock that was ahead when a result was recorded does not make that one the newest for ever."""
     with opened(opener) as ledger:
@@ -182,6 +195,27 @@ def the_newest_is_what_was_written_last(opener: Opener) -> None:
         ledger.start(a_run("r-1"))
         ledger.record("r-1", a_result("acme", heads_after=("s1",)))
         assert ledger.last_results(["acme"])["acme"].heads == ("s1",)
+
+
+def runs_stand_in_the_order_in_which_they_were_written(opener: Opener) -> None:
+    """A run that began while a clock was ahead is not the newest for ever, in lists and among candidates."""
+    with opened(opener) as ledger:
+        for number in range(7):
+            ledger.start(a_run(f"r-{number}", minute=-number))
+        assert [run.id for run in ledger.runs(limit=2)] == ["r-6", "r-5"]
+        with refused(UsageError, "`r-6`, `r-5`, `r-4`, `r-3`, `r-2` and more"):
+            ledger.run("r")
+
+
+def runs_of_an_older_ledger_keep_their_order(opener: Opener) -> None:
+    """A ledger of the first schema is brought to this tool's; its runs stand as they did, by their time."""
+    with opened(opener) as ledger:
+        for number in (2, 3, 1):
+            ledger.start(a_run(f"r-{number}", minute=number))
+    _as_the_first_schema(opener)
+    with opened(opener) as ledger:
+        ledger.start(a_run("r-0"))
+        assert [run.id for run in ledger.runs()] == ["r-0", "r-3", "r-2", "r-1"]
 
 
 def times_are_utc(opener: Opener) -> None:
@@ -394,7 +428,10 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     a_run_is_found_by_its_beginning,
     many_candidates_are_not_all_named,
     the_newest_result_of_each_target,
+    astray_until_something_good_is_said,
     the_newest_is_what_was_written_last,
+    runs_stand_in_the_order_in_which_they_were_written,
+    runs_of_an_older_ledger_keep_their_order,
     times_are_utc,
     secrets_do_not_come_in,
     a_secret_that_equals_a_name_masks_no_name,
@@ -452,6 +489,17 @@ def _rows(opener: Opener, columns: str, table: str) -> list[Any]:
     with backend.transaction(write=False) as transaction:
         rows: list[Any] = transaction.driver.execute(f"SELECT {columns} FROM {schema}{table}").fetchall()
     return rows
+
+
+def _as_the_first_schema(opener: Opener) -> None:
+    """Takes back what the migrations after the first have made."""
+    backend = opener()
+    schema = backend.dialect.words["schema"]
+    with backend.transaction(write=True) as transaction:
+        transaction.driver.execute(f"DROP INDEX {schema}runs_by_place")
+        transaction.driver.execute(f"ALTER TABLE {schema}runs DROP COLUMN place")
+        transaction.driver.execute(f"CREATE INDEX runs_by_start ON {schema}runs (started_at)")
+        transaction.execute("set_version", version=1)
 
 
 def _change(opener: Opener, table: str = "runs", **values: Any) -> None:

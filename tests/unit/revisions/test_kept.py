@@ -29,7 +29,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         "shared/1": revision("s1", label="shared"),
         "shared/2": revision("s2", "s1"),
         "shared/3": revision("s3", "s2", doc="three"),
-        "shared/deep/4": revision("s4", "s3"),
+        "shared/deep/4": revision("s4", "s3") + 'lint_allow = {"effect:scan": "why", "effect:rewrite": "so"}\n',
         "acme/1": revision("a1", label="acme", depends=["s2"]),
         "other/1": COMPUTED,
     }

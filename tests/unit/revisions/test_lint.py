@@ -209,3 +209,19 @@ def test_the_same_finding_is_said_once() -> None:
     """However many targets share it."""
     case = replace(BROKEN["second_head"], scopes=(APP, CRM, ("shared",)), folders=("crm",))
     assert [p.code for p in findings(case).warnings] == ["second_head"]
+
+
+def test_names_of_rules_that_do_not_exist() -> None:
+    """In alembic.ini or in a revision: an error that says what was meant."""
+    tree = history(Case((replace(S1, allowed=(("effect:rewite", "why not"),)), A1)))
+    found = lint(tree, [APP], frozenset({"app"}), frozenset({"effect:grante", "sql:any"}), ["effect:scann", "sql:any"])
+    assert [(p.code, p.message, p.hint) for p in found.errors] == [
+        ("unknown_rule", "`effect:grante` is no rule that can be ignored", "did you mean `effect:granted`?"),
+        ("unknown_rule", "`effect:scann` is no rule that has a level of its own", "did you mean `effect:scan`?"),
+        (
+            "unknown_rule",
+            "`lint_allow` names `effect:rewite`, which is no rule about what a step does",
+            "did you mean `effect:rewrite`?",
+        ),
+    ]
+    assert found.errors[2].where == "versions/shared/s1.py"

@@ -31,10 +31,13 @@ def snapshot(name: str, scope: Scope) -> Snapshot:
         ("acme/staging", Side("acme/staging", "acme", "staging")),
         ("acme/Odd name/x", Side("acme/Odd name/x", "acme", "Odd name/x")),
         ("old/acme.json", Side("old/acme.json", file=Path("old/acme.json"))),
+        ("heads:", Side("heads:", heads=())),
+        ("heads:shared@head, ae10", Side("heads:shared@head, ae10", heads=("shared@head", "ae10"))),
+        ("release:v1", Side("release:v1", heads=("release:v1",))),
     ],
 )
 def test_how_a_side_is_written(text: str, expected: Side) -> None:
-    """A target, a schema of one, or a file."""
+    """A target, a schema of one, a file, or heads."""
     assert side(text) == expected
 
 

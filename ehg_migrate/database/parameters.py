@@ -1,0 +1,38 @@
+"""What libpq is told of a target, and what of its own variables it must not see."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ehg_migrate.model import Target
+
+LONGEST_NAME = 63
+"""NAMEDATALEN - 1: PostgreSQL would cut an application's name after it, with a notice."""
+
+
+def parameters(target: Target, password: str | None, application: str) -> dict[str, Any]:
+    """What psycopg needs, as keywords: no URL is ever built, since a URL's parser echoes what it cannot read."""
+    a = target.address
+    values: dict[str, Any] = {
+        "host": a.host,
+        "port": a.port,
+        "user": a.user,
+        "dbname": a.dbname,
+        "password": password,
+        "sslmode": a.sslmode,
+        "sslrootcert": a.sslrootcert,
+        "passfile": a.passfile,
+        "connect_timeout": max(2, round(target.limits.connect)) if target.limits.connect else None,
+        "application_name": application[:LONGEST_NAME],
+        "client_encoding": "UTF8",  # else a SQL_ASCII database answers in bytes
+        "gssencmode": "disable",  # costs a round trip, and poolers do not speak it
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def forget_environment() -> None:
+    """Takes libpq's own variables out of this process: PGOPTIONS would reach targets, PGPASSWORD the wrong one."""
+    for name in ("PGOPTIONS", "PGPASSWORD", "PGSERVICE", "PGSSLMODE", "PGHOSTADDR", "PGTARGETSESSIONATTRS"):
+        os.environ.pop(name, None)

@@ -1,0 +1,109 @@
+"""The working connection made ready for a step: as it was when it was opened, with our settings, in a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+from ehg_migrate.database.connections import check_settings, search_path, settings
+from ehg_migrate.database.leaving import TargetConnection
+from ehg_migrate.database.statements import query
+from ehg_migrate.model import Target
+
+# What a step has set may begin the next one's transaction (`default_transaction_read_only`), so this comes before it.
+# The first also ends a SET ROLE; the second goes back to a role that ALTER ROLE has given the session.
+_RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
+
+
+class Preparing:
+    """Makes one working connection ready, step after step; `key` is the lock that it has while steps run."""
+
+    def __init__(self, work: TargetConnection, target: Target, key: int, application: str) -> None:
+        self._work = work
+        self._target = target
+        self._values = {
+            **settings(target),
+            "schema": target.version_table_schema,
+            "path": list(search_path(target)),
+            "key": key,
+            "application": application,
+        }
+        self._ready: TupleRow | psycopg.Error | None = None  # what came of what was sent with a commit
+
+    def prepare(self, *, untouched: bool = False) -> str | None:
+        """The number of the transaction that has begun; None in autocommit, and where it is to be `untouched`.
+
+        Then it begins with the next statement, which may still say how it is to be. Raises psycopg.Error, also where
+        the lock was lost and somebody else has it now.
+        """
+        ready, self._ready = self._ready, None
+        if ready is None:
+            ready = self._untouched() if untouched else self._begun()
+        if isinstance(ready, psycopg.Error):
+            raise ready
+        assert ready is not None
+        number, *found, locked = ready
+        check_settings(found, self._target)
+        if not locked:
+            raise psycopg.OperationalError("the lock of the working connection was lost")
+        return str(number) if number else None
+
+    def with_commit(self) -> None:
+        """Lets the next commit of the connection take the next `prepare` along."""
+        self._work.commit_by = self._commit_and_begin
+
+    def _begun(self) -> TupleRow | None:
+        self._forget_isolation()
+        with self._work.pipeline() as pipeline:
+            cursor = self._send(pipeline, begin=not self._work.autocommit)
+        return cursor.fetchone()
+
+    def _untouched(self) -> TupleRow | None:
+        self._forget_isolation()
+        with _in_autocommit(self._work), self._work.pipeline() as pipeline:
+            cursor = self._send(pipeline, begin=False)
+        return cursor.fetchone()
+
+    def _commit_and_begin(self) -> None:
+        commit = self._work.cursor()
+        try:
+            with self._work.pipeline() as pipeline:
+                commit.execute("COMMIT")
+                cursor = self._send(pipeline, begin=True)
+            self._ready = cursor.fetchone()
+        except psycopg.Error as e:
+            if commit.statusmessage != "COMMIT":
+                raise
+            self._ready = e  # what was committed is; whoever begins the next step hears of it
+
+    def _forget_isolation(self) -> None:
+        """What the driver would begin transactions with, which SQLAlchemy sets after an `autocommit_block`."""
+        if self._work.info.transaction_status is TransactionStatus.IDLE:
+            self._work.isolation_level = self._work.read_only = self._work.deferrable = None
+
+    def _send(self, pipeline: psycopg.Pipeline, *, begin: bool) -> psycopg.Cursor[TupleRow]:
+        # past the driver's cursors, which would put a BEGIN before these and wait for it; it sends its own commands so
+        connection, answers = self._work.pgconn, pipeline.result_queue
+        for statement in _RESET:
+            connection.send_query_params(statement, None)
+            answers.append(None)
+        if begin:
+            connection.pipeline_sync()  # what was reset holds for what begins after it
+            connection.send_query_params(b"BEGIN", None)
+            answers.extend((None, None))
+        return self._work.execute(query("prepare"), {**self._values, "step": begin})
+
+
+@contextmanager
+def _in_autocommit(connection: psycopg.Connection) -> Iterator[None]:
+    former = connection.autocommit
+    connection.autocommit = True
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.autocommit = former

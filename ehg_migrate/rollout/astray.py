@@ -1,0 +1,41 @@
+"""Targets whose schema was last seen to differ: nothing good is said of them until a look finds a match. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import Result, Status
+
+_CODE = "differed_before"
+
+Astray = Mapping[str, str]
+"""Target -> the run that saw its schema differ."""
+
+
+def doubted(result: Result, astray: Astray) -> Result:
+    """The same result, but `schema_differs` where the target is astray and the result would be good."""
+    run = astray.get(result.target)
+    if run is None or result.status not in (Status.UP_TO_DATE, Status.SUCCEEDED):
+        return result
+    problem = Problem(
+        _CODE,
+        f"run `{run}` saw that the schema is not what the revisions produce, and nobody has looked at it since",
+        "`--verify always` looks at it after the run; `ehg-migrate drift` shows what differs",
+    )
+    return replace(result, status=Status.SCHEMA_DIFFERS, problem=problem)
+
+
+def to_be_looked_at(results: Iterable[Result]) -> Iterator[Result]:
+    """Those that got steps, and those that are in doubt, each as good as it is if its schema matches."""
+    for result in results:
+        if _in_doubt(result):
+            status = Status.SUCCEEDED if result.steps else Status.UP_TO_DATE
+            yield replace(result, status=status, problem=None)
+        elif result.status is Status.SUCCEEDED and result.steps:
+            yield result
+
+
+def _in_doubt(result: Result) -> bool:
+    return result.status is Status.SCHEMA_DIFFERS and result.problem is not None and result.problem.code == _CODE

@@ -1,0 +1,101 @@
+"""What the steps of plans do, found out by rehearsals: each distinct case once, and none that is known already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ehg_migrate.errors import Problem
+from ehg_migrate.revisions.rules import RULES, Weight
+from ehg_migrate.schema.difference import Change, Difference
+from ehg_migrate.schema.effects import Effect, effect
+from ehg_migrate.schema.judging import Seen
+from ehg_migrate.schema.lint_shelf import Known
+from ehg_migrate.schema.rehearsal import Case, Rehearsal, RehearsedStep, Rehearsing, grouped
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known of the steps of a case; `problem` says why not of all."""
+
+    targets: tuple[str, ...]
+    steps: tuple[Seen, ...]
+    problem: Problem | None = None
+
+
+def outcome(rehearsal: Rehearsal) -> Outcome:
+    """What a rehearsal says of its steps, and of their ways back if it went them.
+
+    Not what is lost of tables that no target has: those that these steps have made.
+    """
+    steps = tuple(
+        Seen(s.step, tuple(e for e in (*s.effects, *_way_back(s)) if e.tables or not _weighed(e)))
+        for s in rehearsal.steps
+    )
+    failed = next((s.problem for s in rehearsal.steps if s.phase == "forward"), None)
+    return Outcome(rehearsal.targets, steps, rehearsal.problem or failed)
+
+
+def _weighed(effect: Effect) -> bool:
+    return RULES[effect.rule].weight is not Weight.NOTHING
+
+
+def _way_back(done: RehearsedStep) -> Iterator[Effect]:
+    name = f"revision {done.step.revision}"
+    if not done.reversible:
+        yield effect("no_downgrade", name)
+    if done.not_restored:
+        yield effect("not_restored", f"{name} ({', '.join(str(d) for d in done.not_restored[:3])})")
+    for d in done.not_restored:
+        if _loses(d, done.not_restored):
+            yield effect("downgrade_loses", f"{d.kind} {d.identity}")
+
+
+def _loses(difference: Difference, among: Sequence[Difference]) -> bool:
+    """A table or a column that was there before the step and is not after its way back."""
+    gone = {(d.kind, d.identity) for d in among if d.change is Change.MISSING}
+    table = difference.identity.rpartition(".")[0]
+    if (difference.kind, difference.identity) not in gone:
+        return False
+    return difference.kind == "table" or (difference.kind == "column" and ("table", table) not in gone)
+
+
+def outcomes(
+    cases: Sequence[Case],
+    digests: dict[str, str],
+    rehearsing: Rehearsing,
+    known: Known,
+    notice: Notice,
+    *,
+    most: int | None,
+) -> Iterator[Outcome]:
+    """One for each distinct case. More than `most` that are not known are left alone, and say so.
+
+    `digests` are those of the plans, by target. Rehearses where it must; raises nothing for a case.
+    """
+    missing = []
+    for case in grouped(cases):
+        steps = known.find(digests[case.targets[0]], case.steps, case.key, back=rehearsing.back)
+        if steps is None:
+            missing.append(case)
+        else:
+            yield Outcome(case.targets, steps)
+    for case in missing:
+        if most is not None and len(missing) > most:
+            yield Outcome(case.targets, (), _too_many(len(missing)))
+            continue
+        notice(f"rehearsing {len(case.steps)} steps for {', '.join(case.targets)}")
+        done = outcome(rehearsing.run(case))
+        if done.problem is None:
+            known.keep(digests[case.targets[0]], case.key, done.steps, back=rehearsing.back)
+        yield done
+
+
+def _too_many(cases: int) -> Problem:
+    return Problem(
+        "not_linted",
+        f"there are {cases} different states with pending steps, each to be rehearsed on a scratch database",
+        "`ehg-migrate lint --effect` rehearses them; so does `--lint always`",
+    )

@@ -1,0 +1,197 @@
+"""What a step asks of the tables that are there, seen from inside its session: each rule with SQL that breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.database.leaving import TargetConnection
+from ehg_migrate.database.trace import Trace, loads
+from ehg_migrate.database.tracing import Tracer
+from ehg_migrate.model import Address
+from ehg_migrate.revisions.rules import RULES
+from ehg_migrate.schema.catalog import read_catalog
+from ehg_migrate.schema.effects import effects
+from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.scope import Scope
+from ehg_migrate.schema.strain import strains
+from tests.support.postgres import Cluster, keywords
+
+GROUND = """
+CREATE TABLE a (id int PRIMARY KEY, n int, t varchar(10), kept int CHECK (kept IS NOT NULL));
+CREATE TABLE b (id int PRIMARY KEY, a_id int);
+CREATE TABLE p (id int) PARTITION BY RANGE (id);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+CREATE TABLE c (id int, CONSTRAINT later FOREIGN KEY (id) REFERENCES a);
+CREATE MATERIALIZED VIEW m AS SELECT 1 AS one;
+CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION strict() RETURNS void LANGUAGE plpgsql AS 'BEGIN ALTER TABLE a ALTER n SET NOT NULL; END';
+CREATE FUNCTION g() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER g AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION g();
+ALTER TABLE a ENABLE ROW LEVEL SECURITY; ALTER TABLE b ENABLE ROW LEVEL SECURITY;
+ALTER TABLE c ENABLE ROW LEVEL SECURITY;
+ALTER TABLE p ENABLE ROW LEVEL SECURITY; ALTER TABLE p1 ENABLE ROW LEVEL SECURITY;
+ALTER TABLE p2 ENABLE ROW LEVEL SECURITY; REVOKE ALL ON ALL TABLES IN SCHEMA public FROM anon, authenticated;
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Statements of one step, each a message, and `RULE OBJECT` for everything that is to be found."""
+
+    sql: tuple[str, ...]
+    found: tuple[str, ...] = ()
+
+
+NEW = "CREATE TABLE n (id int PRIMARY KEY); ALTER TABLE n ENABLE ROW LEVEL SECURITY"
+CASES = {
+    "a column": Case(("ALTER TABLE a ADD COLUMN x int DEFAULT 7",)),
+    "another type": Case(("ALTER TABLE a ALTER n TYPE bigint",), ("rewrite table public.a",)),
+    "a longer varchar": Case(("ALTER TABLE a ALTER t TYPE varchar(20)",)),
+    "a default for each row": Case(("ALTER TABLE a ADD COLUMN x float DEFAULT random()",), ("rewrite table public.a",)),
+    "a rewrite in a DO block": Case(
+        ("DO $$ BEGIN EXECUTE 'ALTER TABLE a ALTER n ' || 'TYPE bigint'; END $$",), ("rewrite table public.a",)
+    ),
+    "unlogged": Case(("ALTER TABLE b SET UNLOGGED",), ("rewrite table public.b",)),
+    "clustered": Case(("CLUSTER a USING a_pkey",), ("rewrite table public.a",)),
+    "a refreshed view": Case(("REFRESH MATERIALIZED VIEW m",), ("rewrite table public.m",)),
+    "NOT NULL": Case(("ALTER TABLE a ALTER n SET NOT NULL",), ("scan table public.a",)),
+    "NOT NULL that a check has proven": Case(("ALTER TABLE a ALTER kept SET NOT NULL",)),
+    "a check": Case(("ALTER TABLE a ADD CHECK (n > 0)",), ("scan table public.a",)),
+    "a check for later": Case(
+        ("ALTER TABLE a ADD CONSTRAINT k CHECK (n > 0) NOT VALID",), ("not_validated constraint k on public.a",)
+    ),
+    "a check that is validated": Case(("ALTER TABLE c VALIDATE CONSTRAINT later",)),
+    "a foreign key": Case(
+        ("ALTER TABLE b ADD CONSTRAINT k FOREIGN KEY (a_id) REFERENCES a",),
+        ("fk_without_index constraint k on public.b", "scan table public.b"),
+    ),
+    "an index": Case(("CREATE INDEX ON a (n)",), ("index_build table public.a",)),
+    "an index of a new table": Case((NEW, "CREATE INDEX ON n (id)", "INSERT INTO n VALUES (1)")),
+    "a unique constraint": Case(("ALTER TABLE a ADD UNIQUE (n)",), ("scan table public.a",)),
+    "of a partitioned table": Case(("ALTER TABLE p ADD COLUMN x int",)),
+    "rows alone": Case(("UPDATE a SET n = 1", "INSERT INTO b VALUES (1)")),
+    "rows after a column": Case(
+        ("ALTER TABLE a ADD COLUMN x int", "UPDATE a SET x = n"), ("held_lock table public.a",)
+    ),
+    "rows after a column in one text": Case(
+        ("ALTER TABLE a ADD COLUMN x int; UPDATE a SET x = n",), ("held_lock table public.a",)
+    ),
+    "rows after a column in a DO block": Case(
+        ("DO $$ BEGIN ALTER TABLE a ADD COLUMN x int; UPDATE a SET x = n; END $$",), ("held_lock table public.a",)
+    ),
+    "rows of another table": Case(
+        ("ALTER TABLE a ADD COLUMN x int", "UPDATE b SET a_id = 1"), ("held_lock table public.b",)
+    ),
+    "rows before and after a column": Case(
+        ("UPDATE b SET a_id = 1", "ALTER TABLE b ADD COLUMN x int", "UPDATE b SET x = 1"),
+        ("held_lock table public.b",),
+    ),
+    "NOT NULL in a function": Case(("SELECT strict()",), ("scan table public.a",)),
+    "rows before a column": Case(
+        ("UPDATE a SET n = 1", "ALTER TABLE a ADD COLUMN x int"), ("backfill table public.a",)
+    ),
+    "rows before a column in one text": Case(
+        ("UPDATE a SET n = 1; ALTER TABLE a ADD COLUMN x int",), ("backfill table public.a",)
+    ),
+    "a scan after a column": Case(
+        ("ALTER TABLE b ADD COLUMN x int", "ALTER TABLE a ALTER n SET NOT NULL"),
+        ("held_lock table public.a", "many_locks public.a, public.b", "scan table public.a"),
+    ),
+    "two tables": Case(
+        ("ALTER TABLE a ADD COLUMN x int", "ALTER TABLE b ADD COLUMN x int"), ("many_locks public.a, public.b",)
+    ),
+    "locked by hand": Case(("LOCK TABLE a, b",), ("many_locks public.a, public.b",)),
+    "emptied": Case(("TRUNCATE b",), ("truncate table public.b",)),
+    "emptied in a DO block": Case(("DO $$ BEGIN TRUNCATE b; END $$",), ("truncate table public.b",)),
+    "rows deleted": Case(("DELETE FROM b WHERE id = 7",), ("delete table public.b",)),
+    "a table dropped": Case(("DROP TABLE b",), ("lost_data table public.b",)),
+    "a table renamed": Case(("ALTER TABLE b RENAME TO d",), ("renamed table public.b",)),
+    "a column renamed": Case(("ALTER TABLE b RENAME a_id TO x",), ("renamed column public.b.a_id",)),
+    "a column dropped": Case(("ALTER TABLE b DROP a_id",), ("lost_data column public.b.a_id",)),
+    "a function dropped": Case(("DROP FUNCTION f()",), ("dropped function public.f()",)),
+    "a function renamed": Case(("ALTER FUNCTION f() RENAME TO h",), ("renamed function public.f()",)),
+    "a grant": Case(("GRANT SELECT ON b TO anon; GRANT SELECT ON b TO authenticated",), ("granted table public.b",)),
+    "a trigger off": Case(("ALTER TABLE a DISABLE TRIGGER g",), ("trigger_off trigger g on public.a",)),
+    "of the platform": Case(("CREATE TABLE auth.mine (id int)",), ("platform table auth.mine",)),
+    "a reference to the platform": Case(
+        ("CREATE TABLE n (id uuid PRIMARY KEY REFERENCES auth.users)", "ALTER TABLE n ENABLE ROW LEVEL SECURITY"),
+    ),
+    "a part taken back": Case(
+        ("SAVEPOINT s", "ALTER TABLE a ALTER n TYPE bigint", "ROLLBACK TO SAVEPOINT s"), ("rewrite table public.a",)
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ground(pg: Cluster, pg_module_db: Address) -> Iterator[TargetConnection]:
+    """A connection to a database with the tables of GROUND; whoever uses it rolls back."""
+    with TargetConnection.connect(
+        **keywords(pg.superuser_address(pg_module_db.dbname)), password=pg.password
+    ) as connection:
+        connection.execute(GROUND)  # type: ignore[arg-type]  # a text of several statements
+        connection.commit()
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def before(ground: TargetConnection) -> Catalog:
+    """What GROUND has made."""
+    found = read_catalog(ground, Scope())
+    ground.rollback()
+    return found
+
+
+def watched(connection: TargetConnection, statements: tuple[str, ...], file: Path) -> Trace:
+    """The trace of a function that sends these."""
+
+    def upgrade() -> None:
+        for statement in statements:
+            connection.execute(statement)  # type: ignore[arg-type]
+
+    Tracer(connection, file).running(upgrade)()
+    return loads(file.read_text())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_a_step_asks(ground: TargetConnection, before: Catalog, tmp_path: Path, name: str) -> None:
+    """Exactly what the case says, and nothing else."""
+    case = CASES[name]
+    try:
+        trace = watched(ground, case.sql, tmp_path / "trace")
+        after = read_catalog(ground, Scope())
+    finally:
+        ground.rollback()
+    changes = before.fingerprint != after.fingerprint
+    found = (*strains(trace, changes_schema=changes), *effects(before, after, trace=trace, platform=True))
+    assert sorted(f"{e.rule} {e.identity}" for e in found) == sorted(case.found)
+    assert strains(trace, RULES) == ()
+
+
+def test_where_a_statement_stands(ground: TargetConnection, tmp_path: Path) -> None:
+    """Each message has its line of the file whose function is watched, and its command."""
+    try:
+        trace = watched(ground, ("ALTER TABLE a ADD COLUMN x int", "UPDATE a SET x = 1"), tmp_path / "trace")
+    finally:
+        ground.rollback()
+    (line,) = {s.line for s in trace.sent}
+    assert "connection.execute(statement)" in Path(__file__).read_text().splitlines()[line - 1]
+    assert [s.tags for s in trace.sent] == [("ALTER TABLE",), ("UPDATE",)]
+
+
+def test_outside_a_transaction(ground: TargetConnection, tmp_path: Path) -> None:
+    """Locks are gone before they can be seen; a rewrite is found by the table's files, CONCURRENTLY says nothing."""
+    ground.autocommit = True
+    try:
+        ground.execute("CREATE TABLE o (id int)")
+        trace = watched(ground, ("CREATE INDEX CONCURRENTLY ON o (id)",), tmp_path / "trace")
+        assert strains(trace) == ()
+        trace = watched(ground, ("ALTER TABLE o ALTER id TYPE bigint",), tmp_path / "trace")
+        assert [(e.rule, e.identity) for e in strains(trace)] == [("rewrite", "table public.o")]
+    finally:
+        ground.execute("DROP TABLE IF EXISTS o")
+        ground.autocommit = False
