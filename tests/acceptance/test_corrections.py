@@ -146,7 +146,8 @@ ODD = r"""
     CREATE SCHEMA "a.b on {c}";
     CREATE TYPE "a.b on {c}"."kind, of (x)" AS ENUM ('it''s', 'a\b', '{}', '%s %(x)s');
     CREATE TABLE "a.b on {c}"."t "" on (1)" ("c.1" int PRIMARY KEY,
-        "c "" on 2" text DEFAULT '$body$ {0} %s :x \ DOUBLE', "select" "a.b on {c}"."kind, of (x)", CONSTRAINT "check ""it"" on" CHECK ("c.1" > 0));
+        "c "" on 2" text DEFAULT '$body$ {0} %s :x \ DOUBLE', "select" "a.b on {c}"."kind, of (x)",
+        CONSTRAINT "check ""it"" on" CHECK ("c.1" > 0));
     ALTER TABLE "a.b on {c}"."t "" on (1)" ENABLE ROW LEVEL SECURITY;
     CREATE POLICY "p on q; --" ON "a.b on {c}"."t "" on (1)" USING ("c "" on 2" <> ' on ');
     CREATE FUNCTION "a.b on {c}"."f(x)"("an, arg" text DEFAULT '$f$ $$') RETURNS text LANGUAGE plpgsql AS
