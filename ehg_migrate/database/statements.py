@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from psycopg import sql
@@ -26,14 +26,24 @@ def _without_comments(body: str) -> str:
     return "\n".join(line for line in body.splitlines() if not line.startswith("--")).strip()
 
 
-def query(name: str, target: Target | None = None, channel: str = "") -> sql.Composed:
+def query(name: str, target: Target | None = None, channel: str = "") -> sql.SQL:
     """The statement of this name, for this target. Parameters stay `%(name)s`."""
-    return sql.SQL(_queries()[name]).format(**_identifiers(target, channel))
+    version = (target.version_table_schema, target.version_table) if target else (META_SCHEMA, "alembic_version")
+    return _composed(name, version, channel)
+
+
+@lru_cache(maxsize=256)  # channels come and go
+def _composed(name: str, version: tuple[str, str], channel: str) -> sql.SQL:
+    """As one text: it is asked for and put together at every step."""
+    composed = sql.SQL(_queries()[name]).format(**_identifiers(version, channel))
+    return sql.SQL(composed.as_string())
 
 
 def layout(target: Target) -> sql.Composed:
     """Everything that the tool keeps in a target, as one text of several statements without parameters."""
-    return sql.SQL(_read("layout.sql")).format(**_identifiers(target, ""), meta_literal=sql.Literal(META_SCHEMA))
+    return sql.SQL(_read("layout.sql")).format(
+        **_identifiers((target.version_table_schema, target.version_table), ""), meta_literal=sql.Literal(META_SCHEMA)
+    )
 
 
 def version_name(target: Target) -> str:
@@ -41,8 +51,7 @@ def version_name(target: Target) -> str:
     return sql.Identifier(target.version_table_schema, target.version_table).as_string(None)
 
 
-def _identifiers(target: Target | None, channel: str) -> dict[str, sql.Composable]:
-    version = (target.version_table_schema, target.version_table) if target else (META_SCHEMA, "alembic_version")
+def _identifiers(version: tuple[str, str], channel: str) -> dict[str, sql.Composable]:
     return {
         "meta": sql.Identifier(META_SCHEMA),
         "version": sql.Identifier(*version),

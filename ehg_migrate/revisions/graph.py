@@ -29,6 +29,7 @@ class Revision:
     has_upgrade: bool = True
     has_downgrade: bool = True
     is_silent: bool = False  # loading the file is known to do nothing but define names
+    plain: tuple[str, ...] = ()  # which of its functions are known to be plain lists of operations
 
 
 @dataclass(frozen=True)
