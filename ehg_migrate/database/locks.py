@@ -10,7 +10,7 @@ from datetime import datetime
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg.sql import Composed
+from psycopg.sql import SQL
 
 from ehg_migrate.database.connections import connect
 from ehg_migrate.database.faults import run_fault
@@ -99,7 +99,7 @@ def _wait_until_gone(connection: psycopg.Connection, target: Target, holder: Hel
         time.sleep(_POLL)  # a backend's end cannot be waited for in SQL
 
 
-def _question(target: Target) -> tuple[Composed, dict[str, list[int]]]:
+def _question(target: Target) -> tuple[SQL, dict[str, list[int]]]:
     key = lock_key(target)
     return query("holders", target), {"keys": [key, key + 1]}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
+from typing import NamedTuple
 
 from psycopg import sql
 
-from ehg_migrate.model import META_SCHEMA, VERSION_TABLE, Target
+from ehg_migrate.model import META_SCHEMA, VERSION_TABLE, Target, meta_schema
 
 
 @cache
@@ -26,14 +27,34 @@ def _without_comments(body: str) -> str:
     return "\n".join(line for line in body.splitlines() if not line.startswith("--")).strip()
 
 
-def query(name: str, target: Target | None = None, channel: str = "") -> sql.Composed:
+class _Place(NamedTuple):
+    """What of a target the statements name; equal for most targets of a fleet."""
+
+    schema: str = ""
+    version: tuple[str, str] = (META_SCHEMA, VERSION_TABLE)
+
+
+def _place(target: Target) -> _Place:
+    return _Place(target.schema, (target.version_table_schema, target.version_table))
+
+
+def query(name: str, target: Target | None = None, channel: str = "") -> sql.SQL:
     """The statement of this name, for this target. Parameters stay `%(name)s`."""
-    return sql.SQL(_queries()[name]).format(**_identifiers(target, channel))
+    return _composed(name, _place(target) if target else _Place(), channel)
+
+
+@lru_cache(maxsize=256)  # channels come and go
+def _composed(name: str, place: _Place, channel: str) -> sql.SQL:
+    """As one text: it is asked for and put together at every step."""
+    composed = sql.SQL(_queries()[name]).format(**_identifiers(place, channel))
+    return sql.SQL(composed.as_string())
 
 
 def layout(target: Target) -> sql.Composed:
     """Everything that the tool keeps in a target, as one text of several statements without parameters."""
-    return sql.SQL(_read("layout.sql")).format(**_identifiers(target, ""), meta_literal=sql.Literal(target.meta_schema))
+    return sql.SQL(_read("layout.sql")).format(
+        **_identifiers(_place(target), ""), meta_literal=sql.Literal(target.meta_schema)
+    )
 
 
 def version_name(target: Target) -> str:
@@ -43,16 +64,19 @@ def version_name(target: Target) -> str:
 
 def foreign_name(target: Target | None) -> str:
     """Where another Alembic would keep its version table here, as `to_regclass` takes it."""
-    return sql.Identifier((target.schema if target else "") or "public", VERSION_TABLE).as_string(None)
+    return _foreign(target.schema if target else "").as_string(None)
 
 
-def _identifiers(target: Target | None, channel: str) -> dict[str, sql.Composable]:
-    version = (target.version_table_schema, target.version_table) if target else (META_SCHEMA, "alembic_version")
+def _foreign(schema: str) -> sql.Identifier:
+    return sql.Identifier(schema or "public", VERSION_TABLE)
+
+
+def _identifiers(place: _Place, channel: str) -> dict[str, sql.Composable]:
     return {
-        "meta": sql.Identifier(target.meta_schema if target else META_SCHEMA),
-        "version": sql.Identifier(*version),
-        "foreign": sql.Identifier((target.schema if target else "") or "public", VERSION_TABLE),
-        "own": sql.Identifier((target.schema if target else "") or "public"),
-        "foreign_literal": sql.Literal(foreign_name(target)),
+        "meta": sql.Identifier(meta_schema(place.schema)),
+        "version": sql.Identifier(*place.version),
+        "foreign": _foreign(place.schema),
+        "own": sql.Identifier(place.schema or "public"),
+        "foreign_literal": sql.Literal(_foreign(place.schema).as_string(None)),
         "channel": sql.Identifier(channel or "none"),
     }

@@ -24,7 +24,7 @@ class Together:
         self._more: sql.Composable | None = more
 
     async def execute(
-        self, query: sql.Composed, params: Params | None = None
+        self, query: sql.SQL | sql.Composed, params: Params | None = None
     ) -> psycopg.AsyncCursor[dict[str, object]]:
         """As that of the connection. Raises psycopg.Error."""
         more, self._more = self._more, None
@@ -39,7 +39,7 @@ class Together:
             return await self._connection.execute(query, params)
         return self.answers
 
-    def _one_text(self, query: sql.Composed, params: Params | None, more: sql.Composable) -> bytes:
+    def _one_text(self, query: sql.SQL | sql.Composed, params: Params | None, more: sql.Composable) -> bytes:
         """Without parameters, since only a message without them can hold several statements."""
         client: psycopg.AsyncClientCursor[Any] = psycopg.AsyncClientCursor(self._connection)
         first = client.mogrify(query, params).encode(self._connection.info.encoding)

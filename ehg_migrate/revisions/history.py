@@ -23,7 +23,7 @@ from ehg_migrate.model import SHARED
 from ehg_migrate.revisions.allowances import allowances
 from ehg_migrate.revisions.graph import Graph, Revision, build
 from ehg_migrate.revisions.kept import Kept
-from ehg_migrate.revisions.plain import is_silent
+from ehg_migrate.revisions.plain import is_silent, plain_functions
 from ehg_migrate.settings import Settings
 
 # the same file names that Alembic takes for revisions
@@ -162,6 +162,7 @@ def _read(path: Path, branch: str, settings: Settings) -> tuple[Revision, bool]:
         has_downgrade=_defines(tree, "downgrade"),
         is_silent=is_silent(tree),
         allowed=allowances(tree, where) if b"lint_allow" in source else (),
+        plain=plain_functions(tree),
     )
     return revision, by_itself
 

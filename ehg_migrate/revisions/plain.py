@@ -24,6 +24,7 @@ _WORDS = frozenset(
         "table", "text", "true",
     }
 )  # fmt: skip
+FUNCTIONS = ("upgrade", "downgrade")
 _SETS_TRANSACTION = re.compile(rb"SET\s+(?:(?:SESSION|LOCAL)\s+)?TRANSACTION", re.IGNORECASE)
 _IMPORTS = frozenset({"__future__", "alembic", "collections", "sqlalchemy", "typing"})
 
@@ -37,11 +38,17 @@ def is_silent(tree: ast.Module) -> bool:
 def is_plain(source: bytes, function: str) -> bool:
     """Whether a function of a revision file is a list of operations, so that it cannot tell when they are done."""
     try:
-        tree = ast.parse(source)
+        return function in plain_functions(ast.parse(source))
     except (SyntaxError, ValueError):
         return False
+
+
+def plain_functions(tree: ast.Module) -> tuple[str, ...]:
+    """Those of `upgrade` and `downgrade` that are such lists. Running one leaves nothing behind in its process."""
     names = _Names()
-    return all(names.take(node) for node in tree.body) and names.lists_operations(function)
+    if not all(names.take(node) for node in tree.body):
+        return ()
+    return tuple(function for function in FUNCTIONS if names.lists_operations(function))
 
 
 def sets_transaction(source: bytes) -> bool:

@@ -25,6 +25,7 @@ class Job:
     known: Mapping[str, tuple[str, str]]  # revision -> (branch, checksum), for the journal
     files: tuple[str, ...] = ()  # of revisions, relative to the project: those that must be loaded, in order
     look: Problem | None = None  # why the worker before died: find out what it left, and do nothing
+    clean: bool = False  # its revisions leave nothing behind in their process, which may then serve another target
     again: bool = False  # a worker was lost that may have begun: go on from wherever it came to
     trace: str = ""  # the file that takes what its one step did to the server; for rehearsals
 
@@ -63,6 +64,7 @@ class Event:
     step: int = 0  # 1 for the first
     steps: int = 0
     result: Result | None = None
+    free: bool = False  # with the result: the worker waits for another job
 
 
 Watch = Callable[[Event], None]

@@ -6,16 +6,13 @@ with everything imported starts a worker in about ten milliseconds.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import time
-import types
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
@@ -23,7 +20,8 @@ from multiprocessing.context import ForkServerProcess
 from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Result, Status
-from ehg_migrate.redaction import known, redact
+from ehg_migrate.redaction import known
+from ehg_migrate.rollout.forkserver import context, start_server, without_main
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.rollout.worker import main, read_output
@@ -33,11 +31,29 @@ _NO_WORKER = "is there memory, are there too many processes, has `TMPDIR` more t
 _GRACE = 5.0  # seconds after its deadline that a worker gets to say what it found
 
 
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    process: ForkServerProcess
+    pipe: Pipe
+
+    @property
+    def waited_for(self) -> tuple[Pipe, int]:
+        """What becomes ready when it says something or has ended."""
+        return self.pipe, self.process.sentinel
+
+    def end(self) -> None:
+        """Tells it that there is no other job, and waits until it has ended."""
+        self.pipe.close()
+        self.process.join(timeout=5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
 @dataclass
 class _Running:
     job: Job
-    process: ForkServerProcess
-    pipe: Pipe
+    worker: _Worker
     kill_at: float | None
     told_to_stop: bool = False
     overdue: bool = False
@@ -50,9 +66,9 @@ class Pool:
         self._parallel = parallel
         self._watch = watch
         self._stop = stop
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["ehg_migrate.rollout.preload"])
+        self._context = context()
         self._running: dict[Pipe, _Running] = {}
+        self._free: list[_Worker] = []  # those that wait for another job
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """One Result for each job, as they end."""
@@ -69,59 +85,88 @@ class Pool:
                 if self._stop.asked:
                     yield from (not_begun(job) for job in waiting)
                     waiting.clear()
+                if not waiting:
+                    self._dismiss(0)
                 yield from self._listen()
         finally:
             self._stop.heard_by.remove(self._tell_to_stop)
             for running in list(self._running.values()):
-                running.process.kill()
+                running.worker.process.kill()
+            self._dismiss(0)
 
     def _start(self, job: Job) -> Iterator[Result]:
         """Nothing, or at once the Result of a target whose worker could not be started."""
-        ours, theirs = multiprocessing.Pipe()
-        process = self._context.Process(target=main, args=(job, theirs, dict(os.environ), known()), daemon=False)
         try:
-            _start_server()  # the first time, or again where it was killed
-            with _without_main():
-                process.start()
+            worker = self._hired(job) or self._started(job)
         except (OSError, EOFError) as e:  # no memory, no processes left, or the fork server was killed
-            ours.close()
             problem = Problem("worker_not_started", f"no worker could be started: {type(e).__name__}: {e}", _NO_WORKER)
             yield self._ended(job, Status.INDETERMINATE if job.unsure else Status.FAILED, problem)
             return
-        finally:
-            theirs.close()
         limit = job.deadline
         self._hosts.begin(job.target)
-        self._running[ours] = _Running(job, process, ours, time.monotonic() + limit + _GRACE if limit else None)
+        self._running[worker.pipe] = _Running(job, worker, time.monotonic() + limit + _GRACE if limit else None)
+
+    def _hired(self, job: Job) -> _Worker | None:
+        """One that has done another job, if this one is such a job too."""
+        while job.clean and self._free:
+            worker = self._free.pop()
+            with contextlib.suppress(OSError):  # it has ended
+                if worker.process.is_alive():
+                    worker.pipe.send((job, known()))
+                    return worker
+            worker.end()
+        return None
+
+    def _dismiss(self, kept: int) -> None:
+        """Ends those that wait for another job, but for a few."""
+        while len(self._free) > kept:
+            self._free.pop().end()
+
+    def _started(self, job: Job) -> _Worker:
+        """A new one, in place of one that waits where there would be too many. Raises OSError, EOFError."""
+        self._dismiss(self._parallel - len(self._running) - 1)
+        ours, theirs = multiprocessing.Pipe()
+        process = self._context.Process(target=main, args=(job, theirs, dict(os.environ), known()), daemon=False)
+        try:
+            start_server()
+            with without_main():
+                process.start()
+        except (OSError, EOFError):
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return _Worker(process, ours)
 
     def _listen(self) -> Iterator[Result]:
         every = list(self._running.values())
         # a process that a revision forked holds the pipe open when the worker is gone: so its end is waited for too
-        ready = set(wait([x for r in every for x in (r.pipe, r.process.sentinel)], timeout=_TICK))
+        ready = set(wait([x for r in every for x in r.worker.waited_for], timeout=_TICK))
         for running in every:
-            if not ready & {running.pipe, running.process.sentinel}:
+            if ready.isdisjoint(running.worker.waited_for):
                 continue
             result = self._hear(running)
             if result is not None:
                 yield result
-            elif running.pipe not in self._running:
+            elif running.worker.pipe not in self._running:
                 yield from self._after_death(running)
         self._enforce()
 
     def _hear(self, running: _Running) -> Result | None:
         """The Result if there is one. After None the worker is alive, or dead and no longer among the running."""
         try:
-            if not running.pipe.poll():
+            if not running.worker.pipe.poll():
                 raise EOFError  # it has ended and left nothing unread
-            event: Event = running.pipe.recv()
+            event: Event = running.worker.pipe.recv()
         except (EOFError, OSError):
-            running.process.kill()  # it may live: without its pipe, or without the fork server that told of its end
-            self._end(running)
+            # it may live: without its pipe, or without the fork server that told of its end
+            running.worker.process.kill()
+            self._end(running, free=False)
             return None
         if event.kind is not EventKind.FINISHED:
             self._watch(event)
             return None
-        self._end(running)
+        self._end(running, free=event.free)
         result = event.result
         assert result is not None
         if running.job.look:
@@ -129,14 +174,13 @@ class Pool:
         self._watch(replace(event, result=result))
         return result
 
-    def _end(self, running: _Running) -> None:
-        del self._running[running.pipe]
+    def _end(self, running: _Running, *, free: bool) -> None:
+        del self._running[running.worker.pipe]
         self._hosts.end(running.job.target)
-        running.pipe.close()
-        running.process.join(timeout=5)
-        if running.process.is_alive():
-            running.process.kill()
-            running.process.join()
+        if free:
+            self._free.append(running.worker)
+        else:
+            running.worker.end()
 
     def _after_death(self, running: _Running) -> Iterator[Result]:
         """A worker ended without a word: another one looks what the target holds."""
@@ -161,7 +205,7 @@ class Pool:
         for running in list(self._running.values()):
             if not running.told_to_stop:
                 running.told_to_stop = True
-                _send_stop(running.pipe)
+                _send_stop(running.worker.pipe)
 
     def _enforce(self) -> None:
         now = time.monotonic()
@@ -170,7 +214,7 @@ class Pool:
         for running in self._running.values():
             if self._stop.asked > 1 or (running.kill_at is not None and now > running.kill_at):
                 running.overdue = self._stop.asked < 2
-                running.process.kill()
+                running.worker.process.kill()
 
 
 def take_next(waiting: list[Job], hosts: Hosts) -> Job | None:
@@ -212,7 +256,7 @@ def _explained(result: Result, problem: Problem) -> Result:
 
 
 def _death(running: _Running) -> Problem:
-    code = running.process.exitcode
+    code = running.worker.process.exitcode
     if running.overdue:
         return Problem(
             "deadline",
@@ -231,43 +275,3 @@ def _death(running: _Running) -> Problem:
         f"the worker ended by itself with exit code {code}",
         "a revision ended the process (`os._exit`); see its output",
     )
-
-
-def _start_server() -> None:
-    """Ctrl-C in a terminal reaches the fork server too and would end it while it still imports: it is born deaf to it.
-
-    What tracks resources comes first, since starting that lets the signal through again.
-    """
-    with _without_main(), _without_secrets():
-        resource_tracker.ensure_running()
-        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, former)
-
-
-@contextmanager
-def _without_secrets() -> Iterator[None]:
-    """The system shows the variables that a process was started with as long as it lives, and those of all its forks.
-
-    Workers get the secrets with their jobs, through the pipe.
-    """
-    hidden = {name: value for name, value in os.environ.items() if redact(value) != value}
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """A started process imports the parent's main script again, which is slow, and wrong where that has no guard."""
-    main_module = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main_module

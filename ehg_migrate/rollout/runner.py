@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ehg_migrate.model import Origin, Plan, Result, Target
+from ehg_migrate.model import Direction, Origin, Plan, Result, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Job, Watch
 from ehg_migrate.rollout.outputs import output_folder
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
+
+_FUNCTIONS = {Direction.UP: "upgrade", Direction.DOWN: "downgrade"}
 
 Graphs = Callable[[Target], Graph]
 """For a target the graph of everything it can have."""
@@ -75,7 +77,14 @@ def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) 
         output=str(folder / f"{number}.out"),
         known=_known(plan, work.reach.graph(target)),
         files=_files(plan, work.reach.graph(target)),
+        clean=not settings.metadata and _is_clean(plan, work.reach.graph(target)),
     )
+
+
+def _is_clean(plan: Plan, graph: Graph) -> bool:
+    """Whether nothing is loaded and run but plain lists of operations."""
+    plain = all(_FUNCTIONS[s.direction] in graph[s.revision].plain for s in plan.steps)
+    return plain and len(_files(plan, graph)) == len({s.revision for s in plan.steps})
 
 
 def _files(plan: Plan, graph: Graph) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import hashlib
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ import sys
 import threading
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import NoReturn
@@ -22,11 +24,15 @@ from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import longest, one_line, register, safe
 from ehg_migrate.rollout.jobs import Event, EventKind, Job
 
+_MOST = 100  # jobs of one process: whatever grows in a library ends with it
 _KEPT = 8000  # characters of the end of a revision's output that go into the Result: a crash's stack must fit
 
 
 def main(job: Job, pipe: Pipe, environ: dict[str, str], secrets: tuple[str, ...]) -> None:
-    """The worker process: answers with Events and, last, one Result. Never raises. `secrets` are masked."""
+    """The worker process: answers with Events and, last, one Result. Never raises. `secrets` are masked.
+
+    It ends after its job, or serves another one where this one cannot have left anything behind.
+    """
     # Ctrl-C in a terminal reaches the whole process group; the parent decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -34,12 +40,49 @@ def main(job: Job, pipe: Pipe, environ: dict[str, str], secrets: tuple[str, ...]
     os.environ.update(environ)
     forget_environment()
     os.chdir(job.settings.root)
-    _take_output(job.output)
     _limit_memory(job.settings.worker_memory)
-    for secret in secrets:  # other targets' too: a revision may print all its variables
-        register(secret)
+    for number in count(1):
+        for secret in secrets:  # other targets' too: a revision may print all its variables
+            register(secret)
+        _serve(job, pipe, last=number == _MOST)
+        job, secrets = _next(pipe)
+
+
+def _serve(job: Job, pipe: Pipe, *, last: bool) -> None:
+    """One job. Comes back only where the next one would find this process as it was."""
+    _take_output(job.output)
     teller = Teller(job, pipe)
-    _end(job, teller, _result(job, teller))
+    result = _result(job, teller)
+    if last or not _was_clean(job, result):
+        _end(job, teller, result)
+    _flush()
+    teller.finish(replace(result, output=read_output(job.output)), free=True)
+
+
+def _was_clean(job: Job, result: Result) -> bool:
+    """Whether the work was done without a fault, by files that were still those that the runner has read."""
+    if not job.clean or result.status is not Status.SUCCEEDED:
+        return False
+    try:
+        return all(_digest(job.settings.root / s.path) == s.checksum for s in job.plan.steps)
+    except OSError:
+        return False
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _next(pipe: Pipe) -> tuple[Job, tuple[str, ...]]:
+    """The next job, with the secrets that are known by now; ends the process where there is none."""
+    try:
+        heard = pipe.recv()
+    except (EOFError, OSError):
+        os._exit(0)
+    if heard == "stop":
+        os._exit(0)
+    job, secrets = heard
+    return job, secrets
 
 
 def _end(job: Job, teller: Teller, result: Result) -> NoReturn:
@@ -62,9 +105,9 @@ class Teller:
         """Sends one event; a parent that has gone is not this worker's trouble."""
         self._send(Event(self._job.target.name, kind, safe(text), step, len(self._job.plan.steps)))
 
-    def finish(self, result: Result) -> None:
-        """The last word."""
-        self._send(Event(self._job.target.name, EventKind.FINISHED, result=result))
+    def finish(self, result: Result, *, free: bool = False) -> None:
+        """The last word; `free` where another job can be done."""
+        self._send(Event(self._job.target.name, EventKind.FINISHED, result=result, free=free))
 
     def _send(self, event: Event) -> None:
         with self._lock:

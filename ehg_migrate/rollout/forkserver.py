@@ -1,0 +1,63 @@
+"""The server that workers are forked from: started deaf to Ctrl-C, without secrets and without the main script."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext
+
+from ehg_migrate.redaction import redact
+
+
+def context() -> ForkServerContext:
+    """Makes processes that have imported everything already."""
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(["ehg_migrate.rollout.preload"])
+    return made
+
+
+def start_server() -> None:
+    """The first time, or again where it was killed.
+
+    Ctrl-C in a terminal reaches the fork server too and would end it while it still imports: it is born deaf to it.
+    What tracks resources comes first, since starting that lets the signal through again.
+    """
+    with without_main(), _without_secrets():
+        resource_tracker.ensure_running()
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """The system shows the variables that a process was started with as long as it lives, and those of all its forks.
+
+    Workers get the secrets with their jobs, through the pipe.
+    """
+    hidden = {name: value for name, value in os.environ.items() if redact(value) != value}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """A started process imports the parent's main script again, which is slow, and wrong where that has no guard."""
+    main_module = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main_module
