@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Composed
 
 from ehg_migrate.database.addresses import addresses_async
 from ehg_migrate.database.faults import ConnectError, Retry, connect_fault
@@ -209,7 +209,7 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
     )
 
 
-def _question(name: str, target: Target, values: dict[str, str]) -> tuple[SQL, dict[str, str]]:
+def _question(name: str, target: Target, values: dict[str, str]) -> tuple[SQL | Composed, dict[str, str]]:
     """With its end where the target is one schema."""
     if not target.schema:
         return query(name, target), values
