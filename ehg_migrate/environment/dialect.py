@@ -21,27 +21,27 @@ class SessionDialect(PGDialect_psycopg):
 
     def __init__(self, facts: Facts, **more: Any) -> None:
         super().__init__(**more)  # type: ignore[no-untyped-call]
-        self._facts = facts
+        self.facts = facts
 
     def _get_server_version_info(self, connection: Any) -> tuple[int, ...]:
         major, minor = divmod(_driver(connection).info.server_version, 10_000)  # since PostgreSQL 10
         return major, minor
 
     def _get_default_schema_name(self, connection: Any) -> str:
-        return self._facts.default_schema
+        return self.facts.default_schema
 
     def get_default_isolation_level(self, dbapi_conn: Any) -> Any:
         """What the server said."""
-        return self._facts.isolation_level.upper()
+        return self.facts.isolation_level.upper()
 
     def _set_backslash_escapes(self, connection: Any) -> None:
         self._backslash_escapes = _driver(connection).info.parameter_status("standard_conforming_strings") == "off"
 
     def _type_info_fetch(self, connection: Any, name: str) -> TypeInfo | None:
         assert name == "hstore"
-        if self._facts.hstore is None:
+        if self.facts.hstore is None:
             return None
-        number, array, type_name = self._facts.hstore
+        number, array, type_name = self.facts.hstore
         return TypeInfo(name, number, array, regtype=type_name)
 
 

@@ -25,11 +25,12 @@ from ehg_migrate.environment.dialect import DRIVER
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.pipelining import Ahead, FailedAhead
 from ehg_migrate.environment.recording import Recorder, driver_connection
+from ehg_migrate.environment.replaying import surroundings
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.model import Step, Target
 from ehg_migrate.revisions.loading import load_scripts
 from ehg_migrate.revisions.plain import sets_transaction
-from ehg_migrate.settings import INI, Settings, read_settings
+from ehg_migrate.settings import Settings
 
 _KEY = "ehg_migrate"
 
@@ -145,6 +146,7 @@ def commit_rest(migration: MigrationContext) -> None:
 
 
 def run_steps(
+    settings: Settings,
     config: Config,
     script: ScriptDirectory,
     target: Target,
@@ -163,27 +165,27 @@ def run_steps(
     them, the whole directory. Raises NotAsAssumed, too, if it `sends_ahead`. What a single step did to the server goes
     to `trace`, a file.
     """
-    settings = read_settings(Path(config.config_file_name or INI).parent)
     models = named_models(settings)
 
     def fn(heads: tuple[str, ...], migration: MigrationContext) -> Iterator[ExactStep]:
         loaded = load_scripts(script, files)  # here, where `alembic.context` is in place
-        for step, following in zip(steps, (*steps[1:], None), strict=True):
+        alone = [untouched(settings, s) for s in steps]
+        for step, is_alone, no_more in zip(steps, alone, (*alone[1:], True), strict=True):
             if not before(step):
                 return
-            alone = following is None or untouched(settings, following)
-            recorder.begin(step.revision, step.direction, last=alone)
+            recorder.begin(step.revision, step.direction, last=no_more)
             migration.opts["target_metadata"] = models.get(step.branch)
             exact = ExactStep(script, step, loaded.get(step.revision))
             if trace:
                 exact.migration_fn = Tracer(driver_connection(connection), trace).running(exact.migration_fn)
-            elif sends_ahead and not untouched(settings, step):
+            elif sends_ahead and not is_alone:
                 exact.migration_fn = ahead.running(exact.migration_fn, Path(exact.revision.path))
             yield exact
             ahead.end()
             commit_rest(migration)
 
-    ahead = Ahead(driver_connection(connection))
+    driver = driver_connection(connection)
+    ahead = Ahead(driver, surroundings(connection, driver, target, models=bool(models)))
     config.attributes[_KEY] = Hosted(target, connection, recorder, steps[0].heads_before)
     try:
         with EnvironmentContext(config, script, fn=fn, as_sql=False, destination_rev=None, starting_rev=None):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -21,6 +21,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from ehg_migrate.database.leaving import TargetConnection, TargetCursor, text_of
+from ehg_migrate.environment import replaying
+from ehg_migrate.environment.replaying import Statement
 from ehg_migrate.revisions.plain import is_plain
 
 _SILENT = re.compile(r"\s*(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE)\b", re.IGNORECASE)
@@ -47,45 +49,70 @@ class FailedAhead(Exception):
 @dataclass(frozen=True, slots=True)
 class _Sent:
     cursor: psycopg.Cursor[Any]
-    place: TracebackType | None  # the line of the revision
+    place: TracebackType | Statement | None  # where it comes from, if that is the revision
+
+    @property
+    def trace(self) -> TracebackType | None:
+        return self.place.place() if isinstance(self.place, Statement) else self.place
 
 
 class Ahead:
-    """Sends ahead on one connection, one step after the other."""
+    """Sends ahead on one connection, one step after the other; `around` is what `replaying.surroundings` gave."""
 
-    def __init__(self, driver: TargetConnection) -> None:
+    def __init__(self, driver: TargetConnection, around: Hashable = None) -> None:
         self._driver = driver
+        self._around = around
         self._plainly = driver.cursor_factory
         self._pipeline = ExitStack()
         self._sent: list[_Sent] = []
         self._error: psycopg.Error | None = None
         self._function: CodeType | None = None  # of the revision, while it runs
+        self._again: Statement | None = None  # the one that is sent, where the function need not run
+        self._made: list[Statement] | None = None  # what the function has sent so far, if all of it was sent ahead
 
     def running(self, function: Callable[..., None], path: Path) -> Callable[..., None]:
         """A revision's function, to be run with its statements sent ahead; as it was, if it is not plain."""
-        if not is_plain(path.read_bytes(), function.__name__):
+        source = path.read_bytes()
+        if not is_plain(source, function.__name__):
             return function
+        key = replaying.key(source, function.__name__, self._around)
 
         @wraps(function)
         def run(**arguments: Any) -> None:
             self._driver.cursor_factory = partial(_Cursor, self)  # type: ignore[assignment]  # called as a class is
             self._function = function.__code__
             try:
-                function(**arguments)
+                self._send(function, arguments, key)
             except BaseException:
                 self.wait()  # what the server said of an earlier line comes first
                 raise
-            self._function = None
+            self._function = self._again = None
 
         return run
+
+    def _send(self, function: Callable[..., None], arguments: dict[str, Any], key: replaying.Key | None) -> None:
+        """What the function would send, if that is known; else it is run, and what it sends is kept for the next."""
+        if key in replaying.made:
+            for self._again in replaying.made[key]:
+                self._driver.cursor().execute(self._again.query, *self._again.arguments, **self._again.more)
+            return
+        self._made = [] if key else None
+        function(**arguments)
+        if key and self._made is not None:
+            replaying.made[key] = tuple(self._made)
+        self._made = None
 
     def end(self) -> None:
         """From now on every statement is waited for."""
         self._driver.cursor_factory = self._plainly
 
-    def execute(self, cursor: _Cursor, execute: Callable[[], object], text: str) -> None:
+    def execute(self, cursor: _Cursor, query: Any, arguments: tuple[Any, ...], more: dict[str, Any]) -> None:
         """Sends this statement ahead, or waits for all answers and its own. Raises what stopped an earlier one."""
+        text = text_of(query, self._driver)
+        execute = partial(cursor.send, query, *arguments, **more)
         place = self._place(text)
+        if self._made is not None:
+            self._note(place, query, arguments, more)
         if place is None and not self._is_ours(text):
             self.wait()
             execute()
@@ -101,6 +128,12 @@ class Ahead:
         if place is None and _OUR_INSERT.match(text):
             self.wait()
 
+    def _note(self, place: Any, query: Any, arguments: tuple[Any, ...], more: dict[str, Any]) -> None:
+        if place is None or self._function is None or self._made is None:
+            self._made = None  # its answer may have decided what came next
+        else:
+            self._made.append(Statement(query, arguments, more, self._function.co_filename, place.tb_lineno))
+
     def is_waited_for(self, cursor: _Cursor) -> bool:
         """Whether its answer is still to come, and is taken for one row."""
         return self._function is None and any(s.cursor is cursor for s in self._sent)
@@ -115,7 +148,7 @@ class Ahead:
             error = error or e
         if error:
             failed = next((s for s in sent if s.cursor.statusmessage is None), None)
-            raise FailedAhead(error.with_traceback(failed.place if failed else None))
+            raise FailedAhead(error.with_traceback(failed.trace if failed else None))
         for s in sent:
             if s.place is None and s.cursor.rowcount != 1:
                 raise NotAsAssumed
@@ -124,13 +157,15 @@ class Ahead:
         """The version row and the journal's entry, which come when the revision's function is over."""
         return self._function is None and bool(_ROW_CHANGE.match(text) or _OUR_INSERT.match(text))
 
-    def _place(self, text: str) -> TracebackType | None:
-        """The line of the revision that sends this; None if it must be waited for."""
+    def _place(self, text: str) -> TracebackType | Statement | None:
+        """Which line of the revision sends this; None if it must be waited for."""
         one = ";" not in text.rstrip().removesuffix(";")
         if self._function is None or not one or not _SILENT.match(text):
             return None
         if self._driver.autocommit or self._driver.info.transaction_status not in _OPEN:
             return None
+        if self._again:
+            return self._again
         frame: FrameType | None = sys._getframe(3)
         while frame is not None and frame.f_code is not self._function:
             if str(frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES:
@@ -145,8 +180,12 @@ class _Cursor(TargetCursor):
         self._ahead = ahead
 
     def execute(self, query: Any, *arguments: Any, **more: Any) -> Any:
-        self._ahead.execute(self, partial(super().execute, query, *arguments, **more), text_of(query, self.connection))
+        self._ahead.execute(self, query, arguments, more)
         return self
+
+    def send(self, query: Any, *arguments: Any, **more: Any) -> None:
+        """As any other cursor executes it."""
+        super().execute(query, *arguments, **more)
 
     @property
     def rowcount(self) -> int:

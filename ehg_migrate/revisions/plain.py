@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 
 _OPERATIONS = frozenset(
     {
@@ -35,6 +36,7 @@ def is_silent(tree: ast.Module) -> bool:
     return all(names.take(node) for node in tree.body)
 
 
+@lru_cache(maxsize=1024)  # a worker may serve many targets with the same revisions
 def is_plain(source: bytes, function: str) -> bool:
     """Whether a function of a revision file is a list of operations, so that it cannot tell when they are done."""
     try:

@@ -102,6 +102,7 @@ class Stepper:
             script = script_directory(config, tuple(folders))
             with blockers:
                 run_steps(
+                    self._job.settings,
                     config,
                     script,
                     self._job.target,
