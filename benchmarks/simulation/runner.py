@@ -109,7 +109,7 @@ class _Runner:
             with self._gate.request() as gate:
                 yield gate
                 begun = self._env.now
-                reached = yield from self._connected(task, 1, (_PROBE_ATTEMPTS, _PROBE_LONGEST, _PROBE_JITTER))
+                reached = yield from self._connected(1, (_PROBE_ATTEMPTS, _PROBE_LONGEST, _PROBE_JITTER))
                 if reached:
                     self._crowd.add(task.host, 1)
                     yield from self._think(self._costs.probe.client)
@@ -169,7 +169,7 @@ class _Runner:
     def _worker(self, task: Task) -> Doing:
         begun = self._env.now
         self._tell()
-        reached = yield from self._connected(task, 2, (_ATTEMPTS, _LONGEST, _JITTER))
+        reached = yield from self._connected(2, (_ATTEMPTS, _LONGEST, _JITTER))
         if reached:
             self._crowd.add(task.host, 2)
             yield from self._process(self._costs.enter, connections=2)
@@ -196,7 +196,7 @@ class _Runner:
 
     # --- what work is made of
 
-    def _connected(self, task: Task, connections: int, patience: tuple[int, float, float]) -> Asking:
+    def _connected(self, connections: int, patience: tuple[int, float, float]) -> Asking:
         """Whether a connection could be had; a failed attempt costs a trip, and a wait before the next."""
         attempts, longest, jitter = patience
         for attempt in range(attempts):
