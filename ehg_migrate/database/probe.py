@@ -213,7 +213,8 @@ def _question(name: str, target: Target, values: dict[str, str]) -> tuple[SQL | 
     """With its end where the target is one schema."""
     if not target.schema:
         return query(name, target), values
-    return query(name, target) + query("probe_schema"), {**values, "own": target.schema}
+    both = SQL("SELECT probed.*, {} FROM ({}) AS probed").format(query("probe_schema"), query(name, target))
+    return both, {**values, "own": target.schema}
 
 
 async def _column(connection: Connection, name: str, target: Target) -> tuple[str, ...]:

@@ -26,8 +26,8 @@ SELECT to_regclass(%(version)s) IS NOT NULL AS has_version,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
 
 -- name: probe_schema
--- The end of both where the target is one schema.
-, EXISTS (SELECT FROM pg_namespace WHERE nspname = %(own)s) AS has_schema
+-- One more value of both where the target is one schema.
+EXISTS (SELECT FROM pg_namespace WHERE nspname = %(own)s) AS has_schema
 
 -- name: foreign_heads
 SELECT version_num::text FROM {foreign} ORDER BY 1

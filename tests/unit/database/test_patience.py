@@ -1,25 +1,29 @@
-"""How long is waited between two attempts to connect."""
+"""Waits between attempts: how many, how long, and that the first attempt counts too."""
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from ehg_migrate.database import patience
 from ehg_migrate.database.patience import pauses
 
 
-def test_each_is_twice_the_one_before_up_to_the_longest() -> None:
-    """One fewer than there are attempts."""
-    waits = list(pauses(6, within=None, longest=2, spread=0))
-    assert waits == pytest.approx([0.2, 0.4, 0.8, 1.6, 2])
+def test_one_less_than_attempts_each_twice_as_long() -> None:
+    """Up to the longest, and never more than the spread above it."""
+    waits = list(pauses(6, within=None, longest=1, spread=0.1))
+    assert len(waits) == 5
+    for wait, least in zip(waits, (0.2, 0.4, 0.8, 1, 1), strict=True):
+        assert least <= wait <= least + 0.1
 
 
-def test_none_comes_back_with_the_others() -> None:
-    """Each is longer by a part of the spread that differs."""
-    waits = [next(pauses(2, within=None, longest=2, spread=1)) for _ in range(50)]
-    assert all(0.2 <= wait <= 1.2 for wait in waits)
-    assert len(set(waits)) > 1
-
-
-def test_none_begins_when_the_time_is_over() -> None:
-    """Whatever is left of the attempts."""
-    assert next(pauses(5, within=1e-9, longest=2, spread=0), None) is None
+def test_the_time_of_the_first_attempt_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt that took all the time there was is the last one."""
+    now = time.monotonic()
+    monkeypatch.setattr(patience.time, "monotonic", lambda: now)
+    waits = pauses(5, within=2, longest=2, spread=0)
+    now += 1.9
+    assert next(waits) == 0.2
+    now += 0.2
+    assert list(waits) == []
