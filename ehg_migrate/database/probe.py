@@ -145,6 +145,7 @@ async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
 async def _asked(connection: Connection, target: Target, ask: Ask) -> object:
     """Ends at once where it is cancelled: psycopg would ask the server to cancel too, and wait for its answer."""
     asking = asyncio.ensure_future(ask(connection, target))
+    asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, whoever waits for it or not
     try:
         return await asyncio.shield(asking)
     except asyncio.CancelledError:
