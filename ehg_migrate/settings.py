@@ -10,6 +10,7 @@ import errno
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -176,8 +177,8 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
         metadata=read("metadata", "", _metadata),
         worker_memory=read("worker_memory", "", _memory),
         prelude=read("prelude", "", lambda text: _prelude(root, text)),
-        verify=read("verify", "auto", _verify),
-        lint=read("lint", "auto", _lint),
+        verify=read("verify", "auto", partial(_one_of, "verify", VERIFY)),
+        lint=read("lint", "auto", partial(_one_of, "lint", LINT)),
         lint_levels=read("lint_levels", "", _levels),
         large_table=read("large_table", "100MB", _large),
     )
@@ -235,15 +236,10 @@ def _prelude(root: Path, text: str) -> str:
         raise _Wrong(f"{_shown(text)} cannot be read: {why}", "name a file of SQL, relative to alembic.ini") from None
 
 
-def _verify(text: str) -> str:
-    if text not in VERIFY:
-        raise _Wrong(f"expected auto, always or never, found {_shown(text)}", "for example `verify = always`")
-    return text
-
-
-def _lint(text: str) -> str:
-    if text not in LINT:
-        raise _Wrong(f"expected auto, always or off, found {_shown(text)}", "for example `lint = always`")
+def _one_of(name: str, words: tuple[str, ...], text: str) -> str:
+    if text not in words:
+        expected = f"{', '.join(words[:-1])} or {words[-1]}"
+        raise _Wrong(f"expected {expected}, found {_shown(text)}", f"for example `{name} = always`")
     return text
 
 

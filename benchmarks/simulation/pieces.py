@@ -58,15 +58,16 @@ def ledger_file(folder: Path) -> float:
 
 
 def ledger_trips(scene: Scene) -> float:
-    """Waits for the wire of a result written into a ledger in PostgreSQL; without TLS."""
+    """Waits for the wire of a result written into a ledger in PostgreSQL."""
     scene.cluster.create_plain_database("ledger")
-    with CountingProxy(scene.cluster.host, scene.cluster.port) as proxy:
-        url = f"postgresql://{USER}@{proxy.host}:{proxy.port}/ledger?sslmode=disable"
-        with open_ledger(url, password=PASSWORD) as ledger:
-            run = _begun(ledger)
-            before = proxy.round_trips
-            _written(ledger, run)
-            return (proxy.round_trips - before) / len(_NAMES)
+    with (
+        CountingProxy(scene.cluster.host, scene.cluster.port) as proxy,
+        open_ledger(f"postgresql://{USER}@{proxy.host}:{proxy.port}/ledger", password=PASSWORD) as ledger,
+    ):
+        run = _begun(ledger)
+        before = proxy.round_trips
+        _written(ledger, run)
+        return (proxy.round_trips - before) / len(_NAMES)
 
 
 def trip(scene: Scene, delay: float) -> float:

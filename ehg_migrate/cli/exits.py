@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ehg_migrate.model import GATES, Run, RunStatus, State, StateKind
 
 if TYPE_CHECKING:
-    from ehg_migrate.findings import Finding
+    from ehg_migrate.model import Finding
     from ehg_migrate.schema.drift import Drift
 
 DIFFERENCES = 3

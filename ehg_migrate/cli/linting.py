@@ -12,7 +12,7 @@ from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.report import text
 
 if TYPE_CHECKING:
-    from ehg_migrate.findings import Finding
+    from ehg_migrate.model import Finding
     from ehg_migrate.project import Project
 
 _FILE = click.Path(dir_okay=False, path_type=Path)

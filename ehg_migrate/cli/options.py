@@ -87,6 +87,11 @@ def project_options(command: F) -> F:
     return command
 
 
+def where(how: dict[str, Any]) -> dict[str, Any]:
+    """What `opened` takes, out of all that a command was given."""
+    return {key: how.pop(key) for key in ("root", "local", "env_file")}
+
+
 @contextmanager
 def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = False) -> Iterator[Project]:
     """The project, its warnings shown unless `quiet`. Leaving it stops the embedded server if it was started."""

@@ -88,7 +88,7 @@ def run_options(command: options.F) -> options.F:
 @run_options
 def upgrade(selectors: tuple[str, ...], to: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Bring targets to their heads: shared, their groups', their own."""
-    with options.opened(**_where(how)) as project:
+    with options.opened(**options.where(how)) as project:
         plan = project.plan(selectors, to)
         return _carry_out(project, plan, yes, how, _YES)
 
@@ -101,7 +101,7 @@ def upgrade(selectors: tuple[str, ...], to: tuple[str, ...], yes: bool, **how: A
 @run_options
 def downgrade(target: str, to: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Take one target back to given revisions; what elsewhere needs what goes, goes too, and is shown."""
-    with options.opened(**_where(how)) as project:
+    with options.opened(**options.where(how)) as project:
         plan = project.plan_downgrade(target, to)
         return _carry_out(project, plan, yes, how, _wary(plan, plan.selector))
 
@@ -112,7 +112,7 @@ def downgrade(target: str, to: tuple[str, ...], yes: bool, **how: Any) -> int:
 @run_options
 def rollback(run: str, selectors: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Take targets back to exactly the heads they had before RUN; refuses where that would not be exact."""
-    with options.opened(**_where(how)) as project:
+    with options.opened(**options.where(how)) as project:
         plan = project.plan_rollback(run, selectors)
         return _carry_out(project, plan, yes, how, _wary(plan, str(plan.undoes)))
 
@@ -136,7 +136,7 @@ def retry(run: str, yes: bool, **how: Any) -> int:
 
 
 def _again(run: str, yes: bool, how: dict[str, Any], *, failed_only: bool) -> int:
-    with options.opened(**_where(how)) as project:
+    with options.opened(**options.where(how)) as project:
         plan = project.plan_resume(run, failed_only=failed_only)
         if plan.verb is Verb.UPGRADE:
             return _carry_out(project, plan, yes, how, _YES)
@@ -156,7 +156,7 @@ def _wary(plan: FleetPlan, run: str) -> Question:
 @run_options
 def adopt(target: str, heads: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Take over a database that already holds revisions: from its public.alembic_version, or as declared."""
-    with options.opened(**_where(how)) as project:
+    with options.opened(**options.where(how)) as project:
         plan = project.plan_adoption(target, heads)
         for p in plan.plans:
             source = "by your word" if heads else "by its public.alembic_version"
@@ -164,10 +164,6 @@ def adopt(target: str, heads: tuple[str, ...], yes: bool, **how: Any) -> int:
             console.note(f"  {revision}" for revision in project.declared(p))
             console.note(f"  version rows: {text.names(p.goal)}")
         return _carry_out(project, plan, yes, how, _wary(plan, plan.selector), always=True)
-
-
-def _where(how: dict[str, Any]) -> dict[str, Any]:
-    return {key: how.pop(key) for key in ("root", "local", "env_file")}
 
 
 def _carry_out(

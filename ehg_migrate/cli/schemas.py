@@ -107,10 +107,6 @@ def _changing(command: options.F) -> options.F:
     return command
 
 
-def _where(how: dict[str, Any]) -> dict[str, Any]:
-    return {key: how.pop(key) for key in ("root", "local", "env_file")}
-
-
 _seed = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -125,7 +121,7 @@ def create(target: str, source: str | None, seed: Path | None, allow_destructive
     """Create the schema of TARGET and bring it to its heads, or to what another target is."""
     from ehg_migrate.project.schemas import read_seed
 
-    with options.opened(**_where(how)) as project:
+    with options.opened(**options.where(how)) as project:
         if seed:
             read_seed(seed)
         other = project.schema_target(source).name if source and source != SHARED else None
@@ -136,9 +132,8 @@ def create(target: str, source: str | None, seed: Path | None, allow_destructive
         console.note(f"then run `{seed}` in it" if seed else ())
         work = _begun(project, name, yes, how)
         work.ran(project.create_schema(name, work.confirmed, console.note))
-        work.plan(
-            (project.plan_sync(other, name) if other else project.plan((name,), plan.wish)) if work.good else plan
-        )
+        if work.good:  # planned anew, from what it holds now
+            work.plan(project.plan_sync(other, name) if other else project.plan((name,), plan.wish))
         if other and work.good:
             _make_alike(work, other, yes, allow_destructive)
         if seed and work.good:
@@ -154,7 +149,7 @@ def seed(target: str, file: Path, yes: bool, **how: Any) -> int:
     """Run a SQL FILE in the schema of TARGET, in one transaction that leaves other schemas alone."""
     from ehg_migrate.project.schemas import read_seed
 
-    with options.opened(**_where(how)) as project:
+    with options.opened(**options.where(how)) as project:
         read_seed(file)
         name = project.schema_target(target).name
         console.note(f"run `{file}` in {name}")
@@ -171,7 +166,7 @@ def seed(target: str, file: Path, yes: bool, **how: Any) -> int:
 @_changing
 def sync(source: str, target: str, allow_destructive: bool, yes: bool, **how: Any) -> int:
     """Bring the schema of TARGET to what SOURCE is: by revisions, and by proven SQL for the rest."""
-    with options.opened(**_where(how)) as project:
+    with options.opened(**options.where(how)) as project:
         plan = project.plan_sync(source, target)
         console.note(text.plan_lines(plan))
         steps = [s for p in plan.plans for s in p.steps]

@@ -207,9 +207,8 @@ def connect_fault(error: BaseException) -> Fault:
     words = _words(error)
     text = one_line(words)
     for pattern, code, hint, retry in _CONNECT:
-        if re.search(
-            pattern, words, re.IGNORECASE
-        ):  # not in what is shown: a password such as `password` is masked there
+        # not in what is shown: a password such as `password` is masked there
+        if re.search(pattern, words, re.IGNORECASE):
             return Fault(Problem(code, text, hint, sqlstate=sqlstate(error)), retry)
     state = sqlstate(error)
     if state and state in _STATES:

@@ -211,7 +211,7 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
 
 
 def _question(name: str, target: Target, values: dict[str, str]) -> tuple[SQL | Composed, dict[str, str]]:
-    """With its end where the target is one schema."""
+    """The statement of this name; it says one thing more where the target is one schema."""
     if not target.schema:
         return query(name, target), values
     both = SQL("SELECT probed.*, {} FROM ({}) AS probed").format(query("probe_schema"), query(name, target))

@@ -20,7 +20,6 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 
 from ehg_migrate.database.leaving import TargetConnection, TargetCursor
 from ehg_migrate.database.trace import EXCLUSIVE, STRONG, Change, Sent, Touch, Trace
-from ehg_migrate.model import META_SCHEMA
 
 _WRITES = "RowExclusiveLock"  # of INSERT, UPDATE, DELETE and COPY, with rows or without
 _CHANGES_ROWS = frozenset({"UPDATE", "DELETE", "MERGE"})  # commands that also scan
@@ -169,7 +168,7 @@ class Tracer:
     def _ask(self, name: str) -> list[tuple[Any, ...]]:
         # the driver's own cursor: nobody hears of this one
         with psycopg.Cursor(self._driver) as cursor:
-            return cursor.execute(_query(name), {"meta": META_SCHEMA} if name == "trace_objects" else None).fetchall()
+            return cursor.execute(_query(name)).fetchall()
 
 
 class _Cursor(TargetCursor):
@@ -217,6 +216,4 @@ def _changes(before: _Objects, after: _Objects) -> Iterator[Change]:
 
 @cache
 def _query(name: str) -> bytes:
-    """The text without its comments, in which a percent sign would count."""
-    text = resources.files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
-    return "\n".join(line for line in text.splitlines() if not line.startswith("--")).encode()
+    return resources.files(__package__).joinpath(f"{name}.sql").read_bytes()

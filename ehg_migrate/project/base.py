@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+
+def nobody(text: str) -> None:
+    """Hears nothing of what takes its time."""
+
+
 Selectors = Sequence[str]
 """`acme`, `eu-*`, `tag:prod`, `env:staging`, `!name`; none for the whole fleet."""
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Unpack
 
 from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.model import SHARED, State, StateKind, Target
+from ehg_migrate.project.base import nobody
 from ehg_migrate.project.expecting import ExpectingProject
 from ehg_migrate.project.linting import LintingProject
-from ehg_migrate.project.notices import Notice, nobody
 from ehg_migrate.project.schema import Regard
 
 if TYPE_CHECKING:
+    from ehg_migrate.database.connections import Notice
     from ehg_migrate.revisions.graph import Graph
     from ehg_migrate.schema.carrying import Carried
     from ehg_migrate.schema.comparing import Side

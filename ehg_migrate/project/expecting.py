@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import State
-from ehg_migrate.project.notices import Notice, nobody
+from ehg_migrate.project.base import nobody
 from ehg_migrate.project.proving import ProvingProject
 from ehg_migrate.project.schema import Regard
 from ehg_migrate.project.structure import StructureProject
 from ehg_migrate.revisions.specs import resolve_all
 
 if TYPE_CHECKING:
+    from ehg_migrate.database.connections import Notice
     from ehg_migrate.schema.comparing import Side
     from ehg_migrate.schema.facts import Catalog
     from ehg_migrate.schema.recipe import Recipe

@@ -13,14 +13,14 @@ from ehg_migrate.model import (
     Run,
     Verb,
 )
-from ehg_migrate.project.base import Selectors
-from ehg_migrate.project.notices import Notice, nobody
+from ehg_migrate.project.base import Selectors, nobody
 from ehg_migrate.project.proving import Manner
 from ehg_migrate.project.releases import write_release
 from ehg_migrate.project.schemas import SchemasProject
 from ehg_migrate.revisions.specs import resolve_all
 
 if TYPE_CHECKING:
+    from ehg_migrate.database.connections import Notice
     from ehg_migrate.database.locks import Held
     from ehg_migrate.schema.carrying import Carried
 

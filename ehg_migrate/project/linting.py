@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import EhgMigrateError, Problem
-from ehg_migrate.findings import Finding
-from ehg_migrate.model import FleetPlan, Plan, State, StateKind, Verb
-from ehg_migrate.project.allowing import allowances, checked
-from ehg_migrate.project.base import Selectors
-from ehg_migrate.project.notices import Notice, nobody
+from ehg_migrate.model import Finding, FleetPlan, Plan, State, StateKind, Verb
+from ehg_migrate.project.base import Selectors, nobody
 from ehg_migrate.project.proving import ProvingProject
 
 if TYPE_CHECKING:
+    from ehg_migrate.database.connections import Notice
     from ehg_migrate.database.sizes import Sizes
     from ehg_migrate.schema.drift import Look
     from ehg_migrate.schema.linting import Outcome
@@ -56,6 +54,7 @@ class LintingProject(ProvingProject):
                 groups.setdefault(p.digest, []).append(p)
         if not groups:
             return plan
+        from ehg_migrate.project.allowing import allowances
         from ehg_migrate.schema.judging import Judge
         from ehg_migrate.schema.lint_shelf import Known
 
@@ -78,7 +77,10 @@ class LintingProject(ProvingProject):
         `lint` is one of settings.LINT, `allow` holds `RULE` or `RULE@REVISION`. A plan without steps, of another verb
         or judged before comes back as it is, and costs nothing. Raises UsageError.
         """
-        allow = checked(self.revisions, allow)
+        if allow:
+            from ehg_migrate.project.allowing import checked
+
+            allow = checked(self.revisions, allow)
         mode = lint or self.settings.lint
         plans = tuple(p for p in plan.plans if p.steps)
         nothing = plan.verb is not Verb.UPGRADE or plan.judged or not plans
@@ -117,6 +119,7 @@ class LintingProject(ProvingProject):
     ) -> _Sought:
         if not plans:
             return _Sought((), {})
+        from ehg_migrate.project.allowing import allowances
         from ehg_migrate.schema.judging import Judge
 
         unknown: dict[str, Problem] = {}

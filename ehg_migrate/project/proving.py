@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
 from ehg_migrate.model import Plan, Result, State, Target
-from ehg_migrate.project.base import Selectors
-from ehg_migrate.project.notices import Notice, nobody
+from ehg_migrate.project.base import Selectors, nobody
 from ehg_migrate.project.planning import PlanningProject
 
 if TYPE_CHECKING:
+    from ehg_migrate.database.connections import Notice
     from ehg_migrate.rollout.jobs import Watch
     from ehg_migrate.rollout.runner import Reach
     from ehg_migrate.rollout.running import Verify
@@ -207,10 +207,10 @@ def _as_they_are(
     cases: list[Case], looking: Looking, fleet: Fleet, references: References
 ) -> tuple[list[Case], list[Rehearsal]]:
     """The cases with what has drifted in them, and those whose targets could not be read."""
-    from ehg_migrate.schema.as_is import astray
+    from ehg_migrate.schema.as_is import drifted
     from ehg_migrate.schema.rehearsal import Rehearsal
 
-    found = astray(cases, looking.found, fleet, references)
+    found = drifted(cases, looking.found, fleet, references)
     kept: list[Case] = []
     lost: list[Rehearsal] = []
     for case in cases:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from ehg_migrate.model import NO_PLATFORM, Target
-from ehg_migrate.project.base import ProjectBase, Selectors
-from ehg_migrate.project.notices import Notice, nobody
+from ehg_migrate.project.base import ProjectBase, Selectors, nobody
 
 if TYPE_CHECKING:
+    from ehg_migrate.database.connections import Notice
     from ehg_migrate.schema.comparing import Comparison, Grouping, Side
     from ehg_migrate.schema.facts import Catalog
     from ehg_migrate.schema.scope import Scope

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.model import FleetPlan, Plan, Result, Run, State, Status, Target, Verb
-from ehg_migrate.project.base import Selectors
+from ehg_migrate.project.base import Selectors, nobody
 from ehg_migrate.project.correcting import CorrectingProject
-from ehg_migrate.project.notices import Notice, nobody
 
 if TYPE_CHECKING:
+    from ehg_migrate.database.connections import Notice
     from ehg_migrate.rollout.amending import Amendment, Place
     from ehg_migrate.schema.correction import Corrective, Pair
     from ehg_migrate.schema.standing import Standing

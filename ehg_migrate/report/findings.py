@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import Problem
-from ehg_migrate.findings import Finding, Level
+from ehg_migrate.model import Finding, Level
 from ehg_migrate.report.text import continued, number, some
 from ehg_migrate.revisions.rules import SQL_RULE, anchor
 

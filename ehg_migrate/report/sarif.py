@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from ehg_migrate.findings import Finding
+from ehg_migrate.model import Finding
 from ehg_migrate.redaction import safe
 from ehg_migrate.revisions.rules import EFFECT_RULE, RULES, anchor
 

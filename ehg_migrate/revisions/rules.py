@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ehg_migrate.findings import Level
+from ehg_migrate.model import Level
 
 SQL_RULE = "sql:"
 """Before the name of a rule about the SQL of revisions, `sql:ban-drop-column`; those are squawk's."""

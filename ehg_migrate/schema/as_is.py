@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ehg_migrate.schema.rehearsal import Case
 
 
-def astray(
+def drifted(
     cases: Sequence[Case], looks: Mapping[str, Look | Problem], fleet: Fleet, references: References
 ) -> dict[str, tuple[Catalog, tuple[Difference, ...]] | Problem]:
     """By target what is there, and what of it its revisions do not produce; only those that differ are in the answer.

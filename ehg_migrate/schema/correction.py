@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg.rows import dict_row
 
+from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.probe import Connection, ask_all
 from ehg_migrate.errors import LocalServerError, Problem, TargetError
@@ -23,9 +24,6 @@ from ehg_migrate.schema.proof import Correction, Left, correct
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
 from ehg_migrate.schema.search import named
-
-Notice = Callable[[str], None]
-"""Told in words what takes its time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from ehg_migrate.database.sizes import Size, Sizes
 from ehg_migrate.errors import Problem
-from ehg_migrate.findings import Finding, Level
-from ehg_migrate.model import Step
+from ehg_migrate.model import Finding, Level, Step
 from ehg_migrate.revisions.rules import EFFECT_RULE, RULES, Weight, anchor
 from ehg_migrate.schema.effects import Effect
 from ehg_migrate.settings import Settings

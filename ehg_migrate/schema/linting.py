@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ehg_migrate.database.connections import Notice
 from ehg_migrate.errors import Problem
 from ehg_migrate.revisions.rules import RULES, Weight
 from ehg_migrate.schema.difference import Change, Difference
@@ -12,8 +13,6 @@ from ehg_migrate.schema.effects import Effect, effect
 from ehg_migrate.schema.judging import Seen
 from ehg_migrate.schema.lint_shelf import Known
 from ehg_migrate.schema.rehearsal import Case, Rehearsal, RehearsedStep, Rehearsing, grouped
-
-Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ the shelf: a fleet costs one replay for each distinct state.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import psycopg
 
+from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import LocalServerError, Problem
@@ -30,9 +31,6 @@ from ehg_migrate.settings import Settings
 
 _LIMITS = Limits(retries=0)
 _BATCH = 8  # databases that are made before the first of them is used
-
-Notice = Callable[[str], None]
-"""Told in words what takes its time."""
 
 
 @dataclass(frozen=True, slots=True)

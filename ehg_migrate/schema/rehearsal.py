@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -15,6 +13,7 @@ from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Direction, Result, Status, Step, Target, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.rules import EFFECT_RULE, RULES, Weight
+from ehg_migrate.rollout.outputs import output_folder
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.as_is import bring
 from ehg_migrate.schema.catalog import read_catalog
@@ -224,8 +223,8 @@ class Rehearsing:
         return replace(done, not_repeated=differences(after, _read(scratch, copy, case.start)))
 
     def _watched(self, scratch: Scratch, case: Case, database: str, step: Step) -> tuple[Result, Trace]:
-        with tempfile.TemporaryDirectory(prefix="ehg-") as folder:
-            file = Path(folder) / "trace.json"
+        with output_folder() as folder:
+            file = folder / "trace.json"
             result = self._run(scratch, case, database, step, str(file))
             return result, loads(file.read_text(encoding="utf-8") if file.exists() else "")
 

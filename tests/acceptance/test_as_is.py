@@ -80,7 +80,6 @@ THIRD = revision(
         ALTER TABLE notes ALTER COLUMN size TYPE smallint;
         ALTER TABLE notes ALTER COLUMN extra SET NOT NULL;
         CREATE TABLE new (id int NOT NULL UNIQUE, note int REFERENCES notes)""",
-    down_code="raise NotImplementedError",
 )
 
 

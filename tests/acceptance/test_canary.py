@@ -48,6 +48,7 @@ op.get_bind().exec_driver_sql("SELECT CAST(%s::text AS int)", (secret,))
 KEYRING = """
 from pathlib import Path
 from keyring.backend import KeyringBackend
+from keyring.errors import PasswordSetError
 
 class Backend(KeyringBackend):
     priority = 1
@@ -56,7 +57,7 @@ class Backend(KeyringBackend):
         return Path({0!r}).read_text() if (service, username) == ("ehg", "canary") else None
 
     def set_password(self, service, username, password):
-        raise NotImplementedError
+        raise PasswordSetError("this one only reads")
 """
 
 

@@ -55,7 +55,7 @@ class Command:
         while (code := self.poll()) is None:
             if deadline is not None and time.monotonic() > deadline:
                 raise subprocess.TimeoutExpired(str(self.said), timeout or 0)
-            time.sleep(0.005)
+            time.sleep(0.005)  # it is a child of another process: its end can be seen here, and not be waited for
         return code
 
     def send_signal(self, number: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 
 from ehg_migrate.errors import Problem
-from ehg_migrate.findings import Finding, Level
+from ehg_migrate.model import Finding, Level
 from ehg_migrate.redaction import register
 from ehg_migrate.report.findings import finding_lines, of_files, of_sql
 from ehg_migrate.report.sarif import sarif

@@ -9,8 +9,7 @@ import pytest
 
 from ehg_migrate.database.sizes import Size
 from ehg_migrate.errors import Problem
-from ehg_migrate.findings import Level
-from ehg_migrate.model import Direction, Step
+from ehg_migrate.model import Direction, Level, Step
 from ehg_migrate.revisions.rules import RULES, Weight
 from ehg_migrate.schema.difference import Change, Difference
 from ehg_migrate.schema.effects import Effect, effect

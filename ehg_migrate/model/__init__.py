@@ -1,0 +1,30 @@
+"""The nouns: what a target is, what it holds, what will be done to it and what was done. Pure values, no I/O.
+
+The value that travels is only ever selector -> Target -> State -> Plan -> Result.
+"""
+
+from __future__ import annotations
+
+from ehg_migrate.model.finding import Finding, Level
+from ehg_migrate.model.plan import Direction, FleetPlan, Plan, Skipped, State, StateKind, Step, Verb
+from ehg_migrate.model.run import GATES, JournalEntry, Origin, Result, Run, RunStatus, Status, StepResult
+from ehg_migrate.model.target import (
+    META_SCHEMA,
+    NO_PLATFORM,
+    PLATFORMS,
+    SHARED,
+    SUPABASE,
+    VERSION_TABLE,
+    Address,
+    Limits,
+    SecretRef,
+    Target,
+    meta_schema,
+)
+
+__all__ = [
+    "META_SCHEMA", "VERSION_TABLE", "SHARED", "PLATFORMS", "SUPABASE", "NO_PLATFORM", "meta_schema",
+    "Target", "Address", "Limits", "SecretRef",
+    "State", "StateKind", "Plan", "FleetPlan", "Step", "Direction", "Verb", "Skipped", "Finding", "Level",
+    "Run", "RunStatus", "Result", "Status", "StepResult", "Origin", "GATES", "JournalEntry",
+]  # fmt: skip
