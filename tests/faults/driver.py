@@ -52,6 +52,7 @@ class Case:
     verb: str
     arguments: Sequence[str]
     report: Report
+    longest: float = 0.0  # seconds from the run's start to its end
 
 
 def run_case(bench: Bench, seed: int, kind: str = "") -> Report:
@@ -138,9 +139,11 @@ def _do(case: Case) -> Iterator[str]:
     fault.before()
     for proxy in scene.proxies:
         proxy.rules = fault.rules  # each names its database
+    began = time.monotonic()
     try:
         scene.process = scene.start(case.arguments)
         outcome = scene.finish(scene.process)
+        case.longest = time.monotonic() - began
         others = [(name, scene.finish(process, name)) for process, name in fault.others]
     except TimeoutError as e:
         yield str(e)
@@ -217,6 +220,7 @@ def _of_one(case: Case, result: Result, run: Run, truth: Truth, hurt: bool) -> I
         yield f"not excused by {fault.kind}: {why}"
     if not fault.others:
         yield from invariants.true_result(history, result, run.id, truth)
+    yield from invariants.true_times(result, run.id, truth, case.longest)
     if not (fault.hides or fault.blinds or fault.others):
         yield from invariants.needless_doubt(history, result, run.id, truth)
 

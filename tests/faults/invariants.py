@@ -88,6 +88,15 @@ def true_result(history: History, result: Result, run: str, truth: Truth) -> Ite
         yield f"{result.problem.code} has no hint"
 
 
+def true_times(result: Result, run: str, truth: Truth, longest: float) -> Iterator[str]:
+    """No step and no target took longer than the whole run, `longest` seconds by a clock that nobody sets."""
+    told = {f"result of {result.target}": result.seconds, **{f"step {s.revision}": s.seconds for s in result.steps}}
+    told |= {f"journal entry {n} ({e.event})": e.seconds for n, e in enumerate(truth.journal) if e.run == run}
+    for name, seconds in told.items():
+        if not 0 <= seconds <= longest:
+            yield f"{name} took {seconds} s, and the run {longest:.1f} s"
+
+
 def _unread(result: Result) -> bool:
     """Its heads are those of before the run, because it never got in: the steps tell the truth of it."""
     return result.status in (Status.FAILED, Status.REFUSED) and result.heads_after == result.heads_before

@@ -23,7 +23,7 @@ SELECT 'type ' || t.typname || '(' || string_agg(e.enumlabel, ',' ORDER BY e.enu
   FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid GROUP BY t.oid, t.typname
 """
 _JOURNAL = (
-    "SELECT run, event, revision, direction, heads_before, heads_after, target_name"
+    "SELECT run, event, revision, direction, heads_before, heads_after, target_name, seconds"
     " FROM ehg_migrate.migration_journal ORDER BY seq"
 )
 _TRAIL = "SELECT revision, direction, target FROM lab.trail ORDER BY seq"
@@ -40,6 +40,7 @@ class Entry:
     before: tuple[str, ...]
     after: tuple[str, ...]
     target: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def read_truth(connection: psycopg.Connection) -> Truth:
         journal = _all(connection, _JOURNAL) if laid_out else []
         return Truth(
             rows=tuple(sorted(r[0] for r in rows)),
-            journal=tuple(Entry(r[0], r[1], r[2], r[3], tuple(r[4]), tuple(r[5]), r[6]) for r in journal),
+            journal=tuple(Entry(r[0], r[1], r[2], r[3], tuple(r[4]), tuple(r[5]), *r[6:]) for r in journal),
             trail=tuple((r, d, t) for r, d, t in _all(connection, _TRAIL)),
             objects=frozenset(r[0] for r in _all(connection, _OBJECTS)),
             data=Counter((r, t) for r, t in _all(connection, "SELECT revision, target FROM lab.data")),
