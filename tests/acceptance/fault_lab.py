@@ -87,21 +87,13 @@ class Laboratory:
         self.pg = pg
         self.bouncer = bouncer
         self.folder = folder
-        self.open = ExitStack()
+        self.open = ExitStack()  # with all that was started here
         self.proxy = self.open.enter_context(FaultProxy(pg.host, pg.port))
         self.program = self.open.enter_context(WarmProgram())
         self.nobody = free_port()
         self.runs: dict[str, str] = {}
         self._numbers = itertools.count(1)
-        self._databases: list[str] = []
         self._prepare()
-
-    def close(self) -> None:
-        """Ends what was started, and drops what was made."""
-        self.open.close()
-        self.pg.drop_databases(self._databases)
-        with self.pg.admin() as c:
-            c.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(READER)))
 
     # --- what each cell begins with
 
@@ -124,7 +116,6 @@ class Laboratory:
 
     def _database(self, template: str = "") -> Address:
         name = f"fault_matrix_{next(self._numbers)}"
-        self._databases.append(name)
         if not template:
             return self.pg.create_database(name)
         with self.pg.admin() as c:

@@ -22,13 +22,12 @@ Found = Mapping[tuple[str, str], Outcome]
 
 
 @pytest.fixture(scope="module")
-def laboratory(
-    pg: Cluster, bouncer_transaction: PgBouncer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Laboratory]:
-    """Where all cells take place."""
-    lab = Laboratory(pg, bouncer_transaction, tmp_path_factory.mktemp("matrix"))
-    yield lab
-    lab.close()
+def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    """Where all cells take place: on a server of their own, which goes with all their databases."""
+    with Cluster() as pg, PgBouncer(pg, "transaction") as bouncer:
+        lab = Laboratory(pg, bouncer, tmp_path_factory.mktemp("matrix"))
+        with lab.open:
+            yield lab
 
 
 @pytest.fixture(scope="module")

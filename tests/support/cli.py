@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
 import subprocess
 import sysconfig
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tests.support.session import session_folder
+from tests.support.warm import WarmProgram
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 PROGRAM = str(SCRIPTS / "ehg-migrate")
 ALEMBIC = str(SCRIPTS / "alembic")
+
+_LONGEST = 120  # seconds of any command
+_started: set[str] = set()
 
 # of whoever runs the tests; they would change what is said
 _NOT_OURS = ("EHG_PROJECT", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
@@ -57,7 +66,15 @@ def environment(more: Mapping[str, str | None] | None = None) -> dict[str, str]:
 
 
 def ehg(folder: Path, *arguments: str, program: str = PROGRAM, typed: str = "", **variables: str | None) -> Said:
-    """Runs `ehg-migrate` in `folder`, without a terminal; `typed` is its standard input."""
+    """Runs `ehg-migrate` in `folder`, without a terminal; `typed` is its standard input.
+
+    The first command of each name is started as from a shell, so that whatever it imports is imported then; those after
+    it from a process that has it all.
+    """
+    name = arguments[0] if arguments else ""
+    if program == PROGRAM and not typed and name in _started:
+        return _warmly(folder, arguments, environment(variables))
+    _started.add(name)
     done = subprocess.run(
         [program, *arguments],
         cwd=folder,
@@ -65,10 +82,24 @@ def ehg(folder: Path, *arguments: str, program: str = PROGRAM, typed: str = "", 
         input=typed,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=_LONGEST,
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)
+
+
+def _warmly(folder: Path, arguments: tuple[str, ...], variables: Mapping[str, str]) -> Said:
+    with tempfile.TemporaryDirectory(dir=session_folder()) as beside:
+        out, err = Path(beside, "out"), Path(beside, "err")
+        code = _warm_program().start(folder, arguments, variables, out, err).wait(_LONGEST)
+        return Said(code, out.read_text(), err.read_text())
+
+
+@cache
+def _warm_program() -> WarmProgram:
+    program = WarmProgram()
+    atexit.register(program.close)
+    return program
 
 
 def normalised(text: str) -> str:

@@ -95,13 +95,17 @@ class WarmProgram:
         self._process.stdin.flush()
         return Command(said)
 
+    def close(self) -> None:
+        """Starts no more; those that were started go on."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(10)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(10)
+        self.close()
 
 
 def _when_written(file: Path, seconds: float = 20) -> str:
