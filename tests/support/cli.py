@@ -69,10 +69,11 @@ def ehg(folder: Path, *arguments: str, program: str = PROGRAM, typed: str = "", 
     """Runs `ehg-migrate` in `folder`, without a terminal; `typed` is its standard input.
 
     The first command of each name is started as from a shell, so that whatever it imports is imported then; those after
-    it from a process that has it all.
+    it from a process that has it all, unless Python is to begin otherwise.
     """
     name = arguments[0] if arguments else ""
-    if program == PROGRAM and not typed and name in _started:
+    usual = program == PROGRAM and not typed and not any(v.startswith("PYTHON") for v in variables)
+    if usual and name in _started:
         return _warmly(folder, arguments, environment(variables))
     _started.add(name)
     done = subprocess.run(
