@@ -9,9 +9,10 @@ from benchmarks.peers.base import BIN, USER, Command, Peer, Work
 
 
 class Ours(Peer):
-    """Nothing is switched off."""
+    """What the others do: no rehearsal before, no look at the schema afterwards."""
 
     name = "ehg-migrate"
+    options: tuple[str, ...] = ("--lint", "off", "--verify", "never")
 
     def write(self, work: Work) -> None:
         """A project as `ehg-migrate init` lays it out."""
@@ -27,7 +28,15 @@ class Ours(Peer):
 
     def command(self, work: Work) -> Command:
         """Every target."""
-        return Command([str(BIN / "ehg-migrate"), "upgrade", "--yes", "--parallel", str(work.parallel)])
+        words = ("upgrade", "--yes", "--parallel", str(work.parallel), *self.options)
+        return Command([str(BIN / "ehg-migrate"), *words])
+
+
+class Checked(Ours):
+    """As it is without options: the steps are rehearsed first, and each schema is held against its revisions."""
+
+    name = "ehg-migrate, checked"
+    options = ()
 
 
 def write_revisions(work: Work) -> None:

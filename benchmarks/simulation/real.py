@@ -24,7 +24,10 @@ STEPS = {"nothing": 0, "one": 1, "full": HISTORY + OWN}
 
 
 class Hosted(Ours):
-    """Targets turn by turn on several hosts, each of which bears so much."""
+    """Targets turn by turn on several hosts, each of which bears so much.
+
+    Nothing is rehearsed before or checked afterwards, which is no part of the simulation.
+    """
 
     def __init__(self, tools: Path, places: Sequence[tuple[str, int]], site: Site) -> None:
         super().__init__(tools)
@@ -42,11 +45,6 @@ class Hosted(Ours):
             **({"host_rate": self._site.host_rate} if self._site.host_rate else {}),
         }
         return f"  {name}: {{{', '.join(f'{key}: {value}' for key, value in fields.items())}}}\n"
-
-    def command(self, work: Work) -> Command:
-        """Without the rehearsal before and the look at schemas afterwards, which are no part of the simulation."""
-        argv = super().command(work).argv
-        return Command([*argv, "--lint", "off", "--verify", "never"])
 
 
 @dataclass(frozen=True, slots=True)
