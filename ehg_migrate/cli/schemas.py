@@ -14,7 +14,7 @@ from ehg_migrate.cli.confirm import confirm, confirm_protected
 from ehg_migrate.cli.running import verifying, watched
 from ehg_migrate.errors import GateError, Problem, TargetError
 from ehg_migrate.fleet.protection import protected
-from ehg_migrate.model import SHARED, Direction
+from ehg_migrate.model import SHARED, Direction, Status
 from ehg_migrate.report import text
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ class _Work:
     def good(self) -> bool:
         return self.stopped == 0 and all(exits.of_run(run) == 0 for run in self.runs)
 
+    @property
+    def done(self) -> bool:
+        """Whether all steps are: a schema that is not what they make is what the statements after them are for."""
+        return self.stopped == 0 and all(exits.of_run(run) == 0 or _only_differs(run) for run in self.runs)
+
     def plan(self, plan: FleetPlan) -> None:
         """Runs it, if there is anything to do and nothing has failed."""
         if self.good and (plan.blocked or any(p.steps for p in plan.plans)):
@@ -98,7 +103,13 @@ class _Work:
             console.json(kind, Managed(self.target, source, tuple(self.runs), self.corrective))
         else:
             console.data(f"{run.verb.value}: {text.run_summary(run)}" for run in self.runs)
-        return next((code for run in self.runs if (code := exits.of_run(run))), self.stopped)
+        amended = bool(self.runs) and exits.of_run(self.runs[-1]) == 0
+        left = [run for run in self.runs if not (amended and _only_differs(run))]
+        return next((code for run in left if (code := exits.of_run(run))), self.stopped)
+
+
+def _only_differs(run: Run) -> bool:
+    return all(r.status.good or r.status is Status.SCHEMA_DIFFERS for r in run.results)
 
 
 def _changing(command: options.F) -> options.F:
@@ -134,7 +145,7 @@ def create(target: str, source: str | None, seed: Path | None, allow_destructive
         work.ran(project.create_schema(name, work.confirmed, console.note))
         if work.good:  # planned anew, from what it holds now
             work.plan(project.plan_sync(other, name) if other else project.plan((name,), plan.wish))
-        if other and work.good:
+        if other and work.done:
             _make_alike(work, other, yes, allow_destructive)
         if seed and work.good:
             work.ran(project.seed(name, seed, work.confirmed, console.note))
@@ -175,7 +186,7 @@ def sync(source: str, target: str, allow_destructive: bool, yes: bool, **how: An
             raise GateError(_destructive(plan.selector, back))
         work = _begun(project, plan.selector, yes or not steps, how, lossy=bool(back))
         work.plan(plan)
-        if work.good:
+        if work.done:
             _make_alike(work, source, yes, allow_destructive)
         return work.reported("schema_sync", source)
 
@@ -219,8 +230,8 @@ def _amend(work: _Work, source: str, yes: bool, destructive: bool) -> None:
     if not found.proven:
         raise TargetError(found.problem or _unproven(found))
     confirm(yes, *_question(work.target, lossy=any(s.destructive for s in found.statements)))
-    work.ran(work.project.make_amends(amends, work.confirmed, console.note))
-    if work.good:
+    work.ran(made := work.project.make_amends(amends, work.confirmed, console.note))
+    if exits.of_run(made) == 0:
         console.note(f"{work.target} is what {source} is; what came as SQL is in no revision, so `drift` may name it")
 
 

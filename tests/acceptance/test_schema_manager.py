@@ -12,7 +12,7 @@ import pexpect
 import pytest
 
 from ehg_migrate import json_form
-from ehg_migrate.model import Address, Verb
+from ehg_migrate.model import Address, Status, Verb
 from ehg_migrate.project import Project
 from ehg_migrate.schema.managing import Managed
 from tests.acceptance.test_drift import scratch_url
@@ -192,6 +192,23 @@ def sync_on(world: World) -> None:
     assert world.prints() == {**after, "production": before["dev"]}
     back = world.ehg("rollback", Project.load(world.folder).runs(1)[0].id, "--yes")
     assert (back.code, "`schema sync`, which has no way back" in back.err) == (4, True)
+
+
+def test_revisions_to_a_schema_that_was_changed_by_hand(world: World) -> None:
+    """One command does both parts: the revisions, after which it is not what they make, and the SQL for the rest."""
+    create_all(world) if not world.prints() else None
+    world.ehg("schema", "sync", "staging", "test", "--yes", "--allow-destructive")
+    world.add("shared/s9", revision("s9", Project.load(world.folder).revisions.graph(("shared",)).heads[0]))
+    assert world.ehg("upgrade", "-t", "test", "--yes", "--verify", "never").code == 0
+    world.sql("CREATE INDEX astray ON staging.users (name)")
+    more = ("--yes", "--allow-destructive", "--verify", "always", "--json")
+    done = world.ehg("schema", "sync", "test", "staging", *more)
+    assert done.code == 0, done.err
+    revisions, rest = load("schema_sync", done).runs
+    assert [r.status for run in (revisions, rest) for r in run.results] == [Status.SCHEMA_DIFFERS, Status.SUCCEEDED]
+    assert len(revisions.results[0].steps) == 1
+    prints = world.prints()
+    assert prints["staging"] == prints["test"]
 
 
 def test_a_seed_that_reaches_elsewhere(world: World) -> None:
