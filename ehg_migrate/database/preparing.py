@@ -17,6 +17,10 @@ from ehg_migrate.model import Target
 # What a step has set may begin the next one's transaction (`default_transaction_read_only`), so this comes before it.
 # The first also ends a SET ROLE; the second goes back to a role that ALTER ROLE has given the session.
 _RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
+# What was reset holds for what begins after it, so the first two end the transaction of the RESETs. A Sync would, too.
+# But where a client dies with more behind a Sync, a pooler may take the server for idle at the answer to it, fail to
+# clean the transaction that the rest has begun, and keep it with its lock for good; pgbouncer 1.18 does.
+_BEGIN = (b"BEGIN", b"COMMIT", b"BEGIN")
 
 
 class Preparing:
@@ -91,10 +95,9 @@ class Preparing:
         for statement in _RESET:
             connection.send_query_params(statement, None)
             answers.append(None)
-        if begin:
-            connection.pipeline_sync()  # what was reset holds for what begins after it
-            connection.send_query_params(b"BEGIN", None)
-            answers.extend((None, None))
+        for statement in _BEGIN if begin else ():
+            connection.send_query_params(statement, None)
+            answers.append(None)
         return self._work.execute(query("prepare"), {**self._values, "step": begin})
 
 

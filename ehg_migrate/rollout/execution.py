@@ -168,8 +168,10 @@ class Execution:
             with self._session() as session:
                 heads = session.found.heads
                 left = self._remaining(heads, resuming=True)
-                status = Status.FAILED if left and lost.atomic else Status.INDETERMINATE if left else Status.SUCCEEDED
-                return self._result(status, heads, problem if left else None)
+                if not left:
+                    return self._result(Status.SUCCEEDED, heads, None)
+                half = not lost.atomic and lost.step in left  # its COMMIT may have come through, unheard
+                return self._result(Status.INDETERMINATE if half else Status.FAILED, heads, problem)
         except TargetError as e:
             return self._could_not_look(lost, e.problem)
 

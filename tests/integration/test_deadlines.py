@@ -37,12 +37,12 @@ def proxy(pg: Cluster) -> Iterator[FaultProxy]:
 def make(
     pg: Cluster, proxy: FaultProxy, tmp_path: Path, make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Fleet]:
-    """A fleet of `acme`, reached through the proxy; the arguments are further fields of its entry."""
+    """A fleet of `acme`, reached through the proxy; the arguments are further fields of its entry; `code` is s1's."""
     monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
     address = replace(make_database("acme"), host=proxy.host, port=proxy.port)
 
-    def fleet(**entry: str) -> Fleet:
-        revisions = {"shared/s1": step("s1", label="shared"), "shared/s2": step("s2", "s1")}
+    def fleet(code: str = "", **entry: str) -> Fleet:
+        revisions = {"shared/s1": step("s1", code=code, label="shared"), "shared/s2": step("s2", "s1")}
         return make_fleet(pg, tmp_path / "project", {"acme": address}, revisions, {"acme": entry})
 
     return fleet
@@ -154,6 +154,21 @@ def test_a_target_that_falls_silent_in_a_step_is_indeterminate_and_the_run_ends(
     result = result_of(fleet.upgrade(), "acme")
     assert (result.status, code_of(result)) == (Status.INDETERMINATE, "deadline"), result
     assert result.heads_after == ()
+    proxy.reset()
+    assert make().upgrade().status is RunStatus.SUCCEEDED
+    fleet.check("acme", holds=["s1", "s2"])
+
+
+def test_what_was_committed_unheard_is_no_doubt(make: Callable[..., Fleet], proxy: FaultProxy) -> None:
+    """The answer to the COMMIT of a step that had left its transaction is lost: it is done, and the next not begun."""
+    fleet = make(
+        "with op.get_context().autocommit_block():\n    op.execute('CREATE INDEX CONCURRENTLY i1 ON s1 (n)')",
+        deadline="5s",
+    )
+    proxy.rules = [Rule(Act.STALL, nth=2, match=r"SELECT CASE WHEN \$1 THEN", application=RUNNER)]
+    result = result_of(fleet.upgrade(), "acme")  # what is stalled was sent together with the COMMIT
+    assert (result.status, code_of(result), result.heads_after) == (Status.FAILED, "deadline", ("s1",)), result
+    assert result.not_done == ("s2",)
     proxy.reset()
     assert make().upgrade().status is RunStatus.SUCCEEDED
     fleet.check("acme", holds=["s1", "s2"])

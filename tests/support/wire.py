@@ -42,6 +42,9 @@ class Traffic:
     round_trips: int = 0
     waiting: bool = False
     place: int = 0  # in the chain
+    hasty: int = 0  # messages that were sent behind the end of a query, before its answer
+
+    _ended: bool = False  # the last message was one that the server answers with ReadyForQuery
 
     def asks(self) -> None:
         """The client sent something, knowing all answers of all connections that came before."""
@@ -51,6 +54,9 @@ class Traffic:
     def sent(self, kind: bytes, body: bytes) -> None:
         """The client sent a typed message."""
         self.messages[kind.decode()] += 1
+        if kind not in (b"X", b"H"):  # a goodbye and a Flush begin nothing
+            self.hasty += self.waiting and self._ended
+            self._ended = kind in (b"Q", b"S")
         self.asks()
         if kind == b"Q":
             self.statements.append(body.rstrip(b"\0").decode(errors="replace"))
@@ -100,6 +106,11 @@ class CountingProxy:
     def waits(self) -> int:
         """The same, where waits of several connections at the same time are one. Wants a delay to be exact."""
         return self._chain.length
+
+    @property
+    def hasty(self) -> int:
+        """Messages that were sent behind the end of a query, before its answer. Wants a delay to be exact."""
+        return sum(t.hasty for t in self.traffic)
 
     @property
     def messages(self) -> int:
