@@ -15,7 +15,7 @@ demo: $(VENV)/.run
 check: lint types contracts tools
 	@# in this order: the many short ones at the end leave no worker without work
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q tests/acceptance tests/integration tests/unit
-	$(BIN)/pytest -n $(WORKERS) --dist load -q tests/faults
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/faults
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -36,7 +36,7 @@ unit integration acceptance: $(VENV)/.dev
 
 # the fault laboratory; `make faults CASES=2000 SEED=1` for the long form, KIND=clock for one kind of fault
 faults: $(VENV)/.dev tools
-	$(if $(CASES),EHG_FAULT_CASES=$(CASES) EHG_FAULT_SEED=$(or $(SEED),0) $(if $(KIND),EHG_FAULT_KIND=$(KIND))) $(BIN)/pytest -n $(WORKERS) --dist load -q tests/faults
+	$(if $(CASES),EHG_FAULT_CASES=$(CASES) EHG_FAULT_SEED=$(or $(SEED),0) $(if $(KIND),EHG_FAULT_KIND=$(KIND))) $(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/faults
 
 # pgbouncer and a PostgreSQL server with TLS, for the tests; from Debian's packages where they are missing
 tools:

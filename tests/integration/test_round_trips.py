@@ -128,4 +128,4 @@ def test_nothing_to_do_and_a_look(wire: Wire) -> None:
     for look in (lambda: wire.fleet.load().status(), wire.fleet.upgrade):
         wire.proxy.reset()
         look()
-        assert (wire.proxy.connections, wire.proxy.waits) == (1, 4)
+        assert (wire.proxy.connections, wire.proxy.waits, wire.proxy.hasty) == (1, 4, 0)
