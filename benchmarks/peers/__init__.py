@@ -7,7 +7,7 @@ from benchmarks.peers.dbmate import Dbmate
 from benchmarks.peers.django import Django
 from benchmarks.peers.multidb import Multidb
 from benchmarks.peers.node import NodePgMigrate
-from benchmarks.peers.ours import Checked, Ours
+from benchmarks.peers.ours import Ours, Plainly
 from benchmarks.peers.psql import Psql
 from benchmarks.peers.raw import Raw
 from benchmarks.peers.sqitch import Sqitch
@@ -16,7 +16,7 @@ from benchmarks.peers.stock import StockLoop, StockXargs
 PEERS: dict[str, type[Peer]] = {
     "raw": Raw,
     "ours": Ours,
-    "checked": Checked,
+    "plainly": Plainly,
     "node": NodePgMigrate,
     "dbmate": Dbmate,
     "psql": Psql,

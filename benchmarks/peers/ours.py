@@ -32,10 +32,12 @@ class Ours(Peer):
         return Command([str(BIN / "ehg-migrate"), *words])
 
 
-class Checked(Ours):
-    """As it is without options: the steps are rehearsed first, and each schema is held against its revisions."""
+class Plainly(Ours):
+    """As it is without options. Where every target is in a state of its own, as here, they are too many for `auto` to
+    rehearse and to verify, and a note says so: the figures have no rehearsal and no verification in them.
+    """
 
-    name = "ehg-migrate, checked"
+    name = "ehg-migrate, no options"
     options = ()
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ehg_migrate.model import GATES, Run, RunStatus, State, StateKind
+from ehg_migrate.model import GATES, Finding, Run, RunStatus, State, StateKind
 
 if TYPE_CHECKING:
-    from ehg_migrate.model import Finding
     from ehg_migrate.schema.drift import Drift
 
 DIFFERENCES = 3

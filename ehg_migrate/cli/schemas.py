@@ -103,6 +103,7 @@ class _Work:
             console.json(kind, Managed(self.target, source, tuple(self.runs), self.corrective))
         else:
             console.data(f"{run.verb.value}: {text.run_summary(run)}" for run in self.runs)
+        # a schema that was not what its revisions make is no failure where the statements after them have made it right
         amended = bool(self.runs) and exits.of_run(self.runs[-1]) == 0
         left = [run for run in self.runs if not (amended and _only_differs(run))]
         return next((code for run in left if (code := exits.of_run(run))), self.stopped)

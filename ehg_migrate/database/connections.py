@@ -75,7 +75,7 @@ def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
                 raise
             if notice:
                 notice(f"attempt {attempt} of {_ATTEMPTS}: {e.problem.message}; again in {wait:.1f} s")
-        time.sleep(wait)  # nothing tells when a server can be reached again; the target's deadline ends this too
+        time.sleep(wait)  # nothing tells when a server can be reached again, so there is no condition to wait for
         attempt += 1
 
 

@@ -38,7 +38,7 @@ from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, wri
 
 MEMORY = 1 << 30  # bytes of address space; an idle worker takes a third of it
 MEGABYTES = 10_000_000
-LIMITS = {"connect_timeout": "2s", "answer_timeout": "2s", "deadline": "20s", "retries": 1}
+LIMITS = {"connect_timeout": "2s", "answer_timeout": "2s", "deadline": "20s"}
 
 
 def limited(folder: Path, *arguments: str) -> Said:
