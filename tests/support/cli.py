@@ -33,7 +33,7 @@ _VARIABLE = (
     (re.compile(r"\bplan [0-9a-f]{12}\b"), "plan DIGEST"),
     (re.compile(r"\b\d+\.\d\d s\b"), "SECONDS s"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"), "TIME"),
-    (re.compile(r"\b\d{12}(\d\d)?_"), "MOMENT_"),  # new files' names begin with it
+    (re.compile(r"\b\d{14}_"), "MOMENT_"),  # new files' names begin with it
     (re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{12}\b"), "REVISION"),
     (re.compile(r"^Generating .*\n", re.MULTILINE), ""),  # Alembic's own line, with a path of this machine
 )
