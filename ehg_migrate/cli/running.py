@@ -89,7 +89,7 @@ def run_options(command: options.F) -> options.F:
 def upgrade(selectors: tuple[str, ...], to: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Bring targets to their heads: shared, their groups', their own."""
     with options.opened(**options.where(how)) as project:
-        plan = project.plan(selectors, to)
+        plan = project.plan(selectors, to, soon=how["executor"] == "local")
         return _carry_out(project, plan, yes, how, _YES)
 
 

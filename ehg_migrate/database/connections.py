@@ -51,11 +51,11 @@ def connect_pair(target: Target, password: str | None, application: str) -> Pair
     Nobody waits for the second connection with the first in hand: such runners can fill a pool for ever.
     """
     with ExitStack() as opened:
-        lock = opened.enter_context(closing(_bare(target, password, application)))
+        lock = opened.enter_context(closing(connect_bare(target, password, application)))
         try:
             with ThreadPoolExecutor(1, "listen") as beside:
                 listening = beside.submit(listen, lock)
-                work = opened.enter_context(closing(_bare(target, password, application)))
+                work = opened.enter_context(closing(connect_bare(target, password, application)))
             pair = Pair(lock, work, prove(lock, listening.result(), work))
         except psycopg.Error as e:
             raise ConnectError(e) from e
@@ -82,7 +82,7 @@ def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
 def connect_once(target: Target, password: str | None, application: str) -> psycopg.Connection:
     """The same with one attempt."""
     with ExitStack() as opened:
-        connection = opened.enter_context(closing(_bare(target, password, application)))
+        connection = opened.enter_context(closing(connect_bare(target, password, application)))
         try:
             apply_settings(connection, target)
         except psycopg.Error as e:
@@ -91,7 +91,7 @@ def connect_once(target: Target, password: str | None, application: str) -> psyc
     return connection
 
 
-def _bare(target: Target, password: str | None, application: str) -> TargetConnection:
+def connect_bare(target: Target, password: str | None, application: str) -> TargetConnection:
     """A connection on which nothing is set yet. Raises ConnectError.
 
     psycopg would try every address of a name, after a wrong password too, and poolers count those.

@@ -42,6 +42,21 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to be written of a revision."""
+
+    event: str
+    revision: str
+    direction: str
+    branch: str
+    checksum: str
+    heads_before: tuple[str, ...]
+    heads_after: tuple[str, ...]
+    began: Moment
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
     """Writes the entries of one run on one target."""
 
@@ -50,53 +65,44 @@ class Journal:
     origin: Origin
 
     def record(
-        self,
-        connection: psycopg.Connection,
-        event: str,
-        *,
-        revision: str,
-        direction: str,
-        branch: str,
-        checksum: str,
-        heads_before: tuple[str, ...],
-        heads_after: tuple[str, ...],
-        began: Moment,
-        detail: str = "",
-        transaction: str | None = None,
-        rows: bool = False,
+        self, connection: psycopg.Connection, entry: Entry, *, transaction: str | None = None, rows: bool = False
     ) -> Recorded:
-        """One entry, in whatever transaction `connection` is in. Raises psycopg.Error.
+        """Writes it in whatever transaction `connection` is in. Raises psycopg.Error.
 
         In the same message it asks what became of a `transaction`, and for the version `rows`.
         """
         statement = query("record", self.target) + (query("record_rows", self.target) if rows else sql.SQL(""))
-        found = connection.execute(
-            statement,
-            {
-                "target": self.target.name,
-                "run": self.run,
-                "event": event,
-                "revision": revision,
-                "direction": direction,
-                "branch": branch,
-                "checksum": checksum,
-                "heads_before": list(heads_before),
-                "heads_after": list(heads_after),
-                "started_at": began.at,
-                "seconds": began.seconds,
-                "actor": self.origin.actor,
-                "host": self.origin.host,
-                "git_commit": self.origin.git_commit,
-                "tool_version": self.origin.tool_version,
-                "detail": detail,
-                "transaction": transaction,
-            },
-        ).fetchone()
+        found = connection.execute(statement, self._values(entry, transaction)).fetchone()
         assert found is not None
         return Recorded(found[0], tuple(found[1]) if rows else ())
 
+    def send(self, connection: psycopg.Connection, entry: Entry) -> None:
+        """Puts it into a pipeline, and asks nothing."""
+        connection.execute(query("record", self.target), self._values(entry, None))
 
-def entry(row: Mapping[str, Any]) -> JournalEntry:
+    def _values(self, entry: Entry, transaction: str | None) -> dict[str, object]:
+        return {
+            "target": self.target.name,
+            "run": self.run,
+            "event": entry.event,
+            "revision": entry.revision,
+            "direction": entry.direction,
+            "branch": entry.branch,
+            "checksum": entry.checksum,
+            "heads_before": list(entry.heads_before),
+            "heads_after": list(entry.heads_after),
+            "started_at": entry.began.at,
+            "seconds": entry.began.seconds,
+            "actor": self.origin.actor,
+            "host": self.origin.host,
+            "git_commit": self.origin.git_commit,
+            "tool_version": self.origin.tool_version,
+            "detail": entry.detail,
+            "transaction": transaction,
+        }
+
+
+def read_entry(row: Mapping[str, Any]) -> JournalEntry:
     """A row of the `journal` query as the noun that it is."""
     return JournalEntry(
         **{

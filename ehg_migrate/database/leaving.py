@@ -111,6 +111,15 @@ def leaves(text: str) -> Leave:
     return found | Leave.COMMIT if found and len(statements) > 1 else found
 
 
+def is_one(text: str) -> bool:
+    """Whether a text is one statement for certain: semicolons stand at its end and in quotes only."""
+    if ";" not in text.rstrip().removesuffix(";"):
+        return True
+    if "/*" in text or "\\" in text:  # comments in comments, and escapes that a setting decides about
+        return False
+    return ";" not in _QUOTED.sub(lambda m: " " if m[0][0] == "-" else "x", text).rstrip().removesuffix(";")
+
+
 def text_of(statement: object, connection: psycopg.Connection) -> str:
     """A statement as SQL, whatever way the driver was given it."""
     if isinstance(statement, sql.Composable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -23,6 +24,7 @@ from ehg_migrate.redaction import one_line
 
 _ENDS_WITHIN = 10.0  # seconds for a terminated backend to roll back
 _POLL = 0.1
+_RUNNER = re.compile(r"ehg_migrate (\d{8}-\d{6}-[0-9a-f]{4})@(.*)")  # how a run calls its connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,24 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
                     Problem("other_holder", "somebody else holds the lock by now", "look with `locks` again")
                 )
             if holder.run:
-                connection.execute(query("break_lease", target), {"actor": actor, "pids": list(holder.pids)})
+                connection.execute(query("break_lease", target), _broken(target, holder, actor))
             for pid in holder.pids:
                 connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
             _wait_until_gone(connection, target, holder)
         except psycopg.Error as e:
             raise TargetError(run_fault(e).problem) from e
     return holder
+
+
+def _broken(target: Target, holder: Held, actor: str) -> dict[str, object]:
+    return {
+        "key": lock_key(target),
+        "run": holder.run,
+        "host": holder.host,
+        "pid": holder.pids[0],
+        "pids": list(holder.pids),
+        "actor": actor,
+    }
 
 
 def _wait_until_gone(connection: psycopg.Connection, target: Target, holder: Held) -> None:
@@ -117,6 +130,8 @@ def _of(target: Target, rows: list[dict[str, object]]) -> Held:
     if not rows:
         return Held(target.name)
     first = next((r for r in rows if r["run"]), rows[0])
+    named = _RUNNER.fullmatch(_text(first["application_name"]))
+    run, host = named.groups() if named else ("", "")
     working = max(rows, key=lambda r: (r["state"] == "active", str(r["state"]).startswith("idle in")))
     return Held(
         target=target.name,
@@ -126,9 +141,9 @@ def _of(target: Target, rows: list[dict[str, object]]) -> Held:
         since=first["backend_start"] if isinstance(first["backend_start"], datetime) else None,
         state=_text(working["state"]),
         doing=_text(working["query"]),
-        run=_text(first["run"]),
+        run=_text(first["run"]) or run,
         actor=_text(first["actor"]),
-        host=_text(first["host"]),
+        host=_text(first["host"]) or host,
         process=int(str(first["process"])) if first["process"] is not None else None,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import psycopg
@@ -23,26 +23,51 @@ _RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
 _BEGIN = (b"BEGIN", b"COMMIT", b"BEGIN")
 
 
-class Preparing:
-    """Makes one working connection ready, step after step; `key` is the lock that it has while steps run."""
+def preparation(target: Target, application: str) -> dict[str, object]:
+    """The values of `prepare` that are the same for every step on a target."""
+    return {
+        **settings(target),
+        "schema": target.version_table_schema,
+        "path": list(search_path(target)),
+        "application": application,
+    }
 
-    def __init__(self, work: TargetConnection, target: Target, key: int, application: str) -> None:
+
+class LockLost(psycopg.OperationalError):
+    """Somebody else has the lock that the working connection should have."""
+
+
+class Preparing:
+    """Makes one working connection ready, step after step.
+
+    The settings and its lock, `work_key`, are the session's. With `alone` (values of `prepare_alone`) they, and both
+    locks, are the transaction's, and nothing of them is left when that has ended.
+    """
+
+    def __init__(
+        self,
+        work: TargetConnection,
+        target: Target,
+        application: str,
+        work_key: int,
+        alone: Mapping[str, object] | None = None,
+    ) -> None:
         self._work = work
         self._target = target
+        self._statement = query("prepare") + query("prepare_alone" if alone else "prepare_locked", target)
         self._values = {
-            **settings(target),
-            "schema": target.version_table_schema,
-            "path": list(search_path(target)),
-            "key": key,
-            "application": application,
+            **preparation(target, application),
+            "work_key": work_key,
+            "within": alone is not None,
+            **(alone or {}),
         }
         self._ready: TupleRow | psycopg.Error | None = None  # what came of what was sent with a commit
 
     def prepare(self, *, untouched: bool = False) -> str | None:
         """The number of the transaction that has begun; None in autocommit, and where it is to be `untouched`.
 
-        Then it begins with the next statement, which may still say how it is to be. Raises psycopg.Error, also where
-        the lock was lost and somebody else has it now.
+        Then it begins with the next statement, which may still say how it is to be. Raises psycopg.Error: LockLost
+        where somebody else has the lock now.
         """
         ready, self._ready = self._ready, None
         if ready is None:
@@ -53,7 +78,7 @@ class Preparing:
         number, *found, locked = ready
         check_settings(found, self._target)
         if not locked:
-            raise psycopg.OperationalError("the lock of the working connection was lost")
+            raise LockLost("the lock of the working connection was lost")
         return str(number) if number else None
 
     def with_commit(self) -> None:
@@ -63,26 +88,34 @@ class Preparing:
     def _begun(self) -> TupleRow | None:
         self._forget_isolation()
         with self._work.pipeline() as pipeline:
-            cursor = self._send(pipeline, begin=not self._work.autocommit)
+            cursor = self._send(pipeline, begin=bool(self._values["within"]) or not self._work.autocommit)
         return cursor.fetchone()
 
     def _untouched(self) -> TupleRow | None:
         self._forget_isolation()
-        with _in_autocommit(self._work), self._work.pipeline() as pipeline:
+        with in_autocommit(self._work), self._work.pipeline() as pipeline:
             cursor = self._send(pipeline, begin=False)
         return cursor.fetchone()
 
     def _commit_and_begin(self) -> None:
-        commit = self._work.cursor()
+        commit = psycopg.Cursor(self._work)  # past whatever sends a step's statements ahead
         try:
             with self._work.pipeline() as pipeline:
                 commit.execute("COMMIT")
-                cursor = self._send(pipeline, begin=True)
-            self._ready = cursor.fetchone()
+                cursor = self.send(pipeline)
+            self.hear(cursor.fetchone())
         except psycopg.Error as e:
             if commit.statusmessage != "COMMIT":
                 raise
-            self._ready = e  # what was committed is; whoever begins the next step hears of it
+            self.hear(e)
+
+    def send(self, pipeline: psycopg.Pipeline) -> psycopg.Cursor[TupleRow]:
+        """What `prepare` would send, put behind a COMMIT."""
+        return self._send(pipeline, begin=True)
+
+    def hear(self, answer: TupleRow | psycopg.Error | None) -> None:
+        """What came of that. What was committed is; whoever begins the next step hears of an error."""
+        self._ready = answer
 
     def _forget_isolation(self) -> None:
         """What the driver would begin transactions with, which SQLAlchemy sets after an `autocommit_block`."""
@@ -98,15 +131,16 @@ class Preparing:
         for statement in _BEGIN if begin else ():
             connection.send_query_params(statement, None)
             answers.append(None)
-        return self._work.execute(query("prepare"), {**self._values, "step": begin})
+        return psycopg.Cursor(self._work).execute(self._statement, {**self._values, "step": begin})
 
 
 @contextmanager
-def _in_autocommit(connection: psycopg.Connection) -> Iterator[None]:
+def in_autocommit(connection: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """What is sent meanwhile is in no transaction; there must be none now."""
     former = connection.autocommit
     connection.autocommit = True
     try:
-        yield
+        yield connection
     finally:
         if not connection.closed:
             connection.autocommit = former

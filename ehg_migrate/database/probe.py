@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Composed
 from ehg_migrate.database.addresses import addresses_async
 from ehg_migrate.database.faults import ConnectError, Retry, connect_fault
 from ehg_migrate.database.hosts import Hosts
-from ehg_migrate.database.journal import entry
+from ehg_migrate.database.journal import read_entry
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.sockets import shut
@@ -59,9 +59,24 @@ Connection = psycopg.AsyncConnection[dict[str, object]]
 Ask = Callable[[Connection, Target], Awaitable[object]]
 
 
-def probe(targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int) -> dict[str, Reading | Problem]:
-    """A Reading or a Problem for each target, by name. Reads only; never raises for a target."""
-    return ask_all(targets, passwords, at_once, read)  # type: ignore[return-value]  # read gives a Reading
+def probe(
+    targets: Iterable[Target],
+    passwords: Mapping[str, str | None],
+    at_once: int,
+    told: Callable[[Target, Reading], None] | None = None,
+) -> dict[str, Reading | Problem]:
+    """A Reading or a Problem for each target, by name; each Reading is `told` when it comes.
+
+    Reads only; never raises for a target.
+    """
+
+    async def ask(connection: Connection, target: Target) -> object:
+        reading = await read(connection, target)
+        if told:
+            told(target, reading)
+        return reading
+
+    return ask_all(targets, passwords, at_once, ask)  # type: ignore[return-value]  # read gives a Reading
 
 
 def journals(
@@ -236,7 +251,7 @@ async def _journal(connection: Connection, target: Target) -> tuple[JournalEntry
         cursor = await connection.execute(query("journal", target), {"target": target.name})
     except _ABSENT:
         return ()
-    return tuple(entry(row) for row in await cursor.fetchall())
+    return tuple(read_entry(row) for row in await cursor.fetchall())
 
 
 async def _applied(connection: Connection, target: Target) -> dict[str, Applied]:

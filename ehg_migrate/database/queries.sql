@@ -56,18 +56,26 @@ SELECT set_config('lock_timeout', %(lock)s, false),
 -- settings to tell that): what a revision creates without a schema lands where it always did, and a revision that names
 -- `alembic_version` finds it. A target that is one schema has a path of its own, without quotes that PostgreSQL would not
 -- write, so that a function which keeps it is alike in every schema. Where a step begins with it, the transaction has its
--- number from here.
+-- number from here. One of the two following is its end.
 SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
-       set_config('lock_timeout', %(lock)s, false),
-       set_config('statement_timeout', %(statement)s, false),
-       set_config('idle_in_transaction_session_timeout', %(idle)s, false),
-       set_config('client_connection_check_interval', '500ms', false),
+       set_config('lock_timeout', %(lock)s, %(within)s),
+       set_config('statement_timeout', %(statement)s, %(within)s),
+       set_config('idle_in_transaction_session_timeout', %(idle)s, %(within)s),
+       set_config('client_connection_check_interval', '500ms', %(within)s),
        set_config('search_path', coalesce(
                   (SELECT string_agg(quote_ident(p), ', ') FROM unnest(%(path)s::text[]) AS p),
-                  concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(%(schema)s))), false),
-       set_config('application_name', %(application)s, false),
-       set_config('client_encoding', 'UTF8', false),
-       pg_try_advisory_lock(%(key)s)
+                  concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(%(schema)s))), %(within)s),
+       set_config('application_name', %(application)s, %(within)s),
+       set_config('client_encoding', 'UTF8', %(within)s),
+       set_config('ehg_migrate.began', extract(epoch FROM clock_timestamp())::text, %(within)s)
+
+-- name: prepare_locked
+, pg_try_advisory_lock(%(work_key)s)
+
+-- name: prepare_alone
+-- Where all of a step is in one transaction, with both locks: nobody else may have been here between two of them.
+, pg_try_advisory_xact_lock(%(key)s) AND pg_try_advisory_xact_lock(%(work_key)s)
+  AND NOT EXISTS (SELECT FROM {meta}.migration_journal WHERE seq > %(seen)s AND run <> %(run)s)
 
 -- name: number
 SELECT pg_current_xact_id()::text
@@ -87,6 +95,14 @@ SELECT set_config('ehg_migrate.ours', ended::text, false)::boolean, locked
                             WHEN pg_try_advisory_lock(%(work_key)s) THEN pg_advisory_unlock(%(work_key)s)
                             ELSE false END AS ended
           FROM (SELECT pg_try_advisory_lock(%(key)s) AS locked OFFSET 0) AS asked OFFSET 0) AS looked
+
+-- name: claim_within
+-- Whether the target is ours until the end of the transaction.
+SELECT pg_try_advisory_xact_lock(%(key)s) AND pg_try_advisory_xact_lock(%(work_key)s)
+
+-- name: seen
+-- The last entry of the journal.
+SELECT coalesce(max(seq), 0) FROM {meta}.migration_journal
 
 -- name: unlock
 -- All: a lock that was polled for may have been taken more than once.
@@ -133,7 +149,12 @@ DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND current_setting('ehg_
 RETURNING run, broken_by
 
 -- name: break_lease
-UPDATE {meta}.migration_lease SET broken_by = %(actor)s WHERE backend_pid = ANY(%(pids)s)
+-- A runner with one connection has written none; then this takes the place of what a killed one may have left.
+INSERT INTO {meta}.migration_lease (key, backend_pid, run, actor, host, pid, git_commit, broken_by)
+VALUES (%(key)s, %(pid)s, %(run)s, '', %(host)s, 0, '', %(actor)s)
+ON CONFLICT (key) DO UPDATE SET backend_pid = excluded.backend_pid, run = excluded.run, broken_by = excluded.broken_by
+ WHERE migration_lease.backend_pid = ANY(%(pids)s)
+    OR NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = migration_lease.backend_pid)
 
 -- name: drop_lease
 DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND backend_pid = pg_backend_pid()
@@ -146,17 +167,27 @@ SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS journal,
        to_regclass({foreign_literal}) IS NOT NULL AS has_foreign
 
 -- name: record
+-- How long the step took the client does not know where it sends this behind statements that it has not waited for.
 INSERT INTO {meta}.migration_journal
        (target_name, run, event, revision, direction, branch, checksum, heads_before, heads_after, started_at, seconds,
         actor, host, git_commit, tool_version, detail)
 VALUES (%(target)s, %(run)s, %(event)s, %(revision)s, %(direction)s, %(branch)s, %(checksum)s, %(heads_before)s,
-        %(heads_after)s, %(started_at)s, %(seconds)s, %(actor)s, %(host)s, %(git_commit)s, %(tool_version)s, %(detail)s)
+        %(heads_after)s, %(started_at)s,
+        greatest(%(seconds)s, extract(epoch FROM clock_timestamp())
+                              - nullif(current_setting('ehg_migrate.began', true), '')::numeric),
+        %(actor)s, %(host)s, %(git_commit)s, %(tool_version)s, %(detail)s)
 RETURNING CASE WHEN pg_current_xact_id() = %(transaction)s::xid8 THEN 'this'
                ELSE pg_xact_status(%(transaction)s::xid8) END
 
 -- name: record_rows
 -- The end of the former, where the version rows are asked for too. Not always: the table may be locked by a step.
 , ARRAY(SELECT version_num::text FROM {version} ORDER BY 1)
+
+-- name: as_planned
+-- Fails where the version rows are not what a step was to make them, so that the COMMIT behind it is not done.
+SELECT 1 / (count(*) = cardinality(%(rows)s::text[]) AND coalesce(bool_and(version_num = ANY(%(rows)s)), true)
+            AND pg_current_xact_id() = %(transaction)s::xid8)::integer
+  FROM {version}
 
 -- name: has_written
 SELECT pg_current_xact_id_if_assigned() IS NOT NULL
@@ -294,6 +325,9 @@ SELECT b.pid, b.usename, b.application_name, now() - b.xact_start AS age, b.stat
 
 -- name: clear_row
 DELETE FROM {version} WHERE version_num = %(revision)s
+
+-- name: move_row
+UPDATE {version} SET version_num = %(becomes)s WHERE version_num = %(revision)s
 
 -- name: put_row
 INSERT INTO {version} (version_num) VALUES (%(revision)s)

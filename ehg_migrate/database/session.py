@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -43,6 +44,8 @@ class Session:
     no privilege to make our schema.
     """
 
+    is_single = False  # whether there is but one connection, for steps that are whole transactions
+
     def __init__(
         self,
         target: Target,
@@ -62,16 +65,17 @@ class Session:
         self._notice = notice
         self._adopting = adopting
         self._key = lock_key(target)
+        self._application = f"ehg_migrate {run}@{origin.host}"[:LONGEST_NAME]
 
     def __enter__(self) -> Self:
         # all of it may be done again: nothing of a step has been sent
         return with_retries(self._enter, self._notice)
 
     def _enter(self) -> Self:
-        application = f"ehg_migrate {self.journal.run}@{self.journal.origin.host}"[:LONGEST_NAME]
+        application = self._application
         pair = connect_pair(self.target, self._password, application)
         self.lock, self.work, self._work_pid = pair.lock, pair.work, pair.work_pid
-        self._preparing = Preparing(self.work, self.target, self._key + 1, application)
+        self._preparing = Preparing(self.work, self.target, application, self._key + 1)
         try:
             self.neighbours = self._neighbours(pair)
             self.found = Claim(self.lock, self.journal, self._key, self._tell, self._adopting).make()
@@ -82,6 +86,7 @@ class Session:
         except BaseException:
             self._close()
             raise
+        _proven.add(endpoint(self.target))
         return self
 
     def _neighbours(self, pair: Pair) -> Neighbours | None:
@@ -113,8 +118,13 @@ class Session:
 
     def heads(self) -> tuple[str, ...]:
         """The version rows now, read on the lock's connection, which no revision can have left in a transaction."""
-        rows = self.lock.execute(query("version_heads", self.target)).fetchall()
+        with self.beside() as connection:
+            rows = connection.execute(query("version_heads", self.target)).fetchall()
         return tuple(row[0] for row in rows)
+
+    def beside(self) -> AbstractContextManager[psycopg.Connection]:
+        """A connection in autocommit, for what is not to be in the transaction of a step."""
+        return nullcontext(self.lock)
 
     def prepare_work(self, *, untouched: bool = False) -> None:
         """The working connection ready for a step, as `Preparing.prepare` says. Raises psycopg.Error."""
@@ -153,7 +163,8 @@ class Session:
     def invalid_indexes(self) -> tuple[str, ...]:
         """Indexes that a CONCURRENTLY left behind unfinished."""
         asked = query("invalid_indexes"), {"own": self.target.schema}
-        return tuple(r[0] for r in self.lock.execute(*asked).fetchall())
+        with self.beside() as connection:
+            return tuple(r[0] for r in connection.execute(*asked).fetchall())
 
     def blockers(self) -> dict[int, str]:
         """Who keeps the working connection waiting: pid -> who, for how long, with what. Raises psycopg.Error."""
@@ -169,6 +180,19 @@ class Session:
             connection: psycopg.Connection | None = getattr(self, name, None)
             if connection is not None:
                 connection.close()
+
+
+_proven: set[tuple[str, int]] = set()
+
+
+def endpoint(target: Target) -> tuple[str, int]:
+    """Where connections to it go: many targets have one pooler."""
+    return target.address.host, target.address.port
+
+
+def is_proven(target: Target) -> bool:
+    """Whether this process has seen its endpoint to be in session mode, for this target or for another."""
+    return endpoint(target) in _proven
 
 
 def lock_key(target: Target) -> int:

@@ -15,20 +15,20 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, create_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.connections import connect_once
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.tracing import Tracer
-from ehg_migrate.environment.dialect import DRIVER
+from ehg_migrate.environment.dialect import DRIVER, SessionDialect
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.pipelining import Ahead, FailedAhead
 from ehg_migrate.environment.recording import Recorder, driver_connection
 from ehg_migrate.environment.replaying import surroundings
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.model import Step, Target
-from ehg_migrate.revisions.loading import load_scripts
+from ehg_migrate.revisions.loading import alembic_config, load_scripts, script_directory
 from ehg_migrate.revisions.plain import sets_transaction
 from ehg_migrate.settings import Settings
 
@@ -89,6 +89,13 @@ def options(target: Target) -> dict[str, Any]:
     }
 
 
+class _Lent(NullPool):
+    """Gives a connection back to whoever has lent it."""
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        """SQLAlchemy has rolled back whatever was open; its owner closes it."""
+
+
 @contextmanager
 def sqlalchemy_connection(session: Session) -> Iterator[Connection]:
     """SQLAlchemy over the session's working connection, which is closed with it."""
@@ -97,7 +104,9 @@ def sqlalchemy_connection(session: Session) -> Iterator[Connection]:
 
 
 @contextmanager
-def sqlalchemy_over(driver: psycopg.Connection, target: Target, facts: Facts | None = None) -> Iterator[Connection]:
+def sqlalchemy_over(
+    driver: psycopg.Connection, target: Target, facts: Facts | None = None, *, keep: bool = False
+) -> Iterator[Connection]:
     """The same over any connection of the driver's. SQLAlchemy asks its server for the `facts` that are not given.
 
     A revision that asks `op.get_bind().engine` for a connection gets another one, as from any engine: with this one it
@@ -109,7 +118,7 @@ def sqlalchemy_over(driver: psycopg.Connection, target: Target, facts: Facts | N
     engine = create_engine(
         url.set(drivername=DRIVER) if facts else url,
         creator=lambda: first.pop() if first else _beside(driver, target),
-        poolclass=NullPool,
+        poolclass=_Lent if keep else NullPool,
         **({"facts": facts} if facts else {}),
     )
     engine.url = url  # a revision may make an engine of its own from it
@@ -135,6 +144,12 @@ def untouched(settings: Settings, step: Step) -> bool:
     return sets_transaction((settings.root / step.path).read_bytes())
 
 
+def scripts(settings: Settings, target: Target) -> tuple[Config, ScriptDirectory]:
+    """Alembic's view of a target: the project's Config with the target's `-x` arguments, and its branches' folders."""
+    config = alembic_config(settings, target.x)
+    return config, script_directory(config, tuple(settings.versions / b for b in reversed(target.branches)))
+
+
 def commit_rest(migration: MigrationContext) -> None:
     """Commits what a finished step has left open.
 
@@ -147,8 +162,6 @@ def commit_rest(migration: MigrationContext) -> None:
 
 def run_steps(
     settings: Settings,
-    config: Config,
-    script: ScriptDirectory,
     target: Target,
     connection: Connection,
     recorder: Recorder,
@@ -162,9 +175,10 @@ def run_steps(
     """Runs exactly these steps through env.py, each in its own transaction. Raises whatever a revision raises.
 
     The first one's `heads_before` are the version rows now. Only `files` are loaded; where one of a step is not among
-    them, the whole directory. Raises NotAsAssumed, too, if it `sends_ahead`. What a single step did to the server goes
-    to `trace`, a file.
+    them, the whole directory. Raises NotAsAssumed, too, if it `sends_ahead`. What a single step did to the server
+    goes to `trace`, a file.
     """
+    config, script = scripts(settings, target)  # makes what models are looked for in known
     models = named_models(settings)
 
     def fn(heads: tuple[str, ...], migration: MigrationContext) -> Iterator[ExactStep]:
@@ -185,7 +199,9 @@ def run_steps(
             commit_rest(migration)
 
     driver = driver_connection(connection)
-    ahead = Ahead(driver, surroundings(connection, driver, target, models=bool(models)))
+    facts = connection.dialect.facts if isinstance(connection.dialect, SessionDialect) and not models else None
+    around = surroundings(facts, driver, target) if facts else None
+    ahead = Ahead(driver, around)
     config.attributes[_KEY] = Hosted(target, connection, recorder, steps[0].heads_before)
     try:
         with EnvironmentContext(config, script, fn=fn, as_sql=False, destination_rev=None, starting_rev=None):

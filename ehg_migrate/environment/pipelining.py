@@ -20,7 +20,8 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ehg_migrate.database.leaving import TargetConnection, TargetCursor, text_of
+from ehg_migrate.database.leaving import TargetConnection, TargetCursor, is_one, text_of
+from ehg_migrate.database.single import NeedsPair
 from ehg_migrate.environment import replaying
 from ehg_migrate.environment.replaying import Statement
 from ehg_migrate.revisions.plain import is_plain
@@ -57,11 +58,16 @@ class _Sent:
 
 
 class Ahead:
-    """Sends ahead on one connection, one step after the other; `around` is what `replaying.surroundings` gave."""
+    """Sends ahead on one connection, one step after the other; `around` is what `replaying.surroundings` gave.
 
-    def __init__(self, driver: TargetConnection, around: Hashable = None) -> None:
+    With `dry` nothing is sent: what a function would send ahead is kept in `replaying.made`, and what would have to be
+    waited for raises NeedsPair.
+    """
+
+    def __init__(self, driver: TargetConnection, around: Hashable = None, *, dry: bool = False) -> None:
         self._driver = driver
         self._around = around
+        self._dry = dry
         self._plainly = driver.cursor_factory
         self._pipeline = ExitStack()
         self._sent: list[_Sent] = []
@@ -74,6 +80,8 @@ class Ahead:
         """A revision's function, to be run with its statements sent ahead; as it was, if it is not plain."""
         source = path.read_bytes()
         if not is_plain(source, function.__name__):
+            if self._dry:
+                raise NeedsPair
             return function
         key = replaying.key(source, function.__name__, self._around)
 
@@ -113,6 +121,10 @@ class Ahead:
         place = self._place(text)
         if self._made is not None:
             self._note(place, query, arguments, more)
+        if self._dry:
+            if place is None:
+                raise NeedsPair
+            return
         if place is None and not self._is_ours(text):
             self.wait()
             execute()
@@ -159,10 +171,9 @@ class Ahead:
 
     def _place(self, text: str) -> TracebackType | Statement | None:
         """Which line of the revision sends this; None if it must be waited for."""
-        one = ";" not in text.rstrip().removesuffix(";")
-        if self._function is None or not one or not _SILENT.match(text):
+        if self._function is None or not _SILENT.match(text) or not is_one(text):
             return None
-        if self._driver.autocommit or self._driver.info.transaction_status not in _OPEN:
+        if not self._dry and (self._driver.autocommit or self._driver.info.transaction_status not in _OPEN):
             return None
         if self._again:
             return self._again

@@ -11,12 +11,12 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
-from ehg_migrate.database.journal import Moment, Recorded
+from ehg_migrate.database.journal import Entry, Moment, Recorded
 from ehg_migrate.database.leaving import Leave, TargetConnection
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.model import Direction
+from ehg_migrate.model import Direction, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +94,48 @@ class Recorder:
         connection = driver_connection(ctx.connection)
         now = tuple(sorted(heads))
         for revision, direction in self._changes(step, now):
-            known = self._known(revision)
             recorded = self.session.journal.record(
                 connection,
-                "stamped" if step.is_stamp else "done",
-                revision=revision,
-                direction=direction,
-                branch=known.branch,
-                checksum=known.checksum,
-                heads_before=self._heads,
-                heads_after=now,
-                began=self._began,
+                self._entry("stamped" if step.is_stamp else "done", revision, direction, now),
                 transaction=self._transaction if self._step else None,
                 rows=True,
             )
             if not step.is_stamp:
                 self._check(revision, recorded, now)
                 self._check_neighbours(revision)
-        self._heads = now
-        self._step = None
-        self._began = Moment.now()  # for stock commands, which do not announce the next step
+        self._over(now)
         if not self._last:
             self.session.prepare_with_commit()
+
+    def send_done(self, step: Step) -> None:
+        """The entry of a step that is sent as a whole; `sent_done` says that it was committed."""
+        entry = self._entry("done", step.revision, step.direction, step.heads_after)
+        self.session.journal.send(self.session.work, entry)
+
+    def sent_done(self, step: Step) -> None:
+        """It was."""
+        self._over(step.heads_after)
+
+    def _over(self, heads: tuple[str, ...]) -> None:
+        self._heads = heads
+        self._step = None
+        self._began = Moment.now()  # for stock commands, which do not announce the next step
+
+    def _entry(
+        self, event: str, revision: str, direction: Direction, heads_after: tuple[str, ...], detail: str = ""
+    ) -> Entry:
+        known = self._known(revision)
+        return Entry(
+            event,
+            revision=revision,
+            direction=direction,
+            branch=known.branch,
+            checksum=known.checksum,
+            heads_before=self._heads,
+            heads_after=heads_after,
+            began=self._began,
+            detail=detail,
+        )
 
     def _changes(self, step: MigrationInfo, now: tuple[str, ...]) -> Iterable[tuple[str, Direction]]:
         if step.is_stamp and self._between:
@@ -187,20 +207,9 @@ class Recorder:
     def _beside(
         self, kind: str, revision: str, direction: Direction, detail: str, after: tuple[str, ...] | None = None
     ) -> Recorded:
-        known = self._known(revision)
-        return self.session.journal.record(
-            self.session.lock,
-            kind,
-            revision=revision,
-            direction=direction,
-            branch=known.branch,
-            checksum=known.checksum,
-            heads_before=self._heads,
-            heads_after=self._heads if after is None else after,
-            began=self._began,
-            detail=detail,
-            transaction=self._transaction,
-        )
+        entry = self._entry(kind, revision, direction, self._heads if after is None else after, detail)
+        with self.session.beside() as connection:
+            return self.session.journal.record(connection, entry, transaction=self._transaction)
 
 
 def driver_connection(connection: Connection | None) -> TargetConnection:

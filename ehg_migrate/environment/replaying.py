@@ -8,16 +8,19 @@ longer than sending them takes us.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Connection
+from psycopg.sql import SQL
 
+from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.leaving import TargetConnection
-from ehg_migrate.environment.dialect import SessionDialect
-from ehg_migrate.model import Target
+from ehg_migrate.database.statements import query
+from ehg_migrate.model import Direction, Step, Target
+
+FUNCTIONS = {Direction.UP: "upgrade", Direction.DOWN: "downgrade"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,26 @@ def key(source: bytes, function: str, around: Hashable) -> Key | None:
     return (hashlib.sha256(source).digest(), function, around) if around is not None else None
 
 
-def surroundings(connection: Connection, driver: TargetConnection, target: Target, *, models: bool) -> Hashable:
-    """All that the statements of a plain step depend on beside its file; None where more is possible.
+def known(step: Step, around: Hashable) -> tuple[Statement, ...] | None:
+    """The statements of a planned step, from the file that the plan was made from, if this process has done it."""
+    return made.get((bytes.fromhex(step.checksum), FUNCTIONS[step.direction], around))
 
-    With `models` names follow conventions that the project's own code sets.
+
+def surroundings(facts: Facts, driver: TargetConnection, target: Target) -> Hashable:
+    """All that the statements of a plain step depend on beside its file, where no models are named: with them names
+    follow conventions that the project's own code sets.
     """
-    dialect = connection.dialect
-    if models or not isinstance(dialect, SessionDialect):
-        return None
     escapes = driver.info.parameter_status("standard_conforming_strings")
-    return (dialect.facts, driver.info.server_version, escapes, repr(sorted(target.alembic.items())))
+    return (facts, driver.info.server_version, escapes, repr(sorted(target.alembic.items())))
+
+
+def row_changes(step: Step, target: Target) -> Iterator[tuple[SQL, dict[str, str]]]:
+    """The statements, of one row each, that bring the version rows from before a step to after it, as Alembic does."""
+    removed = sorted(set(step.heads_before) - set(step.heads_after))
+    added = sorted(set(step.heads_after) - set(step.heads_before))
+    if removed and added:
+        yield query("move_row", target), {"revision": removed.pop(), "becomes": added.pop()}
+    for row in removed:
+        yield query("clear_row", target), {"revision": row}
+    for row in added:
+        yield query("put_row", target), {"revision": row}

@@ -149,11 +149,14 @@ class ProjectBase:
             return set(one) == set(other)
         return graph.canonical(one) == graph.canonical(other)
 
-    def _states(self, selectors: Selectors) -> tuple[State, ...]:
-        from ehg_migrate.rollout.states import read_states
+    def _states(self, selectors: Selectors, *, soon: bool = False) -> tuple[State, ...]:
+        """`soon`: they are to be upgraded at once, so what workers are made from starts while targets still answer."""
+        from ehg_migrate.database.probe import probe
+        from ehg_migrate.rollout.states import foreseeing, read_states
 
         targets, passwords = self._reach(selectors)
-        return read_states(targets, passwords, self.revisions, self.releases, self._at_once)
+        look = foreseeing(self.revisions, self.releases, _start_workers) if soon else probe
+        return read_states(targets, passwords, self.revisions, self.releases, self._at_once, look)
 
     def _journals(self, selectors: Selectors) -> dict[str, tuple[JournalEntry, ...] | Problem]:
         from ehg_migrate.database.probe import journals
@@ -178,3 +181,9 @@ class ProjectBase:
                 return ask(ledger)
         except LedgerError:
             return {}
+
+
+def _start_workers() -> None:
+    from ehg_migrate.rollout.forkserver import start_early
+
+    start_early()

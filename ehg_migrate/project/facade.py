@@ -48,7 +48,7 @@ class Project(SchemasProject):
 
     def upgrade(self, selectors: Selectors = (), to: Sequence[str] = (), **how: Unpack[Manner]) -> Run:
         """Plans and runs; see `plan` and `run`."""
-        return self.run(self.plan(selectors, to), **how)
+        return self.run(self.plan(selectors, to, soon=True), **how)
 
     def downgrade(self, target: str, to: Sequence[str], **how: Unpack[Manner]) -> Run:
         """Plans and runs; see `plan_downgrade` and `run`."""

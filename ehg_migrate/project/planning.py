@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 class PlanningProject(ReadingProject):
     """A project that can say what would be done."""
 
-    def plan(self, selectors: Selectors = (), to: Sequence[str] = ()) -> FleetPlan:
-        """What `upgrade` would do: to each target's own goal, or to what `to` names."""
-        return self._plan_upgrade(selectors, to, self._states(selectors))
+    def plan(self, selectors: Selectors = (), to: Sequence[str] = (), *, soon: bool = False) -> FleetPlan:
+        """What `upgrade` would do: to each target's own goal, or to what `to` names.
+
+        Where it is to be done `soon`, workers begin to start while it is still made.
+        """
+        return self._plan_upgrade(selectors, to, self._states(selectors, soon=soon))
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +30,12 @@ def alembic_config(settings: Settings, x: Mapping[str, str] | None = None) -> Co
     )
     _anchor_paths(config, settings.root)
     return config
+
+
+@cache
+def has_our_environment(settings: Settings) -> bool:
+    """Whether nobody's env.py but ours is run, which may do more than run revisions."""
+    return alembic_config(settings).get_alembic_option("script_location") == "ehg_migrate:environment"
 
 
 def _anchor_paths(config: Config, root: Path) -> None:

@@ -7,7 +7,7 @@ import time
 import psycopg
 
 from ehg_migrate.database.faults import ConnectError, run_fault
-from ehg_migrate.database.journal import Moment
+from ehg_migrate.database.journal import Entry, Moment
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import TargetError
@@ -49,12 +49,14 @@ def _write(session: Session, plan: Plan, graph: Graph) -> None:
         for revision in declared(graph, plan):
             session.journal.record(
                 session.lock,
-                "adopted",
-                revision=revision,
-                direction="up",
-                branch=graph[revision].branch,
-                checksum=graph[revision].checksum,
-                heads_before=(),
-                heads_after=plan.goal,
-                began=Moment.now(),
+                Entry(
+                    "adopted",
+                    revision=revision,
+                    direction="up",
+                    branch=graph[revision].branch,
+                    checksum=graph[revision].checksum,
+                    heads_before=(),
+                    heads_after=plan.goal,
+                    began=Moment.now(),
+                ),
             )

@@ -15,7 +15,7 @@ import psycopg
 
 from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import ConnectError, is_lost, run_fault
-from ehg_migrate.database.journal import Moment
+from ehg_migrate.database.journal import Entry, Moment
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
@@ -111,15 +111,17 @@ def _amended(session: Session, amendment: Amendment) -> None:
     text = "\n".join(amendment.statements)
     session.journal.record(
         session.work,
-        amendment.event,
-        revision="",
-        direction="",
-        branch="",
-        checksum=hashlib.sha256(text.encode()).hexdigest(),
-        heads_before=session.found.heads,
-        heads_after=session.found.heads,
-        began=began,
-        detail=amendment.detail,
+        Entry(
+            amendment.event,
+            revision="",
+            direction="",
+            branch="",
+            checksum=hashlib.sha256(text.encode()).hexdigest(),
+            heads_before=session.found.heads,
+            heads_after=session.found.heads,
+            began=began,
+            detail=amendment.detail,
+        ),
     )
     session.work.commit()
 
@@ -151,15 +153,17 @@ def _forget(session: Session, graph: Graph) -> None:
     for revision in graph.ids(known) if heads else ():
         session.journal.record(
             session.lock,
-            "stamped",
-            revision=revision,
-            direction="down",
-            branch=graph[revision].branch,
-            checksum=graph[revision].checksum,
-            heads_before=heads,
-            heads_after=(),
-            began=Moment.now(),
-            detail="the schema was dropped, and is made anew",
+            Entry(
+                "stamped",
+                revision=revision,
+                direction="down",
+                branch=graph[revision].branch,
+                checksum=graph[revision].checksum,
+                heads_before=heads,
+                heads_after=(),
+                began=Moment.now(),
+                detail="the schema was dropped, and is made anew",
+            ),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
@@ -11,11 +12,13 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from ehg_migrate.database.faults import Retry, is_lost, run_fault
-from ehg_migrate.database.session import Session
+from ehg_migrate.database.session import Session, is_proven
+from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment.guards import check_steps, drop_hint, half_done, leftovers, was_started
 from ehg_migrate.environment.hosting import sqlalchemy_connection
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Result, Status, Step, StepResult
+from ehg_migrate.revisions.loading import has_our_environment
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.normalizing import normalize
 from ehg_migrate.rollout.stepping import StepFailed, Stepper, Tells
@@ -48,6 +51,11 @@ class Execution:
     notes: list[Problem] = field(default_factory=list)
     lost: StepFailed | None = None  # what ended the session before
     begun: float = field(default_factory=time.monotonic)
+    again: bool = False  # a session before has done a part
+    attempt: int = 1  # of the next session's first step
+
+    def __post_init__(self) -> None:
+        self.again = self.job.again
 
     def run(self) -> Result:
         """The whole work on the target."""
@@ -73,9 +81,12 @@ class Execution:
         return self._result(Status.FAILED, self.job.plan.heads, problem)
 
     def _with_reconnects(self, watchdog: Watchdog) -> Result:
-        for _ in range(_RECONNECTS):
+        single = self._fits_single()
+        for number in range(_RECONNECTS + single):
             try:
-                return self._work(watchdog, self.lost)
+                return self._work(watchdog, self.lost, single=single and number == 0)
+            except NeedsPair:
+                self.again = True
             except _Lost as e:
                 self.lost = lost = e.failure
                 if watchdog.expired or lost.fault.problem.code in _AGAIN_THE_SAME:
@@ -88,14 +99,24 @@ class Execution:
         assert self.lost is not None
         return self._look_after(self.lost, watchdog)
 
-    def _session(self) -> Session:
-        job = self.job
-        return Session(job.target, job.password, job.run, job.origin, self.teller.notice)
+    def _fits_single(self) -> bool:
+        """Whether one connection may do: plain steps, on an endpoint that another target has proven; with two it can
+        be tried again, and be told who blocks a step.
+        """
+        job, steps = self.job, self.job.plan.steps
+        usual = job.clean and not (job.again or job.trace or job.target.schema) and job.target.limits.retries > 0
+        as_planned = usual and set(job.plan.heads) == set(steps[0].heads_before)
+        return as_planned and is_proven(job.target) and has_our_environment(job.settings)
 
-    def _work(self, watchdog: Watchdog, lost: StepFailed | None) -> Result:
+    def _session(self, *, single: bool = False) -> Session:
+        job = self.job
+        who = job.target, job.password, job.run, job.origin, self.teller.notice
+        return SingleSession(*who, fresh=not job.plan.heads) if single else Session(*who)
+
+    def _work(self, watchdog: Watchdog, lost: StepFailed | None, *, single: bool) -> Result:
         """One session: everything that is still to do, from wherever the target stands."""
         watchdog.guard(None)
-        with self._session() as session:
+        with self._session(single=single) as session:
             watchdog.guard(session)
             try:
                 return self._in(session, lost)
@@ -107,7 +128,7 @@ class Execution:
     def _in(self, session: Session, lost: StepFailed | None) -> Result:
         heads = session.found.heads
         try:
-            steps = self._remaining(heads, resuming=lost is not None or self.job.again)
+            steps = self._remaining(heads, resuming=lost is not None or self.again)
             if lost and not lost.atomic and lost.step in steps:
                 return self._finished(session, lost)  # a part of it may be done: not again
             if lost and steps and session.broken_by:
@@ -119,10 +140,15 @@ class Execution:
         return self._finished(session, self._run(session, steps) if steps else None)
 
     def _run(self, session: Session, steps: tuple[Step, ...]) -> StepFailed | None:
-        with sqlalchemy_connection(session) as connection:
-            failure = Stepper(self.job, self.teller, session, connection, self.done).run(steps)
+        attempt, self.attempt = self.attempt, 1
+        with nullcontext() if session.is_single else sqlalchemy_connection(session) as connection:
+            failure = Stepper(self.job, self.teller, session, connection, self.done, attempt).run(steps)
             if failure and failure.fault.retry is Retry.LOOK:
                 raise _Lost(failure)
+        if failure and failure.fault.retry is Retry.STEP and session.is_single:
+            self.attempt = 2
+            self.teller.notice(f"step {failure.step.revision}: {failure.fault.problem.message}; again")
+            raise NeedsPair
         return failure
 
     def _remaining(self, heads: tuple[str, ...], *, resuming: bool) -> tuple[Step, ...]:

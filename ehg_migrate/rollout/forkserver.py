@@ -8,7 +8,7 @@ import signal
 import sys
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 
@@ -35,6 +35,13 @@ def start_server() -> None:
             forkserver.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def start_early() -> None:
+    """The same before there is work for sure; where it fails, it is tried again, and told, when there is."""
+    context()
+    with suppress(OSError, EOFError):
+        start_server()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ehg_migrate.database.journal import Moment
+from ehg_migrate.database.journal import Entry, Moment
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
 from ehg_migrate.rollout.jobs import Job
@@ -25,12 +25,14 @@ def normalize(session: Session, job: Job, heads: tuple[str, ...]) -> None:
             branch, checksum = job.known.get(row, ("", ""))
             session.journal.record(
                 session.lock,
-                "normalized",
-                revision=row,
-                direction="",
-                branch=branch,
-                checksum=checksum,
-                heads_before=heads,
-                heads_after=keep,
-                began=Moment.now(),
+                Entry(
+                    "normalized",
+                    revision=row,
+                    direction="",
+                    branch=branch,
+                    checksum=checksum,
+                    heads_before=heads,
+                    heads_after=keep,
+                    began=Moment.now(),
+                ),
             )

@@ -17,13 +17,14 @@ from sqlalchemy.exc import DBAPIError
 
 from ehg_migrate.database.faults import Fault, Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
+from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment.hosting import run_steps, untouched
 from ehg_migrate.environment.pipelining import NotAsAssumed
 from ehg_migrate.environment.recording import Known, Recorder
+from ehg_migrate.environment.resending import learn_steps, send_steps
 from ehg_migrate.errors import Problem, TargetError, described
 from ehg_migrate.model import Step, StepResult
 from ehg_migrate.redaction import one_line
-from ehg_migrate.revisions.loading import alembic_config, script_directory
 from ehg_migrate.rollout.jobs import EventKind, Job
 from ehg_migrate.rollout.watch import BlockerWatch
 
@@ -63,17 +64,23 @@ class Stepper:
     """Runs steps on one session; `done` grows by each one that is committed."""
 
     def __init__(
-        self, job: Job, teller: Tells, session: Session, connection: Connection, done: list[StepResult]
+        self,
+        job: Job,
+        teller: Tells,
+        session: Session,
+        connection: Connection | None,
+        done: list[StepResult],
+        attempt: int = 1,
     ) -> None:
         self.done = done
         self._job = job
         self._teller = teller
         self._session = session
-        self._connection = connection
+        self._connection = connection  # of SQLAlchemy, over the session's; none where steps are sent as wholes
         self._open: Step | None = None
         self._next: Step | None = None  # the last that was to begin, whether or not it did
         self._since = time.monotonic()
-        self._attempt = 1
+        self._attempt = attempt  # of the first step
         self._sends_ahead = not job.trace  # what is watched is waited for
 
     def run(self, steps: tuple[Step, ...]) -> StepFailed | None:
@@ -88,7 +95,7 @@ class Stepper:
             steps = steps[len(self.done) - done_before :]
             if failure is None or not failure.atomic or failure.fault.retry is not Retry.STEP:
                 return failure
-            if self._attempt > retries:
+            if self._attempt > retries or self._session.is_single:
                 return failure
             self._back_off(failure, retries)
 
@@ -97,27 +104,15 @@ class Stepper:
         recorder = Recorder(self._session, lambda r: Known(*known.get(r, ("", ""))), steps[0].heads_before)
         blockers = BlockerWatch(self._session, self._teller.notice)
         try:
-            config = alembic_config(self._job.settings, self._job.target.x)
-            folders = (self._job.settings.versions / b for b in reversed(self._job.target.branches))
-            script = script_directory(config, tuple(folders))
             with blockers:
-                run_steps(
-                    self._job.settings,
-                    config,
-                    script,
-                    self._job.target,
-                    self._connection,
-                    recorder,
-                    steps,
-                    partial(self._before, recorder),
-                    [self._job.settings.root / file for file in self._job.files],
-                    sends_ahead=self._sends_ahead,
-                    trace=Path(self._job.trace) if self._job.trace else None,
-                )
+                self._run(recorder, steps)
         except NotAsAssumed:
             self._roll_back()
             self._open, self._sends_ahead = None, False
             return self._try(steps[len(self.done) - done_before :])
+        except NeedsPair:
+            self._roll_back()
+            raise
         except BaseException as e:  # noqa: BLE001 - a revision may raise anything, SystemExit too
             self._teller.end_copies()
             if isinstance(e, MemoryError):
@@ -126,6 +121,26 @@ class Stepper:
         self._teller.end_copies()
         self._close_step()
         return None
+
+    def _run(self, recorder: Recorder, steps: tuple[Step, ...]) -> None:
+        """Raises whatever a revision raises."""
+        job, session, before = self._job, self._session, partial(self._before, recorder)
+        if isinstance(session, SingleSession):
+            learn_steps(job.settings, session, steps)
+            send_steps(session, recorder, steps, before)
+            return
+        assert self._connection is not None
+        run_steps(
+            job.settings,
+            job.target,
+            self._connection,
+            recorder,
+            steps,
+            before,
+            [job.settings.root / file for file in job.files],
+            sends_ahead=self._sends_ahead,
+            trace=Path(job.trace) if job.trace else None,
+        )
 
     def _before(self, recorder: Recorder, step: Step) -> bool:
         """Called between two transactions: the step before this one is committed; may this one begin?"""
@@ -163,7 +178,7 @@ class Stepper:
 
     def _roll_back(self) -> None:
         """The driver's transaction too: it may have begun where SQLAlchemy knows of none."""
-        if not self._connection.closed:  # a revision may have closed it
+        if self._connection and not self._connection.closed:  # a revision may have closed it
             self._connection.rollback()
         if not is_lost(self._session.work):
             self._session.work.rollback()

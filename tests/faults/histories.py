@@ -20,6 +20,9 @@ CREATE TABLE lab.trail (seq bigint GENERATED ALWAYS AS IDENTITY, revision text, 
 CREATE TABLE lab.data (revision text, target text, part integer);
 CREATE TABLE lab.big (n integer);
 INSERT INTO lab.big SELECT generate_series(1, 200);
+CREATE FUNCTION lab.leave(text, text) RETURNS integer LANGUAGE sql AS
+$$ INSERT INTO lab.trail (revision, direction, target) VALUES ($1, $2, substring(current_database() FROM '[^_]+$'))
+   RETURNING 1 $$;
 """
 
 
@@ -38,6 +41,7 @@ class Kind:
     ] = ()  # what is in the catalogues afterwards, as `kind name`, without `_<revision>_<target>`
     rows: int = 0  # in lab.data
     atomic: bool = True
+    plain: bool = False  # the same statements for every target, so that names are without it
 
 
 _TABLE = 'op.create_table(f"t_{N}", sa.Column("id", sa.Integer, primary_key=True), sa.Column("word", sa.Text))'
@@ -99,6 +103,32 @@ KINDS = (
     ),
 )
 _WEIGHTS = (5, 4, 5, 3, 2, 2, 2)
+PLAIN_KINDS = (
+    Kind(
+        "plain table",
+        'op.create_table("t_{r}", sa.Column("id", sa.Integer, primary_key=True), sa.Column("word", sa.Text))\n'
+        'op.create_index("i_{r}", "t_{r}", ["word"])',
+        'op.drop_table("t_{r}")',
+        ("table t", "index i"),
+        plain=True,
+    ),
+    Kind(
+        "plain view",
+        'op.execute("CREATE VIEW v_{r} AS SELECT n FROM lab.big")\nop.execute("COMMENT ON VIEW v_{r} IS \'a; b\'")',
+        'op.execute("DROP VIEW v_{r}")',
+        ("view v",),
+        plain=True,
+    ),
+    Kind(
+        "plain rows",
+        'op.execute("CREATE TABLE t_{r} (n int)")\nop.execute("INSERT INTO t_{r} SELECT n FROM lab.big")',
+        'op.execute("DROP TABLE t_{r}")',
+        ("table t",),
+        plain=True,
+    ),
+)
+_PLAIN_WEIGHTS = (6, 4, 1)
+_PLAIN = 0.4  # of the histories: their steps can be sent to one target as they were to another
 
 
 @dataclass(frozen=True)
@@ -164,18 +194,21 @@ class History:
 def make_history(seed: int) -> History:
     """The history of this seed, always the same: 1 to 4 targets, 0 to 2 groups."""
     rng = random.Random(seed)
+    kinds = (PLAIN_KINDS, _PLAIN_WEIGHTS) if random.Random(f"plain {seed}").random() < _PLAIN else (KINDS, _WEIGHTS)
     targets = [f"t{i + 1}" for i in range(rng.choice((1, 2, 2, 3, 4)))]
     groups = {t: tuple(g for g in ("ga", "gb") if rng.random() < 0.4) for t in targets}
-    nodes = _branch(rng, SHARED, rng.randint(2, 5), [])
+    nodes = _branch(rng, SHARED, rng.randint(2, 5), [], kinds)
     for group in sorted({g for own in groups.values() for g in own}):
-        nodes += _branch(rng, group, rng.randint(1, 3), [n for n in nodes if n.branch == SHARED])
+        nodes += _branch(rng, group, rng.randint(1, 3), [n for n in nodes if n.branch == SHARED], kinds)
     for target in targets:
         below = [n for n in nodes if n.branch in (SHARED, *groups[target])]
-        nodes += _branch(rng, target, rng.randint(0, 3), below)
+        nodes += _branch(rng, target, rng.randint(0, 3), below, kinds)
     return History(seed, tuple(nodes), groups)
 
 
-def _branch(rng: random.Random, branch: str, size: int, below: list[Node]) -> list[Node]:
+def _branch(
+    rng: random.Random, branch: str, size: int, below: list[Node], kinds: tuple[tuple[Kind, ...], tuple[int, ...]]
+) -> list[Node]:
     """A branch of this size; its revisions may depend on those of `below`."""
     made: list[Node] = []
     for i in range(size):
@@ -184,7 +217,7 @@ def _branch(rng: random.Random, branch: str, size: int, below: list[Node]) -> li
         depends = _depends(rng, partial, parents, below)
         # a random beginning, so that files do not stand in the order of the graph
         name = f"{rng.getrandbits(12):03x}_{branch}{i}"
-        made.append(Node(name, branch, parents, depends, rng.choices(KINDS, _WEIGHTS)[0]))
+        made.append(Node(name, branch, parents, depends, rng.choices(*kinds)[0]))
     return made
 
 
@@ -233,6 +266,10 @@ def downgrade():
 
 
 def _body(node: Node, code: str, direction: str, end: str) -> str:
+    if node.kind.plain:
+        trail = f"CREATE TABLE x_{node.id} AS SELECT lab.leave('{node.id}', '{direction}')"
+        lines = (code.replace("{r}", node.id), f'op.execute("{trail}")', f'op.execute("DROP TABLE x_{node.id}")', end)
+        return indent("\n".join(filter(None, lines)), "    ")
     row = f"('{node.id}', '{direction}', '{{TARGET}}')"
     trail = f'op.execute(f"INSERT INTO lab.trail (revision, direction, target) VALUES {row}")'
     names = f'TARGET = context.get_x_argument(as_dictionary=True)["target"]\nN = f"{node.id}_{{TARGET}}"'

@@ -93,11 +93,11 @@ def _all(connection: psycopg.Connection, statement: str) -> list[tuple[Any, ...]
 
 
 def objects_of(node: Node, target: str) -> frozenset[str]:
-    """What a step leaves in the catalogues: `table t` becomes `table t_<revision>_<target>`."""
-    found = set()
+    """What a step leaves in the catalogues: `table t` becomes `table t_<revision>_<target>`, a plain one without it."""
+    found, end = set(), node.id if node.kind.plain else f"{node.id}_{target}"
     for thing in node.kind.objects:
         name, bracket, labels = thing.partition("(")
-        found.add(f"{name}_{node.id}_{target}{bracket}{labels}")
+        found.add(f"{name}_{end}{bracket}{labels}")
     return frozenset(found)
 
 

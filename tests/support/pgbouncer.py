@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -34,11 +35,21 @@ class PgBouncer:
     """A running pgbouncer, started at once and killed by `close()`.
 
     Users are the cluster's roles `postgres` and `supabase_admin`: it holds their SCRAM secrets as the cluster does, so
-    the real password is checked and stands in no file. `settings` are added to its configuration, and win.
+    the real password is checked and stands in no file. `settings` are added to its configuration, and win; `databases`
+    are those with a mode of their own.
     """
 
-    def __init__(self, cluster: Cluster, mode: Mode = "session", *, pool_size: int = 20, **settings: str | int) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        mode: Mode = "session",
+        *,
+        pool_size: int = 20,
+        databases: Mapping[str, Mode] | None = None,
+        **settings: str | int,
+    ) -> None:
         self.cluster = cluster
+        self._databases = databases or {}
         self.mode = mode
         self._program = find_program("pgbouncer", "pgbouncer")
         self._settings = {"pool_mode": mode, "default_pool_size": pool_size, **settings}
@@ -138,8 +149,9 @@ class PgBouncer:
             **self._settings,
         }
         lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
-        databases = f"* = host={self.cluster.host} port={self.cluster.port}"
-        self._write("pgbouncer.ini", f"[databases]\n{databases}\n[pgbouncer]\n{lines}")
+        server = f"host={self.cluster.host} port={self.cluster.port}"
+        own = "".join(f"{name} = {server} pool_mode={mode}\n" for name, mode in self._databases.items())
+        self._write("pgbouncer.ini", f"[databases]\n{own}* = {server}\n[pgbouncer]\n{lines}")
 
     def _copy(self, file: Path) -> Path:
         return self._write(file.name, file.read_text())

@@ -36,6 +36,7 @@ class Traffic:
     """What one connection's client sent. Messages are counted by PostgreSQL's own type letters: Q, P, B, E, S, p, X."""
 
     chain: Chain
+    parameters: dict[str, str] = field(default_factory=dict)  # of its start-up: database, application_name, ...
     start_ups: int = 0
     messages: Counter[str] = field(default_factory=Counter)
     statements: list[str] = field(default_factory=list)
@@ -144,6 +145,7 @@ class CountingProxy:
         server_reader, server_writer = await asyncio.open_connection(*self._upstream)
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         if packet.code != CANCEL_REQUEST:
+            traffic.parameters = packet.parameters
             traffic.asks()
         traffic.start_ups += packet.code != CANCEL_REQUEST
         self._send(queue, packet.raw)

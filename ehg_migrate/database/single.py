@@ -1,0 +1,179 @@
+"""One connection to a target, for steps that are whole transactions each: nothing of them is in the session.
+
+Both locks and all settings belong to the transaction of the step, so they end with it, whatever a pooler does with the
+server's connection, and nothing has to be proven of that before. What needs a session, or somebody who looks on, needs
+the two connections of `Session`: then `NeedsPair` is raised while nothing of it has been done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, Self
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+from ehg_migrate.database.claim import Facts, Found, together
+from ehg_migrate.database.connections import Notice, check_settings, connect_bare
+from ehg_migrate.database.faults import ConnectError, is_lost
+from ehg_migrate.database.preparing import LockLost, Preparing, preparation
+from ehg_migrate.database.session import Session
+from ehg_migrate.database.statements import layout, query, version_name
+from ehg_migrate.model import Origin, Target
+
+_BEGINNING = (
+    "RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", "BEGIN", "COMMIT", "BEGIN",
+    "prepare", "claim_within", "layout", "facts",
+)  # fmt: skip
+_LONGEST_WAIT = 1.0  # seconds for a lock: with two connections it can be told who has it
+
+
+class NeedsPair(Exception):
+    """The target, or what is to be done on it, wants the two connections of a `Session`."""
+
+
+class SingleSession(Session):
+    """What `Session` is, on one connection. `fresh` says that the target is expected to hold nothing of ours yet.
+
+    Raises on entering: ConnectError where the server cannot be reached; NeedsPair in every other case but the usual:
+    somebody else has a lock, a step is unfinished, a query fails.
+    """
+
+    is_single = True
+
+    def __init__(
+        self,
+        target: Target,
+        password: str | None,
+        run: str,
+        origin: Origin,
+        notice: Notice | None = None,
+        *,
+        fresh: bool = False,
+    ) -> None:
+        limits = target.limits
+        wait = min(limits.lock or _LONGEST_WAIT, _LONGEST_WAIT)
+        super().__init__(replace(target, limits=replace(limits, lock=wait)), password, run, origin, notice)
+        self._fresh = fresh
+        self._begun: str | None = None  # the number of the transaction that entering has begun for the first step
+        self._left: tuple[str, ...] | None = None  # the version rows that came with the last commit
+
+    def _enter(self) -> Self:
+        self.lock = self.work = connect_bare(self.target, self._password, self._application)
+        self.neighbours = None
+        try:
+            self._look()
+        except psycopg.Error as e:
+            lost = is_lost(self.work)
+            self._close()
+            raise (ConnectError(e) if lost else NeedsPair) from e
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def beside(self) -> AbstractContextManager[psycopg.Connection]:
+        """The one connection, in no transaction; one that was begun for a step is ended, and our tables stay."""
+        if self._begun:
+            self.work.commit()
+        elif self.work.info.transaction_status is not TransactionStatus.IDLE:
+            self.work.rollback()
+        self._begun = None
+        return nullcontext(self.work)
+
+    # --- what it holds
+
+    def _look(self) -> None:
+        """What it holds, in the transaction of the first step."""
+        rest = ("version_heads", "unfinished", "seen")
+        answers = self._ask(*_BEGINNING, *(() if self._fresh else rest))
+        number, *found = answers["prepare"][0]
+        check_settings(found, self.target)
+        if not answers["claim_within"][0][0]:
+            raise NeedsPair
+        made, version, length, foreign = answers["layout"][0]
+        if self._fresh:
+            if foreign and not version:
+                raise NeedsPair
+            if not (made and version):
+                self.work.execute(layout(self.target))
+            answers |= self._ask(*rest)
+        if answers["unfinished"]:
+            raise NeedsPair
+        schema, isolation, *hstore = answers["facts"][0]
+        facts = Facts(schema, isolation, (hstore[0], hstore[1], hstore[2]) if hstore[0] else None)
+        heads = tuple(row[0] for row in answers["version_heads"])
+        self.found = Found(heads, frozenset(), length or 255, "", facts)
+        self._begun = number
+        alone = {"key": self._key, "seen": answers["seen"][0][0], "run": self.journal.run}
+        self._preparing = Preparing(self.work, self.target, self._application, self._key + 1, alone)
+
+    def _ask(self, *names: str) -> dict[str, list[tuple[Any, ...]]]:
+        values = {
+            **preparation(self.target, self._application),
+            "within": True,
+            "step": True,
+            "key": self._key,
+            "work_key": self._key + 1,
+            "version": version_name(self.target),
+            "target": self.target.name,
+        }
+        return together(self.work, self.target, names, values)
+
+    # --- the steps
+
+    def prepare_work(self, *, untouched: bool = False) -> None:
+        """As of a `Session`; NeedsPair where it is to be left untouched, or somebody else is or has been here."""
+        self._left = None
+        if untouched:
+            raise NeedsPair
+        self.transaction, self._begun = self._begun, None
+        if self.transaction:
+            return
+        try:
+            super().prepare_work()
+        except LockLost as e:
+            raise NeedsPair from e
+
+    def do(self, send: Callable[[], None], *, last: bool) -> None:
+        """A whole step: what `send` puts into a pipeline, its COMMIT, and what comes after, in one flight.
+
+        After the `last` one these are the version rows, else the next `prepare_work`. Raises psycopg.Error where the
+        server has not said that it was committed.
+        """
+        commit = psycopg.Cursor(self.work)
+        try:
+            with self.work.pipeline() as pipeline:
+                send()
+                commit.execute("COMMIT")
+                behind = self._send_look() if last else self._preparing.send(pipeline)
+            found = behind.fetchall()
+        except psycopg.Error as e:
+            if commit.statusmessage != "COMMIT":
+                raise
+            self._preparing.hear(e)
+            return
+        if last:
+            self._left = tuple(row[0] for row in found)
+        else:
+            self._preparing.hear(found[0])
+
+    def _send_look(self) -> psycopg.Cursor[TupleRow]:
+        return psycopg.Cursor(self.work).execute(query("version_heads", self.target))
+
+    def leave(self) -> tuple[str, ...]:
+        """The version rows at the very end, as they were read after the last commit. Raises psycopg.Error."""
+        rows = self.heads() if self._left is None else self._left
+        self.work.close()
+        return rows
+
+    def _give_back(self, *asked: str) -> dict[str, list[tuple[Any, ...]]]:
+        """Nothing: locks and settings ended with the last transaction, or end when the connection does."""
+        return {}
+
+    def blockers(self) -> dict[int, str]:
+        """Nobody could ask: the one connection waits. So it does not wait for long."""
+        return {}

@@ -1,0 +1,305 @@
+"""Targets after a worker's first: one connection, whole steps, locks and settings that end with each transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.database.session import lock_key
+from ehg_migrate.model import Address, Result, Run, RunStatus, Status
+from tests.support.pgbouncer import PgBouncer
+from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
+from tests.support.running import Fleet, code_of, make_fleet, result_of, step
+from tests.support.wire import CountingProxy, Traffic
+
+MakeDatabase = Callable[[str], Address]
+
+_DELAY = 0.05  # seconds: what is sent together arrives together, and what is sent at once waits once
+_LOOK = 4  # waits of a look at a target before the run
+_PAIR = 12  # waits of the first target, on two connections, for one revision
+HISTORY = {"shared/a": step("a", None, label="shared")}
+
+
+@dataclass
+class Line:
+    """Targets `one` and `two` behind one proxy; they are done one after the other, by one process."""
+
+    fleet: Fleet
+    proxy: CountingProxy
+
+    def upgrade(self, *selectors: str) -> Run:
+        """Counted."""
+        self.proxy.reset()
+        return self.fleet.upgrade(*selectors, parallel=1)
+
+    def write(self, *names: str) -> None:
+        """Revisions of `shared`, each after the one before."""
+        for name, down in zip(names, ("a", *names), strict=False):
+            self.fleet.write(f"shared/{name}", step(name, down))
+
+    def working(self, target: str) -> list[Traffic]:
+        """The connections of the last run that worked on a target, without the look before."""
+        name, ours = self.fleet.addresses[target].dbname, "ehg_migrate 2"
+        return [
+            t
+            for t in self.proxy.traffic
+            if t.parameters.get("database") == name and t.parameters["application_name"].startswith(ours)
+        ]
+
+
+@pytest.fixture
+def line(pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """Both hold revision `a`."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+    with CountingProxy(pg.host, pg.port) as proxy:
+        here = {n: replace(make_database(n), host=proxy.host, port=proxy.port) for n in ("one", "two")}
+        fleet = make_fleet(pg, tmp_path, here, HISTORY)
+        run = Line(fleet, proxy)
+        assert run.upgrade().status is RunStatus.SUCCEEDED
+        yield run
+        for target in here:
+            assert fleet.lock_holders(target) == []
+            assert fleet.values(target, "SELECT run FROM ehg_migrate.migration_lease") == []
+
+
+def failed(run: Run) -> Result:
+    """The result of `two`, while `one` is done."""
+    assert [r.status for r in run.results] == [Status.SUCCEEDED, Status.FAILED]
+    return result_of(run, "two")
+
+
+# --- what it costs
+
+
+@pytest.mark.parametrize(("revisions", "waits"), [("b", 5), ("bcd", 7)])
+def test_a_step_costs_one_wait(line: Line, revisions: str, waits: int) -> None:
+    """Beside it three of the login, and one for what the target holds; the version rows come with the last commit."""
+    line.write(*revisions)
+    line.proxy.delay = _DELAY
+    run = line.upgrade()
+    assert run.status is RunStatus.SUCCEEDED
+    first, second = line.working("one"), line.working("two")
+    assert (len(first), len(second)) == (2, 1)
+    assert second[0].round_trips == waits
+    # both are looked at at the same time
+    assert line.proxy.waits == _LOOK + _PAIR + 2 * (len(revisions) - 1) + waits
+    assert line.proxy.hasty == 0
+    assert line.fleet.heads("one") == line.fleet.heads("two") == [revisions[-1]]
+
+
+def test_what_no_target_was_sent_before_is_found_out_without_sending_it(line: Line) -> None:
+    """A branch of its own: one wait to end the first transaction, one to begin another."""
+    line.write("b")
+    line.fleet.write("two/o", step("o", None, label="two", depends=["b"]))
+    line.proxy.delay = _DELAY
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    (only,) = line.working("two")
+    assert only.round_trips == 5 + 2 + 1
+    assert [s for s in only.statements if "CREATE TABLE" in s] == ["CREATE TABLE b (n int)", "CREATE TABLE o (n int)"]
+    assert line.fleet.tables("two") == ["a", "b", "o"]
+    assert line.fleet.heads("two") == ["o"]
+
+
+def test_a_new_target(line: Line, make_database: MakeDatabase) -> None:
+    """Our tables are made on the way, and stay where the first step is another transaction."""
+    line.write("b")
+    line.fleet.write("two/o", step("o", None, label="two", depends=["b"]))
+    line.fleet.upgrade("one")
+    with line.fleet.admin("two") as c:
+        c.execute("DROP SCHEMA ehg_migrate CASCADE; DROP TABLE a")
+    line.write("b", "c")
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert len(line.working("two")) == 1
+    assert line.fleet.tables("two") == ["a", "b", "c", "o"]
+    assert line.fleet.runs_of("two")[-1][0] == "o"
+
+
+# --- what it leaves in the target
+
+
+def test_the_journal_says_what_it_says_of_the_first_target(line: Line) -> None:
+    """And how long the step took is the server's to say, since the entry is sent before the step begins."""
+    line.fleet.write(
+        "shared/b", step("b", "a", code='op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_sleep(0.3)")')
+    )
+    run = line.upgrade()
+    assert len(line.working("two")) == 1
+    one, two = (line.fleet.load().history(t)[-1] for t in ("one", "two"))
+    assert replace(one, seq=0, started_at=two.started_at, seconds=two.seconds) == replace(two, seq=0)
+    for entry, target in ((one, "one"), (two, "two")):
+        (told,) = result_of(run, target).steps
+        assert told.seconds >= 0.3
+        assert abs(entry.seconds - told.seconds) < 0.25
+
+
+def test_nothing_of_it_is_left_behind_a_pooler_that_is_not_in_session_mode(
+    pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint is proven with its first target. Should another one of it be in transaction mode, no lock and no
+    setting stays on the connection that the pooler gives to the next client.
+    """
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+    first, second = make_database("one"), make_database("two")
+    with PgBouncer(pg, "session", databases={second.dbname: "transaction"}) as bouncer:
+        addresses = {"one": bouncer.address(first.dbname), "two": bouncer.address(second.dbname)}
+        fleet = make_fleet(pg, tmp_path, addresses, HISTORY)
+        assert fleet.upgrade(parallel=1).status is RunStatus.SUCCEEDED
+        with bouncer.connect(second.dbname) as c:
+            left = c.execute(
+                "SELECT name FROM pg_settings WHERE setting <> reset_val AND source = 'session'"
+            ).fetchall()
+            assert left == []
+            assert fleet.lock_holders("two") == []
+        assert fleet.heads("two") == ["a"]
+
+
+# --- what it is not for
+
+
+@pytest.mark.parametrize(
+    "code",
+    ['op.execute("INSERT INTO b VALUES (1)")', 'op.execute("SET search_path = public")', "if True:\n    op.get_bind()"],
+)
+def test_any_other_step_has_two_connections(line: Line, code: str) -> None:
+    """Nothing of it was sent before that was found out."""
+    line.fleet.write("shared/b", step("b", "a", code=code))
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    sent = [s for t in line.working("two") for s in t.statements if s.startswith("CREATE TABLE b")]
+    assert len(sent) == 1
+    assert line.fleet.runs_of("two")[-1][0] == "b"
+    assert len(line.working("two")) >= 2
+
+
+def test_a_foreign_entry_in_the_journal_stops_it_between_two_steps(line: Line) -> None:
+    """Somebody was here while the locks were free: the rest is done with two connections, from what is there then."""
+    line.fleet.write(
+        "shared/b", step("b", "a", code='op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_sleep(1)")')
+    )
+    line.fleet.write("shared/c", step("c", "b"))
+    with line.fleet.admin("two") as c:
+        c.execute(_INTRUDER)
+    run = line.upgrade()
+    assert run.status is RunStatus.SUCCEEDED
+    assert len(line.working("two")) == 3
+    assert line.fleet.journal("two")[-4:] == [("done", "a"), ("done", "b"), ("normalized", "x"), ("done", "c")]
+
+
+# an entry of another run comes with the step's own, as if somebody had been quick
+_INTRUDER = """
+CREATE FUNCTION intrude() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,
+           heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)
+    VALUES ('two', 'other', 'normalized', 'x', 'up', '', '', '{}', '{}', now(), 0, '', '', '', '');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER intrude AFTER INSERT ON ehg_migrate.migration_journal
+    FOR EACH ROW WHEN (NEW.revision = 'b') EXECUTE FUNCTION intrude();
+"""
+
+
+def test_a_step_that_moves_version_rows_is_not_committed(line: Line) -> None:
+    """The server does not come to the COMMIT; with two connections it is told what it was."""
+    line.write("b")
+    with line.fleet.admin("two") as c:
+        c.execute(
+            "CREATE FUNCTION move() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " INSERT INTO ehg_migrate.alembic_version VALUES ('x') ON CONFLICT DO NOTHING; END $$;"
+            " CREATE EVENT TRIGGER move ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION move()"
+        )
+    result = failed(line.upgrade())
+    assert code_of(result) == "moved_rows"
+    assert line.fleet.heads("two") == ["a"]
+    assert line.fleet.tables("two") == ["a"]
+
+
+# --- when it goes wrong
+
+
+def test_a_statement_that_fails_is_told_with_its_line_and_not_sent_twice(line: Line) -> None:
+    """One connection is enough to say so: the step is not run again to find out."""
+    line.write("b", "c")
+    with line.fleet.admin("two") as c:
+        c.execute("CREATE TABLE c (n int)")
+    result = failed(line.upgrade())
+    assert (code_of(result), result.heads_after) == ("exists_already", ("b",))
+    assert result.problem
+    assert result.problem.message == 'relation "c" already exists'
+    assert result.problem.where == "versions/shared/c.py:12"
+    assert [s.revision for s in result.steps] == ["b"]
+    (only,) = line.working("two")
+    assert len([s for s in only.statements if s.startswith("CREATE TABLE c")]) == 1
+    assert line.fleet.journal("two")[-2:] == [("done", "b"), ("failed", "c")]
+
+
+def test_a_lock_is_waited_for_with_two_connections(line: Line) -> None:
+    """One second with one; then it is told who has it."""
+    line.fleet.write("shared/b", step("b", "a", code='op.execute("ALTER TABLE a ADD COLUMN m int")'))
+    with line.fleet.connect("two") as c, c.transaction():
+        c.execute("LOCK TABLE a")
+        running = line.fleet.background(line.upgrade)
+        wait_until(lambda: any("blocked by" in n for n in line.fleet.notices("two")), "the holder is told", 20)
+    run = running.result(30)
+    assert run.status is RunStatus.SUCCEEDED
+    assert [s.attempts for s in result_of(run, "two").steps] == [2]
+    assert line.fleet.notices("two")[0] == "step b: canceling statement due to lock timeout; again"
+
+
+def test_another_runner_is_waited_for_with_two_connections(line: Line) -> None:
+    """As ever: whoever has the lock is told, and the queue limit holds."""
+    line.write("b")
+    with line.fleet.connect("two") as c:
+        c.execute("SELECT pg_advisory_lock(%s)", (lock_key(line.fleet.load().fleet.by_name["two"]),))
+        running = line.fleet.background(line.upgrade)
+        wait_until(lambda: any("another runner" in n for n in line.fleet.notices("two")), "the holder is told", 20)
+        assert line.fleet.heads("two") == ["a"]
+    assert running.result(30).status is RunStatus.SUCCEEDED
+    assert line.fleet.heads("two") == ["b"]
+
+
+def test_a_session_that_is_ended_in_a_step_is_no_loss(line: Line) -> None:
+    """It is looked what the target holds, and the step is done once."""
+    line.fleet.write(
+        "shared/b", step("b", "a", code='op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_sleep(2)")')
+    )
+    running = line.fleet.background(line.upgrade)
+    wait_until(lambda: line.fleet.heads("one") == ["b"] and line.fleet.lock_holders("two"), "the step runs", 20)
+    line.fleet.terminate("two", line.fleet.lock_holders("two")[0])
+    assert running.result(30).status is RunStatus.SUCCEEDED
+    assert line.fleet.runs_of("two")[1:] == [("b", running.result().id)]
+
+
+def test_a_lock_that_is_broken_stays_broken(line: Line) -> None:
+    """`locks` names the run by its application's name, and the run does not come back."""
+    line.fleet.write(
+        "shared/b", step("b", "a", code='op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_sleep(5)")')
+    )
+    running = line.fleet.background(line.upgrade)
+    wait_until(lambda: line.fleet.lock_holders("one") == [] and line.fleet.lock_holders("two"), "the step runs", 20)
+    project = line.fleet.load()
+    (held,) = project.locks(("two",))
+    assert held.run
+    assert len(held.pids) == 1
+    project.break_lock(held)
+    run = running.result(30)
+    assert run.id == held.run
+    assert code_of(failed(run)) == "lock_broken"
+    assert line.fleet.heads("two") == ["a"]
+
+
+def test_a_deadline_ends_it(line: Line, pg: Cluster) -> None:
+    """The client's own, while the one connection waits for the server; then it is looked what the target holds."""
+    make_fleet(pg, line.fleet.folder, line.fleet.addresses, HISTORY, {"two": {"deadline": "3s"}})
+    line.fleet.write("shared/b", step("b", "a"))
+    with line.fleet.admin("two") as c:
+        c.execute(
+            "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); END';"
+            " CREATE EVENT TRIGGER slow ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION slow()"
+        )
+    result = failed(line.upgrade())
+    assert (code_of(result), result.heads_after) == ("deadline", ("a",))
+    assert line.fleet.heads("two") == ["a"]
