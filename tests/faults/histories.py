@@ -7,6 +7,7 @@ names. So a step that ran in the wrong database, twice, or not at all shows in t
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -128,7 +129,8 @@ PLAIN_KINDS = (
     ),
 )
 _PLAIN_WEIGHTS = (6, 4, 1)
-_PLAIN = 0.4  # of the histories: their steps can be sent to one target as they were to another
+_PLAIN = float(os.environ.get("EHG_FAULT_PLAIN", "0.4"))
+"""Of the histories: their steps can be sent to one target as they were to another."""
 
 
 @dataclass(frozen=True)

@@ -135,22 +135,32 @@ def ledger_server(scene: Scene, rng: random.Random) -> Fault:
     place = scene.ledger_place
     assert place is not None
     how = rng.choice(("restarted", "down", "stopped"))
+    one_of_both, down, healed = threading.Lock(), threading.Event(), threading.Event()
 
     def hurt(link: Link) -> None:
-        if how == "stopped":
-            place.cluster.signal(signal.SIGSTOP)
-        else:
+        with one_of_both:  # its moment may be the last message of the run, which nothing waits for
+            if healed.is_set():
+                return
+            if how == "stopped":
+                place.cluster.signal(signal.SIGSTOP)
+                return
             place.cluster.stop("immediate")
-        if how == "restarted":
-            place.cluster.start()
-            place.again()
+            down.set()
+            if how == "restarted":
+                start()
+
+    def start() -> None:
+        place.cluster.start()
+        place.again()
+        down.clear()
 
     def heal() -> None:
-        if how == "stopped":
-            place.cluster.signal(signal.SIGCONT)
-        elif how == "down" and rule.applied:
-            place.cluster.start()
-            place.again()
+        with one_of_both:
+            healed.set()
+            if how == "stopped":
+                place.cluster.signal(signal.SIGCONT)
+            elif down.is_set():
+                start()
 
     rule = Rule(rng.choice((Act.CALL, Act.CALL_IN_FLIGHT)), rng.randint(1, 60), "", scene.ledger_database)
     rule.call = told(scene, hurt)
