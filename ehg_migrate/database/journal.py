@@ -76,9 +76,12 @@ class Journal:
         assert found is not None
         return Recorded(found[0], tuple(found[1]) if rows else ())
 
-    def send(self, connection: psycopg.Connection, entry: Entry) -> None:
-        """Puts it into a pipeline, and asks nothing."""
-        connection.execute(query("record", self.target), self._values(entry, None))
+    def send(self, connection: psycopg.Connection, entry: Entry, transaction: str) -> None:
+        """Puts it into a pipeline. It fails there where the version rows are not `heads_after`, or the transaction is
+        another one.
+        """
+        statement = query("record", self.target) + query("record_planned", self.target)
+        connection.execute(statement, self._values(entry, transaction))
 
     def _values(self, entry: Entry, transaction: str | None) -> dict[str, object]:
         return {

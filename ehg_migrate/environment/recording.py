@@ -109,8 +109,9 @@ class Recorder:
 
     def send_done(self, step: Step) -> None:
         """The entry of a step that is sent as a whole; `sent_done` says that it was committed."""
+        assert self._transaction is not None
         entry = self._entry("done", step.revision, step.direction, step.heads_after)
-        self.session.journal.send(self.session.work, entry)
+        self.session.journal.send(self.session.work, entry, self._transaction)
 
     def sent_done(self, step: Step) -> None:
         """It was."""

@@ -16,7 +16,6 @@ from alembic.runtime.environment import EnvironmentContext
 
 from ehg_migrate.database.faults import is_lost
 from ehg_migrate.database.single import NeedsPair, SingleSession
-from ehg_migrate.database.statements import query
 from ehg_migrate.environment.hosting import BeforeStep, options, scripts, sqlalchemy_over
 from ehg_migrate.environment.pipelining import Ahead
 from ehg_migrate.environment.recording import Recorder
@@ -88,8 +87,6 @@ def _send(
         for change, values in row_changes(step, session.target):
             work.execute(change, values)
         recorder.send_done(step)
-        planned = {"rows": list(step.heads_after), "transaction": session.transaction}
-        work.execute(query("as_planned", session.target), planned)
 
     try:
         session.do(send, last=last)

@@ -1,4 +1,8 @@
-"""What one target was sent is sent to the next: the same schema, journal and problems as when the function is run."""
+"""What one target was sent is sent to the next: the same schema, journal and problems as when the function is run.
+
+By a session of two connections, and by one that has only one: it knows the statements from the target before, or by a
+dry run.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import pytest
 
 from ehg_migrate.environment import replaying
 from ehg_migrate.model import Address, Origin, Result, Status
+from ehg_migrate.rollout import execution
 from ehg_migrate.rollout.execution import Execution
 from ehg_migrate.rollout.jobs import EventKind, Job
 from ehg_migrate.rollout.runner import Reach, Work, run_plans
@@ -117,6 +122,13 @@ def bench(
         yield made
 
 
+@pytest.fixture
+def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No endpoint may be taken for proven, so that every target has two connections."""
+    monkeypatch.setattr(execution, "is_proven", lambda target: False)
+
+
+@pytest.mark.usefixtures("unproven")
 @pytest.mark.parametrize("name", [*SENT_AGAIN, *MADE_AGAIN])
 def test_sent_again_or_made_again(name: str, bench: Callable[..., Bench]) -> None:
     """The second target's outcome is the first one's to the letter and the line."""
@@ -129,3 +141,19 @@ def test_sent_again_or_made_again(name: str, bench: Callable[..., Bench]) -> Non
     assert two.run("two") == first
     assert replaying.made == known
     assert code_of(first[0]) == case.problem, first
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "dry"])
+@pytest.mark.parametrize("name", [*SENT_AGAIN, *MADE_AGAIN])
+def test_by_one_connection(
+    name: str, bench: Callable[..., Bench], known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same outcome as by two, whether or not a target before was sent it."""
+    case = CASES[name]
+    two = bench(case)
+    with monkeypatch.context() as m:
+        m.setattr(execution, "is_proven", lambda target: False)
+        first = two.run("one")
+    if not known:
+        replaying.made.clear()
+    assert two.run("two") == first
