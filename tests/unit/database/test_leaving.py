@@ -1,10 +1,10 @@
-"""Which texts of SQL end the transaction that they are sent in."""
+"""Which texts of SQL end the transaction that they are sent in, and which are one statement."""
 
 from __future__ import annotations
 
 import pytest
 
-from ehg_migrate.database.leaving import Leave, leaves
+from ehg_migrate.database.leaving import Leave, is_one, leaves
 
 COMMITS = ("COMMIT", "commit work", " /* a; b */ End;", "COMMIT AND CHAIN", "PREPARE TRANSACTION 'x'", "-- why\nCOMMIT",
            "COMMIT; BEGIN", "BEGIN; CREATE TABLE a (n int); COMMIT", "SELECT ';'; COMMIT")  # fmt: skip
@@ -40,3 +40,25 @@ def test_what_a_text_does_to_its_transaction(text: str, how: Leave) -> None:
 def test_a_long_text_is_read_quickly() -> None:
     """10 MB of a dump, with every word in its data: in time that grows with its length."""
     assert leaves("INSERT INTO a VALUES ('it''s; COMMIT; END');\n" * 250_000) == Leave(0)
+
+
+ONE = (
+    "CREATE TABLE a (n int)",
+    "CREATE TABLE a (n int) ; ",
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.a = ''b;''; RETURN NEW; END'",
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $f$BEGIN RETURN $$;$$; END$f$",
+    "COMMENT ON TABLE \"a;b\" IS 'one; two' -- three; four",
+)
+SEVERAL = (
+    "CREATE TABLE a (n int); CREATE TABLE b (n int)",
+    "COMMENT ON TABLE a IS 'it''s'; COMMENT ON TABLE b IS 'x'",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END",  # one, and it is not known
+    "COMMENT ON TABLE a IS /* ' /* ; */ ' */ 'x'",
+    r"COMMENT ON TABLE a IS 'x\'; DROP TABLE b; --'",  # a setting says whether the quote ends there
+)
+
+
+@pytest.mark.parametrize(("text", "one"), [*((t, True) for t in ONE), *((t, False) for t in SEVERAL)])
+def test_whether_a_text_is_one_statement(text: str, one: bool) -> None:
+    """For certain: what is sent as one and is several, the server refuses."""
+    assert is_one(text) is one
