@@ -43,9 +43,11 @@ def summary(cases: list[dict[str, Any]], wall: float) -> list[str]:
     bad = [c for c in cases if c["violations"]]
     struck = sum(bool(c["fired"]) for c in cases)
     seconds = sum(c["seconds"] for c in cases) / len(cases)
+    single = sum(c["single"] for c in cases)
     return [
         *(_kind(kind, [c for c in cases if c["kind"] == kind]) for kind in sorted({c["kind"] for c in cases})),
         f"{len(cases)} cases, {struck} struck, {len(bad)} with violations; {seconds:.1f} s a case, {wall:.0f} s in all",
+        f"{single} targets were entered by one connection",
         *(f"{c['violations'][0][:100]}\n  {c['command']}" for c in bad),
     ]
 

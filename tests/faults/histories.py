@@ -157,6 +157,11 @@ class History:
         """The revisions."""
         return {n.id: n for n in self.nodes}
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all its steps are."""
+        return all(n.kind.plain for n in self.nodes)
+
     def branches(self, target: str) -> tuple[str, ...]:
         """The folders of versions/ that a target has."""
         return (SHARED, *self.groups[target], target)
