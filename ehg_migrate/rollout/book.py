@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from queue import Empty, Queue
 from types import TracebackType
 from typing import Self
 
@@ -21,8 +22,10 @@ _NAMED = 8  # results that are named before the rest is counted
 class Book:
     """Starts, records and finishes one run; `notes` says what could not be written.
 
-    A ledger that has failed is left alone until the end of the run, when all that it lacks is tried once more. A run
-    that is `short`, since no work on a target belongs to it, is written whole in the end, in one transaction.
+    Results are written by a thread, as many together as have come while it wrote those before: a disk, or a line to a
+    ledger far away, must not keep workers waiting for their next target. A ledger that has failed is left alone until
+    the end of the run, when all that it lacks is tried once more. A run that is `short`, since no work on a target
+    belongs to it, is written whole in the end, in one transaction.
     """
 
     def __init__(self, opener: Callable[[], Ledger], run: Run, *, short: bool = False) -> None:
@@ -33,37 +36,70 @@ class Book:
         self._ledger: Ledger | None = None
         self._late: list[Result] = []  # not written yet
         self._failed = False
-        self._over = threading.Event()
-        self._beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._came: Queue[Result | None] = Queue()  # None is the last
+        self._writer = ThreadPoolExecutor(1, "ledger")
+        self._written: Future[None] | None = None
 
     def __enter__(self) -> Self:
         if not self._short:
             self._try(self._begin)
-            self._beating.start()
+            self._written = self._writer.submit(self._write)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        if not self._short:
-            self._beating.join()
+        self._came.put(None)
+        self._writer.shutdown()
         if self._ledger:
             self._ledger.close()
 
     def record(self, *results: Result) -> None:
-        """Targets that are done, written together."""
-        if self._short or self._failed or not self._try(lambda: self._opened().record(self._run.id, *results)):
+        """Targets that are done; written soon, in this order."""
+        for result in results:
+            self._came.put(result)
+
+    def _write(self) -> None:
+        """Until the last has come. Meanwhile others are told that the run is alive."""
+        last = False
+        while not last:
+            came = self._wait()
+            last = None in came
+            if results := [r for r in came if r]:
+                self._write_down(results)
+            elif not last and self._ledger:
+                self._try(partial(self._ledger.heartbeat, self._run.id))
+
+    def _write_down(self, results: list[Result]) -> None:
+        if self._failed or not self._try(lambda: self._opened().record(self._run.id, *results)):
             self._late += results
+
+    def _wait(self) -> list[Result | None]:
+        """All that has come; nothing where nothing does for a while."""
+        try:
+            came = [self._came.get(timeout=_HEARTBEAT)]
+        except Empty:
+            return []
+        while not self._came.empty():
+            came.append(self._came.get())
+        return came
 
     def finish(self, status: RunStatus) -> None:
         """The run is over; what could not be written is said once, by name."""
+        self._come_to_end()
         if self._short and self._try(partial(self._write_whole, status)):
             return
         self._catch_up()
         if self._late:
             self.notes.append(_incomplete([r.target for r in self._late]))
         self._try(lambda: self._opened().finish(self._run.id, status, self.notes))
+
+    def _come_to_end(self) -> None:
+        self._came.put(None)
+        if self._written:
+            self._written.result()
+        else:
+            self._late += (r for r in self._wait() if r)
 
     def _catch_up(self) -> None:
         """Writes the results that are not written yet, until the ledger fails."""
@@ -96,11 +132,6 @@ class Book:
             ledger.close()
             raise
         self._ledger = ledger
-
-    def _beat(self) -> None:
-        while not self._over.wait(_HEARTBEAT):
-            if ledger := self._ledger:
-                self._try(partial(ledger.heartbeat, self._run.id))
 
     def _try(self, action: Callable[[], None]) -> bool:
         try:
