@@ -43,10 +43,15 @@ class Costs:
     hand: float = 0.0  # of the runner for each target with steps
     hear: float = 0.0  # of the runner for each step
     watch: float = 0.0  # of the runner for each event, times the workers that it has
-    enter: Use = Use()  # of a worker, beside its steps: sessions, proof, lock, the look at the end
+    enter: Use = Use()  # of a worker for each target, beside its steps: the connection, the look at what is there
     step: Use = Use()
-    record: float = 0.0  # seconds that the runner waits for its ledger's file, for each result
-    ledger_trips: float = 0.0  # waits for a ledger in PostgreSQL, for each result
+    first_trips: float = (
+        0.0  # more for a worker's first target, which has two connections: proof, lock, the look at the end
+    )
+    first_step_trips: float = 0.0  # more for each step there
+    record: float = 0.0  # seconds of a write into the ledger's file, however many results
+    write_trips: float = 0.0  # waits of a write into a ledger in PostgreSQL
+    result_trips: float = 0.0  # more for each result of it
     spread: tuple[float, ...] = (1.0,)  # how many times the mean each recorded target took
 
 

@@ -31,9 +31,5 @@ class Phase:
         self._used[name] += seconds / of
 
     def busy(self) -> dict[str, float]:
-        """From 0 to 1 by name. The runner waits for its ledger: what of the two is more has the share of both."""
-        shares = {name: min(1.0, used / self.seconds) for name, used in self._used.items()} if self.seconds else {}
-        thread, ledger = shares.get(THREAD, 0.0), shares.get(LEDGER, 0.0)
-        if ledger:
-            shares[LEDGER if ledger > thread else THREAD] = min(1.0, thread + ledger)
-        return shares
+        """From 0 to 1 by name."""
+        return {name: min(1.0, used / self.seconds) for name, used in self._used.items()} if self.seconds else {}

@@ -39,17 +39,19 @@ class Recording:
 def record(scene: Scene, folder: Path) -> Recording:
     """Runs what it needs, some minutes; tells what it does on standard error."""
     sizes = [_runs(scene, folder, size) for size in _SIZES]
-    tell("waits of one target")
-    waits = _waits(scene, folder)
+    tell("waits of a worker's first target and of its second")
+    waits = _waits(scene, folder, 1), _waits(scene, folder, 2)
     tell("fork server, pipes and ledger")
     costs, fork = _costs(sizes[0], sizes[1], waits), pieces.fork()
+    write, result = pieces.ledger_trips(scene)
     costs = replace(
         costs,
         fork=fork,
         enter=replace(costs.enter, client=max(0.0, costs.enter.client - fork)),
         watch=pieces.watch(),
         record=pieces.ledger_file(folder),
-        ledger_trips=pieces.ledger_trips(scene),
+        write_trips=write,
+        result_trips=result,
     )
     others = median(m.others for size in sizes for m in size.values())
     return Recording(scene.machine, datetime.now(UTC).strftime("%Y-%m-%d"), others, costs)
@@ -88,12 +90,16 @@ def _middle(measured: list[Measured]) -> Measured:
     return sorted(measured, key=lambda m: m.runner)[len(measured) // 2]
 
 
-def _waits(scene: Scene, folder: Path) -> dict[str, int]:
-    with stage(scene, folder / "record", Site(proxied=True, delay=_DELAY), 1) as found:
+def _waits(scene: Scene, folder: Path, targets: int) -> dict[str, int]:
+    """Of so many targets by case, which one worker does one after the other."""
+    site = Site(parallel=1, proxied=True, delay=_DELAY)
+    with stage(scene, folder / "record", site, targets) as found:
         return {case: found.case(case).waits for case in ("full", "nothing", "one")}
 
 
-def _costs(small: dict[str, Measured], large: dict[str, Measured], waits: dict[str, int]) -> Costs:
+def _costs(
+    small: dict[str, Measured], large: dict[str, Measured], waits: tuple[dict[str, int], dict[str, int]]
+) -> Costs:
     def each(case: str, value: Callable[[Measured], float]) -> float:
         return max(0.0, (value(large[case]) - value(small[case])) / (_SIZES[1] - _SIZES[0]))
 
@@ -103,30 +109,33 @@ def _costs(small: dict[str, Measured], large: dict[str, Measured], waits: dict[s
     def more(value: Callable[[Measured], float], case: str, before: str) -> float:
         return max(0.0, each(case, value) - each(before, value))
 
-    further = STEPS["full"] - STEPS["one"]
+    further, look = STEPS["full"] - STEPS["one"], waits[0]["nothing"]
+    first = {case: waits[0][case] - look for case in ("full", "one")}
+    second = {case: waits[1][case] - waits[0][case] for case in ("full", "one")}
+    first_step, second_step = ((w["full"] - w["one"]) / further for w in (first, second))
     step = Use(
         more(_workers, "full", "one") / further,
         more(_server, "full", "one") / further,
-        (waits["full"] - waits["one"]) / further,
+        second_step,
         more(_proxy, "full", "one") / further,
     )
     hear = more(_runner, "full", "one") / further
     return Costs(
         start=fixed("nothing", _runner),
         target=each("load", _runner),
-        probe=Use(
-            more(_runner, "nothing", "load"), each("nothing", _server), waits["nothing"], each("nothing", _proxy)
-        ),
+        probe=Use(more(_runner, "nothing", "load"), each("nothing", _server), look, each("nothing", _proxy)),
         workers=fixed("one", _workers),
         hand=max(0.0, more(_runner, "one", "nothing") - hear),
         hear=hear,
         enter=Use(
             max(0.0, each("one", _workers) - step.client),
             max(0.0, more(_server, "one", "nothing") - step.server),
-            max(0.0, waits["one"] - waits["nothing"] - step.trips),
+            max(0.0, second["one"] - second_step),
             max(0.0, more(_proxy, "one", "nothing") - step.proxy),
         ),
         step=step,
+        first_trips=max(0.0, first["one"] - first_step - (second["one"] - second_step)),
+        first_step_trips=max(0.0, first_step - second_step),
     )
 
 

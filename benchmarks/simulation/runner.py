@@ -75,6 +75,7 @@ class _Runner:
         self._gate = simpy.Resource(env, site.probes)
         self._ended: list[Task] = []
         self._woken = env.event()
+        self._unwritten, self._came = 0, env.event()  # results, for the thread that writes the ledger
         self.looks = self.work = self._phase = Phase(0.0)
         self.succeeded = self.failed = 0
 
@@ -126,23 +127,41 @@ class _Runner:
     # --- the workers
 
     def _work(self, tasks: Sequence[Task]) -> Doing:
-        """`Pool.run`, and the ledger's row for each result as it comes."""
+        """`Pool.run`, and `Book` beside it."""
         self._hosts = self._new_hosts()  # the pool knows nothing of the looks
-        waiting, running = Waiting(tasks, self._hosts), 0
+        waiting, running, made = Waiting(tasks, self._hosts), 0, 0
+        written = self._env.process(self._write(len(tasks)))
         yield from self._think(self._costs.workers)
         while waiting.left or running:
             while running < self._site.parallel and (task := waiting.take()):
-                running += 1
+                is_first = running == made  # nobody is free
+                running, made = running + 1, made + is_first
                 self._hosts[task.host].begin()
                 yield from self._think(self._costs.hand)
-                self._phase.use(THREAD, self._costs.fork)  # it waits
-                yield self._use(self._costs.fork)
-                self._env.process(self._worker(task))
+                if is_first:
+                    self._phase.use(THREAD, self._costs.fork)  # it waits
+                    yield self._use(self._costs.fork)
+                self._env.process(self._worker(task, is_first=is_first))
             if not self._ended:
                 yield from self._listen(may_begin=running < self._site.parallel and waiting.paused())
             for task in self._heard():
                 yield from self._settle(task, running)
                 running -= 1
+        yield written
+
+    def _write(self, results: int) -> Doing:
+        """All that has come since the last write, together."""
+        while results:
+            if not self._unwritten:
+                self._came = self._env.event()
+                yield self._came
+            number, self._unwritten = self._unwritten, 0
+            seconds, delay = self._costs.record, self._site.ledger_delay
+            if delay is not None:
+                seconds = (self._costs.write_trips + self._costs.result_trips * number) * delay
+            self._phase.use(LEDGER, seconds)
+            yield self._env.timeout(seconds)
+            results -= number
 
     def _listen(self, *, may_begin: bool) -> Doing:
         self._woken = self._env.event()
@@ -160,24 +179,26 @@ class _Runner:
     def _settle(self, task: Task, running: int) -> Doing:
         events = _EVENTS + _STEP_EVENTS * task.steps
         yield from self._think(self._costs.hear * task.steps + self._costs.watch * events * running)
-        seconds = self._costs.record
-        if self._site.ledger_delay is not None:
-            seconds = self._costs.ledger_trips * self._site.ledger_delay
-        self._phase.use(LEDGER, seconds)
-        yield self._env.timeout(seconds)
+        self._unwritten += 1
+        if not self._came.triggered:
+            self._came.succeed()
 
-    def _worker(self, task: Task) -> Doing:
-        begun = self._env.now
+    def _worker(self, task: Task, *, is_first: bool) -> Doing:
+        begun, connections = self._env.now, 2 if is_first else 1
+        enter, step = self._costs.enter, self._costs.step.times(task.factor)
+        if is_first:
+            enter = enter.plus(Use(trips=self._costs.first_trips))
+            step = step.plus(Use(trips=self._costs.first_step_trips * task.factor))
         self._tell()
-        reached = yield from self._connected(2, (_ATTEMPTS, _LONGEST, _JITTER))
+        reached = yield from self._connected(connections, (_ATTEMPTS, _LONGEST, _JITTER))
         if reached:
-            self._crowd.add(task.host, 2)
-            yield from self._process(self._costs.enter, connections=2)
+            self._crowd.add(task.host, connections)
+            yield from self._process(enter, connections)
             for _ in range(task.steps):
                 self._tell()
-                yield from self._process(self._costs.step.times(task.factor))
+                yield from self._process(step)
             yield self._env.timeout(task.extra)
-            self._crowd.add(task.host, -2)
+            self._crowd.add(task.host, -connections)
         self.succeeded += reached
         self.failed += not reached
         self._phase.use(PARALLEL, self._env.now - begun, self._site.parallel)

@@ -35,11 +35,14 @@ def _rows(c: Costs) -> tuple[tuple[str, ...], ...]:
         ("a target of the fleet: its entry, plan and line", _ms(c.target), "", "", ""),
         ("a look at a target", _ms(look.client), "", _ms(look.server), f"{look.trips:g}"),
         ("a target with steps: handed over, heard of", _ms(c.hand), "", "", ""),
-        ("its worker: made", f"{_ms(c.fork)} (waits)", "", "", ""),
-        ("its worker: two sessions, proof, lock", "", _ms(enter.client), _ms(enter.server), f"{enter.trips:.0f}"),
+        ("a worker: made", f"{_ms(c.fork)} (waits)", "", "", ""),
+        ("its target: a connection, what it holds", "", _ms(enter.client), _ms(enter.server), f"{enter.trips:.1f}"),
         ("a step", _ms(c.hear), _ms(step.client), _ms(step.server), f"{step.trips:.1f}"),
-        ("a result in a ledger that is a file", f"{_ms(c.record)} (waits)", "", "", ""),
-        ("a result in a ledger in PostgreSQL", "(waits)", "", "", f"{c.ledger_trips:g}"),
+        ("more for its first target: two connections, proof", "", "", "", f"{c.first_trips:.1f}"),
+        ("more for a step there", "", "", "", f"{c.first_step_trips:.1f}"),
+        ("a write into a ledger that is a file", f"{_ms(c.record)} (beside)", "", "", ""),
+        ("a write into a ledger in PostgreSQL", "(beside)", "", "", f"{c.write_trips:.1f}"),
+        ("a result of it", "(beside)", "", "", f"{c.result_trips:.1f}"),
     )
 
 

@@ -37,6 +37,9 @@ CASES = {
     "handshakes of a look": (Costs(probe=Use(trips=4)), replace(WIDE, delay=0.5, handshakes=2), _equal(3, 0), 3.0),
     "handshakes of a worker's two connections": (
         replace(STEP, enter=Use(trips=6)), replace(WIDE, delay=0.5, handshakes=2), _equal(3), 3.0 + 2.0 + 1.0 + 1.0),
+    "one connection and fewer trips after a worker's first target": (
+        Costs(enter=Use(trips=4), step=Use(trips=1), first_trips=6, first_step_trips=1),
+        replace(WIDE, parallel=1, delay=0.5, handshakes=2), _equal(2, 3), 0.5 * (2 + (10 + 4 + 6) + (4 + 2 + 3))),
     "a look is also taken where there is work": (replace(STEP, probe=Use(server=2.0)), WIDE, _equal(3), 3.0),
     "places of a host": (STEP, replace(WIDE, host_parallel=2), _equal(6), 3.0),
     "places of two hosts": (STEP, replace(WIDE, host_parallel=2, hosts=2), _equal(8, hosts=2), 2.0),
@@ -51,8 +54,12 @@ CASES = {
     "the proxy too": (Costs(probe=Use(proxy=1.0)), replace(WIDE, proxied=True), _equal(4, 0), 4.0),
     "start, and every target of the fleet": (Costs(start=1.0, target=0.5), WIDE, _equal(4, 0), 3.0),
     "workers are handed their work in turn": (replace(STEP, hand=1.0, fork=1.0), WIDE, _equal(3), 7.0),
-    "results are recorded in turn": (replace(STEP, record=0.5), WIDE, _equal(4), 3.0),
-    "a far ledger": (replace(STEP, record=9.0, ledger_trips=5), replace(WIDE, ledger_delay=0.1), _equal(4), 3.0),
+    "workers are made once": (replace(STEP, fork=1.0), replace(WIDE, parallel=1), _equal(3), 4.0),
+    "results are written together, and workers do not wait": (
+        replace(STEP, record=5.0), replace(WIDE, parallel=1), _equal(4), 1.0 + 5.0 + 5.0),
+    "a far ledger": (
+        replace(STEP, record=9.0, write_trips=3, result_trips=2), replace(WIDE, ledger_delay=0.1), _equal(4),
+        1.0 + (0.3 + 0.2) + (0.3 + 3 * 0.2)),
     "each shard has a machine": (STEP, replace(WIDE, parallel=1, shards=2), _equal(10), 5.0),
     "what takes longest begins first": (
         STEP, replace(WIDE, parallel=2), [Task(0, 1, took=1)] * 4 + [Task(0, 4, took=4)], 4.0),
@@ -83,7 +90,7 @@ def test_a_pause_is_seen_at_the_next_look_of_the_pool() -> None:
     ("costs", "site", "steps", "limit"),
     [
         (replace(STEP, hand=1.0), WIDE, 1, THREAD),
-        (replace(STEP, record=1.0), WIDE, 1, LEDGER),
+        (replace(STEP, record=2.0), replace(WIDE, parallel=1), 1, LEDGER),
         (STEP, replace(WIDE, parallel=2), 1, PARALLEL),
         (Costs(step=Use(client=1.0)), replace(WIDE, cores=2), 1, CORES),
         (LOOK, replace(WIDE, host_rate=0.5), 0, HOST_RATE),
