@@ -32,28 +32,28 @@ class Hosts:
     def __init__(self, targets: Iterable[Target]) -> None:
         together: dict[tuple[str, int], list[Target]] = {}
         for target in targets:
-            together.setdefault(_place(target), []).append(target)
+            together.setdefault(place(target), []).append(target)
         self._hosts = {place: _Host(of_one) for place, of_one in together.items()}
 
     def may_begin(self, target: Target) -> bool:
         """Whether its host has a place for it now."""
-        host = self._hosts[_place(target)]
+        host = self._hosts[place(target)]
         return host.busy < host.at_once and time.monotonic() >= host.next
 
     def begin(self, target: Target) -> None:
         """It is at work from now on, until `end`."""
-        host = self._hosts[_place(target)]
+        host = self._hosts[place(target)]
         host.busy += 1
         host.next = max(host.next, time.monotonic()) + host.pause
 
     def end(self, target: Target) -> None:
         """Its place is free."""
-        self._hosts[_place(target)].busy -= 1
+        self._hosts[place(target)].busy -= 1
 
     @asynccontextmanager
     async def turn(self, target: Target) -> AsyncIterator[None]:
         """The same for a coroutine: comes when the target may begin, and gives its place back."""
-        host = self._hosts[_place(target)]
+        host = self._hosts[place(target)]
         async with host.places:
             now = time.monotonic()
             begin = max(now, host.next)
@@ -63,5 +63,6 @@ class Hosts:
             yield
 
 
-def _place(target: Target) -> tuple[str, int]:
+def place(target: Target) -> tuple[str, int]:
+    """Where connections to it go: many targets have one pooler."""
     return target.address.host, target.address.port

@@ -40,8 +40,8 @@ class LockLost(psycopg.OperationalError):
 class Preparing:
     """Makes one working connection ready, step after step.
 
-    The settings and its lock, `work_key`, are the session's. With `alone` (values of `prepare_alone`) they, and both
-    locks, are the transaction's, and nothing of them is left when that has ended.
+    The settings and its lock, `work_key`, are the session's. With `alone` (values of `claim_within` and of
+    `prepare_alone`) they, and both locks, are the transaction's, and nothing of them is left when that has ended.
     """
 
     def __init__(
@@ -131,6 +131,8 @@ class Preparing:
         for statement in _BEGIN if begin else ():
             connection.send_query_params(statement, None)
             answers.append(None)
+        if self._values["within"]:
+            psycopg.Cursor(self._work).execute(query("claim_within"), self._values)
         return psycopg.Cursor(self._work).execute(self._statement, {**self._values, "step": begin})
 
 

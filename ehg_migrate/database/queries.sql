@@ -73,8 +73,8 @@ SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
 , pg_try_advisory_lock(%(work_key)s)
 
 -- name: prepare_alone
--- Where all of a step is in one transaction, with both locks: nobody else may have been here between two of them.
-, pg_try_advisory_xact_lock(%(key)s) AND pg_try_advisory_xact_lock(%(work_key)s)
+-- Where the locks were taken by `claim_within`, in a statement before this one, so that it sees what was done until then.
+, current_setting('ehg_migrate.ours')::boolean
   AND NOT EXISTS (SELECT FROM {meta}.migration_journal WHERE seq > %(seen)s AND run <> %(run)s)
 
 -- name: number
@@ -98,7 +98,8 @@ SELECT set_config('ehg_migrate.ours', ended::text, false)::boolean, locked
 
 -- name: claim_within
 -- Whether the target is ours until the end of the transaction.
-SELECT pg_try_advisory_xact_lock(%(key)s) AND pg_try_advisory_xact_lock(%(work_key)s)
+SELECT set_config('ehg_migrate.ours',
+                  (pg_try_advisory_xact_lock(%(key)s) AND pg_try_advisory_xact_lock(%(work_key)s))::text, true)::boolean
 
 -- name: seen
 -- The last entry of the journal.

@@ -25,6 +25,7 @@ from ehg_migrate.database.connections import (
     with_retries,
 )
 from ehg_migrate.database.faults import ConnectError, is_lost, run_fault
+from ehg_migrate.database.hosts import place
 from ehg_migrate.database.journal import Journal
 from ehg_migrate.database.neighbours import Neighbours
 from ehg_migrate.database.parameters import LONGEST_NAME
@@ -72,10 +73,9 @@ class Session:
         return with_retries(self._enter, self._notice)
 
     def _enter(self) -> Self:
-        application = self._application
-        pair = connect_pair(self.target, self._password, application)
+        pair = connect_pair(self.target, self._password, self._application)
         self.lock, self.work, self._work_pid = pair.lock, pair.work, pair.work_pid
-        self._preparing = Preparing(self.work, self.target, application, self._key + 1)
+        self._preparing = Preparing(self.work, self.target, self._application, self._key + 1)
         try:
             self.neighbours = self._neighbours(pair)
             self.found = Claim(self.lock, self.journal, self._key, self._tell, self._adopting).make()
@@ -86,7 +86,7 @@ class Session:
         except BaseException:
             self._close()
             raise
-        _proven.add(endpoint(self.target))
+        _proven.add(place(self.target))
         return self
 
     def _neighbours(self, pair: Pair) -> Neighbours | None:
@@ -185,14 +185,9 @@ class Session:
 _proven: set[tuple[str, int]] = set()
 
 
-def endpoint(target: Target) -> tuple[str, int]:
-    """Where connections to it go: many targets have one pooler."""
-    return target.address.host, target.address.port
-
-
 def is_proven(target: Target) -> bool:
     """Whether this process has seen its endpoint to be in session mode, for this target or for another."""
-    return endpoint(target) in _proven
+    return place(target) in _proven
 
 
 def lock_key(target: Target) -> int:

@@ -101,9 +101,9 @@ class SingleSession(Session):
             if not (made and version):
                 self.work.execute(layout(self.target))
             answers |= self._ask(*rest)
-        if answers["unfinished"]:
-            raise NeedsPair
         schema, isolation, *hstore = answers["facts"][0]
+        if answers["unfinished"] or isolation != "read committed":  # else what is read is older than the locks
+            raise NeedsPair
         facts = Facts(schema, isolation, (hstore[0], hstore[1], hstore[2]) if hstore[0] else None)
         heads = tuple(row[0] for row in answers["version_heads"])
         self.found = Found(heads, frozenset(), length or 255, "", facts)

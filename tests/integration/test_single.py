@@ -202,6 +202,17 @@ CREATE TRIGGER intrude AFTER INSERT ON ehg_migrate.migration_journal
 """
 
 
+def test_where_a_transaction_keeps_its_first_snapshot_there_are_two_connections(line: Line) -> None:
+    """What it reads after it has the locks would be older than they are."""
+    line.write("b")
+    with line.fleet.admin("two") as c:
+        c.execute("ALTER ROLE postgres IN DATABASE " + line.fleet.addresses["two"].dbname
+                  + " SET default_transaction_isolation = 'repeatable read'")  # fmt: skip
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert len(line.working("two")) == 3
+    assert line.fleet.runs_of("two")[-1][0] == "b"
+
+
 def test_a_step_that_moves_version_rows_is_not_committed(line: Line) -> None:
     """The server does not come to the COMMIT; with two connections it is told what it was."""
     line.write("b")
