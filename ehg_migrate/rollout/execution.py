@@ -21,6 +21,7 @@ from ehg_migrate.model import Result, Status, Step, StepResult
 from ehg_migrate.revisions.loading import has_our_environment
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.normalizing import normalize
+from ehg_migrate.rollout.reasons import BY_ANOTHER, lock_broken, stale_plan, wrong_heads
 from ehg_migrate.rollout.stepping import StepFailed, Stepper, Tells
 from ehg_migrate.rollout.watch import Watchdog
 
@@ -75,8 +76,8 @@ class Execution:
         self.end(replace(result, seconds=time.monotonic() - self.begun))
 
     def _unread(self, problem: Problem) -> Result:
-        """Nothing was begun here: the target is what it was, unless another worker had begun something before."""
-        if self.job.unsure:
+        """The target is what it was, unless a session or a worker before had begun something."""
+        if self.job.unsure or self.done:
             return self._result(Status.INDETERMINATE, (), problem)
         return self._result(Status.FAILED, self.job.plan.heads, problem)
 
@@ -93,9 +94,11 @@ class Execution:
                     break
                 self.teller.notice(f"{lost.fault.problem.message}; looking what the target holds")
             except TargetError as e:
-                if self.lost is None:
-                    raise
-                return self._could_not_look(self.lost, e.problem)
+                if self.lost:
+                    return self._could_not_look(self.lost, e.problem)
+                if self.done:
+                    return self._left_in_between(e.problem)
+                raise
         assert self.lost is not None
         return self._look_after(self.lost, watchdog)
 
@@ -132,7 +135,7 @@ class Execution:
             if lost and not lost.atomic and lost.step in steps:
                 return self._finished(session, lost)  # a part of it may be done: not again
             if lost and steps and session.broken_by:
-                return self._result(Status.FAILED, heads, _broken(session.broken_by))
+                return self._result(Status.FAILED, heads, lock_broken(session.broken_by))
             check_steps(session, steps)
         except TargetError as e:
             return self._result(Status.INDETERMINATE if lost else Status.REFUSED, heads, e.problem)
@@ -165,9 +168,9 @@ class Execution:
             if resuming:
                 self._count(plan.steps)
             else:
-                self.notes.append(_BY_ANOTHER)
+                self.notes.append(BY_ANOTHER)
             return ()
-        raise TargetError(_stale(plan.heads, heads))
+        raise TargetError(stale_plan(plan.heads, heads))
 
     def _count(self, committed: tuple[Step, ...]) -> None:
         """Steps whose rows are there were committed, although nobody told us."""
@@ -184,7 +187,7 @@ class Execution:
         elif len(self.done) < len(plan.steps):
             status, problem = Status.CANCELLED, Problem("cancelled", "stopped before the next step", "run again")
         else:
-            status, problem = Status.INDETERMINATE, _wrong_heads(heads, plan.goal)
+            status, problem = Status.INDETERMINATE, wrong_heads(heads, plan.goal)
         return self._result(status, heads, problem)
 
     def _look_after(self, lost: StepFailed, watchdog: Watchdog) -> Result:
@@ -227,6 +230,11 @@ class Execution:
         )
         return self._result(Status.INDETERMINATE, (), problem)
 
+    def _left_in_between(self, why: Problem) -> Result:
+        """One connection has done a part, and two could not be had for the rest."""
+        message = f"{why.message}; {len(self.done)} of {len(self.job.plan.steps)} steps were done before"
+        return self._result(Status.INDETERMINATE, (), replace(why, message=message))
+
     def _deadline(self, then: str = " and the connection closed") -> Problem:
         return Problem(
             "deadline",
@@ -248,9 +256,6 @@ class Execution:
         )
 
 
-_BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
-
-
 def _after_failure(session: Session, failure: StepFailed) -> tuple[Status, Problem]:
     problem = failure.fault.problem
     if failure.atomic:
@@ -262,31 +267,3 @@ def _after_failure(session: Session, failure: StepFailed) -> tuple[Status, Probl
         message=f"{problem.message}; the step had left its transaction, so a part of it may be done{found}",
         hint=drop_hint(left) if left else "look what the step has done, correct it, and run again",
     )
-
-
-def _broken(by: str) -> Problem:
-    return Problem(
-        "lock_broken",
-        f"{by} ended the session of this run with `locks break`; its open step was rolled back",
-        "ask why, then run again",
-    )
-
-
-def _wrong_heads(heads: tuple[str, ...], goal: tuple[str, ...]) -> Problem:
-    return Problem(
-        "wrong_heads",
-        f"after all steps the version table holds {_names(heads)} instead of {_names(goal)}",
-        "a revision changed the version table, or another tool did; look with `history`",
-    )
-
-
-def _stale(planned: tuple[str, ...], found: tuple[str, ...]) -> Problem:
-    return Problem(
-        "stale_plan",
-        f"the plan was made for {_names(planned)}, and the target holds {_names(found)}",
-        "another runner or a person changed it; plan again",
-    )
-
-
-def _names(heads: tuple[str, ...]) -> str:
-    return ", ".join(f"`{h}`" for h in heads) or "nothing"

@@ -272,6 +272,24 @@ def test_another_runner_is_waited_for_with_two_connections(line: Line) -> None:
     assert line.fleet.heads("two") == ["b"]
 
 
+def test_what_was_done_is_told_where_the_rest_cannot_be(line: Line, pg: Cluster) -> None:
+    """Another runner takes the target between one connection and two: it is not what it was before the run."""
+    make_fleet(pg, line.fleet.folder, line.fleet.addresses, HISTORY, {"two": {"queue_timeout": "0s"}})
+    line.write("b")
+    line.fleet.write("shared/c", step("c", "b", code='op.execute("ALTER TABLE a ADD COLUMN m int")'))
+    with line.fleet.connect("two") as blocker, blocker.transaction(), line.fleet.connect("two") as other:
+        blocker.execute("LOCK TABLE a")
+        running = line.fleet.background(line.upgrade)
+        wait_until(lambda: line.fleet.heads("two") == ["b"], "the first step is done", 20)
+        wait_until(lambda: line.fleet.lock_holders("two"), "the second one waits", 20)
+        other.execute("SELECT pg_advisory_lock(%s)", (lock_key(line.fleet.load().fleet.by_name["two"]),))
+        result = result_of(running.result(30), "two")
+    assert (result.status, code_of(result)) == (Status.INDETERMINATE, "locked")
+    assert result.problem
+    assert result.problem.message.endswith("; 1 of 2 steps were done before")
+    assert (result.heads_after, [s.revision for s in result.steps], result.not_done) == ((), ["b"], ("c",))
+
+
 def test_a_session_that_is_ended_in_a_step_is_no_loss(line: Line) -> None:
     """It is looked what the target holds, and the step is done once."""
     line.fleet.write(

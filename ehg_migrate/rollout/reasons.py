@@ -1,0 +1,38 @@
+"""Why a target is not what its plan was made for, or not what it should have become."""
+
+from __future__ import annotations
+
+from ehg_migrate.errors import Problem
+
+BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
+
+
+def lock_broken(by: str) -> Problem:
+    """Somebody has told this run to leave the target."""
+    return Problem(
+        "lock_broken",
+        f"{by} ended the session of this run with `locks break`; its open step was rolled back",
+        "ask why, then run again",
+    )
+
+
+def wrong_heads(heads: tuple[str, ...], goal: tuple[str, ...]) -> Problem:
+    """All steps are done, and the rows are others."""
+    return Problem(
+        "wrong_heads",
+        f"after all steps the version table holds {_names(heads)} instead of {_names(goal)}",
+        "a revision changed the version table, or another tool did; look with `history`",
+    )
+
+
+def stale_plan(planned: tuple[str, ...], found: tuple[str, ...]) -> Problem:
+    """The plan does not begin where the target is."""
+    return Problem(
+        "stale_plan",
+        f"the plan was made for {_names(planned)}, and the target holds {_names(found)}",
+        "another runner or a person changed it; plan again",
+    )
+
+
+def _names(heads: tuple[str, ...]) -> str:
+    return ", ".join(f"`{h}`" for h in heads) or "nothing"
