@@ -436,8 +436,10 @@ def test_ctrl_c_while_the_workers_are_being_started(two: Callable[..., Fleet]) -
     """The fork server does not hear it, so no target is lost in the middle of nothing."""
     fleet = two()
     with fleet.command("upgrade", "--yes", "--json") as process:
-        # the tracker of resources, and the fork server, which is busy importing for half a second
+        # the tracker of resources, and the fork server, which is busy importing for half a second, also after the look
         wait_until(lambda: len(psutil.Process(process.pid).children()) > 1, "no fork server", 20)
+        ledger = fleet.folder / ".ehg" / "ledger.sqlite"
+        wait_until(lambda: ledger.exists() and fleet.load().runs() != (), "no run", 20)
         interrupt(process)
         done = fleet.end(process)
     assert done.returncode == 130
@@ -446,6 +448,24 @@ def test_ctrl_c_while_the_workers_are_being_started(two: Callable[..., Fleet]) -
     fleet.check()
     assert fleet.upgrade().status is not RunStatus.FAILED
     fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
+def test_ctrl_c_while_workers_start_and_targets_still_answer(two: Callable[..., Fleet]) -> None:
+    """There is no run yet, nothing is begun, and the fork server goes with the command."""
+    fleet = two()
+    fleet.upgrade()
+    fleet.write("shared/s2", step("s2", "s1"))
+    with fleet.connect("acme") as c, c.transaction():
+        c.execute("LOCK TABLE ehg_migrate.migration_journal")  # `other` has answered that it has something to do
+        with fleet.command("upgrade", "--yes") as process:
+            wait_until(lambda: len(psutil.Process(process.pid).children()) > 1, "no fork server", 20)
+            children = psutil.Process(process.pid).children()
+            interrupt(process)
+            done = fleet.end(process)
+    assert done.returncode == 130
+    wait_until(lambda: not any(child.is_running() for child in children), "the fork server ends")
+    assert len(fleet.load().runs()) == 1
+    assert fleet.heads("other") == ["o1"]
 
 
 def test_workers_of_a_killed_command_begin_no_further_step(two: Callable[..., Fleet], gate: Gate) -> None:
