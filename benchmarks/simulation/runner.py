@@ -12,7 +12,6 @@ from benchmarks.simulation.model import Costs, Outcome, Site, Task, Use
 from benchmarks.simulation.phases import CORES, HOST_PARALLEL, HOST_RATE, LEDGER, LOOKS, PARALLEL, THREAD, Phase
 from benchmarks.simulation.waiting import Host, Waiting
 
-_TICK = 0.2  # seconds between two looks of the pool (`rollout/pool.py`)
 _PROBE_ATTEMPTS, _PROBE_LONGEST, _PROBE_JITTER = 3, 2.0, 0.3  # `database/probe.py`
 _ATTEMPTS, _LONGEST, _JITTER = 5, 10.0, 0.5  # `database/connections.py`
 _FIRST_WAIT = 0.2
@@ -143,7 +142,8 @@ class _Runner:
                     yield self._use(self._costs.fork)
                 self._env.process(self._worker(task, is_first=is_first))
             if not self._ended:
-                yield from self._listen(may_begin=running < self._site.parallel and waiting.paused())
+                left = waiting.pause_left(self._env.now) if running < self._site.parallel else None
+                yield from self._listen(left)
             for task in self._heard():
                 yield from self._settle(task, running)
                 running -= 1
@@ -163,12 +163,12 @@ class _Runner:
             yield self._env.timeout(seconds)
             results -= number
 
-    def _listen(self, *, may_begin: bool) -> Doing:
+    def _listen(self, pause_left: float | None) -> Doing:
         self._woken = self._env.event()
-        if may_begin:  # a host's pause ends by itself, which the pool sees at its next look
-            yield self._woken | self._env.timeout(_TICK)
-        else:
+        if pause_left is None:
             yield self._woken
+        else:  # it ends by itself
+            yield self._woken | self._env.timeout(pause_left)
 
     def _heard(self) -> list[Task]:
         ended, self._ended = self._ended, []
@@ -189,13 +189,11 @@ class _Runner:
         if is_first:
             enter = enter.plus(Use(trips=self._costs.first_trips))
             step = step.plus(Use(trips=self._costs.first_step_trips * task.factor))
-        self._tell()
         reached = yield from self._connected(connections, (_ATTEMPTS, _LONGEST, _JITTER))
         if reached:
             self._crowd.add(task.host, connections)
             yield from self._process(enter, connections)
             for _ in range(task.steps):
-                self._tell()
                 yield from self._process(step)
             yield self._env.timeout(task.extra)
             self._crowd.add(task.host, -connections)
@@ -205,11 +203,6 @@ class _Runner:
         self._use_host(self._hosts[task.host], self._env.now - begun)
         self._ended.append(task)
         self._wake()
-
-    def _tell(self) -> None:
-        """An event that the pool only hears of: it matters where a host's pause may be over."""
-        if self._site.host_rate:
-            self._wake()
 
     def _wake(self) -> None:
         if not self._woken.triggered:

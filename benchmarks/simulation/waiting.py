@@ -58,6 +58,7 @@ class Waiting:
         self.left -= 1
         return min(ready, key=lambda q: q[0][0]).popleft()[1]
 
-    def paused(self) -> bool:
-        """Whether a host has places and something waiting, and lacks only time."""
-        return any(q and h.busy < h.at_once for q, h in zip(self._queues, self._hosts, strict=True))
+    def pause_left(self, now: float) -> float | None:
+        """Seconds until a host with places and something waiting may begin; None where only an end helps."""
+        paused = [h.next - now for q, h in zip(self._queues, self._hosts, strict=True) if q and h.busy < h.at_once]
+        return min(paused, default=None)

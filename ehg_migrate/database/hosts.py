@@ -33,12 +33,21 @@ class Hosts:
         together: dict[tuple[str, int], list[Target]] = {}
         for target in targets:
             together.setdefault(place(target), []).append(target)
-        self._hosts = {place: _Host(of_one) for place, of_one in together.items()}
+        self._hosts = {where: _Host(of_one) for where, of_one in together.items()}
+        self._paced = [host for host in self._hosts.values() if host.pause]
 
     def may_begin(self, target: Target) -> bool:
         """Whether its host has a place for it now."""
         host = self._hosts[place(target)]
         return host.busy < host.at_once and time.monotonic() >= host.next
+
+    def pause_left(self, most: float) -> float:
+        """Seconds until another target may begin somewhere that could not until then; `most` where it is no matter of
+        time.
+        """
+        now = time.monotonic()
+        left = (host.next - now for host in self._paced if host.busy < host.at_once and host.next > now)
+        return min([most, *left])
 
     def begin(self, target: Target) -> None:
         """It is at work from now on, until `end`."""

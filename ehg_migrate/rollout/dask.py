@@ -78,7 +78,7 @@ class DaskExecutor:
                 self._pass_on(stop)
             while len(self._doing) < self._parallel and (job := take_next(waiting, self._hosts)):
                 self._submit(job)
-            yield from self._listen(watch)
+            yield from self._listen(watch, self._hosts.pause_left(_TICK) if waiting else _TICK)
         if self._lost:
             yield from Pool(self._parallel, watch, stop).run(self._lost)
 
@@ -94,9 +94,9 @@ class DaskExecutor:
         target, kind, text, step, steps = told[1]
         self._heard.put(Event(target, EventKind(kind), text, step, steps))
 
-    def _listen(self, watch: Watch) -> Iterator[Result]:
+    def _listen(self, watch: Watch, longest: float) -> Iterator[Result]:
         try:
-            heard = self._heard.get(timeout=_TICK)
+            heard = self._heard.get(timeout=longest)
         except queue.Empty:
             if self._end_by is not None and time.monotonic() > self._end_by:
                 for topic in list(self._doing):

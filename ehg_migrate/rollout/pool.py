@@ -87,7 +87,7 @@ class Pool:
                     waiting.clear()
                 if not waiting:
                     self._dismiss(0)
-                yield from self._listen()
+                yield from self._listen(self._hosts.pause_left(_TICK) if waiting else _TICK)
         finally:
             self._stop.heard_by.remove(self._tell_to_stop)
             for running in list(self._running.values()):
@@ -138,10 +138,10 @@ class Pool:
             theirs.close()
         return _Worker(process, ours)
 
-    def _listen(self) -> Iterator[Result]:
+    def _listen(self, longest: float) -> Iterator[Result]:
         every = list(self._running.values())
         # a process that a revision forked holds the pipe open when the worker is gone: so its end is waited for too
-        ready = set(wait([x for r in every for x in r.worker.waited_for], timeout=_TICK))
+        ready = set(wait([x for r in every for x in r.worker.waited_for], timeout=longest))
         for running in every:
             if ready.isdisjoint(running.worker.waited_for):
                 continue

@@ -45,6 +45,19 @@ def test_a_rate() -> None:
     assert not hosts.may_begin(b)
 
 
+def test_how_long_a_pause_is_left() -> None:
+    """Where a host has a place; what is full, or has no rate, is no matter of time."""
+    a, b, c = _target("a", "one", 1, rate=0.002), _target("b", "two", rate=0.001), _target("c", "three")
+    hosts = Hosts([a, b, c])
+    assert hosts.pause_left(5000) == 5000
+    for target in (a, b, c):
+        hosts.begin(target)
+    assert 500 < hosts.pause_left(5000) <= 1000
+    hosts.end(a)
+    assert 0 < hosts.pause_left(5000) <= 500
+    assert hosts.pause_left(0.01) == 0.01
+
+
 def test_turns_of_a_rate() -> None:
     """Of coroutines, none begins before its moment: the nth is n pauses behind the first at least."""
     targets = [_target(str(n), "one", rate=50) for n in range(5)]

@@ -79,11 +79,11 @@ def test_exact(costs: Costs, site: Site, tasks: list[Task], seconds: float) -> N
     assert (outcome.succeeded, outcome.failed) == (len(tasks), 0)
 
 
-def test_a_pause_is_seen_at_the_next_look_of_the_pool() -> None:
-    """Ten a second may begin there, and nothing happens meanwhile: the pool looks every 0.2 s."""
+def test_a_pause_ends_by_itself() -> None:
+    """Ten a second may begin there, and nothing happens meanwhile."""
     outcome = simulate(STEP, replace(WIDE, host_rate=10), _equal(3))
     assert outcome.probed == pytest.approx(0.2)  # the third look has waited for two pauses
-    assert outcome.seconds == pytest.approx(0.2 + 2 * 0.2 + 1.0)
+    assert outcome.seconds == pytest.approx(0.2 + 2 * 0.1 + 1.0)
 
 
 @pytest.mark.parametrize(
