@@ -21,6 +21,7 @@ MakeDatabase = Callable[[str], Address]
 _DELAY = 0.05  # seconds: what is sent together arrives together, and what is sent at once waits once
 _LOOK = 4  # waits of a look at a target before the run
 _PAIR = 12  # waits of the first target, on two connections, for one revision
+SLOW = 'op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_sleep({})")'
 HISTORY = {"shared/a": step("a", None, label="shared")}
 
 
@@ -123,17 +124,15 @@ def test_a_new_target(line: Line, make_database: MakeDatabase) -> None:
 
 def test_the_journal_says_what_it_says_of_the_first_target(line: Line) -> None:
     """And how long the step took is the server's to say, since the entry is sent before the step begins."""
-    line.fleet.write(
-        "shared/b", step("b", "a", code='op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_sleep(0.3)")')
-    )
+    line.fleet.write("shared/b", step("b", "a", code=SLOW.format(0.3)))
     run = line.upgrade()
     assert len(line.working("two")) == 1
     one, two = (line.fleet.load().history(t)[-1] for t in ("one", "two"))
     assert replace(one, seq=0, started_at=two.started_at, seconds=two.seconds) == replace(two, seq=0)
     for entry, target in ((one, "one"), (two, "two")):
-        (told,) = result_of(run, target).steps
-        assert told.seconds >= 0.3
-        assert abs(entry.seconds - told.seconds) < 0.25
+        result = result_of(run, target)
+        assert result.steps[0].seconds >= 0.3
+        assert 0.3 <= entry.seconds <= result.seconds
 
 
 def test_nothing_of_it_is_left_behind_a_pooler_that_is_not_in_session_mode(
@@ -176,9 +175,7 @@ def test_any_other_step_has_two_connections(line: Line, code: str) -> None:
 
 def test_a_foreign_entry_in_the_journal_stops_it_between_two_steps(line: Line) -> None:
     """Somebody was here while the locks were free: the rest is done with two connections, from what is there then."""
-    line.fleet.write(
-        "shared/b", step("b", "a", code='op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_sleep(1)")')
-    )
+    line.fleet.write("shared/b", step("b", "a", code=SLOW.format(1)))
     line.fleet.write("shared/c", step("c", "b"))
     with line.fleet.admin("two") as c:
         c.execute(_INTRUDER)
@@ -273,15 +270,13 @@ def test_another_runner_is_waited_for_with_two_connections(line: Line) -> None:
 
 
 def test_what_was_done_is_told_where_the_rest_cannot_be(line: Line, pg: Cluster) -> None:
-    """Another runner takes the target between one connection and two: it is not what it was before the run."""
+    """Another runner takes the target between two steps: it is not what it was before the run."""
     make_fleet(pg, line.fleet.folder, line.fleet.addresses, HISTORY, {"two": {"queue_timeout": "0s"}})
-    line.write("b")
-    line.fleet.write("shared/c", step("c", "b", code='op.execute("ALTER TABLE a ADD COLUMN m int")'))
-    with line.fleet.connect("two") as blocker, blocker.transaction(), line.fleet.connect("two") as other:
-        blocker.execute("LOCK TABLE a")
+    line.fleet.write("shared/b", step("b", "a", code=SLOW.format(2)))
+    line.fleet.write("shared/c", step("c", "b"))
+    with line.fleet.connect("two") as other:
         running = line.fleet.background(line.upgrade)
-        wait_until(lambda: line.fleet.heads("two") == ["b"], "the first step is done", 20)
-        wait_until(lambda: line.fleet.lock_holders("two"), "the second one waits", 20)
+        wait_until(lambda: line.fleet.lock_holders("two"), "the first step runs", 20)
         other.execute("SELECT pg_advisory_lock(%s)", (lock_key(line.fleet.load().fleet.by_name["two"]),))
         result = result_of(running.result(30), "two")
     assert (result.status, code_of(result)) == (Status.INDETERMINATE, "locked")
@@ -292,9 +287,7 @@ def test_what_was_done_is_told_where_the_rest_cannot_be(line: Line, pg: Cluster)
 
 def test_a_session_that_is_ended_in_a_step_is_no_loss(line: Line) -> None:
     """It is looked what the target holds, and the step is done once."""
-    line.fleet.write(
-        "shared/b", step("b", "a", code='op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_sleep(2)")')
-    )
+    line.fleet.write("shared/b", step("b", "a", code=SLOW.format(3)))
     running = line.fleet.background(line.upgrade)
     wait_until(lambda: line.fleet.heads("one") == ["b"] and line.fleet.lock_holders("two"), "the step runs", 20)
     line.fleet.terminate("two", line.fleet.lock_holders("two")[0])
@@ -304,9 +297,7 @@ def test_a_session_that_is_ended_in_a_step_is_no_loss(line: Line) -> None:
 
 def test_a_lock_that_is_broken_stays_broken(line: Line) -> None:
     """`locks` names the run by its application's name, and the run does not come back."""
-    line.fleet.write(
-        "shared/b", step("b", "a", code='op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_sleep(5)")')
-    )
+    line.fleet.write("shared/b", step("b", "a", code=SLOW.format(5)))
     running = line.fleet.background(line.upgrade)
     wait_until(lambda: line.fleet.lock_holders("one") == [] and line.fleet.lock_holders("two"), "the step runs", 20)
     project = line.fleet.load()
