@@ -75,7 +75,7 @@ def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
                 raise
             if notice:
                 notice(f"attempt {attempt} of {_ATTEMPTS}: {e.problem.message}; again in {wait:.1f} s")
-        time.sleep(wait)  # nothing tells when a server can be reached again, so there is no condition to wait for
+        time.sleep(wait)  # the pause is what is wanted: poolers count attempts, and nothing tells when one will do
         attempt += 1
 
 

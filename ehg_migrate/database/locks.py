@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -16,7 +15,7 @@ from psycopg.sql import SQL
 from ehg_migrate.database.connections import connect
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.probe import ask_all
-from ehg_migrate.database.session import lock_key
+from ehg_migrate.database.session import lock_key, named_run
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
@@ -24,7 +23,6 @@ from ehg_migrate.redaction import one_line
 
 _ENDS_WITHIN = 10.0  # seconds for a terminated backend to roll back
 _POLL = 0.1
-_RUNNER = re.compile(r"ehg_migrate (\d{8}-\d{6}-[0-9a-f]{4})@(.*)")  # how a run calls its connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +128,7 @@ def _of(target: Target, rows: list[dict[str, object]]) -> Held:
     if not rows:
         return Held(target.name)
     first = next((r for r in rows if r["run"]), rows[0])
-    named = _RUNNER.fullmatch(_text(first["application_name"]))
-    run, host = named.groups() if named else ("", "")
+    run, host = named_run(_text(first["application_name"]))
     working = max(rows, key=lambda r: (r["state"] == "active", str(r["state"]).startswith("idle in")))
     return Held(
         target=target.name,

@@ -93,7 +93,7 @@ class Preparing:
 
     def _untouched(self) -> TupleRow | None:
         self._forget_isolation()
-        with in_autocommit(self._work), self._work.pipeline() as pipeline:
+        with _in_autocommit(self._work), self._work.pipeline() as pipeline:
             cursor = self._send(pipeline, begin=False)
         return cursor.fetchone()
 
@@ -137,12 +137,11 @@ class Preparing:
 
 
 @contextmanager
-def in_autocommit(connection: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """What is sent meanwhile is in no transaction; there must be none now."""
+def _in_autocommit(connection: psycopg.Connection) -> Iterator[None]:
     former = connection.autocommit
     connection.autocommit = True
     try:
-        yield connection
+        yield
     finally:
         if not connection.closed:
             connection.autocommit = former

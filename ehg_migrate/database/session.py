@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from types import TracebackType
@@ -45,8 +46,6 @@ class Session:
     no privilege to make our schema.
     """
 
-    is_single = False  # whether there is but one connection, for steps that are whole transactions
-
     def __init__(
         self,
         target: Target,
@@ -66,7 +65,7 @@ class Session:
         self._notice = notice
         self._adopting = adopting
         self._key = lock_key(target)
-        self._application = f"ehg_migrate {run}@{origin.host}"[:LONGEST_NAME]
+        self._application = application_name(run, origin.host)
 
     def __enter__(self) -> Self:
         # all of it may be done again: nothing of a step has been sent
@@ -182,6 +181,18 @@ class Session:
                 connection.close()
 
 
+def application_name(run: str, host: str) -> str:
+    """How a run calls its connections."""
+    return f"ehg_migrate {run}@{host}"[:LONGEST_NAME]
+
+
+def named_run(application: str) -> tuple[str, str]:
+    """The run and its host by the name of a connection; empty where it is no run's."""
+    found = _RUN.fullmatch(application)
+    return (found[1], found[2]) if found else ("", "")
+
+
+_RUN = re.compile(r"ehg_migrate (\d{8}-\d{6}-[0-9a-f]{4})@(.*)")
 _proven: set[tuple[str, int]] = set()
 
 

@@ -42,8 +42,6 @@ class SingleSession(Session):
     somebody else has a lock, a step is unfinished, a query fails.
     """
 
-    is_single = True
-
     def __init__(
         self,
         target: Target,

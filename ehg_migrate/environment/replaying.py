@@ -18,9 +18,7 @@ from psycopg.sql import SQL
 from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.leaving import TargetConnection
 from ehg_migrate.database.statements import query
-from ehg_migrate.model import Direction, Step, Target
-
-FUNCTIONS = {Direction.UP: "upgrade", Direction.DOWN: "downgrade"}
+from ehg_migrate.model import Step, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ def key(source: bytes, function: str, around: Hashable) -> Key | None:
 
 def known(step: Step, around: Hashable) -> tuple[Statement, ...] | None:
     """The statements of a planned step, from the file that the plan was made from, if this process has done it."""
-    return made.get((bytes.fromhex(step.checksum), FUNCTIONS[step.direction], around))
+    return made.get((bytes.fromhex(step.checksum), step.direction.function, around))
 
 
 def surroundings(facts: Facts, driver: TargetConnection, target: Target) -> Hashable:

@@ -16,6 +16,11 @@ class Direction(StrEnum):
     UP = "up"
     DOWN = "down"
 
+    @property
+    def function(self) -> str:
+        """Its name in the revision's file."""
+        return "upgrade" if self is Direction.UP else "downgrade"
+
 
 class StateKind(StrEnum):
     """What a target is now, or why we cannot know."""

@@ -144,11 +144,11 @@ class Execution:
 
     def _run(self, session: Session, steps: tuple[Step, ...]) -> StepFailed | None:
         attempt, self.attempt = self.attempt, 1
-        with nullcontext() if session.is_single else sqlalchemy_connection(session) as connection:
+        with nullcontext() if isinstance(session, SingleSession) else sqlalchemy_connection(session) as connection:
             failure = Stepper(self.job, self.teller, session, connection, self.done, attempt).run(steps)
             if failure and failure.fault.retry is Retry.LOOK:
                 raise _Lost(failure)
-        if failure and failure.fault.retry is Retry.STEP and session.is_single:
+        if failure and failure.fault.retry is Retry.STEP and isinstance(session, SingleSession):
             self.attempt = 2
             self.teller.notice(f"step {failure.step.revision}: {failure.fault.problem.message}; again")
             raise NeedsPair

@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ehg_migrate.model import Direction, Origin, Plan, Result, Target
+from ehg_migrate.model import Origin, Plan, Result, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Job, Watch
 from ehg_migrate.rollout.outputs import output_folder
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
-
-_FUNCTIONS = {Direction.UP: "upgrade", Direction.DOWN: "downgrade"}
 
 Graphs = Callable[[Target], Graph]
 """For a target the graph of everything it can have."""
@@ -83,7 +81,7 @@ def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) 
 
 def _is_clean(plan: Plan, graph: Graph) -> bool:
     """Whether nothing is loaded and run but plain lists of operations."""
-    plain = all(_FUNCTIONS[s.direction] in graph[s.revision].plain for s in plan.steps)
+    plain = all(s.direction.function in graph[s.revision].plain for s in plan.steps)
     return plain and len(_files(plan, graph)) == len({s.revision for s in plan.steps})
 
 

@@ -95,7 +95,7 @@ class Stepper:
             steps = steps[len(self.done) - done_before :]
             if failure is None or not failure.atomic or failure.fault.retry is not Retry.STEP:
                 return failure
-            if self._attempt > retries or self._session.is_single:
+            if self._attempt > retries or isinstance(self._session, SingleSession):
                 return failure
             self._back_off(failure, retries)
 
