@@ -1,9 +1,11 @@
 -- The frame of the catalogue: one message of several statements, of which one answers. The branches of the query stand in
 -- the other files of this folder, each named after its kind of facts; `since 15` and `until 15` are major versions of the
 -- server. Regular expressions stand between dollars: the message is read before its first statement has made backslashes
--- plain. A branch selects kind, identity and definition; a clause that is as PostgreSQL makes it by itself is NULL, and
--- so left out. A subquery for each row must not join: without nested loops it reads a whole catalogue each time, so a join
--- that finds all at once stands in FROM. Braces are put in by `catalog.py`. No OID, no column number and no order of creation may reach a fact.
+-- plain. A branch selects kind, identity, definition, and in three columns the object whose grants and comment belong to
+-- the fact, if any. A clause that is as PostgreSQL makes it by itself is NULL, and so left out. A subquery for each row
+-- must not join: without nested loops it reads a whole catalogue each time, so a join that finds all at once stands in
+-- FROM. Joins cost their planning, too, so what can be joined once to all facts is. Braces are put in by `catalog.py`. No
+-- OID, no column number and no order of creation may reach a fact's first three columns.
 
 -- name: begin
 BEGIN READ ONLY
@@ -139,10 +141,19 @@ WITH ours AS MATERIALIZED (
            ) AS given (classid, objid, objsubid, options)
      CROSS JOIN LATERAL pg_options_to_table(given.options) AS o
      GROUP BY classid, objid, objsubid
-), facts (kind, ident, def) AS (
+), comments AS MATERIALIZED (
+    -- FirstNormalObjectId: below it stands what initdb made, of which `public` alone is ours
+    SELECT classoid, objoid, objsubid, description FROM pg_description
+     WHERE objoid >= 16384 OR classoid = 'pg_namespace'::regclass AND description <> 'standard public schema'
+), facts (kind, ident, def, classid, objid, objsubid) AS MATERIALIZED (
 -- branches
 ), written AS (
-    SELECT kind, ident, jsonb_strip_nulls(def)::text AS def FROM facts
+    SELECT f.kind, f.ident, jsonb_strip_nulls(CASE WHEN g.list IS NULL AND d.description IS NULL THEN f.def
+                                                   ELSE f.def || jsonb_build_object('grants', g.list, 'comment', d.description)
+                                              END)::text AS def
+      FROM facts f
+      LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = (f.classid, f.objid, f.objsubid)
+      LEFT JOIN comments d ON (d.classoid, d.objoid, d.objsubid) = (f.classid, f.objid, f.objsubid)
 ), folded AS (
     -- A list of varchar constants is deparsed in one way after it was written and in another after it was dumped and
     -- restored: `(ARRAY['a'::character varying])::text[]` and `ARRAY[('a'::character varying)::text]`. Both lose the cast.
@@ -191,5 +202,6 @@ SELECT kind, ident, def::jsonb FROM named
 -- name: fingerprint
 -- Each fact hashed, the hashes sorted as bytes: no collation and no encoding of the database has a say.
 SELECT encode(sha256(coalesce(string_agg(hash, ''::bytea ORDER BY hash), '')), 'hex') AS fingerprint
-  FROM (SELECT sha256(convert_to(kind || E'\n' || ident || E'\n' || def::jsonb::text, 'UTF8')) AS hash
+  FROM (SELECT sha256(convert_to(kind || E'\n' || ident || E'\n'
+                                 || CASE WHEN {alias} = '' THEN def ELSE def::jsonb::text END, 'UTF8')) AS hash
           FROM named WHERE kind <> 'column order') AS hashed

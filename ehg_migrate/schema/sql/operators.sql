@@ -10,11 +10,10 @@ SELECT 'operator',
            'join', nullif(o.oprjoin::regprocedure::text, '-'),
            'hashes', CASE WHEN o.oprcanhash THEN true END,
            'merges', CASE WHEN o.oprcanmerge THEN true END,
-           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = o.oprowner) END,
-           'comment', d.description)
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = o.oprowner) END),
+       'pg_operator'::regclass, o.oid, 0
   FROM pg_operator o
   JOIN ours s ON s.oid = o.oprnamespace
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_operator'::regclass, o.oid, 0)
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_operator'::regclass AND m.objid = o.oid)
 
 -- name: operator class
@@ -23,13 +22,12 @@ SELECT 'operator class', s.name || '.' || quote_ident(c.opcname) || ' using ' ||
            'type', format_type(c.opcintype, NULL),
            'default', CASE WHEN c.opcdefault THEN true END,
            'storage', CASE WHEN c.opckeytype <> 0 THEN format_type(c.opckeytype, NULL) END,
-           'family', f.opfnamespace::regnamespace::text || '.' || quote_ident(f.opfname),
-           'comment', d.description)
+           'family', f.opfnamespace::regnamespace::text || '.' || quote_ident(f.opfname)),
+       'pg_opclass'::regclass, c.oid, 0
   FROM pg_opclass c
   JOIN ours s ON s.oid = c.opcnamespace
   JOIN pg_am a ON a.oid = c.opcmethod
   JOIN pg_opfamily f ON f.oid = c.opcfamily
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_opclass'::regclass, c.oid, 0)
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_opclass'::regclass AND m.objid = c.oid)
 
 -- name: operator family
@@ -42,12 +40,11 @@ SELECT 'operator family', s.name || '.' || quote_ident(f.opfname) || ' using ' |
            'functions', (SELECT jsonb_agg(member ORDER BY member COLLATE "C")
                            FROM (SELECT p.amprocnum || ' (' || format_type(p.amproclefttype, NULL) || ', '
                                         || format_type(p.amprocrighttype, NULL) || ') ' || p.amproc::regprocedure::text AS member
-                                   FROM pg_amproc p WHERE p.amprocfamily = f.oid) AS functions),
-           'comment', d.description)
+                                   FROM pg_amproc p WHERE p.amprocfamily = f.oid) AS functions)),
+       'pg_opfamily'::regclass, f.oid, 0
   FROM pg_opfamily f
   JOIN ours s ON s.oid = f.opfnamespace
   JOIN pg_am a ON a.oid = f.opfmethod
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_opfamily'::regclass, f.oid, 0)
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_opfamily'::regclass AND m.objid = f.oid)
 
 -- name: cast
@@ -55,13 +52,12 @@ SELECT 'operator family', s.name || '.' || quote_ident(f.opfname) || ' using ' |
 SELECT 'cast', format_type(c.castsource, NULL) || ' as ' || format_type(c.casttarget, NULL),
        jsonb_build_object(
            'method', CASE c.castmethod WHEN 'f' THEN c.castfunc::regprocedure::text WHEN 'i' THEN 'inout' ELSE 'binary' END,
-           'context', CASE c.castcontext WHEN 'i' THEN 'implicit' WHEN 'a' THEN 'assignment' END,
-           'comment', d.description)
+           'context', CASE c.castcontext WHEN 'i' THEN 'implicit' WHEN 'a' THEN 'assignment' END),
+       'pg_cast'::regclass, c.oid, 0
   FROM pg_cast c
   JOIN pg_type source ON source.oid = c.castsource
   JOIN pg_type target ON target.oid = c.casttarget
   LEFT JOIN pg_proc p ON p.oid = c.castfunc
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_cast'::regclass, c.oid, 0)
  WHERE c.oid >= 16384  -- FirstNormalObjectId: below it stands what initdb made
    AND ({whole} OR EXISTS (SELECT FROM ours s WHERE s.oid IN (source.typnamespace, target.typnamespace, p.pronamespace)))
    AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_cast'::regclass AND m.objid = c.oid)
@@ -73,11 +69,8 @@ SELECT 'language', quote_ident(l.lanname),
            'handler', l.lanplcallfoid::regprocedure::text,
            'inline', nullif(l.laninline::regprocedure::text, '-'),
            'validator', nullif(l.lanvalidator::regprocedure::text, '-'),
-           'trusted', CASE WHEN l.lanpltrusted THEN true END,
-           'grants', g.list,
-           'comment', d.description)
+           'trusted', CASE WHEN l.lanpltrusted THEN true END),
+       'pg_language'::regclass, l.oid, 0
   FROM pg_language l
-  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_language'::regclass, l.oid, 0)
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_language'::regclass, l.oid, 0)
  WHERE {whole} AND l.oid >= 16384
    AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_language'::regclass AND m.objid = l.oid)

@@ -3,13 +3,10 @@
 -- name: schema
 SELECT 'schema', s.label,
        jsonb_build_object(
-           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = n.nspowner) END,
-           'grants', g.list,
-           'comment', nullif(d.description, 'standard public schema'))
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = n.nspowner) END),
+       'pg_namespace'::regclass, n.oid, 0
   FROM ours s
   JOIN pg_namespace n ON n.oid = s.oid
-  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_namespace'::regclass, n.oid, 0)
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_namespace'::regclass, n.oid, 0)
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = n.oid)
 
 -- name: relation
@@ -44,13 +41,10 @@ SELECT CASE r.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
            'query', b.query,
            'server', quote_ident(fs.srvname),
            'server options', o.list,
-           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles WHERE roles.oid = r.relowner) END,
-           'grants', g.list,
-           'comment', d.description)
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles WHERE roles.oid = r.relowner) END),
+       'pg_class'::regclass, r.oid, 0
   FROM relations r
-  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_class'::regclass, r.oid, 0)
   LEFT JOIN foreign_options o ON (o.classid, o.objid, o.objsubid) = ('pg_class'::regclass, r.oid, 0)
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, r.oid, 0)
   LEFT JOIN queries b ON b.oid = r.oid
   LEFT JOIN pg_foreign_table ft ON ft.ftrelid = r.oid
   LEFT JOIN pg_foreign_server fs ON fs.oid = ft.ftserver
@@ -67,34 +61,34 @@ SELECT 'column', r.ident || '.' || quote_ident(a.attname),
                             WHEN 'v' THEN pg_get_expr(e.adbin, e.adrelid) || ' VIRTUAL'
                         END,
            'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
-           'not null', CASE WHEN EXISTS (SELECT FROM pg_constraint n
-                                          WHERE n.conrelid = a.attrelid AND n.contype = 'n' AND n.conkey = ARRAY[a.attnum]
-                                            AND NOT n.convalidated) THEN to_jsonb('not validated'::text)
-                            WHEN a.attnotnull THEN to_jsonb(true) END,
+           'not null', CASE WHEN a.attnotnull THEN
+                            CASE WHEN EXISTS (SELECT FROM pg_constraint n
+                                               WHERE n.conrelid = a.attrelid AND n.contype = 'n'
+                                                 AND n.conkey = ARRAY[a.attnum] AND NOT n.convalidated)
+                                 THEN to_jsonb('not validated'::text) ELSE to_jsonb(true) END END,
            'storage', CASE WHEN a.attstorage <> t.typstorage
                            THEN CASE a.attstorage WHEN 'p' THEN 'plain' WHEN 'e' THEN 'external'
                                                   WHEN 'm' THEN 'main' WHEN 'x' THEN 'extended' END END,
            'compression', CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END,
            'statistics', nullif(a.attstattarget, -1),
            -- servers of late 2026 stamp every column with a number of their own
-           'options', (SELECT jsonb_object_agg(split_part(o, '=', 1), substr(o, strpos(o, '=') + 1))
-                         FROM unnest(a.attoptions) AS o WHERE o !~ '^pg_attver='),
+           'options', CASE WHEN a.attoptions IS NOT NULL THEN
+                           (SELECT jsonb_object_agg(split_part(o, '=', 1), substr(o, strpos(o, '=') + 1))
+                              FROM unnest(a.attoptions) AS o WHERE o !~ '^pg_attver=') END,
            'inherited only', CASE WHEN a.attinhcount > 0 AND NOT a.attislocal THEN true END,
-           'server options', o.list,
-           'grants', g.list,
-           'comment', d.description)
+           'server options', o.list),
+       'pg_class'::regclass, a.attrelid, a.attnum
   FROM relations r
   JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_type t ON t.oid = a.atttypid
   LEFT JOIN pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
-  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)
   LEFT JOIN foreign_options o ON (o.classid, o.objid, o.objsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)
  WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f')
 
 -- name: column order
 -- A note: it is read and it is no part of the fingerprint. The columns of a view are in its query.
-SELECT 'column order', r.ident, jsonb_build_object('columns', jsonb_agg(quote_ident(a.attname) ORDER BY a.attnum))
+SELECT 'column order', r.ident, jsonb_build_object('columns', jsonb_agg(quote_ident(a.attname) ORDER BY a.attnum)),
+       NULL, NULL, NULL
   FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE r.relkind IN ('r', 'p', 'f')
  GROUP BY r.ident
@@ -117,12 +111,11 @@ SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
            'index valid', CASE WHEN NOT x.indisvalid THEN false END,
            'clustered', CASE WHEN x.indisclustered THEN true END,
            'enforced', CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = c.oid AND t.tgenabled = 'D')
-                            THEN 'triggers disabled' END,
-           'comment', d.description)
+                            THEN 'triggers disabled' END),
+       'pg_constraint'::regclass, c.oid, 0
   FROM relations r
   JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('c', 'f', 'p', 'u', 'x') AND c.conparentid = 0
   LEFT JOIN pg_index x ON x.indexrelid = c.conindid AND c.contype IN ('p', 'u', 'x')
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_constraint'::regclass, c.oid, 0)
 
 -- name: index
 -- Not those of constraints. An index that CREATE INDEX CONCURRENTLY left behind is there, and is not valid.
@@ -134,12 +127,11 @@ SELECT 'index', i.oid::regclass::text,
            'clustered', CASE WHEN x.indisclustered THEN true END,
            'tablespace', (SELECT spcname FROM pg_tablespace t WHERE t.oid = i.reltablespace),
            'statistics', (SELECT jsonb_object_agg(a.attname, a.attstattarget)
-                            FROM pg_attribute a WHERE a.attrelid = i.oid AND a.attstattarget >= 0),
-           'comment', d.description)
+                            FROM pg_attribute a WHERE a.attrelid = i.oid AND a.attstattarget >= 0)),
+       'pg_class'::regclass, i.oid, 0
   FROM relations r
   JOIN pg_index x ON x.indrelid = r.oid
   JOIN pg_class i ON i.oid = x.indexrelid
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, i.oid, 0)
  WHERE NOT EXISTS (SELECT FROM pg_constraint c
                     WHERE c.conindid = i.oid AND c.conrelid = r.oid AND c.contype IN ('p', 'u', 'x'))
 
@@ -157,14 +149,11 @@ SELECT 'sequence', r.ident,
            'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
            'owned by', CASE h.deptype WHEN 'i' THEN 'identity of ' ELSE '' END
                        || h.refobjid::regclass::text || '.' || quote_ident(h.attname),
-           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles WHERE roles.oid = r.relowner) END,
-           'grants', g.list,
-           'comment', d.description)
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles WHERE roles.oid = r.relowner) END),
+       'pg_class'::regclass, r.oid, 0
   FROM relations r
   JOIN pg_sequence s ON s.seqrelid = r.oid
   LEFT JOIN (SELECT p.objid, p.deptype, p.refobjid, a.attname
                FROM pg_depend p JOIN pg_attribute a ON a.attrelid = p.refobjid AND a.attnum = p.refobjsubid
               WHERE p.classid = 'pg_class'::regclass AND p.deptype IN ('a', 'i') AND p.refobjsubid > 0
                 AND p.refclassid = 'pg_class'::regclass) AS h ON h.objid = r.oid
-  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_class'::regclass, r.oid, 0)
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, r.oid, 0)

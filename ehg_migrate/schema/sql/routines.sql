@@ -46,14 +46,11 @@ SELECT CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE '
                    'moving final', nullif(a.aggmfinalfn::regprocedure::text, '-'),
                    'sort operator', nullif(a.aggsortop::regoperator::text, '0'))
                  FROM pg_aggregate a WHERE a.aggfnoid = p.oid) END,
-           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = p.proowner) END,
-           'grants', g.list,
-           'comment', d.description)
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = p.proowner) END),
+       'pg_proc'::regclass, p.oid, 0
   FROM pg_proc p
   JOIN ours s ON s.oid = p.pronamespace
   JOIN pg_language l ON l.oid = p.prolang
-  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_proc'::regclass, p.oid, 0)
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_proc'::regclass, p.oid, 0)
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
    -- the constructors of a range belong to it
    AND NOT EXISTS (SELECT FROM pg_depend i WHERE i.classid = 'pg_proc'::regclass AND i.objid = p.oid AND i.deptype = 'i')

@@ -8,12 +8,11 @@ SELECT 'text search configuration', s.name || '.' || quote_ident(c.cfgname),
                           FROM (SELECT t.alias, jsonb_agg(m.mapdict::regdictionary::text ORDER BY m.mapseqno) AS dictionaries
                                   FROM pg_ts_config_map m JOIN ts_token_type(c.cfgparser) AS t ON t.tokid = m.maptokentype
                                  WHERE m.mapcfg = c.oid GROUP BY t.alias) AS mapped),
-           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = c.cfgowner) END,
-           'comment', d.description)
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = c.cfgowner) END),
+       'pg_ts_config'::regclass, c.oid, 0
   FROM pg_ts_config c
   JOIN ours s ON s.oid = c.cfgnamespace
   JOIN pg_ts_parser p ON p.oid = c.cfgparser
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_ts_config'::regclass, c.oid, 0)
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_config'::regclass AND m.objid = c.oid)
 
 -- name: dictionary
@@ -21,17 +20,17 @@ SELECT 'text search dictionary', s.name || '.' || quote_ident(x.dictname),
        jsonb_build_object(
            'template', t.tmplnamespace::regnamespace::text || '.' || quote_ident(t.tmplname),
            'options', x.dictinitoption,
-           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = x.dictowner) END,
-           'comment', d.description)
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = x.dictowner) END),
+       'pg_ts_dict'::regclass, x.oid, 0
   FROM pg_ts_dict x
   JOIN ours s ON s.oid = x.dictnamespace
   JOIN pg_ts_template t ON t.oid = x.dicttemplate
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_ts_dict'::regclass, x.oid, 0)
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_dict'::regclass AND m.objid = x.oid)
 
 -- name: template
 SELECT 'text search template', s.name || '.' || quote_ident(t.tmplname),
-       jsonb_build_object('init', nullif(t.tmplinit::regprocedure::text, '-'), 'lexize', t.tmpllexize::regprocedure::text)
+       jsonb_build_object('init', nullif(t.tmplinit::regprocedure::text, '-'), 'lexize', t.tmpllexize::regprocedure::text),
+       NULL, NULL, NULL
   FROM pg_ts_template t
   JOIN ours s ON s.oid = t.tmplnamespace
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_template'::regclass AND m.objid = t.oid)
@@ -39,7 +38,8 @@ SELECT 'text search template', s.name || '.' || quote_ident(t.tmplname),
 -- name: parser
 SELECT 'text search parser', s.name || '.' || quote_ident(p.prsname),
        jsonb_build_object('start', p.prsstart::regprocedure::text, 'token', p.prstoken::regprocedure::text,
-                          'end', p.prsend::regprocedure::text, 'types', p.prslextype::regprocedure::text)
+                          'end', p.prsend::regprocedure::text, 'types', p.prslextype::regprocedure::text),
+       NULL, NULL, NULL
   FROM pg_ts_parser p
   JOIN ours s ON s.oid = p.prsnamespace
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_parser'::regclass AND m.objid = p.oid)

@@ -28,9 +28,8 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'c' THEN 'composite type' WHEN '
                        FROM pg_range r JOIN pg_type u ON u.oid = r.rngsubtype WHERE r.rngtypid = t.oid),
            'functions', CASE WHEN t.typtype = 'b' AND t.typelem = 0
                              THEN t.typinput::regprocedure::text || ', ' || t.typoutput::regprocedure::text END,
-           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = t.typowner) END,
-           'grants', g.list,
-           'comment', d.description)
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = t.typowner) END),
+       'pg_type'::regclass, t.oid, 0
   FROM pg_type t
   JOIN ours s ON s.oid = t.typnamespace
   LEFT JOIN pg_type b ON b.oid = t.typbasetype
@@ -43,11 +42,9 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'c' THEN 'composite type' WHEN '
                FROM relations r
                JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
                JOIN pg_type u ON u.oid = a.atttypid
-               LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)
+               LEFT JOIN comments d ON (d.classoid, d.objoid, d.objsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)
               WHERE r.relkind = 'c'
               GROUP BY a.attrelid) AS m ON t.typtype = 'c' AND m.attrelid = t.typrelid
-  LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = ('pg_type'::regclass, t.oid, 0)
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_type'::regclass, t.oid, 0)
  WHERE (t.typtype IN ('e', 'd', 'r', 'p')
         OR t.typtype = 'c' AND t.typrelid IN (SELECT oid FROM relations WHERE relkind = 'c')
         OR t.typtype = 'b' AND t.typsubscript <> 'array_subscript_handler'::regproc)
@@ -62,11 +59,10 @@ SELECT 'collation', s.name || '.' || quote_ident(c.collname),
                               concat_ws(' / ', c.collcollate, nullif(c.collctype, c.collcollate))),
            'rules', to_jsonb(c) ->> 'collicurules',
            'deterministic', CASE WHEN NOT c.collisdeterministic THEN false END,
-           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = c.collowner) END,
-           'comment', d.description)
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = c.collowner) END),
+       'pg_collation'::regclass, c.oid, 0
   FROM pg_collation c
   JOIN ours s ON s.oid = c.collnamespace
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_collation'::regclass, c.oid, 0)
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_collation'::regclass AND m.objid = c.oid)
 
 -- name: statistics
@@ -74,8 +70,7 @@ SELECT 'statistics', s.name || '.' || quote_ident(x.stxname),
        jsonb_build_object(
            'definition', pg_get_statisticsobjdef(x.oid),
            'target', nullif(x.stxstattarget, -1),
-           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = x.stxowner) END,
-           'comment', d.description)
+           'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = x.stxowner) END),
+       'pg_statistic_ext'::regclass, x.oid, 0
   FROM pg_statistic_ext x
   JOIN ours s ON s.oid = x.stxnamespace
-  LEFT JOIN pg_description d ON (d.classoid, d.objoid, d.objsubid) = ('pg_statistic_ext'::regclass, x.oid, 0)
