@@ -150,7 +150,7 @@ def _unvalidated(fact: Fact) -> bool:
 def _trigger_off(fact: Fact) -> bool:
     d = fact.definition
     if fact.kind == "constraint":
-        return d.get("enforced") == "triggers disabled"
+        return bool(d.get("not enforced on"))
     return fact.kind in ("trigger", "event trigger") and d.get("enabled") == "disabled"
 
 

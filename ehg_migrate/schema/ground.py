@@ -110,6 +110,8 @@ def at_home(connection: psycopg.Connection, ground: Ground) -> None:
 def _lay_default(
     connection: psycopg.Connection, schema: str, kind: str, privilege: str, who: str, grantable: bool
 ) -> None:
+    if schema and connection.execute("SELECT to_regnamespace(quote_ident(%s))", (schema,)).fetchone() == (None,):
+        return  # a schema that a revision makes: so its default privileges are made by revisions too, or are drift
     place = sql.SQL(" IN SCHEMA {}").format(sql.Identifier(schema)) if schema else sql.SQL("")
     if not schema:  # an entry for everywhere stands in the place of what PostgreSQL gives to PUBLIC by itself
         connection.execute(sql.SQL("ALTER DEFAULT PRIVILEGES REVOKE ALL ON {} FROM PUBLIC").format(_word(_TYPES[kind])))

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from ehg_migrate.redaction import one_line
 from ehg_migrate.schema.catalog import read_catalog
@@ -45,7 +46,13 @@ def portable(text: str, scope: Scope) -> str:
 
 def named(text: str, scope: Scope) -> str:
     """A statement as it can be run in the scope's own schema."""
-    return text.replace(ALIAS, sql.Identifier(scope.only[0]).as_string(None)) if scope.alias else text
+    return text.replace(ALIAS, _quoted(scope.only[0])) if scope.alias else text
+
+
+def _quoted(name: str) -> str:
+    """As a catalogue writes it, which quotes what must be: it stands in bodies too, which are read again."""
+    plain = re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in RESERVED_WORDS
+    return name if plain else sql.Identifier(name).as_string(None)
 
 
 class Search:
@@ -91,7 +98,7 @@ class Search:
         name = (step.kind, step.identity)
         for way in step.ways:
             if any(s.destructive for s in way) and not self._destructive:
-                self.withheld[name] = way
+                self.withheld.setdefault(name, way)  # the first is the gentlest
             elif self._run(way, name):
                 return True
         return False

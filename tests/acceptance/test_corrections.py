@@ -85,7 +85,19 @@ def test_two_schemas_of_one_database(fleet: Fleet, pg: Cluster) -> None:
     said = fleet.run("compare", "acme/staging", "acme/app", "--sql")
     assert said.code == 0, said
     statements = [line for line in said.out.splitlines() if line.startswith("ALTER")]
-    assert statements == ["ALTER TABLE \"staging\".notes ALTER COLUMN body SET DEFAULT 'none'::text;"]
+    assert statements == ["ALTER TABLE staging.notes ALTER COLUMN body SET DEFAULT 'none'::text;"]
+    with pg.open(fleet.addresses["acme"]) as c:
+        c.execute(said.out.encode())
+    assert fleet.run("compare", "acme/staging", "acme/app").out.startswith("no difference")
+
+
+def test_a_body_that_names_its_own_schema(fleet: Fleet, pg: Cluster) -> None:
+    """It is written as a catalogue writes the name, so that it is the same when it is read again."""
+    function = "CREATE FUNCTION {0}.many() RETURNS bigint LANGUAGE sql AS 'SELECT {1} + count(*) FROM {0}.spare'"
+    copy = [s for s in NOTES.replace("app", "staging").split(";") if s.strip()]
+    execute(pg, fleet.addresses["acme"], *copy, function.format("app", 1), function.format("staging", 2))
+    said = fleet.run("compare", "acme/staging", "acme/app", "--sql")
+    assert said.code == 0, said
     with pg.open(fleet.addresses["acme"]) as c:
         c.execute(said.out.encode())
     assert fleet.run("compare", "acme/staging", "acme/app").out.startswith("no difference")

@@ -224,6 +224,22 @@ def test_default_privileges_are_the_targets_own(fleet: Fleet, pg: Cluster) -> No
     assert fleet.run("drift", "--exit-code").out.splitlines()[-1] == "3 matches (acme, beta, gamma)"
 
 
+def test_default_privileges_in_a_schema_that_a_revision_makes(
+    tmp_path: Path, make_project: MakeProject, pg: Cluster
+) -> None:
+    """They are no ground: nothing of them can be laid before the revision has made the schema."""
+    address = pg.create_plain_database("own_defaults")
+    defaults = "ALTER DEFAULT PRIVILEGES IN SCHEMA api GRANT SELECT ON TABLES TO anon"
+    up = f"CREATE SCHEMA api; {defaults}; CREATE TABLE api.t (id int)"
+    try:
+        make_project(tmp_path, entries({"acme": address}), {"shared/1": revision("first", up=up, label="shared")})
+        fleet = Fleet(tmp_path, {"acme": address}, {"EHG_SCRATCH_URL": scratch_url(pg)})
+        assert fleet.run("upgrade", "--yes").code == 0
+        assert fleet.run("drift", "--exit-code").out.splitlines()[-1] == "1 matches (acme)"
+    finally:
+        pg.drop_databases(["own_defaults"])
+
+
 def test_schemas_that_only_sound_like_a_platforms(tmp_path: Path, make_project: MakeProject, pg: Cluster) -> None:
     """They are left out where nobody says whose they are, and that is told; with `platform: none` they are checked."""
     address = pg.create_plain_database("own_auth")

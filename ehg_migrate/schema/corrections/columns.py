@@ -76,7 +76,8 @@ def alter_column(before: Fact, after: Fact, between: Between) -> Iterator[Ways]:
     if differs(before, after, "generated"):
         yield _regenerated(after, alter)
     if differs(before, after, "identity"):
-        yield run(f"{alter} {_identity(before, after)}")
+        # the sequence goes along, and with it the number where it stands
+        yield run(f"{alter} {_identity(before, after)}", destructive="identity" not in after.definition)
     if differs(before, after, "default"):
         yield run(f"{alter} {_default(after)}")
     if differs(before, after, "not null"):

@@ -24,9 +24,9 @@ _MOST_COLUMNS = 32  # of an index
 
 
 def create_constraint(fact: Fact, _: Between) -> Ways:
-    """Not one that a parent brings."""
+    """Not one that a parent brings; of a partition it is a fact only where it is switched off."""
     if fact.definition.get("inherited only"):
-        return ()
+        return _switched(fact, "DISABLE")
     name, table = place(fact.identity)
     return run(f"ALTER TABLE {table} ADD CONSTRAINT {name} {fact.definition['definition']}")
 
@@ -34,8 +34,10 @@ def create_constraint(fact: Fact, _: Between) -> Ways:
 def drop_constraint(fact: Fact, between: Between) -> Ways:
     """Not of a table that goes."""
     name, table = place(fact.identity)
-    if not _stays(table, between) or fact.definition.get("inherited only"):
+    if not _stays(table, between):
         return ()
+    if fact.definition.get("inherited only"):
+        return _switched(fact, "ENABLE")
     return run(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
 
 
@@ -45,8 +47,8 @@ def alter_constraint(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
     index = f"{rest(table)}.{name}"
     if differs(before, after, "definition", "validated", "deferrable", "inherited only"):
         yield _redefined(before, after)
-    elif differs(before, after, "enforced"):
-        yield run(f"ALTER TABLE {table} DISABLE TRIGGER ALL") if after.definition.get("enforced") else _anew(after)
+    elif differs(before, after, "not enforced on"):
+        yield _enforced(before, after)
     for change in option_changes(part(before, "index options"), part(after, "index options")):
         yield run(f"ALTER INDEX {index} {change}")
     if differs(before, after, "index tablespace"):
@@ -55,6 +57,23 @@ def alter_constraint(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
         yield run(f"REINDEX INDEX {index}")
     if differs(before, after, "clustered"):
         yield run(_cluster(after, table, name))
+
+
+def _enforced(before: Fact, after: Fact) -> Ways:
+    """Made anew, all of it is enforced; what shall not be is switched off in the next round."""
+    if set(_unchecked(before)) <= set(_unchecked(after)):
+        return _switched(after, "DISABLE")
+    return _switched(before, "ENABLE") if after.definition.get("inherited only") else _anew(after)
+
+
+def _switched(fact: Fact, how: str) -> Ways:
+    tables = _unchecked(fact)
+    return run(*(f"ALTER TABLE {t} {how} TRIGGER ALL" for t in tables)) if tables else ()
+
+
+def _unchecked(fact: Fact) -> list[str]:
+    """The tables on whose side a foreign key is switched off."""
+    return list(fact.definition.get("not enforced on") or ())
 
 
 def _redefined(before: Fact, after: Fact) -> Ways:

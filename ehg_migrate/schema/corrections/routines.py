@@ -11,6 +11,8 @@ from ehg_migrate.schema.facts import Fact
 _STANDARD = re.compile(r"\s*(RETURN\b|BEGIN ATOMIC\b)")
 _LISTS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
 """Settings whose value is kept as a list of quoted names, and must be written as one."""
+_EMPTY = re.compile(r'(?<![^ ])""(?![^,])')
+"""A name of no letters in such a list (`SET search_path = ''` is kept so), which only a constant can say."""
 _ATTACHED = ("owner", "grants", "comment")
 
 
@@ -51,7 +53,8 @@ def _clauses(fact: Fact) -> Iterator[str]:
     if words:
         yield f"    {' '.join(words)}"
     for name, value in part(fact, "settings").items():
-        yield f"    SET {name} TO {value if name in _LISTS else literal(value)}"
+        given = _EMPTY.sub("''", value) if name in _LISTS else literal(value)
+        yield f"    SET {name} TO {given}"
 
 
 def _body(fact: Fact) -> str:

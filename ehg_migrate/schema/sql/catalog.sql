@@ -180,9 +180,12 @@ WITH ours AS MATERIALIZED (
 
 -- name: queries until 15
     -- Before version 16 a query of one table wrote the table before each column, which later ones do not. It is taken out
-    -- where no subquery is near, in which it would have to stay, and never out of a constant or a quoted name.
+    -- where no subquery is near, in which it would have to stay, and never out of a constant or a quoted name. Nor where a
+    -- schema is called like the table: `audit.lower(name)` would become another function, and `FROM audit.audit` no table.
     SELECT v.oid,
-           CASE WHEN v.query ~ 'SELECT.*SELECT' OR place.name IS NULL THEN v.query
+           CASE WHEN v.query ~ 'SELECT.*SELECT' OR place.name IS NULL
+                     OR v.query ~ ($re$(?:FROM |FROM ONLY |::|COLLATE |OPERATOR\()$re$ || place.name || $re$\.$re$)
+                     OR v.query ~ ($re$(?<![\w$.])$re$ || place.name || $re$\.(?:\w+|"[^"]+")\($re$) THEN v.query
                 ELSE (SELECT string_agg(CASE WHEN piece[1] ~ $re$^['"]$re$ THEN piece[1]
                                              ELSE regexp_replace(piece[1], $re$(?<![\w$.])$re$ || place.name
                                                                            || $re$\.(?!\*)$re$, '', 'g')

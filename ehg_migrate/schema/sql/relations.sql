@@ -94,8 +94,8 @@ SELECT 'column order', r.ident, jsonb_build_object('columns', jsonb_agg(quote_id
  GROUP BY r.ident
 
 -- name: constraint
--- Not those of a partition that come with the partitioned table, and not NOT NULL, which stands at the column: PostgreSQL
--- 18 made constraints of them. A foreign key whose triggers were switched off is not enforced, whatever it says.
+-- Not those of a partition that come with the partitioned table, unless they are not enforced there. Not NOT NULL, which
+-- stands at the column: PostgreSQL 18 made constraints of them. A foreign key whose triggers were switched off is not enforced, whatever it says.
 SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
        jsonb_build_object(
            'type', CASE c.contype WHEN 'c' THEN 'check' WHEN 'f' THEN 'foreign key' WHEN 'p' THEN 'primary key'
@@ -110,11 +110,14 @@ SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
                                  WHERE i.oid = x.indexrelid),
            'index valid', CASE WHEN NOT x.indisvalid THEN false END,
            'clustered', CASE WHEN x.indisclustered THEN true END,
-           'enforced', CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = c.oid AND t.tgenabled = 'D')
-                            THEN 'triggers disabled' END),
+           -- those of its two tables whose side is switched off
+           'not enforced on', CASE c.contype WHEN 'f' THEN (SELECT jsonb_agg(DISTINCT t.tgrelid::regclass::text COLLATE "C")
+                                                              FROM pg_trigger t
+                                                             WHERE t.tgconstraint = c.oid AND t.tgenabled = 'D') END),
        'pg_constraint'::regclass, c.oid, 0
   FROM relations r
-  JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('c', 'f', 'p', 'u', 'x') AND c.conparentid = 0
+  JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('c', 'f', 'p', 'u', 'x')
+   AND (c.conparentid = 0 OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = c.oid AND t.tgenabled = 'D'))
   LEFT JOIN pg_index x ON x.indexrelid = c.conindid AND c.contype IN ('p', 'u', 'x')
 
 -- name: index

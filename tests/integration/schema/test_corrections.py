@@ -146,3 +146,75 @@ def test_nothing_is_left_behind_by_a_search(base: psycopg.Connection) -> None:
     assert base.execute("SELECT to_regclass('app.extra'), to_regrole('stranger')").fetchone() == (None, None)
     assert correct(base, goal, SCOPE, keep=True).proven
     assert read_catalog(base, SCOPE) == goal
+
+
+def test_an_identity_goes_only_where_it_is_asked_for(base: psycopg.Connection) -> None:
+    """Its sequence knows a number that no other will: what comes in its place begins anew, below the rows."""
+    with base.transaction(force_rollback=True):
+        base.execute("ALTER TABLE app.customers ALTER COLUMN id DROP IDENTITY")
+        goal = read_catalog(base, SCOPE)
+    found = correct(base, goal, SCOPE)
+    _check_claim(base, found, goal)
+    assert (found.statements, [s.sql for s in found.withheld]) == (
+        (), ["ALTER TABLE app.customers ALTER COLUMN id DROP IDENTITY"]
+    )  # fmt: skip
+    assert correct(base, goal, SCOPE, destructive=True).proven
+
+
+def test_a_change_of_type_that_is_held_back_is_shown_in_its_gentlest_form(base: psycopg.Connection) -> None:
+    """A default need not go for it."""
+    with base.transaction(force_rollback=True):
+        base.execute("CREATE TABLE app.counted (id integer DEFAULT 1)")
+        base.execute("ALTER TABLE app.counted ALTER COLUMN id TYPE bigint")
+        goal = read_catalog(base, SCOPE)
+    base.execute("CREATE TABLE app.counted (id integer DEFAULT 1)")
+    assert [s.sql for s in correct(base, goal, SCOPE).withheld] == [
+        "ALTER TABLE app.counted ALTER COLUMN id TYPE bigint"
+    ]
+
+
+@pytest.mark.parametrize("path", ["''", "'', public", 'public, \'\', "A ""b"', '"$user", public'])
+def test_functions_with_any_search_path(base: psycopg.Connection, path: str) -> None:
+    """Also with none, as Supabase advises."""
+    with base.transaction(force_rollback=True):
+        start = "CREATE FUNCTION app.safe() RETURNS integer LANGUAGE sql SET search_path ="
+        base.execute(f"{start} {path} AS 'SELECT 1'".encode())
+        goal = read_catalog(base, SCOPE)
+    found = correct(base, goal, SCOPE)
+    _check_claim(base, found, goal)
+    assert found.left == ()
+
+
+def test_a_schema_that_is_called_like_its_table(base: psycopg.Connection) -> None:
+    """A view of it keeps the schema of what it calls, on versions that write the table before each column too."""
+    base.execute("CREATE SCHEMA audit; CREATE TABLE audit.audit (id integer, name text)")
+    base.execute("CREATE FUNCTION audit.lower(text) RETURNS text LANGUAGE sql AS 'SELECT $1'")
+    with base.transaction(force_rollback=True):
+        base.execute("CREATE VIEW audit.small AS SELECT lower(name) AS name FROM audit.audit")
+        other = read_catalog(base, SCOPE)
+    with base.transaction(force_rollback=True):
+        base.execute("CREATE VIEW audit.small AS SELECT audit.lower(name) AS name FROM audit.audit")
+        goal = read_catalog(base, SCOPE)
+    assert [str(d) for d in differences(other, goal)] == ["changed view audit.small"]
+    assert correct(base, goal, SCOPE).proven
+    assert correct(base, other, SCOPE).proven
+
+
+def test_a_foreign_key_that_is_switched_off_on_one_side(base: psycopg.Connection) -> None:
+    """On the one or the other table, or on a partition alone: each is another hole, and each is mended."""
+    base.execute("CREATE TABLE app.things (id integer PRIMARY KEY)")
+    base.execute("CREATE TABLE app.parts (id integer CONSTRAINT thing REFERENCES app.things) PARTITION BY LIST (id)")
+    base.execute("CREATE TABLE app.parts_1 PARTITION OF app.parts FOR VALUES IN (1)")
+    states = [read_catalog(base, SCOPE)]
+    for name in ("things", "parts", "parts_1"):
+        with base.transaction(force_rollback=True):
+            base.execute(f"ALTER TABLE app.{name} DISABLE TRIGGER ALL".encode())
+            states.append(read_catalog(base, SCOPE))
+    assert len({s.fingerprint for s in states}) == len(states)
+    for before in states:
+        for goal in states:
+            with base.transaction(force_rollback=True):
+                assert correct(base, before, SCOPE, keep=True).left == ()
+                found = correct(base, goal, SCOPE)
+                _check_claim(base, found, goal)
+                assert found.left == ()

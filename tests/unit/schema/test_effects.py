@@ -25,7 +25,7 @@ CASES: tuple[tuple[str, str, str, dict[str, Any], str], ...] = (
     ("a pinned path", "function", "f()", {"security definer": True, "settings": {"search_path": '""'}}, ""),
     ("an index that failed", "index", "public.i", {"valid": False}, "invalid_index"),
     ("a trigger that is off", "trigger", "g on t", {"enabled": "disabled"}, "trigger_off"),
-    ("a key that is off", "constraint", "k on t", {"enforced": "triggers disabled"}, "trigger_off"),
+    ("a key that is off", "constraint", "k on t", {"not enforced on": ["t"]}, "trigger_off"),
     ("a constraint for new rows", "constraint", "c on t", {"validated": False}, "not_validated"),
 )  # fmt: skip
 
