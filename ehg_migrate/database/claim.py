@@ -29,7 +29,7 @@ _ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 class Facts:
     """What SQLAlchemy wants to know of a server."""
 
-    default_schema: str
+    default_schema: str | None  # none where the search_path leads nowhere
     isolation_level: str
     hstore: tuple[int, int, str] | None  # the numbers of the type and of its array, and its name
 

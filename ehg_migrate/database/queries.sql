@@ -54,9 +54,10 @@ SELECT set_config('lock_timeout', %(lock)s, false),
 -- The same before each step, on a session that was reset, with what a pooler may have set on it instead of the start-up
 -- message. Our schema comes last in the path, after what the RESET has left of it (pg_settings would make rows of all
 -- settings to tell that): what a revision creates without a schema lands where it always did, and a revision that names
--- `alembic_version` finds it. A target that is one schema has a path of its own, without quotes that PostgreSQL would not
--- write, so that a function which keeps it is alike in every schema. Where a step begins with it, the transaction has its
--- number from here. One of the two following is its end.
+-- `alembic_version` finds it. Where the path leads nowhere, ours would be the first: then it is left as it is. A target
+-- that is one schema has a path of its own, without quotes that PostgreSQL would not write, so that a function which keeps
+-- it is alike in every schema. Where a step begins with it, the transaction has its number from here. One of the two
+-- following is its end.
 SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
        set_config('lock_timeout', %(lock)s, %(within)s),
        set_config('statement_timeout', %(statement)s, %(within)s),
@@ -64,7 +65,8 @@ SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
        set_config('client_connection_check_interval', '500ms', %(within)s),
        set_config('search_path', coalesce(
                   (SELECT string_agg(quote_ident(p), ', ') FROM unnest(%(path)s::text[]) AS p),
-                  concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(%(schema)s))), %(within)s),
+                  concat_ws(', ', nullif(current_setting('search_path'), ''),
+                            CASE WHEN current_schema() IS NOT NULL THEN quote_ident(%(schema)s) END)), %(within)s),
        set_config('application_name', %(application)s, %(within)s),
        set_config('client_encoding', 'UTF8', %(within)s),
        set_config('ehg_migrate.began', extract(epoch FROM clock_timestamp())::text, %(within)s)
@@ -110,8 +112,8 @@ SELECT coalesce(max(seq), 0) FROM {meta}.migration_journal
 SELECT pg_advisory_unlock_all()
 
 -- name: facts
--- What SQLAlchemy asks of a server, for a session whose search_path ends with the schema of the version table.
-SELECT coalesce(current_schema(), %(schema)s)::text, current_setting('transaction_isolation'), h.oid, h.typarray,
+-- What SQLAlchemy asks of a server.
+SELECT current_schema()::text, current_setting('transaction_isolation'), h.oid, h.typarray,
        h.oid::regtype::text
   FROM (SELECT to_regtype('hstore') AS type) AS asked LEFT JOIN pg_type h ON h.oid = asked.type
 

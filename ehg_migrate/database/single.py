@@ -56,6 +56,7 @@ class SingleSession(Session):
         wait = min(limits.lock or _LONGEST_WAIT, _LONGEST_WAIT)
         super().__init__(replace(target, limits=replace(limits, lock=wait)), password, run, origin, notice)
         self._fresh = fresh
+        self._unmade = False  # our tables were made in the transaction of the first step, which has not ended
         self._begun: str | None = None  # the number of the transaction that entering has begun for the first step
         self._left: tuple[str, ...] | None = None  # the version rows that came with the last commit
 
@@ -74,12 +75,17 @@ class SingleSession(Session):
         return self
 
     def beside(self) -> AbstractContextManager[psycopg.Connection]:
-        """The one connection, in no transaction; one that was begun for a step is ended, and our tables stay."""
+        """The one connection, in no transaction; one that was begun for a step is ended, and our tables stay.
+
+        They are made again where they went with the step: what is to be said of it stands in them.
+        """
         if self._begun:
             self.work.commit()
         elif self.work.info.transaction_status is not TransactionStatus.IDLE:
             self.work.rollback()
-        self._begun = None
+        if self._unmade and not self._begun:
+            self.work.execute(layout(self.target))
+        self._begun, self._unmade = None, False
         return nullcontext(self.work)
 
     # --- what it holds
@@ -98,6 +104,7 @@ class SingleSession(Session):
                 raise NeedsPair
             if not (made and version):
                 self.work.execute(layout(self.target))
+                self._unmade = True
             answers |= self._ask(*rest)
         schema, isolation, *hstore = answers["facts"][0]
         if answers["unfinished"] or isolation != "read committed":  # else what is read is older than the locks
@@ -152,8 +159,10 @@ class SingleSession(Session):
         except psycopg.Error as e:
             if commit.statusmessage != "COMMIT":
                 raise
+            self._unmade = False
             self._preparing.hear(e)
             return
+        self._unmade = False
         if last:
             self._left = tuple(row[0] for row in found)
         else:

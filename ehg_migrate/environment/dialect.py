@@ -27,7 +27,7 @@ class SessionDialect(PGDialect_psycopg):
         major, minor = divmod(_driver(connection).info.server_version, 10_000)  # since PostgreSQL 10
         return major, minor
 
-    def _get_default_schema_name(self, connection: Any) -> str:
+    def _get_default_schema_name(self, connection: Any) -> Any:
         return self.facts.default_schema
 
     def get_default_isolation_level(self, dbapi_conn: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+from collections.abc import Hashable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from ehg_migrate.database.origin import tool_version
 from ehg_migrate.errors import ConfigurationError, EhgMigrateError, Problem
 from ehg_migrate.fleet import load_fleet
 from ehg_migrate.fleet.secrets import resolve
-from ehg_migrate.model import Address, Result, Status, Target
+from ehg_migrate.model import Result, Status, Target
 from ehg_migrate.revisions.history import read_history
 from ehg_migrate.rollout.jobs import Job, Watch
 from ehg_migrate.rollout.outputs import output_folder
@@ -62,15 +63,23 @@ def _prove_steps(job: Job, settings: Settings) -> None:
 
 
 def _target(planned: Target, root: Path) -> Target:
-    """The entry of this machine's files, with its own paths of certificates, if it is the database that was meant."""
+    """The entry of this machine's files, with its own paths of certificates, if the same would be done by it."""
     here = load_fleet(root).by_name.get(planned.name)
-    if here is None or _place(here) != _place(planned):
+    if here is None or _meant(here) != _meant(planned):
         raise ConfigurationError(_other_files(f"{root / 'targets'} has not the same entry for `{planned.name}`"))
     return here
 
 
-def _place(target: Target) -> Address:
-    return replace(target.address, sslrootcert=None, passfile=None)
+def _meant(target: Target) -> tuple[Hashable, ...]:
+    """Which database or schema, and all else that decides what revisions do there."""
+    return (
+        replace(target.address, sslrootcert=None, passfile=None),
+        (target.schema, target.touches, target.protected),
+        (target.version_table_schema, target.version_table),
+        target.branches,
+        repr(sorted(target.x.items())),
+        repr(sorted(target.alembic.items())),
+    )
 
 
 def _other_files(what: str) -> Problem:

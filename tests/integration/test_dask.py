@@ -158,6 +158,23 @@ def test_other_files(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
     assert fleet.heads("t0") == []
 
 
+@pytest.mark.parametrize(
+    "more", [{"schema": "staging"}, {"x": {"tenant": "acme"}}, {"alembic": {"compare_type": False}}]
+)
+def test_other_entry(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path, more: dict[str, object]) -> None:
+    """So does one whose entry would do the steps elsewhere, or otherwise, on the same database."""
+    fleet = fleet_of(1)
+    copy = tmp_path / "copy"
+    shutil.copytree(fleet.folder, copy)
+    with fleet.connect("t0") as c:
+        c.execute("CREATE SCHEMA staging")
+    make_fleet(pg, fleet.folder, fleet.addresses, REVISIONS, {"t0": more})
+    with DaskCluster(1, **{PASSWORD_VARIABLE: pg.password}, EHG_PROJECT=str(copy)) as dask:
+        result = fleet.upgrade(executor=dask.executor).results[0]
+    assert (result.status, code_of(result)) == (Status.REFUSED, "other_files")
+    assert fleet.tables("t0") == []
+
+
 def test_worker_that_may_not_start_processes(fleet_of: MakeFleet, pg: Cluster) -> None:
     """Dask's own keeper of workers forbids them children; that is said with what helps."""
     fleet = fleet_of(1)

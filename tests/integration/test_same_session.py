@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -191,3 +192,20 @@ def test_a_step_may_say_how_its_transaction_is(fleet: Fleet, run: Run, name: str
     assert fleet.values(name, "SELECT words FROM noted") == [*case.noted, *([] if case.problem else [_PLAIN])]
     assert tuple(event for event, revision in fleet.journal(name) if revision == f"{name}_1") == case.journal
     fleet.check_no_lock(name)
+
+
+@pytest.mark.parametrize("path", ["''", "nowhere"])
+def test_nothing_lands_in_our_schema(pg: Cluster, make_database: MakeDatabase, tmp_path: Path,
+                                     monkeypatch: pytest.MonkeyPatch, path: str) -> None:  # fmt: skip
+    """Where the search_path leads nowhere, a table without a schema is refused, as stock Alembic has it refused."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
+    addresses = {name: make_database(name) for name in ("one", "two")}
+    first = revision("s1", up="CREATE TABLE lost (n int)", label="shared")
+    fleet = make_fleet(pg, tmp_path, addresses, {"shared/s1": first})
+    with fleet.admin("two") as c:
+        role = f'ALTER ROLE postgres IN DATABASE "{addresses["two"].dbname}"'
+        c.execute(f"{role} SET search_path = {path}".encode())
+    run = fleet.upgrade(parallel=1)
+    assert result_of(run, "one").status is Status.SUCCEEDED
+    assert code_of(result_of(run, "two")) == "statement_failed"
+    assert fleet.values("two", "SELECT schemaname FROM pg_tables WHERE tablename = 'lost'") == []

@@ -244,6 +244,20 @@ def test_a_statement_that_fails_is_told_with_its_line_and_not_sent_twice(line: L
     assert line.fleet.journal("two")[-2:] == [("done", "b"), ("failed", "c")]
 
 
+def test_a_first_step_that_fails_on_a_new_target_is_not_sent_twice(line: Line) -> None:
+    """Our tables went with its transaction, and its failure is to be told in them."""
+    with line.fleet.admin("two") as c:
+        c.execute("DROP SCHEMA ehg_migrate CASCADE")
+    with line.fleet.admin("one") as c:
+        c.execute("DROP SCHEMA ehg_migrate CASCADE; DROP TABLE a")
+    result = failed(line.upgrade())
+    assert (code_of(result), result.heads_after) == ("exists_already", ())
+    (only,) = line.working("two")
+    assert len([s for s in only.statements if s.startswith("CREATE TABLE a")]) == 1
+    assert line.fleet.journal("two") == [("failed", "a")]
+    assert line.fleet.notices("two") == []
+
+
 def test_a_lock_is_waited_for_with_two_connections(line: Line) -> None:
     """One second with one; then it is told who has it."""
     line.fleet.write("shared/b", step("b", "a", code='op.execute("ALTER TABLE a ADD COLUMN m int")'))
