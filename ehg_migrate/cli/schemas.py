@@ -11,11 +11,12 @@ import click
 from ehg_migrate.cli import console, exits, options
 from ehg_migrate.cli.comparing import compare
 from ehg_migrate.cli.confirm import confirm, confirm_protected
-from ehg_migrate.cli.running import verifying, watched
+from ehg_migrate.cli.running import gate_options, verifying, watched
 from ehg_migrate.errors import GateError, Problem, TargetError
 from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import SHARED, Direction, Status
 from ehg_migrate.report import text
+from ehg_migrate.revisions.rules import LOSING
 
 if TYPE_CHECKING:
     from ehg_migrate.model import FleetPlan, Run
@@ -86,7 +87,8 @@ class _Work:
     def plan(self, plan: FleetPlan) -> None:
         """Runs it, if there is anything to do and nothing has failed."""
         if self.good and (plan.blocked or any(p.steps for p in plan.plans)):
-            self.ran(watched(self.project, plan, verify=self.how["verify"], confirmed=self.confirmed))
+            gate = {name: self.how[name] for name in ("verify", "lint", "allow")}
+            self.ran(watched(self.project, plan, **gate, confirmed=self.confirmed))
 
     def ran(self, run: Run) -> None:
         """A run has ended; workers have told their own results."""
@@ -127,6 +129,7 @@ _seed = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--from", "source", metavar="TARGET", help="Make it like this target; `shared`: only that branch.")
 @click.option("--seed", type=_seed, metavar="FILE", help="Then run this SQL file in it.")
 @click.option("--allow-destructive", is_flag=True, help="With --from: also what would lose rows.")
+@gate_options
 @verifying
 @_changing
 def create(target: str, source: str | None, seed: Path | None, allow_destructive: bool, yes: bool, **how: Any) -> int:
@@ -174,18 +177,23 @@ def seed(target: str, file: Path, yes: bool, **how: Any) -> int:
 @click.argument("source")
 @click.argument("target")
 @click.option("--allow-destructive", is_flag=True, help="Also what would lose rows; it is shown first.")
+@gate_options
 @verifying
 @_changing
 def sync(source: str, target: str, allow_destructive: bool, yes: bool, **how: Any) -> int:
     """Bring the schema of TARGET to what SOURCE is: by revisions, and by proven SQL for the rest."""
     with options.opened(**options.where(how)) as project:
         plan = project.plan_sync(source, target)
+        back = [str(s) for p in plan.plans for s in p.steps if s.direction is Direction.DOWN]
+        if back and not allow_destructive:
+            console.note(text.plan_lines(plan))
+            raise GateError(_destructive(plan.selector, back))
+        allow = (*how["allow"], *(LOSING if allow_destructive else ()))
+        plan = project.judged(plan, how["lint"], allow, console.note)
         console.note(text.plan_lines(plan))
         steps = [s for p in plan.plans for s in p.steps]
-        back = [str(s) for s in steps if s.direction is Direction.DOWN]
-        if back and not allow_destructive:
-            raise GateError(_destructive(plan.selector, back))
-        work = _begun(project, plan.selector, yes or not steps, how, lossy=bool(back))
+        lossy = bool(back) or any(f.rule in LOSING and f.allowed for f in plan.findings)
+        work = _begun(project, plan.selector, yes or not steps, how, lossy=lossy)
         work.plan(plan)
         if work.done:
             _make_alike(work, source, yes, allow_destructive)

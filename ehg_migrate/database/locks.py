@@ -57,6 +57,11 @@ def _held(name: str, answer: object) -> Held:
     return Held(name, problem=answer)
 
 
+_NOBODY = Problem("nobody", "nobody holds the lock of this target", "there is nothing to break")
+_NOTHING_OF_OURS = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+"""Where this tool has never been: so nobody of it is at work there."""
+
+
 def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> Held:
     """Ends the sessions that were `seen` to hold the lock; returns when they are gone. Their run does not come back.
 
@@ -67,9 +72,7 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
         try:
             holder = _of(target, connection.cursor(row_factory=dict_row).execute(*_question(target)).fetchall())
             if not holder.pids:
-                raise TargetError(
-                    Problem("nobody", "nobody holds the lock of this target", "there is nothing to break")
-                )
+                raise TargetError(_NOBODY)
             if holder.pids != seen.pids:
                 raise TargetError(
                     Problem("other_holder", "somebody else holds the lock by now", "look with `locks` again")
@@ -79,6 +82,8 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
             for pid in holder.pids:
                 connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
             _wait_until_gone(connection, target, holder)
+        except _NOTHING_OF_OURS as e:
+            raise TargetError(_NOBODY) from e
         except psycopg.Error as e:
             raise TargetError(run_fault(e).problem) from e
     return holder
@@ -118,7 +123,7 @@ def _question(target: Target) -> tuple[SQL, dict[str, list[int]]]:
 async def _ask(connection: psycopg.AsyncConnection[dict[str, object]], target: Target) -> Held:
     try:
         cursor = await connection.execute(*_question(target))
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+    except _NOTHING_OF_OURS:
         return Held(target.name)  # nothing of ours is there yet
     return _of(target, await cursor.fetchall())
 

@@ -237,14 +237,43 @@ SELECT pg_current_xact_id()::text,
               CROSS JOIN LATERAL pg_identify_object('pg_class'::regclass, c.oid, 0) AS o
               WHERE n.nspname !~ '^pg_' AND n.nspname <> ALL (%(ours)s)
              UNION
+             -- a comment takes a weaker lock than a change; on what belongs to an extension it is the extension's
              SELECT o.type || ' ' || o.identity
-               FROM (SELECT DISTINCT classid, objid FROM pg_locks
-                      WHERE pid = %(pid)s AND locktype = 'object' AND mode = 'AccessExclusiveLock'
-                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS locked
+               FROM (SELECT DISTINCT classid, objid FROM pg_locks l
+                      WHERE pid = %(pid)s AND locktype = 'object' AND mode NOT IN ('AccessShareLock', 'RowShareLock')
+                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                        AND (mode = 'AccessExclusiveLock'
+                             OR NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = l.classid AND d.objid = l.objid
+                                                                      AND d.deptype = 'e'))) AS locked
               CROSS JOIN LATERAL pg_identify_object(locked.classid, locked.objid, 0) AS o
-              WHERE coalesce(o.schema, CASE o.type WHEN 'schema' THEN o.identity END) !~ '^pg_'
-                AND coalesce(o.schema, o.identity) <> ALL (%(ours)s)
-                AND coalesce(o.schema, o.identity) <> ALL (SELECT quote_ident(unnest(%(ours)s)))
+              CROSS JOIN LATERAL (
+                    SELECT coalesce(
+                           o.schema, CASE o.type WHEN 'schema' THEN o.identity END,
+                           (SELECT quote_ident(n.nspname)
+                              FROM (SELECT polrelid FROM pg_policy WHERE locked.classid = 'pg_policy'::regclass AND oid = locked.objid
+                                     UNION ALL
+                                    SELECT tgrelid FROM pg_trigger WHERE locked.classid = 'pg_trigger'::regclass AND oid = locked.objid
+                                     UNION ALL
+                                    SELECT ev_class FROM pg_rewrite WHERE locked.classid = 'pg_rewrite'::regclass AND oid = locked.objid
+                                   ) AS part (relation)
+                              JOIN pg_class c ON c.oid = part.relation JOIN pg_namespace n ON n.oid = c.relnamespace))
+                   ) AS place (schema)
+              WHERE place.schema !~ '^pg_'
+                AND place.schema <> ALL (%(ours)s)
+                AND place.schema <> ALL (SELECT quote_ident(unnest(%(ours)s)))
+             UNION
+             -- rows that go without a lock on what they belong to: whoever works has ended them, and they are here still
+             SELECT 'default acl in schema ' || quote_ident(n.nspname)
+               FROM pg_default_acl a JOIN pg_namespace n ON n.oid = a.defaclnamespace
+              WHERE n.nspname <> ALL (%(ours)s)
+                AND a.xmax::text IN (SELECT transactionid::text FROM pg_locks
+                                      WHERE pid = %(pid)s AND locktype = 'transactionid' AND mode = 'ExclusiveLock')
+             UNION
+             SELECT 'text search configuration ' || quote_ident(n.nspname) || '.' || quote_ident(g.cfgname)
+               FROM pg_ts_config_map m JOIN pg_ts_config g ON g.oid = m.mapcfg JOIN pg_namespace n ON n.oid = g.cfgnamespace
+              WHERE n.nspname !~ '^pg_' AND n.nspname <> ALL (%(ours)s)
+                AND m.xmax::text IN (SELECT transactionid::text FROM pg_locks
+                                      WHERE pid = %(pid)s AND locktype = 'transactionid' AND mode = 'ExclusiveLock')
               ORDER BY 1)
 
 -- name: neighbours_changed
@@ -264,12 +293,14 @@ WITH numbers AS (
     UNION ALL SELECT xmin, collnamespace, 0, tableoid, oid FROM pg_collation
     UNION ALL SELECT xmin, connamespace, 0, tableoid, oid FROM pg_conversion
     UNION ALL SELECT xmin, cfgnamespace, 0, tableoid, oid FROM pg_ts_config
+    UNION ALL SELECT m.xmin, c.cfgnamespace, 0, c.tableoid, c.oid FROM pg_ts_config_map m JOIN pg_ts_config c ON c.oid = m.mapcfg
     UNION ALL SELECT xmin, dictnamespace, 0, tableoid, oid FROM pg_ts_dict
     UNION ALL SELECT xmin, stxnamespace, 0, tableoid, oid FROM pg_statistic_ext
     UNION ALL SELECT xmin, defaclnamespace, 0, tableoid, oid FROM pg_default_acl
     UNION ALL SELECT xmin, 0, attrelid, 'pg_class'::regclass, attrelid FROM pg_attribute
     UNION ALL SELECT xmin, 0, adrelid, 'pg_class'::regclass, adrelid FROM pg_attrdef
     UNION ALL SELECT xmin, 0, conrelid, 'pg_class'::regclass, conrelid FROM pg_constraint
+    UNION ALL SELECT k.xmin, k.connamespace, 0, k.tableoid, k.oid FROM pg_constraint k WHERE k.contypid <> 0
     UNION ALL SELECT xmin, 0, tgrelid, 'pg_class'::regclass, tgrelid FROM pg_trigger
     UNION ALL SELECT xmin, 0, polrelid, 'pg_class'::regclass, polrelid FROM pg_policy
     UNION ALL SELECT xmin, 0, ev_class, 'pg_class'::regclass, ev_class FROM pg_rewrite

@@ -96,6 +96,8 @@ class Tracer:
         held = {oid for oid, seen in former.items() if EXCLUSIVE in seen.locks}
         still = {oid for oid in held if oid in now and EXCLUSIVE in now[oid].locks}
         touched = tuple(self._touches(former, now, not _CHANGES_ROWS.isdisjoint(tags)))
+        if self._driver.autocommit and self._driver.info.transaction_status == TransactionStatus.IDLE:
+            touched = (*touched, *self._rewritten_unseen(self._objects()))
         self._sent.append(Sent(self._line(), tags, tuple(sorted(self._tables(still))), touched))
         self._seen = {**former, **now} if self._driver.autocommit else now
 
@@ -152,7 +154,7 @@ class Tracer:
         self._file.write_text(trace.dumps(), encoding="utf-8")
 
     def _rewritten_unseen(self, after: _Objects) -> Iterator[Touch]:
-        """Tables that were rewritten outside a transaction."""
+        """Tables that were rewritten outside a transaction, and of which that has not been said yet."""
         seen = {t.table for s in self._sent for t in s.touched if t.rewritten}
         for key, now in after.items():
             old = self._before.get(key)
@@ -208,8 +210,10 @@ def _changes(before: _Objects, after: _Objects) -> Iterator[Change]:
             yield Change("renamed", old.kind, old.schema, now.name, old.name)
         if (old.columns, old.types) != (now.columns, now.types):
             yield Change("changed", now.kind, old.schema, now.name)
-        # a dropped column keeps its place, without a name
+        # a dropped column keeps its place, without a name; one that is made after it, under the same name, has another
         for one, other in zip(old.columns, now.columns, strict=False):
+            if one and not other:
+                yield Change("gone", "column", old.schema, f"{old.name}.{one}")
             if one and other and one != other:
                 yield Change("renamed", "column", old.schema, f"{now.name}.{other}", f"{old.name}.{one}")
 

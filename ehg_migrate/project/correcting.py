@@ -71,8 +71,8 @@ class CorrectingProject(LintingProject, ExpectingProject):
         from ehg_migrate.schema.correction import read_origin
 
         chosen = self._one(name)
-        if branch not in chosen.branches:
-            hint = f"one of {', '.join(f'`{b}`' for b in chosen.branches)}"
+        if branch not in (*chosen.branches, chosen.name):  # one of its own it may get now
+            hint = f"one of {', '.join(f'`{b}`' for b in dict.fromkeys((*chosen.branches, chosen.name)))}"
             raise UsageError(Problem("which_branch", f"{chosen.name} has no branch `{branch}`", hint))
         fleet, (state,), looking = self._look((chosen.name,))
         look = _known(state, looking.found.get(chosen.name))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ehg_migrate.database.connections import Notice
     from ehg_migrate.database.sizes import Sizes
     from ehg_migrate.schema.drift import Look
+    from ehg_migrate.schema.judging import Seen
     from ehg_migrate.schema.linting import Outcome
 
 _CASES = 8  # distinct ones that are worth a rehearsal each when nobody has asked for it
@@ -48,21 +49,19 @@ class LintingProject(ProvingProject):
 
     def plan_with_known(self, plan: FleetPlan) -> FleetPlan:
         """The plan with what earlier rehearsals have found of its steps; asks nobody, so sizes have no say."""
-        groups: dict[str, list[Plan]] = {}
-        for p in plan.plans:
-            if p.steps:
-                groups.setdefault(p.digest, []).append(p)
-        if not groups:
+        pending = [p for p in plan.plans if p.steps]
+        if not pending:
             return plan
         from ehg_migrate.project.allowing import allowances
         from ehg_migrate.schema.judging import Judge
         from ehg_migrate.schema.lint_shelf import Known
 
         known, judge = Known(self.settings), Judge(self.settings, allowances(self.revisions, ()))
-        found: list[Finding] = []
-        for digest, plans in groups.items():
-            steps = known.find(digest, plans[0].steps)
-            found += judge.findings(steps or (), tuple(p.target for p in plans), None)
+        alike: dict[tuple[Seen, ...], list[str]] = {}
+        for p in pending:
+            if steps := known.last(p.digest, p.steps, p.target):
+                alike.setdefault(steps, []).append(p.target)
+        found = [f for steps, targets in alike.items() for f in judge.findings(steps, tuple(targets), None)]
         return replace(plan, findings=tuple(found))
 
     def judged(
@@ -72,7 +71,7 @@ class LintingProject(ProvingProject):
         allow: Sequence[str] = (),
         notice: Notice = nobody,
     ) -> FleetPlan:
-        """The same upgrade without the targets that a finding of level error stops; those are blocked, and say why.
+        """The same upgrade or sync without the targets that a finding of level error stops; they are blocked, with why.
 
         `lint` is one of settings.LINT, `allow` holds `RULE` or `RULE@REVISION`. A plan without steps, of another verb
         or judged before comes back as it is, and costs nothing. Raises UsageError.
@@ -83,7 +82,7 @@ class LintingProject(ProvingProject):
             allow = checked(self.revisions, allow)
         mode = lint or self.settings.lint
         plans = tuple(p for p in plan.plans if p.steps)
-        nothing = plan.verb is not Verb.UPGRADE or plan.judged or not plans
+        nothing = plan.verb not in (Verb.UPGRADE, Verb.SYNC) or plan.judged or not plans
         if nothing or mode == "off" or (mode == "auto" and self._local):
             return plan
         start = time.monotonic()

@@ -187,7 +187,7 @@ def read_seed(file: Path) -> str:
     from ehg_migrate.database.leaving import leaves
 
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # as editors on Windows begin it, and psql takes it
     except (OSError, UnicodeDecodeError) as e:
         raise UsageError(Problem("seed_file", f"`{file}` cannot be read: {e}", "it must be SQL in UTF-8")) from e
     if leaves(text):

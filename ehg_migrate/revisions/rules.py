@@ -94,6 +94,10 @@ RULES = {rule.name: rule for rule in _RULES}
 """Every rule about what a step does, by its name after `effect:`."""
 
 
+LOSING = (f"{EFFECT_RULE}lost_data", f"{EFFECT_RULE}truncate")
+"""Rules that stop what loses rows: `schema sync --allow-destructive` is the word that lets them pass."""
+
+
 def anchor(rule: str) -> str:
     """Where a rule is explained: `docs/lint.md#effectrewrite`. Squawk's rules share a section."""
     if rule.startswith(SQL_RULE):

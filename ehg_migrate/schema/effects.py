@@ -49,7 +49,7 @@ def effects(
 ) -> tuple[Effect, ...]:  # fmt: skip
     """What the way from `before` to `after` did, rule by rule. `platform`: on a target that Supabase keeps."""
     former = {(c.kind, c.name): (c.kind, c.former) for c in trace.changes if c.how == "renamed"}
-    found = [*_renamed(trace), *_gone(before, after, frozenset(former.values()))]
+    found = [*_renamed(trace), *_gone(before, after, trace, frozenset(former.values()))]
     for fact in after.facts:
         name = (fact.kind, fact.identity)
         old = before.by_name.get(former.get(name, name))
@@ -67,12 +67,20 @@ def _renamed(trace: Trace) -> Iterator[Effect]:
             yield effect("renamed", f"{c.kind} {c.former}")
 
 
-def _gone(before: Catalog, after: Catalog, renamed: frozenset[tuple[str, str]]) -> Iterator[Effect]:
+def _dropped(before: Catalog, trace: Trace) -> frozenset[tuple[str, str]]:
+    """Tables and columns that were dropped, whatever bears their names afterwards: that one holds nothing."""
+    lost = {(c.kind, c.name) for c in trace.changes if c.how == "gone" and c.kind in ("table", "column")}
+    return frozenset(lost & before.by_name.keys())
+
+
+def _gone(before: Catalog, after: Catalog, trace: Trace, renamed: Collection[tuple[str, str]]) -> Iterator[Effect]:
     """Tables and columns that are gone, but for columns of tables that are; and what else code may have named."""
-    gone = {f for f in before.by_name if f not in after.by_name}
-    for kind, identity in sorted(gone - renamed):
+    dropped = _dropped(before, trace)
+    gone = {f for f in before.by_name if f not in after.by_name} | dropped
+    for kind, identity in sorted({*gone.difference(renamed), *dropped}):
         table = identity if kind == "table" else identity.rpartition(".")[0]
-        if kind == "table" or (kind == "column" and ("table", table) not in gone and _is_table(before, table)):
+        whole = ("table", table) in (dropped if (kind, identity) in dropped else gone)
+        if kind == "table" or (kind == "column" and not whole and _is_table(before, table)):
             yield effect("lost_data", f"{kind} {identity}", (table,))
         elif kind in _USED and not before.by_name[kind, identity].definition.get("owned by"):
             yield effect("dropped", f"{kind} {identity}")

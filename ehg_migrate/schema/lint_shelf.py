@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ehg_migrate.schema.effects import effect
 from ehg_migrate.schema.judging import Seen
 from ehg_migrate.settings import Settings
 
-_FORM = 1  # raised when the same steps are judged in another way than before
+_FORM = 2  # raised when the same steps are judged in another way than before
 _MOST = 200  # files; those that were not written for longest go first
 
 
@@ -23,35 +24,60 @@ class Known:
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.root / ".ehg" / "lint"
 
-    def find(
-        self, digest: str, steps: Sequence[Step], key: str = "*", *, back: bool = False
-    ) -> tuple[Seen, ...] | None:
-        """Of the plan with this digest, for the case with this key, or for whichever was rehearsed last.
+    def find(self, digest: str, steps: Sequence[Step], key: str, *, back: bool = False) -> tuple[Seen, ...] | None:
+        """Of the plan with this digest, for the case with this key. With `back` only where taken back, too."""
+        data = _read(self._file(digest, key))
+        return _steps(steps, data) if data and (data["back"] or not back) else None
 
-        With `back` only where the steps were taken back, too.
-        """
-        files = self._folder.glob(f"{digest}-{key}.json")
-        for file in sorted(files, key=_written, reverse=True):
-            try:
-                data = json.loads(file.read_text(encoding="utf-8"))
-                if data["form"] == _FORM and (data["back"] or not back):
-                    return tuple(_seen(s, d) for s, d in zip(steps, data["steps"], strict=True))
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-        return None
+    def last(self, digest: str, steps: Sequence[Step], target: str) -> tuple[Seen, ...] | None:
+        """Of the plan with this digest, for the case that this target was last in: others' ground may be another."""
+        found = [
+            data for file in self._folder.glob(f"{digest}-*.json") if (data := _read(file)) and target in data["at"]
+        ]
+        newest = max(found, key=lambda data: float(data["at"][target]), default=None)
+        return _steps(steps, newest) if newest else None
 
-    def keep(self, digest: str, key: str, steps: Sequence[Seen], *, back: bool) -> None:
+    def keep(self, digest: str, key: str, targets: Sequence[str], steps: Sequence[Seen], *, back: bool) -> None:
         """For the next time; nothing where it cannot be written."""
         known = [[[e.rule, e.identity, list(e.tables), e.line] for e in s.effects] for s in steps]
+        self._write(
+            digest, key, {"form": _FORM, "back": back, "at": dict.fromkeys(targets, time.time()), "steps": known}
+        )
+
+    def met(self, digest: str, key: str, targets: Sequence[str]) -> None:
+        """These targets are in the case with this key now, which is known."""
+        if data := _read(self._file(digest, key)):
+            self._write(digest, key, {**data, "at": {**data["at"], **dict.fromkeys(targets, time.time())}})
+
+    def _file(self, digest: str, key: str) -> Path:
+        return self._folder / f"{digest}-{key}.json"
+
+    def _write(self, digest: str, key: str, data: dict[str, Any]) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             unfinished = self._folder / f"{digest}-{key}.{secrets.token_hex(4)}.new"
-            unfinished.write_text(json.dumps({"form": _FORM, "back": back, "steps": known}), encoding="utf-8")
-            unfinished.replace(self._folder / f"{digest}-{key}.json")
+            unfinished.write_text(json.dumps(data), encoding="utf-8")
+            unfinished.replace(self._file(digest, key))
             for file in sorted(self._folder.glob("*.json"), key=_written, reverse=True)[_MOST:]:
                 file.unlink(missing_ok=True)
         except OSError:
             return
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        good = data["form"] == _FORM and {"back", "steps"} <= data.keys()
+        return data if good and all(isinstance(when, float) for when in data["at"].values()) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _steps(steps: Sequence[Step], data: dict[str, Any]) -> tuple[Seen, ...] | None:
+    try:
+        return tuple(_seen(s, d) for s, d in zip(steps, data["steps"], strict=True))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _seen(step: Step, data: list[Any]) -> Seen:

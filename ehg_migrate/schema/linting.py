@@ -80,6 +80,7 @@ def outcomes(
         if steps is None:
             missing.append(case)
         else:
+            known.met(digests[case.targets[0]], case.key, case.targets)
             yield Outcome(case.targets, steps)
     for case in missing:
         if most is not None and len(missing) > most:
@@ -88,7 +89,7 @@ def outcomes(
         notice(f"rehearsing {len(case.steps)} steps for {', '.join(case.targets)}")
         done = outcome(rehearsing.run(case))
         if done.problem is None:
-            known.keep(digests[case.targets[0]], case.key, done.steps, back=rehearsing.back)
+            known.keep(digests[case.targets[0]], case.key, case.targets, done.steps, back=rehearsing.back)
         yield done
 
 

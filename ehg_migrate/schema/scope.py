@@ -86,3 +86,13 @@ def schema_scope(schema: str, base: Scope) -> Scope:
     """The same scope narrowed to one schema, whose name does not count: only the name differs from another schema's."""
     tables = {f"{ALIAS}.{table.rpartition('.')[2]}" for table in base.without_tables}
     return Scope((schema,), alias=True, without_schemas=(), without_tables=tuple(sorted(tables)), owners=base.owners)
+
+
+def with_names(scope: Scope) -> Scope:
+    """The same scope with its one schema called by its name: for what is told of a target, or asked of it."""
+    if not scope.alias:
+        return scope
+    tables = (
+        f"{scope.only[0]}{t.removeprefix(ALIAS)}" if t.startswith(f"{ALIAS}.") else t for t in scope.without_tables
+    )
+    return replace(scope, alias=False, without_tables=tuple(tables))

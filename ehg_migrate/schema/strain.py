@@ -41,7 +41,8 @@ def _of_schema(sent: Sent) -> Iterator[Effect]:
         if touch.rewritten:
             yield _one("rewrite", touch, sent)
         elif _scanned_for_schema(sent, touch):
-            yield _one("index_build" if touch.locks == (_WRITER_LOCK,) else "scan", touch, sent)
+            index = touch.locks == (_WRITER_LOCK,) and "ALTER DOMAIN" not in sent.tags  # which reads its tables so, too
+            yield _one("index_build" if index else "scan", touch, sent)
 
 
 def _of_data(sent: Sent) -> Iterator[Effect]:

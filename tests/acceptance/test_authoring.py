@@ -211,3 +211,10 @@ def test_nothing_to_adopt(make_database: Callable[[str], Address], pg: Cluster, 
     said = ehg(tmp_path, "adopt", "acme", "--yes", **{PASSWORD_VARIABLE: pg.password})
     assert said.code != 0
     assert "hint: " in said.err
+
+
+def test_a_file_that_cannot_be_written(fleet: Path) -> None:
+    """It is named, as no fault of the tool: nothing stands there with a traceback."""
+    (fleet / "versions" / "billing").symlink_to("nowhere/billing")
+    said = ehg(fleet, "revision", "-m", "bills", "-b", "billing")
+    assert (said.code, "Traceback" in said.err, "billing` cannot be written: " in said.err) == (2, False, True), said

@@ -16,7 +16,7 @@ from tests.conftest import MakeProject
 from tests.integration.fleets import entries, execute
 from tests.support.cli import ALEMBIC, ehg
 from tests.support.postgres import Cluster
-from tests.support.project import revision
+from tests.support.project import revision, write_project
 
 NOTES = """
     CREATE SCHEMA app;
@@ -214,3 +214,14 @@ def test_a_revision_of_drift_is_refused_where_it_would_not_be_true(fleet: Fleet,
     lossy = fleet.run("revision", "--from-drift", "acme", "-m", "x", "--branch", "acme")
     assert (lossy.code, "would be destructive" in lossy.err) == (1, True), lossy
     assert sorted((fleet.folder / "versions").rglob("*.py")) == files
+
+
+def test_a_revision_of_drift_in_the_targets_own_branch(fleet: Fleet, pg: Cluster) -> None:
+    """The first of it: a target that has groups and no folder of its own gets one."""
+    entry = entries(fleet.addresses)["beta"]
+    (fleet.folder / "versions" / "crm").mkdir()
+    write_project(fleet.folder, {"beta": {**entry, "branches": ["crm"]}}, {"crm/1": revision("crm1", label="crm")})
+    (fleet.folder / "versions" / "beta").rmdir()
+    assert fleet.run("upgrade", "--yes", "--verify", "never").code == 0
+    said = fleet.run("revision", "--from-drift", "beta", "-b", "beta", "-m", "first", "--allow-destructive")
+    assert (said.code, len(list((fleet.folder / "versions" / "beta").glob("*.py")))) == (0, 1), said

@@ -16,7 +16,7 @@ from tests.acceptance.test_drift import Fleet, scratch_databases, scratch_url
 from tests.integration.fleets import column, entries, execute
 from tests.support.cli import Said
 from tests.support.postgres import Cluster
-from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, write_project
+from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
 
 HIDDEN = "DO $$ BEGIN EXECUTE 'ALTER TABLE orders ALTER n ' || 'TYPE bigint'; END $$"
 BASE = revision(
@@ -125,6 +125,39 @@ def test_what_is_found_is_shown_before(read: Fleet) -> None:
     jsonschema.Draft4Validator(SCHEMA).validate(sarif)
     places = [r["locations"][0]["physicalLocation"] for r in sarif["runs"][0]["results"]]
     assert places[0] == {"artifactLocation": {"uri": "versions/shared/2.py"}, "region": {"startLine": 12}}
+
+
+def test_targets_that_are_schemas(tmp_path: Path, make_database: Callable[[str], Address], pg: Cluster) -> None:
+    """Each table is called by its name and weighed in its own schema; a renamed one is not lost, a column made anew is.
+
+    So it is for `schema sync`, which does not do in silence what `upgrade` refuses; and for rows that break a step.
+    """
+    address = make_database("schemas")
+    targets = {name: target_entry(address, schema=name) for name in ("full", "empty")}
+    base = revision(
+        "base1", up="CREATE TABLE orders (id int, n int, k int)", down_sql="DROP TABLE orders", label="shared"
+    )
+    write_project(tmp_path, targets, {"shared/1": base}, settings={"lint": "auto", "verify": "never"})
+    fleet = Fleet(tmp_path, {}, {"EHG_SCRATCH_URL": scratch_url(pg), PASSWORD_VARIABLE: pg.password})
+    execute(pg, address, 'CREATE SCHEMA "full"', "CREATE SCHEMA empty")
+    assert fleet.run("upgrade", "--yes", "--lint", "off").code == 0
+    execute(pg, address, 'INSERT INTO "full".orders VALUES (1, 1, 5), (2, 2, 5)')
+    up = "ALTER TABLE orders RENAME id TO number; ALTER TABLE orders DROP n; ALTER TABLE orders ADD n text"
+    add_revision(tmp_path, "shared/2", revision("anew", "base1", up=up))
+    add_revision(tmp_path, "shared/3", revision("alone", "anew", up="ALTER TABLE orders ADD UNIQUE (k)"))
+    said = fleet.run("rehearse", "--probe-data", "-t", "full", "--json")
+    assert [p["rule"] for r in said.json["data"] for p in r["probed"]] == ["unique"], said
+    found = findings(fleet.run("lint", "--effect", "--json"))
+    lost = {target: f for (rule, target), f in found.items() if rule == "effect:lost_data"}
+    assert {target: (f["level"], f["message"].split(":")[0]) for target, f in lost.items()} == {
+        "full": ("error", 'column "full".orders.n'),
+        "empty": ("note", "column empty.orders.n"),
+    }
+    said = fleet.run("upgrade", "--yes", "--json")
+    assert {r["target"]: r["status"] for r in said.json["data"]["results"]} == {"full": "refused", "empty": "succeeded"}
+    said = fleet.run("schema", "sync", "empty", "full", "--yes")
+    assert (said.code, "[effect:lost_data] revision `anew`" in said.err) == (4, True), said
+    assert column(pg, address, 'SELECT n FROM "full".orders') == {1, 2}
 
 
 def test_a_revision_that_says_why(read: Fleet) -> None:

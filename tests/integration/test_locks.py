@@ -203,3 +203,11 @@ def test_no_lock_outlives_a_run(one: MakeFleet, gate: Gate) -> None:
     gate.open()
     assert future.result(30).status is RunStatus.SUCCEEDED
     wait_until(lambda: fleet.backends("acme") == {}, "a session is left", 2)
+
+
+def test_breaking_where_this_tool_has_never_been(one: MakeFleet) -> None:
+    """Nobody is at work there, and that is said: not that a table is missing."""
+    fleet = one()
+    said = fleet.cli("locks", "break", "acme", "--yes")
+    assert (said.returncode, "nobody holds the lock of this target" in said.stderr) == (1, True), said
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED

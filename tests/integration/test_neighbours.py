@@ -30,6 +30,11 @@ CREATE FUNCTION production.hello() RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE TYPE production.mood AS ENUM ('good');
 CREATE SEQUENCE production.numbers;
 CREATE TABLE production.parent (id int);
+CREATE DOMAIN production.share AS int;
+CREATE TEXT SEARCH CONFIGURATION production.words (COPY = pg_catalog.english);
+CREATE POLICY own ON production.users USING (true);
+COMMENT ON FUNCTION production.hello() IS 'hello';
+ALTER DEFAULT PRIVILEGES IN SCHEMA production GRANT SELECT ON TABLES TO anon;
 """
 
 
@@ -117,6 +122,17 @@ TOUCHES = {
     "default privileges": ("ALTER DEFAULT PRIVILEGES IN SCHEMA production GRANT SELECT ON TABLES TO anon",
                            "default acl"),
     "a comment": ("COMMENT ON FUNCTION production.hello() IS 'x'", "function production.hello()"),
+    "a comment taken away": ("COMMENT ON FUNCTION production.hello() IS NULL", "function production.hello()"),
+    "a comment on a schema": ("COMMENT ON SCHEMA production IS 'x'", "schema production"),
+    "a comment on a policy": ("COMMENT ON POLICY own ON production.users IS 'x'", "policy own on production.users"),
+    "a domain's constraint": ("ALTER DOMAIN production.share ADD CONSTRAINT k CHECK (value > 0)",
+                              "k on production.share"),
+    "a mapping": ("ALTER TEXT SEARCH CONFIGURATION production.words ALTER MAPPING FOR asciiword WITH simple",
+                  "text search configuration production.words"),
+    "a mapping taken away": ("ALTER TEXT SEARCH CONFIGURATION production.words DROP MAPPING FOR asciiword",
+                             "text search configuration production.words"),
+    "default privileges taken away": ("ALTER DEFAULT PRIVILEGES IN SCHEMA production REVOKE SELECT ON TABLES FROM anon",
+                                      "default acl in schema production"),
     "rows": ("UPDATE production.users SET name = 'gone'", "table production.users"),
     "no row": ("DELETE FROM production.users WHERE id = 2", "table production.users"),
     "an emptied table": ("TRUNCATE production.parent", "table production.parent"),
@@ -161,7 +177,12 @@ def test_touching_a_neighbour(pg: Cluster, make: Callable[..., tuple[Address, Pa
 GOOD = (
     "CREATE EXTENSION pgcrypto WITH SCHEMA extensions; CREATE TABLE s4 AS SELECT id, 'good'::production.mood AS m"
     " FROM production.users; CREATE VIEW seen AS SELECT * FROM production.names; LOCK TABLE s4;"
-    " COMMENT ON TABLE s4 IS 'x'; CREATE TEMP TABLE t (n int)"
+    " COMMENT ON TABLE s4 IS 'x'; CREATE TEMP TABLE t (n int); COMMENT ON SCHEMA staging IS 'x';"
+    " CREATE POLICY p ON s4 USING (true); COMMENT ON POLICY p ON s4 IS 'x';"
+    " ALTER DEFAULT PRIVILEGES IN SCHEMA staging GRANT SELECT ON TABLES TO anon;"
+    " ALTER DEFAULT PRIVILEGES IN SCHEMA staging REVOKE SELECT ON TABLES FROM anon;"
+    " CREATE TEXT SEARCH CONFIGURATION words (COPY = production.words);"
+    " ALTER TEXT SEARCH CONFIGURATION words DROP MAPPING FOR asciiword"
 )
 
 

@@ -28,6 +28,7 @@ CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
 CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
 CREATE TABLE c (id int, CONSTRAINT later FOREIGN KEY (id) REFERENCES a);
 CREATE MATERIALIZED VIEW m AS SELECT 1 AS one;
+CREATE DOMAIN share AS int; CREATE TABLE d (part share); REVOKE ALL ON d FROM anon, authenticated;
 CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION strict() RETURNS void LANGUAGE plpgsql AS 'BEGIN ALTER TABLE a ALTER n SET NOT NULL; END';
 CREATE FUNCTION g() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
@@ -71,6 +72,7 @@ CASES = {
         ("fk_without_index constraint k on public.b", "scan table public.b"),
     ),
     "an index": Case(("CREATE INDEX ON a (n)",), ("index_build table public.a",)),
+    "a check of a domain": Case(("ALTER DOMAIN share ADD CHECK (value > 0)",), ("scan table public.d",)),
     "an index of a new table": Case((NEW, "CREATE INDEX ON n (id)", "INSERT INTO n VALUES (1)")),
     "a unique constraint": Case(("ALTER TABLE a ADD UNIQUE (n)",), ("scan table public.a",)),
     "of a partitioned table": Case(("ALTER TABLE p ADD COLUMN x int",)),
@@ -110,9 +112,27 @@ CASES = {
     "emptied in a DO block": Case(("DO $$ BEGIN TRUNCATE b; END $$",), ("truncate table public.b",)),
     "rows deleted": Case(("DELETE FROM b WHERE id = 7",), ("delete table public.b",)),
     "a table dropped": Case(("DROP TABLE b",), ("lost_data table public.b",)),
-    "a table renamed": Case(("ALTER TABLE b RENAME TO d",), ("renamed table public.b",)),
+    "a table renamed": Case(("ALTER TABLE b RENAME TO e",), ("renamed table public.b",)),
     "a column renamed": Case(("ALTER TABLE b RENAME a_id TO x",), ("renamed column public.b.a_id",)),
     "a column dropped": Case(("ALTER TABLE b DROP a_id",), ("lost_data column public.b.a_id",)),
+    "a column made anew": Case(
+        ("ALTER TABLE b DROP a_id", "ALTER TABLE b ADD a_id text"), ("lost_data column public.b.a_id",)
+    ),
+    "a table made anew": Case(
+        (
+            "DROP TABLE b; CREATE TABLE b (id int PRIMARY KEY, a_id int); ALTER TABLE b ENABLE ROW LEVEL SECURITY",
+            "REVOKE ALL ON b FROM anon, authenticated",
+        ),
+        ("lost_data table public.b",),
+    ),
+    "a table put in the place of another": Case(
+        (NEW, "DROP TABLE b", "ALTER TABLE n RENAME TO b", "REVOKE ALL ON b FROM anon, authenticated"),
+        ("lost_data table public.b",),
+    ),
+    "a table renamed, and a column of it dropped": Case(
+        ("ALTER TABLE b RENAME TO e", "ALTER TABLE e DROP a_id"),
+        ("lost_data column public.b.a_id", "renamed table public.b"),
+    ),
     "a function dropped": Case(("DROP FUNCTION f()",), ("dropped function public.f()",)),
     "a function renamed": Case(("ALTER FUNCTION f() RENAME TO h",), ("renamed function public.f()",)),
     "a grant": Case(("GRANT SELECT ON b TO anon; GRANT SELECT ON b TO authenticated",), ("granted table public.b",)),
@@ -192,6 +212,12 @@ def test_outside_a_transaction(ground: TargetConnection, tmp_path: Path) -> None
         assert strains(trace) == ()
         trace = watched(ground, ("ALTER TABLE o ALTER id TYPE bigint",), tmp_path / "trace")
         assert [(e.rule, e.identity) for e in strains(trace)] == [("rewrite", "table public.o")]
+        trace = watched(ground, ("VACUUM FULL a", "TRUNCATE o", "VACUUM FULL b"), tmp_path / "trace")
+        assert [(e.rule, e.identity) for e in strains(trace)] == [
+            ("rewrite", "table public.a"),
+            ("truncate", "table public.o"),
+            ("rewrite", "table public.b"),
+        ]
     finally:
         ground.execute("DROP TABLE IF EXISTS o")
         ground.autocommit = False

@@ -141,16 +141,22 @@ def test_tables_that_the_plan_renames() -> None:
 
 
 def test_what_is_kept(tmp_path: Path) -> None:
-    """Found again by plan and case, and for any case by the plan alone; a file that is wrong is none."""
+    """Found again by plan and case, and for a target by the plan and its own case; a file that is wrong is none."""
     known = Known(replace(SETTINGS, root=tmp_path))
-    steps = (Seen(STEP, (REWRITE, GRANTED)),)
-    known.keep("plan", "case", steps, back=False)
-    assert known.find("plan", [STEP], "case") == known.find("plan", [STEP]) == steps
+    steps, others = (Seen(STEP, (REWRITE, GRANTED)),), (Seen(STEP, (REWRITE,)),)
+    known.keep("plan", "case", ("one", "two"), steps, back=False)
+    assert known.find("plan", [STEP], "case") == known.last("plan", [STEP], "two") == steps
     assert known.find("plan", [STEP], "other") is None
     assert known.find("plan", [STEP], "case", back=True) is None
-    known.keep("plan", "case", steps, back=True)
+    assert known.last("plan", [STEP], "three") is None, "nobody has looked at it"
+    known.keep("plan", "case", ("one", "two"), steps, back=True)
     assert known.find("plan", [STEP], "case", back=True) == steps
-    (file,) = (tmp_path / ".ehg" / "lint").iterdir()
-    for text in ("", "{}", '{"form": 1, "back": true, "steps": [[["no_such_rule", "", [], 0]]]}', "[1"):
-        file.write_text(text)
-        assert known.find("plan", [STEP]) is None
+    known.keep("plan", "other", ("three",), others, back=True)
+    known.met("plan", "other", ("one",))
+    assert [known.last("plan", [STEP], name) for name in ("one", "two", "three")] == [others, steps, others]
+    known.met("plan", "case", ("one",))
+    assert known.last("plan", [STEP], "one") == steps, "it is as it was before"
+    for text in ("", "{}", "[1", '{"form": 2, "back": true, "at": {"one": 1.0}, "steps": [[["no_rule", "", [], 0]]]}'):
+        for file in (tmp_path / ".ehg" / "lint").iterdir():
+            file.write_text(text)
+        assert known.find("plan", [STEP], "case") is known.last("plan", [STEP], "one") is None
