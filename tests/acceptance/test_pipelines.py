@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
+from ehg_migrate.fleet.private import read_private
 from ehg_migrate.model import Address
 from tests.conftest import MakeProject
 from tests.support.cli import SCRIPTS, ehg
@@ -19,6 +24,15 @@ PIPELINES = Path(__file__).parents[2] / "docs" / "pipelines"
 def test_github() -> None:
     """The matrix is a workflow."""
     run([SCRIPTS / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", PIPELINES / "github-matrix.yml"])
+
+
+def test_github_secrets(tmp_path: Path) -> None:
+    """What a step of the workflow writes the passwords into is a file that `--env-file` takes."""
+    steps = yaml.safe_load((PIPELINES / "github-matrix.yml").read_text())["jobs"]["migrate"]["steps"]
+    (write,) = (step["run"] for step in steps if "> .env" in step.get("run", ""))
+    argv = ["sh", "-ec", f"umask 022; cd {shlex.quote(str(tmp_path))}; {write}"]
+    run(argv, env={**os.environ, "FLEET_PASSWORDS": "EHG_T='a'\n"})
+    assert read_private(tmp_path / ".env", ".env") == "EHG_T='a'\n"
 
 
 def test_kubernetes() -> None:
