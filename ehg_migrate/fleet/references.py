@@ -11,7 +11,7 @@ from ehg_migrate.model import SecretRef
 
 REFERENCE_PATTERN = r"(env|file|cmd|keyring):.+"
 
-_FORMS = "`env:NAME`, `file:PATH`, `cmd: [program, argument]` or `keyring:SERVICE/USER`"
+_FORMS = '`env:NAME`, `file:PATH`, `cmd:["program", "argument"]` or `keyring:SERVICE/USER`'
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -117,7 +117,7 @@ def _env(reference: SecretRef, root: Path) -> str:
         raise Refused(
             "secret_missing",
             f"the environment variable `{name}` {state}",
-            f"export {name}=..., or put it into a .env file",
+            f"export {name}=..., or name a file that has it with `--env-file`",
         )
     return os.environ[name]
 

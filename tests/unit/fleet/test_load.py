@@ -160,11 +160,13 @@ targets:
         ("keyring:a/b/user", SecretRef("keyring", ("a/b/user",))),
         ('{cmd: [op, read, "op://vault/x"]}', SecretRef("cmd", ("op", "read", "op://vault/x"))),
         ("""'cmd:["op", "read"]'""", SecretRef("cmd", ("op", "read"))),
+        ('cmd:["op", "read"]', SecretRef("cmd", ("op", "read"))),  # as the hint has it
     ],
 )
 def test_references(yaml_value: str, reference: SecretRef, project: Project) -> None:
     """Each form of a reference is read, and nothing behind it is looked at."""
-    assert _entry(project, f"{{url: 'postgresql://u@127.0.0.1/a', password: {yaml_value}}}").password == reference
+    entry = f"  acme:\n    url: postgresql://u@127.0.0.1/a\n    password: {yaml_value}\n"
+    assert _one(project(f"targets:\n{entry}")).password == reference
 
 
 @pytest.mark.parametrize(
