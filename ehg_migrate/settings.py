@@ -5,6 +5,7 @@ Everything of ours stands in `[ehg_migrate]`; `[alembic]` stays Alembic's, and o
 
 from __future__ import annotations
 
+import codecs
 import configparser
 import errno
 import re
@@ -124,6 +125,9 @@ def _read(path: Path) -> str:
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise OSError(errno.EFBIG, "it is larger than 1 MiB")
+    if data.startswith(codecs.BOM_UTF8):
+        what = "the file begins with a byte order mark, which stock Alembic does not read either"
+        raise ConfigurationError(_problem(INI, what, "save it as UTF-8 without one"))
     return data.decode("utf-8")
 
 
@@ -145,7 +149,10 @@ def _reason(error: Exception) -> str:
 
 
 def _unknown(parser: configparser.ConfigParser) -> Iterator[Problem]:
-    """What stands in our section and is no setting; a mistyped one would silently keep its default."""
+    """What is no setting of ours, and our section below another name: either would silently keep its defaults."""
+    for section in parser.sections():
+        if section != _OURS and re.sub(r"[\W_]", "", section.lower()) == _OURS.replace("_", ""):
+            yield _problem(f"{INI}: [{section}]", "there is no such section", f"write `[{_OURS}]`")
     ours = parser.options(_OURS) if parser.has_section(_OURS) else []
     for name in ours:
         if name not in _KNOWN and name not in parser.defaults():

@@ -27,7 +27,7 @@ POSTGRES_SCHEMA = "ehg_migrate_ledger"
 
 _SCHEMES = {"postgresql", "postgres", "postgresql+psycopg"}
 _QUERY = {"sslmode", "sslrootcert", "sslcert", "sslkey", "host", "passfile", "connect_timeout"}
-_FORM = "write `postgresql://USER@HOST:PORT/DATABASE` and give the password by itself"
+_FORM = "write `postgresql://USER@HOST:PORT/DATABASE`, and `ledger_password = env:NAME` below it in alembic.ini"
 _LOCK = 0x6568675F6C6467  # "ehg_ldg": taken by everyone who migrates a ledger on one server
 
 _PATIENCE = "10"  # seconds until a server that lets nobody in, or does not answer, is given up

@@ -119,3 +119,18 @@ def test_a_wrong_value(tmp_path: Path, line: str) -> None:
     assert problem.message.isprintable()
     assert len(problem.message) < 200
     assert problem.where == f"alembic.ini: [ehg_migrate] {line.split(maxsplit=1)[0]}"
+
+
+@pytest.mark.parametrize("name", ["ehg-migrate", "EHG_Migrate", "ehgmigrate"])
+def test_a_mistyped_section(tmp_path: Path, name: str) -> None:
+    """It is refused: all settings in it would silently keep their defaults."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(written(tmp_path, f"[{name}]\nverify = always\n"))
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.hint) == (f"alembic.ini: [{name}]", "write `[ehg_migrate]`")
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    """It is named as what it is; the line behind it is right."""
+    with pytest.raises(ConfigurationError, match="byte order mark"):
+        read_settings(written(tmp_path, "\ufeff[alembic]\n"))
