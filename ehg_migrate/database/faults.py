@@ -81,9 +81,16 @@ _CONNECT: tuple[tuple[str, str, str, Retry], ...] = (
         Retry.CONNECT,
     ),
     (
+        r'pg_hba\.conf.* "\[local\]"',
+        "address_not_allowed",
+        "give the server's pg_hba.conf a `local` line for this user and database, or connect to a host",
+        Retry.NEVER,
+    ),
+    (
         r"ESSLREQUIRED|SSL connection is required|no encryption",
         "tls_required",
-        "set `sslmode: verify-full` in the entry",
+        "set `sslmode: verify-full` in the entry; if that changes nothing, the server's pg_hba.conf has no line for "
+        "this address, user and database",
         Retry.NEVER,
     ),
     (
@@ -95,13 +102,14 @@ _CONNECT: tuple[tuple[str, str, str, Retry], ...] = (
     (
         r"certificate verify failed|does not match host name|root certificate file",
         "tls_untrusted",
-        "set `sslrootcert` to the certificate authority of this server, and `host` to the name in its certificate",
+        "set `sslrootcert` to the certificate authority of this server, and `host` to the name in its certificate; one "
+        "that has expired fails in the same words: `openssl s_client -starttls postgres -connect HOST:PORT` shows it",
         Retry.NEVER,
     ),
     (
-        r"EADDRNOTALLOWED|not in tenant allow_list|no pg_hba.conf entry",
+        r"EADDRNOTALLOWED|not in tenant allow_list|no pg_hba\.conf entry|pg_hba\.conf rejects",
         "address_not_allowed",
-        "allow this machine's address in the network restrictions of the project",
+        "allow this machine's address: in the network restrictions of a Supabase project, in a server's pg_hba.conf",
         Retry.NEVER,
     ),
     (r"EBANNED|tenant is banned", "tenant_banned", "ask the platform's support", Retry.NEVER),
@@ -112,6 +120,43 @@ _CONNECT: tuple[tuple[str, str, str, Retry], ...] = (
         Retry.NEVER,
     ),
     (r'role "[^"]*" does not exist|no such user', "no_role", "create it, or correct `user` in the entry", Retry.NEVER),
+    (
+        r"is not permitted to log in",
+        "connect_failed",
+        "let its owner say `ALTER ROLE ... LOGIN`, or correct `user` in the entry",
+        Retry.NEVER,
+    ),
+    (
+        r"does not have CONNECT privilege",
+        "connect_failed",
+        "let the owner of the database grant CONNECT to this role, or correct `user` or `database` in the entry",
+        Retry.NEVER,
+    ),
+    (
+        r"is not currently accepting connections",
+        "connect_failed",
+        "somebody has closed it (`ALTER DATABASE ... ALLOW_CONNECTIONS`): open it, or correct `database` in the entry",
+        Retry.NEVER,
+    ),
+    (
+        r"(Peer|Ident) authentication failed",
+        "connect_failed",
+        "the server wants the system's user of the role's name: run as that one, or connect to a host with a password",
+        Retry.NEVER,
+    ),
+    (
+        r"Network is unreachable|No route to host|Cannot assign requested address",
+        "connect_failed",
+        "this machine has no way to that address: a direct host `db.<ref>.supabase.co` has only an IPv6 address, use "
+        "the pooler's; else look at the network and its VPN",
+        Retry.NEVER,
+    ),
+    (
+        r'\.s\.PGSQL\.\d+" failed: No such file',
+        "connect_failed",
+        "is the server running, are the folder of its socket and `port` right?",
+        Retry.NEVER,
+    ),
     (
         r"failed to resolve host|could not translate host name|Name or service not known|nodename nor servname",
         "unresolved_host",

@@ -17,6 +17,26 @@ CASES = [
     ("FATAL:  (EMAXCONNSESSION) max clients reached in session mode", "too_many_connections", Retry.CONNECT),
     ("FATAL:  MaxClientsInSessionMode: max clients reached", "too_many_connections", Retry.CONNECT),
     ("FATAL:  (ECIRCUITBREAKER) too many authentication failures", "auth_banned", Retry.NEVER),
+    (
+        'FATAL:  no pg_hba.conf entry for host "192.0.2.1", user "u", database "d", no encryption',
+        "tls_required",
+        Retry.NEVER,
+    ),
+    (
+        'FATAL:  no pg_hba.conf entry for host "192.0.2.1", user "u", database "d", SSL encryption',
+        "address_not_allowed",
+        Retry.NEVER,
+    ),
+    (
+        'FATAL:  no pg_hba.conf entry for host "[local]", user "u", database "d", no encryption',
+        "address_not_allowed",
+        Retry.NEVER,
+    ),
+    (
+        'FATAL:  pg_hba.conf rejects connection for host "[local]", user "u", database "d", no encryption',
+        "address_not_allowed",
+        Retry.NEVER,
+    ),
     ("connection to server failed: Connection refused", "connection_refused", Retry.CONNECT),
     ("failed to resolve host 'x': Name or service not known", "unresolved_host", Retry.CONNECT),
 ]
@@ -37,3 +57,24 @@ def test_a_password_that_is_a_word_of_the_message_does_not_hide_what_happened(mo
     fault = connect_fault(psycopg.OperationalError('password authentication failed for user "postgres"'))
     assert (fault.problem.code, fault.retry) == ("wrong_password", Retry.NEVER)
     assert fault.problem.message == '*** authentication failed for user "postgres"'
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ('connection to server at "192.0.2.7", port 5432 failed: Network is unreachable', "no way to that address"),
+        ('connection to server at "2001:db8::1", port 5432 failed: No route to host', "no way to that address"),
+        (
+            'connection to server on socket "/run/x/.s.PGSQL.5432" failed: No such file or directory',
+            "folder of its socket",
+        ),
+        ('FATAL:  Peer authentication failed for user "postgres"', "connect to a host with a password"),
+        ('FATAL:  role "r" is not permitted to log in', "ALTER ROLE ... LOGIN"),
+        ('FATAL:  permission denied for database "d"\nDETAIL:  User does not have CONNECT privilege.', "grant CONNECT"),
+        ('FATAL:  database "d" is not currently accepting connections', "ALLOW_CONNECTIONS"),
+        ("SSL error: certificate verify failed", "expired"),
+    ],
+)
+def test_hints_say_what_to_do(words: str, hint: str) -> None:
+    """Where the code alone does not."""
+    assert hint in connect_fault(psycopg.OperationalError(words)).problem.hint
