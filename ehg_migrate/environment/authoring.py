@@ -40,7 +40,10 @@ def new_revision(
         hint = "merge them with `alembic merge` first"
         raise UsageError(Problem("second_head", f"branch `{branch}` has {len(heads)} heads: {listed}", hint))
     folder = settings.versions / branch
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise _unwritable(e) from e
     config = alembic_config(settings)
     locations = [folder, *(f for f in branch_folders(settings.versions) if f != folder)]
     config.set_main_option("path_separator", "newline")
@@ -67,9 +70,18 @@ def new_revision(
             )
     except CommandError as e:
         raise UsageError(Problem("revision", str(e), "see `ehg-migrate revision --help`")) from e
+    except OSError as e:
+        if not str(e.filename).startswith(str(settings.versions)):  # models of the project may do anything
+            raise
+        raise _unwritable(e) from e
     if not isinstance(script, Script):
         raise UsageError(Problem("no_difference", "there is no difference to write down", "nothing was written"))
     return Path(script.path)
+
+
+def _unwritable(error: OSError) -> UsageError:
+    message = f"`{error.filename}` cannot be written: {error.strerror}"
+    return UsageError(Problem("unwritable", message, "let this user write there, and look for a file in the way"))
 
 
 def _one_line(message: str) -> str:

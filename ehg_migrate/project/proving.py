@@ -179,7 +179,7 @@ class ProvingProject(PlanningProject):
 
         rehearsing = Rehearsing(self.settings, scratch, references)
         for case in grouped(cases):
-            notice(f"rehearsing {len(case.steps)} steps for {', '.join(case.targets)}")
+            notice(case.told)
             yield rehearsing.run(case)
 
     def _look(self, selectors: Selectors, *, full: bool = False) -> tuple[Fleet, tuple[State, ...], Looking]:

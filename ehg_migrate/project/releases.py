@@ -60,7 +60,7 @@ def _ids(value: Any, report: Report, where: str) -> tuple[str, ...]:
 
 
 def write_release(settings: Settings, name: str, heads: dict[str, tuple[str, ...]]) -> None:
-    """Adds one release point. Raises ConfigurationError where the name is taken or cannot be one."""
+    """Adds one release point. Raises ConfigurationError where the name is taken or none, or it cannot be written."""
     import yaml
 
     try:
@@ -74,4 +74,10 @@ def write_release(settings: Settings, name: str, heads: dict[str, tuple[str, ...
         )
     releases[name] = {b: list(ids) for b, ids in heads.items()}
     path = settings.versions / FILE
-    path.write_text(yaml.safe_dump(releases, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    try:
+        path.write_text(yaml.safe_dump(releases, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    except OSError as e:
+        problem = Problem(
+            "unwritable", f"the file cannot be written: {e.strerror}", "let this user write there", _PLACE
+        )
+        raise ConfigurationError(problem) from e

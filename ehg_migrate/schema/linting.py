@@ -86,7 +86,7 @@ def outcomes(
         if most is not None and len(missing) > most:
             yield Outcome(case.targets, (), _too_many(len(missing)))
             continue
-        notice(f"rehearsing {len(case.steps)} steps for {', '.join(case.targets)}")
+        notice(case.told)
         done = outcome(rehearsing.run(case))
         if done.problem is None:
             known.keep(digests[case.targets[0]], case.key, case.targets, done.steps, back=rehearsing.back)

@@ -86,6 +86,12 @@ class Case:
     drift: tuple[Difference, ...] = ()
 
     @property
+    def told(self) -> str:
+        """A line for whoever waits."""
+        steps = "1 step" if len(self.steps) == 1 else f"{len(self.steps)} steps"
+        return f"rehearsing {steps} for {', '.join(self.targets)}"
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """One for the state after each step: equal where a step goes the same way."""
         whole = replace(self.start, steps=(*self.start.steps, *self.steps))

@@ -124,3 +124,14 @@ def test_a_name_that_is_written_is_read_again(name: str) -> None:
         with suppress(ConfigurationError):
             write_release(settings, name, {"shared": ("s1",)})
             assert read_releases(settings) == {name: {"shared": ("s1",)}}
+
+
+def test_a_folder_that_cannot_be_written(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said so, in place of a traceback."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(ConfigurationError, match="cannot be written: Permission denied"):
+        write_release(settings, "v1", {"shared": ("s1",)})
