@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from json.encoder import encode_basestring_ascii as escape
 from typing import Any, TextIO
 
 import click
@@ -107,8 +108,9 @@ def _safe_texts(value: Any, field: str, names: frozenset[str]) -> Any:
 def _write(lines: Iterable[str], *, err: bool) -> None:
     """Ends the program where stdout cannot be written: its reader has gone, or the disk is full."""
     for line in lines:
+        stream = sys.stderr if err else sys.stdout
         try:
-            _put(f"{line}\n", sys.stderr if err else sys.stdout)
+            _put(_sayable(f"{line}\n", stream), stream)
         except OSError as e:
             _forget(2 if err else 1)
             if err:
@@ -117,6 +119,16 @@ def _write(lines: Iterable[str], *, err: bool) -> None:
                 raise SystemExit(_READER_GONE) from None
             note(f"error: the output cannot be written: {e.strerror}")
             raise SystemExit(1) from None
+
+
+def _sayable(text: str, stream: TextIO) -> str:
+    """What the stream's encoding does not have as JSON writes it, `\\u00f6`; a name must not end a command."""
+    encoding = stream.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return "".join(c if c == c.encode(encoding, "replace").decode(encoding) else escape(c)[1:-1] for c in text)
+    return text
 
 
 def _put(text: str, stream: TextIO) -> None:

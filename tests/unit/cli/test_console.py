@@ -116,3 +116,14 @@ def test_a_message_of_many_lines_says_nothing_in_our_name(capsys: pytest.Capture
     """Its further lines are indented."""
     console.problem(Problem("x", "one\nerror: two\r\n  hint: three\rfour"))
     assert capsys.readouterr().err == "error: one\n    error: two\n      hint: threefour\n"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_encoding_without_the_letters_ends_nothing(unbuffered: str) -> None:
+    """They are written as JSON writes them, so that JSON stays JSON."""
+    program = "from ehg_migrate.cli import console; console.data('größe 漢😀'); console.json('k', ['größe 漢😀'])"
+    variables = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=variables, check=True)
+    line, _, document = done.stdout.decode("latin-1").partition("\n")
+    assert line == "größe \\u6f22\\ud83d\\ude00"
+    assert json.loads(document)["data"] == ["größe 漢😀"]
