@@ -108,7 +108,9 @@ def _safe_texts(value: Any, field: str, names: frozenset[str]) -> Any:
 def _write(lines: Iterable[str], *, err: bool) -> None:
     """Ends the program where stdout cannot be written: its reader has gone, or the disk is full."""
     for line in lines:
-        stream = sys.stderr if err else sys.stdout
+        stream: TextIO | None = sys.stderr if err else sys.stdout
+        if stream is None:  # the program was started with it closed: nobody wants to hear
+            return
         try:
             _put(_sayable(f"{line}\n", stream), stream)
         except OSError as e:

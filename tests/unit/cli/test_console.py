@@ -118,6 +118,14 @@ def test_a_message_of_many_lines_says_nothing_in_our_name(capsys: pytest.Capture
     assert capsys.readouterr().err == "error: one\n    error: two\n      hint: threefour\n"
 
 
+def test_streams_that_were_closed_from_the_start() -> None:
+    """They end nothing."""
+    program = "from ehg_migrate.cli import console; console.data('a'); console.note('b')"
+    command = 'exec "$0" -c "$1" >&- 2>&-'
+    done = subprocess.run(["sh", "-c", command, sys.executable, program], check=False)
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_an_encoding_without_the_letters_ends_nothing(unbuffered: str) -> None:
     """They are written as JSON writes them, so that JSON stays JSON."""
