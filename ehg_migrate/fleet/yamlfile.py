@@ -25,6 +25,7 @@ LONGEST_NUMBER = 100  # characters; YAML 1.1's `1:59:59...` takes time that grow
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where PyYAML has libyaml
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+_CONFLICT = re.compile(r"^(?:<{7}|>{7})(?: |$)", re.MULTILINE)
 _STRING = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
 _STANDARD = "tag:yaml.org,2002:"
@@ -84,6 +85,9 @@ def _check_regular(mode: int) -> None:
 
 
 def _compose(text: str) -> yaml.Node:
+    if conflict := _CONFLICT.search(text):
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise Refused("yaml_syntax", f"an unfinished merge stands on line {line}", "settle the conflict with git")
     try:
         _check_depth(text)
         node = yaml.compose(text, Loader=_Loader)
