@@ -131,7 +131,7 @@ def resume(run: str, yes: bool, **how: Any) -> int:
 @gate_options
 @run_options
 def retry(run: str, yes: bool, **how: Any) -> int:
-    """The same, only on the targets where RUN failed or was refused."""
+    """Complete RUN only on the targets where it failed or was refused; each is planned anew."""
     return _again(run, yes, how, failed_only=True)
 
 
