@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,6 @@ import click
 
 from ehg_migrate.cli import console, options
 from ehg_migrate.cli.confirm import confirm
-from ehg_migrate.errors import Problem, UsageError
 
 if TYPE_CHECKING:
     from ehg_migrate.local import LocalServer
@@ -53,24 +50,12 @@ def revision(
     """
     if (autogenerate and from_drift) or (allow_destructive and not from_drift):
         raise click.UsageError("`--from-drift` stands alone; `--allow-destructive` is about its statements.")
-    with options.opened(**where) as project, _writing():
+    with options.opened(**where) as project:
         if from_drift:
             return _from_drift(project, from_drift, branch, message, depends_on, allow_destructive)
         path = project.new_revision(message, branch, depends_on, autogenerate)
         console.data(f"wrote {path.relative_to(project.settings.root)}")
         return 0
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """A file of the project that cannot be written is no fault of the tool. Raises UsageError."""
-    try:
-        yield
-    except OSError as e:
-        if not e.filename:
-            raise
-        hint = "give the command a project folder that it may write to"
-        raise UsageError(Problem("not_written", f"`{e.filename}` cannot be written: {e.strerror}", hint)) from e
 
 
 def _from_drift(
@@ -91,7 +76,7 @@ def _from_drift(
 @options.project_options
 def release(name: str, **where: Any) -> None:
     """Name the present heads of all branches, for `--to release:NAME`."""
-    with options.opened(**where) as project, _writing():
+    with options.opened(**where) as project:
         for branch, heads in project.release(name).items():
             console.data(f"{branch}: {', '.join(heads)}")
 
