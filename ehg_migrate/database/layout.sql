@@ -83,3 +83,20 @@ BEGIN
         EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %s FROM %s', {meta_literal}, r);
     END LOOP;
 END $$;
+
+-- What default privileges were before the first revision: later nobody could tell those that revisions have made. Where
+-- there were revisions before this table, it is too late. A comment can be asked for wherever it may be missing.
+DO $$
+DECLARE other text := nullif({foreign_literal}, {version_literal}); empty boolean;
+BEGIN
+    SELECT NOT EXISTS (SELECT FROM {version}) AND NOT EXISTS (SELECT FROM {meta}.migration_journal)
+           AND obj_description(oid, 'pg_class') IS NULL AND pg_has_role(relowner, 'USAGE')
+      INTO empty FROM pg_class WHERE oid = to_regclass({journal_literal});
+    IF empty AND to_regclass(other) IS NOT NULL THEN
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', other) INTO empty;
+    END IF;
+    IF empty THEN
+        EXECUTE format('COMMENT ON TABLE {meta}.migration_journal IS %L',
+                       json_build_object('role', current_user, 'default privileges', {default_privileges}));
+    END IF;
+END $$;

@@ -169,6 +169,18 @@ SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS journal,
          WHERE a.attrelid = to_regclass(%(version)s) AND a.attname = 'version_num' AND a.atttypmod > 0) AS id_length,
        to_regclass({foreign_literal}) IS NOT NULL AS has_foreign
 
+-- name: default_privileges
+-- What the present role gives to others on everything that it makes, each as JSON: in which schema (empty for everywhere),
+-- on what, which privilege, to whom, and whether with the right to pass it on.
+ARRAY(SELECT json_build_array(coalesce(n.nspname, ''), d.defaclobjtype, coalesce(a.privilege_type, ''),
+                              coalesce(r.rolname, 'PUBLIC'), coalesce(a.is_grantable, false))::text
+        FROM pg_default_acl d
+        LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
+        LEFT JOIN aclexplode(d.defaclacl) a ON a.grantee <> d.defaclrole
+        LEFT JOIN pg_roles r ON r.oid = a.grantee
+       WHERE d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+       ORDER BY 1)
+
 -- name: record
 -- How long the step took the client does not know where it sends this behind statements that it has not waited for.
 INSERT INTO {meta}.migration_journal

@@ -53,13 +53,22 @@ def _composed(name: str, place: _Place, channel: str) -> sql.SQL:
 def layout(target: Target) -> sql.Composed:
     """Everything that the tool keeps in a target, as one text of several statements without parameters."""
     return sql.SQL(_read("layout.sql")).format(
-        **_identifiers(_place(target), ""), meta_literal=sql.Literal(target.meta_schema)
+        **_identifiers(_place(target), ""),
+        meta_literal=sql.Literal(target.meta_schema),
+        version_literal=sql.Literal(version_name(target)),
+        journal_literal=sql.Literal(journal_name(target)),
+        default_privileges=query("default_privileges"),
     )
 
 
 def version_name(target: Target) -> str:
     """The version table as `to_regclass` takes it."""
     return sql.Identifier(target.version_table_schema, target.version_table).as_string(None)
+
+
+def journal_name(target: Target) -> str:
+    """The journal as `to_regclass` takes it."""
+    return sql.Identifier(target.meta_schema, "migration_journal").as_string(None)
 
 
 def foreign_name(target: Target | None) -> str:

@@ -27,6 +27,8 @@ from ehg_migrate.environment.replaying import Statement
 from ehg_migrate.revisions.plain import is_plain
 
 _SILENT = re.compile(r"\s*(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE)\b", re.IGNORECASE)
+# what it keeps is the session's, and a session of one connection waits for locks in another way (single.py)
+_KEEPS_SETTINGS = re.compile(r"\bFROM\s+CURRENT\b|current_setting", re.IGNORECASE)
 _ROW_CHANGE = re.compile(r"\s*(?:UPDATE|DELETE)\b", re.IGNORECASE)
 _OUR_INSERT = re.compile(r"\s*INSERT\b", re.IGNORECASE)
 _LIBRARIES = frozenset({"alembic", "contextlib", "ehg_migrate", "psycopg", "sqlalchemy"})
@@ -171,7 +173,7 @@ class Ahead:
 
     def _place(self, text: str) -> TracebackType | Statement | None:
         """Which line of the revision sends this; None if it must be waited for."""
-        if self._function is None or not _SILENT.match(text) or not is_one(text):
+        if self._function is None or not _SILENT.match(text) or _KEEPS_SETTINGS.search(text) or not is_one(text):
             return None
         if not self._dry and (self._driver.autocommit or self._driver.info.transaction_status not in _OPEN):
             return None

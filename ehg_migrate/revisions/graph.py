@@ -30,6 +30,7 @@ class Revision:
     has_downgrade: bool = True
     is_silent: bool = False  # loading the file is known to do nothing but define names
     allowed: tuple[tuple[str, str], ...] = ()  # (rule, reason) from its `lint_allow`
+    sets_defaults: bool = False  # its text speaks of default privileges
     plain: tuple[str, ...] = ()  # which of its functions are known to be plain lists of operations
 
 

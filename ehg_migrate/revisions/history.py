@@ -26,6 +26,7 @@ from ehg_migrate.revisions.plain import is_silent, plain_functions
 from ehg_migrate.settings import Settings
 
 # the same file names that Alembic takes for revisions
+_DEFAULTS = re.compile(rb"\bdefault\s+privileges\b", re.IGNORECASE)
 _FILE = re.compile(r"(?!\.#|__init__).*\.py$")
 _LEGACY_ID = re.compile(r"([a-f0-9]+)\.py$")
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
@@ -161,6 +162,7 @@ def _read(path: Path, branch: str, settings: Settings) -> tuple[Revision, bool]:
         has_downgrade=_defines(tree, "downgrade"),
         is_silent=is_silent(tree),
         allowed=_allowed(tree, where) if b"lint_allow" in source else (),
+        sets_defaults=_DEFAULTS.search(source) is not None,
         plain=plain_functions(tree),
     )
     return revision, by_itself

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from ehg_migrate.database.statements import journal_name, query
 from ehg_migrate.model import NO_PLATFORM, Target
 from ehg_migrate.schema.scope import OFTEN_OURS
 
@@ -40,6 +41,7 @@ class Ground:
     defaults: tuple[str, ...]  # default privileges of the migrating role, as JSON
     prelude: str = ""  # the project's own SQL, run last
     home: str = _HOME  # the schema where what revisions make lands
+    first: tuple[str, ...] | None = field(default=None, compare=False)  # `defaults` before any revision, if known
 
     @classmethod
     def of(cls, row: Mapping[str, Any], prelude: str, platform: str) -> Ground:
@@ -47,11 +49,20 @@ class Ground:
         roles, there, public, defaults = (tuple(row[n]) for n in ("roles", "platform", "public", "defaults"))
         if platform == NO_PLATFORM:  # what revisions rely on and do not make is in the prelude
             there = ()
-        return cls(int(row["major"]), str(row["search_path"]), roles, there, public, defaults, prelude)
+        ground = cls(int(row["major"]), str(row["search_path"]), roles, there, public, defaults, prelude)
+        return replace(ground, first=_first(row["kept"], row["role"]))
 
     def below(self, target: Target) -> Ground:
         """The same below the revisions of this target, which may be one schema."""
-        return replace(self, home=target.schema or _HOME)
+        if not target.schema:
+            return self
+        first = None if self.first is None else _within(self.first, target.schema)
+        return replace(self, home=target.schema, defaults=_within(self.defaults, target.schema), first=first)
+
+    @property
+    def at_first(self) -> Ground:
+        """As it was before any revision: on what they leave they must not stand again, where they have changed it."""
+        return self if self.first is None else replace(self, defaults=self.first)
 
     @classmethod
     def usual(cls, platform: str, major: int, prelude: str) -> Ground:
@@ -75,11 +86,31 @@ class Ground:
         return hashlib.sha256("\0".join((text, self.prelude, _platform_text())).encode()).hexdigest()
 
 
+def _within(defaults: tuple[str, ...], schema: str) -> tuple[str, ...]:
+    """Those that hold for what is made in this schema."""
+    return tuple(d for d in defaults if json.loads(d)[0] in ("", schema))
+
+
+def _first(kept: str | None, role: str) -> tuple[str, ...] | None:
+    """What `layout.sql` wrote down, if this role was it that made the layout, before any revision."""
+    try:
+        noted = json.loads(kept or "null")
+        return tuple(map(str, noted["default privileges"])) if noted["role"] == role else None
+    except (ValueError, TypeError, KeyError):  # nothing, or somebody's own comment
+        return None
+
+
 def ground_query(target: Target) -> sql.Composed:
     """The question whose one row `Ground.of` takes; `own` in it are schemas of OFTEN_OURS that the role owns."""
     home, alone = sql.Literal(target.schema or _HOME), sql.SQL("true" if target.schema else "false")
     often_ours = sql.SQL(", ").join(map(sql.Literal, sorted(OFTEN_OURS)))
-    return sql.SQL(_GROUND).format(home=home, alone=alone, often_ours=often_ours)
+    return sql.SQL(_GROUND).format(
+        home=home,
+        alone=alone,
+        often_ours=often_ours,
+        default_privileges=query("default_privileges"),
+        journal=sql.Literal(journal_name(target)),
+    )
 
 
 def lay(connection: psycopg.Connection, ground: Ground) -> None:

@@ -19,16 +19,9 @@ SELECT current_setting('server_version_num')::int / 10000 AS major,
               WHERE n.nspname = {home}
                 AND (a.grantee = 0 OR r.rolname IN ('anon', 'authenticated', 'service_role'))
               ORDER BY 1) AS public,
-       -- what the migrating role gives to others on everything that it makes; an empty schema means everywhere
-       ARRAY(SELECT json_build_array(coalesce(n.nspname, ''), d.defaclobjtype, coalesce(a.privilege_type, ''),
-                                     coalesce(r.rolname, 'PUBLIC'), coalesce(a.is_grantable, false))::text
-               FROM pg_default_acl d
-               LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
-               LEFT JOIN aclexplode(d.defaclacl) a ON a.grantee <> d.defaclrole
-               LEFT JOIN pg_roles r ON r.oid = a.grantee
-              WHERE d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
-                AND (NOT {alone} OR d.defaclnamespace = 0 OR n.nspname = {home})
-              ORDER BY 1) AS defaults,
+       {default_privileges} AS defaults,
+       -- the same before the first revision, in words of `layout.sql`
+       current_user::text AS role, obj_description(to_regclass({journal}), 'pg_class') AS kept,
        -- schemas that a platform's would be called, and that the migrating role has made
        ARRAY(SELECT nspname::text FROM pg_namespace
                WHERE nspname IN ({often_ours}) AND pg_get_userbyid(nspowner) = current_user

@@ -64,7 +64,10 @@ def recipe(target: Target, heads: Sequence[str], graph: Graph, ground: Ground, s
     Raises TargetError where one of its revisions has no `upgrade()`.
     """
     goal = graph.canonical(heads)
-    return Recipe(target, goal, graph.steps((), goal), ground.below(target), server)
+    steps, below = graph.steps((), goal), ground.below(target)
+    if any(graph[s.revision].sets_defaults for s in steps):
+        below = below.at_first
+    return Recipe(target, goal, steps, below, server)
 
 
 def drift_scope(target: Target) -> Scope:

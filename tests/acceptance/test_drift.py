@@ -240,6 +240,30 @@ def test_default_privileges_in_a_schema_that_a_revision_makes(
         pg.drop_databases(["own_defaults"])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "IN SCHEMA public REVOKE ALL ON TABLES FROM anon",
+        "IN SCHEMA public GRANT SELECT ON TABLES TO pg_monitor",
+        "REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
+    ],
+)
+def test_revisions_that_change_default_privileges(
+    tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster, change: str
+) -> None:
+    """What was made before the change is held against what held before it, which the target's first run wrote down."""
+    addresses = {"acme": make_database("acme"), "beta": make_database("beta")}
+    made = "CREATE TABLE {0} (id int); CREATE FUNCTION {0}() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    up = f"{made.format('early')}; ALTER DEFAULT PRIVILEGES {change}; {made.format('late')}"
+    make_project(tmp_path, entries(addresses), {"shared/1": revision("first", up=up, label="shared")})
+    fleet = Fleet(tmp_path, addresses, {"EHG_SCRATCH_URL": scratch_url(pg)})
+    said = fleet.run("upgrade", "--yes", "--verify", "always")
+    assert (said.code, "2 succeeded" in said.out) == (0, True), said
+    assert fleet.run("drift", "--exit-code").out.splitlines()[-1] == "2 matches (acme, beta)"
+    execute(pg, addresses["beta"], "GRANT UPDATE ON early TO authenticated, pg_monitor")
+    assert "changed  table public.early\n           grants.pg_monitor: - -> UPDATE" in fleet.run("drift").out
+
+
 def test_schemas_that_only_sound_like_a_platforms(tmp_path: Path, make_project: MakeProject, pg: Cluster) -> None:
     """They are left out where nobody says whose they are, and that is told; with `platform: none` they are checked."""
     address = pg.create_plain_database("own_auth")

@@ -161,7 +161,12 @@ def test_nothing_of_it_is_left_behind_a_pooler_that_is_not_in_session_mode(
 
 @pytest.mark.parametrize(
     "code",
-    ['op.execute("INSERT INTO b VALUES (1)")', 'op.execute("SET search_path = public")', "if True:\n    op.get_bind()"],
+    [
+        'op.execute("INSERT INTO b VALUES (1)")',
+        'op.execute("SET search_path = public")',
+        "if True:\n    op.get_bind()",
+        "op.execute(\"CREATE FUNCTION f() RETURNS int LANGUAGE sql SET lock_timeout FROM CURRENT AS 'SELECT 1'\")",
+    ],
 )
 def test_any_other_step_has_two_connections(line: Line, code: str) -> None:
     """Nothing of it was sent before that was found out."""
