@@ -59,7 +59,8 @@ class CorrectingProject(LintingProject, ExpectingProject):
         if left.heads is not None:
             return Origin(catalog, scope, read_origin(target, passwords, scope, self.settings.prelude).ground)
         whole = self._scope([target], regard) if left.schema else scope
-        return read_origin(target, passwords, replace(whole, owners=scope.owners), self.settings.prelude)
+        # whose its objects are a clone must know: what is made anew goes back to them
+        return read_origin(target, passwords, replace(whole, owners=True), self.settings.prelude)
 
     def _carried(self, name: str, branch: str, destructive: bool, notice: Notice) -> tuple[Carried, tuple[str, ...]]:
         """What a revision of `branch` must do to make of the target's revisions what it is, and what it depends on.

@@ -143,7 +143,12 @@ def _literals(scope: Scope) -> dict[str, sql.Composable]:
         "without_tables": scope.without_tables,
         "watched": scope.watched,
     }
-    switches = {"whole": not scope.only, "owners": scope.owners, "extension_versions": scope.extension_versions}
+    switches = {
+        "whole": not scope.only,
+        "owners": scope.owners,
+        "migrator": scope.migrator,
+        "extension_versions": scope.extension_versions,
+    }
     return {
         **{name: sql.Literal(list(values)) + sql.SQL("::text[]") for name, values in lists.items()},
         **{name: sql.SQL("true" if value else "false") for name, value in switches.items()},

@@ -17,9 +17,10 @@ from ehg_migrate.schema.catalog import read_catalog_async
 from ehg_migrate.schema.clone import apart, build, without_common_options
 from ehg_migrate.schema.comparing import Passwords
 from ehg_migrate.schema.corrections import Statement
-from ehg_migrate.schema.difference import differences
+from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.ground import Ground, ground_query
+from ehg_migrate.schema.owners import changed_hands, made_anew, owners_of, read_owners
 from ehg_migrate.schema.proof import Correction, Left, correct
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
@@ -99,20 +100,24 @@ def make_alike(
     found = Corrective(pair.left, pair.right, len(before))
     if not before:
         return replace(found, proven=True)
+    if origin.ground and origin.ground.defaults and not origin.ground.owned:
+        return replace(found, problem=unproven(f"whoever migrates `{pair.left}` {_STRANGER}", _OWNER))
     try:
         api_roles = bool(origin.ground and origin.ground.roles)
         scratch = servers.get(origin.major, api_roles=api_roles)
         found = replace(found, scratch_version=scratch.version)
         notice(f"proving the statements on a clone of `{pair.left}` on a scratch PostgreSQL {scratch.version}")
-        done = _on_clone(scratch, origin, pair, destructive)
+        done = _on_clone(scratch, origin, pair, found, destructive)
     except LocalServerError as e:
         return replace(found, problem=unproven(e.problems[0].message, e.problems[0].hint))
     except psycopg.Error as e:
         return replace(found, problem=unproven(run_fault(e).problem.message, "try again"))
-    return replace(found, problem=done) if isinstance(done, Problem) else _told(found, done, pair.scope)
+    return replace(found, problem=done) if isinstance(done, Problem) else done
 
 
-def _on_clone(scratch: Scratch, origin: Origin, pair: Pair, destructive: bool) -> Correction | Problem:
+def _on_clone(
+    scratch: Scratch, origin: Origin, pair: Pair, found: Corrective, destructive: bool
+) -> Corrective | Problem:
     one, other = without_common_options(pair.one, pair.other)
     database = build(scratch, origin.ground, origin.catalog, origin.scope)
     try:
@@ -121,11 +126,16 @@ def _on_clone(scratch: Scratch, origin: Origin, pair: Pair, destructive: bool) -
             names = [f"{d.kind} {d.identity}" for d in missing]
             return unproven(f"a clone of `{pair.left}` differs from it in {_some(names)}", _NO_CLONE)
         with scratch.connect(database) as connection:
-            return correct(connection, other, pair.scope, destructive=destructive)
+            strangers = changed_hands(owners_of(origin.catalog), read_owners(connection, _without_owners(origin.scope)))
+            done = correct(connection, other, pair.scope, destructive=destructive)
+        return _told(found, done, strangers, pair.scope)
     finally:
         scratch.drop(database)
 
 
+_NOT_ITS_OWN = "made anew it is its maker's, and the scratch server's role cannot say whose it was"
+_STRANGER = "does not own the database and has default privileges, which would not hold on a clone"
+_OWNER = "give the target the owner of its database as `user`"
 _NO_CLONE = "name a scratch server of the same version, with the same extensions, in `EHG_SCRATCH_URL`"
 _MOST = 3  # objects that a message names
 
@@ -135,12 +145,18 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_MOST]) + more
 
 
-def _told(found: Corrective, done: Correction, scope: Scope) -> Corrective:
+def _without_owners(scope: Scope) -> Scope:
+    return replace(scope, owners=False)
+
+
+def _told(found: Corrective, done: Correction, strangers: tuple[Difference, ...], scope: Scope) -> Corrective:
+    statements = with_names(done.statements, scope)
+    remaining = (*done.left, *(Left(d, _NOT_ITS_OWN) for d in made_anew(strangers, statements)))
     return replace(
         found,
-        proven=done.proven,
-        statements=with_names(done.statements, scope),
-        remaining=done.left,
+        proven=not remaining,
+        statements=statements,
+        remaining=remaining,
         withheld=with_names(done.withheld, scope),
     )
 

@@ -20,10 +20,11 @@ from psycopg import sql
 
 from ehg_migrate.database.statements import journal_name, query
 from ehg_migrate.model import NO_PLATFORM, Target
-from ehg_migrate.schema.scope import OFTEN_OURS
+from ehg_migrate.schema.scope import MIGRATOR, OFTEN_OURS
 
 _GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
 _HOME = "public"
+_SOMEBODY = "ehg_migrate_owner"  # of a scratch database that whoever migrates shall not own
 _PUBLIC_CLOSED = 15  # the first major in which not everybody may create in schema public
 _ROLES = ("anon", "authenticated", "service_role")
 _TYPES = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS"}
@@ -41,6 +42,7 @@ class Ground:
     defaults: tuple[str, ...]  # default privileges of the migrating role, as JSON
     prelude: str = ""  # the project's own SQL, run last
     home: str = _HOME  # the schema where what revisions make lands
+    owned: bool = True  # by the migrating role: the database
     first: tuple[str, ...] | None = field(default=None, compare=False)  # `defaults` before any revision, if known
 
     @classmethod
@@ -50,7 +52,7 @@ class Ground:
         if platform == NO_PLATFORM:  # what revisions rely on and do not make is in the prelude
             there = ()
         ground = cls(int(row["major"]), str(row["search_path"]), roles, there, public, defaults, prelude)
-        return replace(ground, first=_first(row["kept"], row["role"]))
+        return replace(ground, owned=bool(row["owns"]), first=_first(row["kept"], row["role"]))
 
     def below(self, target: Target) -> Ground:
         """The same below the revisions of this target, which may be one schema."""
@@ -82,7 +84,7 @@ class Ground:
     def digest(self) -> str:
         """For the names of references; of the stand-ins too, which a newer version of the tool may have changed."""
         lists = (self.roles, self.platform, self.public, self.defaults)
-        text = json.dumps([self.major, self.search_path, self.home, lists])
+        text = json.dumps([self.major, self.search_path, self.home, lists, self.owned])
         return hashlib.sha256("\0".join((text, self.prelude, _platform_text())).encode()).hexdigest()
 
 
@@ -136,6 +138,10 @@ def at_home(connection: psycopg.Connection, ground: Ground) -> None:
     parts = [part.strip().strip('"') for part in ground.search_path.split(",")]
     path = sql.SQL(", ").join(map(sql.Literal, parts if ground.home == _HOME else (ground.home, "extensions")))
     connection.execute(sql.SQL("ALTER DATABASE {} SET search_path TO {}").format(database, path))
+    if not ground.owned:
+        _ensure_role(connection, _SOMEBODY)
+        connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(_SOMEBODY)))
+        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(_SOMEBODY)))
 
 
 def _lay_default(
@@ -167,7 +173,8 @@ def _ensure_role(connection: psycopg.Connection, role: str) -> None:
 
 
 def _grantee(role: str) -> sql.Composable:
-    return sql.SQL("PUBLIC") if role == "PUBLIC" else sql.Identifier(role)
+    words = {"PUBLIC": sql.SQL("PUBLIC"), MIGRATOR: sql.SQL("CURRENT_USER")}
+    return words.get(role) or sql.Identifier(role)
 
 
 def _word(word: str) -> sql.SQL:

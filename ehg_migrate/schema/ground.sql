@@ -12,16 +12,21 @@ SELECT current_setting('server_version_num')::int / 10000 AS major,
              SELECT pubname::text FROM pg_publication WHERE pubname = 'supabase_realtime'
              ORDER BY 1) AS platform,
        -- who may do what in that schema, as far as it is the server's or the platform's doing
-       ARRAY(SELECT format('%s %s', a.privilege_type, coalesce(r.rolname, 'PUBLIC'))
+       ARRAY(SELECT format('%s %s', a.privilege_type, CASE WHEN r.rolname = current_user THEN '$migrator'
+                                                           ELSE coalesce(r.rolname, 'PUBLIC') END)
                FROM pg_namespace n
+               JOIN pg_database d ON d.datname = current_database()
               CROSS JOIN aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
                LEFT JOIN pg_roles r ON r.oid = a.grantee
               WHERE n.nspname = {home}
-                AND (a.grantee = 0 OR r.rolname IN ('anon', 'authenticated', 'service_role'))
+                AND (a.grantee = 0 OR r.rolname IN ('anon', 'authenticated', 'service_role')
+                     OR r.rolname = current_user AND d.datdba <> r.oid)
               ORDER BY 1) AS public,
        {default_privileges} AS defaults,
        -- the same before the first revision, in words of `layout.sql`
-       current_user::text AS role, obj_description(to_regclass({journal}), 'pg_class') AS kept,
+       current_user::text AS role,
+       (SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = current_database()) AS owns,
+       obj_description(to_regclass({journal}), 'pg_class') AS kept,
        -- schemas that a platform's would be called, and that the migrating role has made
        ARRAY(SELECT nspname::text FROM pg_namespace
                WHERE nspname IN ({often_ours}) AND pg_get_userbyid(nspowner) = current_user

@@ -16,6 +16,7 @@ from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.corrections import Statement
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.owners import changed_hands, read_owners
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.search import Form, Search, execute, named, prepare
 
@@ -60,18 +61,23 @@ def correct(
     """
     with connection.transaction(force_rollback=True):
         prepare(connection, goal)
+        owners = read_owners(connection, scope)
         search = Search(connection, goal, scope, destructive)
         before = search.current
         search.run()
+        if search.done:
+            search.give_back(owners)
     statements, reasons = tuple(search.done), search.refused
     with connection.transaction(force_rollback=not keep):
         after = _after(connection, statements, goal, scope, form)
+        handed = changed_hands(owners, read_owners(connection, scope)) if after else ()
         if after is None or not _better(before, after, goal):
-            statements, after = (), before
+            statements, after, handed = (), before, ()
             if keep:
                 raise psycopg.Rollback
     out = tuple(replace(s, sql=form(s.sql, scope)) for s in statements)
-    return Correction(out, _left(after or before, goal, reasons), _withheld(search, after or before, goal))
+    left = (*_left(after or before, goal, reasons), *(Left(d, reasons.get((d.kind, d.identity), "")) for d in handed))
+    return Correction(out, left, _withheld(search, after or before, goal))
 
 
 def _after(

@@ -41,6 +41,10 @@ ALIAS = "$schema"
 """How a schema is called whose name does not count."""
 
 
+MIGRATOR = "$migrator"
+"""How the role is called that migrates a database which it does not own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What of a database is read. Two catalogues can be held against each other only if they have the same scope.
@@ -57,6 +61,7 @@ class Scope:
     without_tables: tuple[str, ...] = (f"public.{VERSION_TABLE}",)  # `schema.table`, unquoted; `$schema.table` by alias
     watched: tuple[str, ...] = ()  # tables of left-out schemas whose policies and triggers are ours: `schema.table`
     owners: bool = False  # whether owners are facts
+    migrator: bool = False  # call the role that reads `$migrator`: it is who migrates
     extension_versions: bool = True  # False to hold a target against a server with other versions at hand
 
     def __post_init__(self) -> None:
@@ -85,7 +90,14 @@ def within(target: Target, whole: Scope) -> Scope:
 def schema_scope(schema: str, base: Scope) -> Scope:
     """The same scope narrowed to one schema, whose name does not count: only the name differs from another schema's."""
     tables = {f"{ALIAS}.{table.rpartition('.')[2]}" for table in base.without_tables}
-    return Scope((schema,), alias=True, without_schemas=(), without_tables=tuple(sorted(tables)), owners=base.owners)
+    return Scope(
+        (schema,),
+        alias=True,
+        without_schemas=(),
+        without_tables=tuple(sorted(tables)),
+        owners=base.owners,
+        migrator=base.migrator,
+    )
 
 
 def with_names(scope: Scope) -> Scope:

@@ -18,7 +18,8 @@ from ehg_migrate.schema.corrections.common import SELF
 from ehg_migrate.schema.corrections.dependants import dependants
 from ehg_migrate.schema.corrections.words import OWNER, dollars, literal
 from ehg_migrate.schema.facts import Catalog
-from ehg_migrate.schema.scope import ALIAS, Scope
+from ehg_migrate.schema.owners import read_owners, returning
+from ehg_migrate.schema.scope import ALIAS, MIGRATOR, Scope
 
 _MOST_ROUNDS = 12
 _CHEAP = ("view", "policy", "trigger", "rule")
@@ -80,6 +81,11 @@ class Search:
             if len(self.done) == done:
                 return
             self.current = read_catalog(self._connection, self._scope)
+
+    def give_back(self, owners: Catalog) -> None:
+        """What was made anew goes back to whom it belonged, as `read_owners` said before."""
+        for step in returning(owners, read_owners(self._connection, self._scope)):
+            self._try(step)
 
     def _round(self, todo: list[Step]) -> None:
         for step in self._passes(todo):
@@ -170,7 +176,7 @@ def _roles(catalog: Catalog) -> set[str]:
         d = fact.definition
         found.update(d.get("grants") or (), d.get("roles") or (), [d["owner"]] if "owner" in d else ())
         found.update(_in_identity(fact.kind, fact.identity))
-    return found - {OWNER, SELF, "PUBLIC"}
+    return found - {OWNER, MIGRATOR, SELF, "PUBLIC"}
 
 
 def _in_identity(kind: str, identity: str) -> Iterable[str]:

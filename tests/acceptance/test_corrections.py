@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from ehg_migrate.model import Address
 from ehg_migrate.schema import Catalog, Fact
 from tests.acceptance.test_drift import Fleet, scratch_databases, scratch_url
 from tests.conftest import MakeProject
-from tests.integration.fleets import entries, execute
+from tests.integration.fleets import column, entries, execute
 from tests.support.cli import ALEMBIC, ehg
 from tests.support.postgres import Cluster
 from tests.support.project import revision, write_project
@@ -101,6 +102,35 @@ def test_a_body_that_names_its_own_schema(fleet: Fleet, pg: Cluster) -> None:
     with pg.open(fleet.addresses["acme"]) as c:
         c.execute(said.out.encode())
     assert fleet.run("compare", "acme/staging", "acme/app").out.startswith("no difference")
+
+
+def test_what_is_made_anew_stays_whose_it_was(fleet: Fleet, pg: Cluster) -> None:
+    """A function that runs with the rights of its owner gets no other one; where that cannot be tried, it is said."""
+    acme, beta = fleet.addresses["acme"], fleet.addresses["beta"]
+    function = "CREATE FUNCTION app.safe() RETURNS {} LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'"
+    with pg.admin() as c:
+        c.execute("CREATE ROLE keeper")
+        c.execute(sql.SQL("CREATE ROLE builder SUPERUSER LOGIN PASSWORD {}").format(sql.Literal(pg.password)))
+    try:
+        for address, returned in ((acme, "int"), (beta, "bigint")):
+            with pg.admin(address.dbname) as c:
+                c.execute(function.format(returned).encode())
+                c.execute("ALTER FUNCTION app.safe() OWNER TO keeper")
+        said = fleet.run("compare", "acme", "beta", "--sql", "--allow-destructive")
+        assert (said.code, "function app.safe()" in said.out, "cannot say whose it was" in said.out) == (1, True, True)
+        given = {"EHG_SCRATCH_URL": scratch_url(pg).replace("//postgres", "//builder")}
+        said = Fleet(fleet.folder, fleet.addresses, given).run(
+            "compare", "acme", "beta", "--sql", "--allow-destructive"
+        )
+        assert (said.code, "ALTER FUNCTION app.safe() OWNER TO keeper;" in said.out) == (0, True), said
+        with pg.admin(acme.dbname) as c:
+            c.execute(said.out.encode())
+        assert fleet.run("compare", "acme", "beta").out.startswith("no difference")
+        assert column(pg, acme, "SELECT proowner::regrole::text FROM pg_proc WHERE proname = 'safe'") == {"keeper"}
+    finally:
+        pg.drop_databases([acme.dbname, beta.dbname])
+        with pg.admin() as c:
+            c.execute("DROP ROLE keeper, builder")
 
 
 def test_nothing_is_claimed_where_no_clone_can_be_made(fleet: Fleet, pg: Cluster) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from psycopg import sql
 
 from ehg_migrate.model import Address
 from tests.conftest import MakeProject
@@ -262,6 +263,31 @@ def test_revisions_that_change_default_privileges(
     assert fleet.run("drift", "--exit-code").out.splitlines()[-1] == "2 matches (acme, beta)"
     execute(pg, addresses["beta"], "GRANT UPDATE ON early TO authenticated, pg_monitor")
     assert "changed  table public.early\n           grants.pg_monitor: - -> UPDATE" in fleet.run("drift").out
+
+
+def test_a_target_whose_database_is_not_its_users(tmp_path: Path, make_project: MakeProject, pg: Cluster) -> None:
+    """What its user gives to others by default holds on scratch databases as it does there, under another name."""
+    address = pg.create_plain_database("lent")
+    lent = replace(address, user="migrator")
+    try:
+        with pg.admin(address.dbname) as c:
+            c.execute(sql.SQL("CREATE ROLE migrator LOGIN PASSWORD {}").format(sql.Literal(pg.password)))
+            c.execute("GRANT CREATE ON DATABASE lent TO migrator; GRANT CREATE, USAGE ON SCHEMA public TO migrator")
+            c.execute("ALTER DEFAULT PRIVILEGES FOR ROLE migrator GRANT SELECT ON TABLES TO anon")
+        up = "CREATE TABLE open (id int); CREATE TABLE closed (id int); REVOKE ALL ON closed FROM anon"
+        make_project(tmp_path, entries({"acme": lent}), {"shared/1": revision("first", up=up, label="shared")})
+        fleet = Fleet(tmp_path, {"acme": lent}, {"EHG_SCRATCH_URL": scratch_url(pg)})
+        assert fleet.run("upgrade", "--yes", "--verify", "always").code == 0
+        assert fleet.run("drift", "--exit-code").out.splitlines()[-1] == "1 matches (acme)"
+        with pg.open(lent) as c:
+            c.execute("REVOKE ALL ON open FROM anon")
+        assert "changed  table public.open\n           grants.anon: SELECT -> -" in fleet.run("drift").out
+        said = fleet.run("compare", "acme", "heads:", "--sql")
+        assert (said.code, "whoever migrates `acme` does not own the database" in said.out) == (1, True), said
+    finally:
+        pg.drop_databases(["lent"])
+        with pg.admin() as c:
+            c.execute("DROP ROLE migrator")
 
 
 def test_schemas_that_only_sound_like_a_platforms(tmp_path: Path, make_project: MakeProject, pg: Cluster) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ehg_migrate.schema.facts import Catalog, Fact
+from ehg_migrate.schema.scope import MIGRATOR
 
 OWNER = "$owner"
 """How a fact calls the owner of the database."""
@@ -102,8 +103,8 @@ def dollars(text: str) -> str:
 
 
 def role(name: str) -> str:
-    """A role as a statement names it; the owner of a database is who runs its migrations."""
-    return "CURRENT_USER" if name == OWNER else name
+    """A role as a statement names it; the owner of a database is who runs its migrations, if nobody else is."""
+    return "CURRENT_USER" if name in (OWNER, MIGRATOR) else name
 
 
 def listed(names: Iterable[str]) -> str:

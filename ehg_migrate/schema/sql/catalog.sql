@@ -51,9 +51,10 @@ WITH ours AS MATERIALIZED (
     -- what belongs to an extension stands for itself in no fact
     SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
 ), roles AS MATERIALIZED (
-    -- the owner of the database is the same person everywhere, whatever the name
-    SELECT oid, CASE WHEN oid = (SELECT datdba FROM pg_database WHERE datname = current_database())
-                     THEN '$owner' ELSE quote_ident(rolname) END AS name
+    -- the owner of the database is the same person everywhere, whatever the name; where asked, so is who migrates it
+    SELECT oid, CASE WHEN oid = (SELECT datdba FROM pg_database WHERE datname = current_database()) THEN '$owner'
+                     WHEN {migrator} AND rolname = current_user THEN '$migrator'
+                     ELSE quote_ident(rolname) END AS name
       FROM pg_roles
     UNION ALL
     SELECT 0::oid, 'PUBLIC'
@@ -160,19 +161,26 @@ WITH ours AS MATERIALIZED (
     SELECT kind, ident,
            CASE WHEN kind NOT IN ('function', 'procedure') AND def LIKE '%::character varying%'
                 THEN regexp_replace(
-                         regexp_replace(def, $re$\(('(?:[^']|'')*'::character varying)\)::text(?!\[)$re$, $re$\1$re$, 'g'),
+                         regexp_replace(
+                             def, $re$(?<=\[|, )\(('(?:[^']|'')*'::character varying)\)::text(?=, |\])$re$, $re$\1$re$, 'g'),
                          $re$\((ARRAY\[(?:'(?:[^']|'')*'::character varying(?:, )?)+\])\)::text\[\]$re$, $re$\1$re$, 'g')
                 ELSE def END AS def
       FROM written
 ), named AS (
     SELECT kind,
            CASE WHEN {alias} = '' THEN ident ELSE regexp_replace(ident, pattern, '$schema', 'g') END AS ident,
-           CASE WHEN {alias} = '' THEN def ELSE regexp_replace(def, json_pattern, '$schema', 'g') END AS def
+           CASE WHEN {alias} = '' THEN def
+                ELSE regexp_replace(def, CASE WHEN kind IN ('function', 'procedure') THEN body_pattern ELSE json_pattern END,
+                                    '$schema', 'g') END AS def
       FROM folded
-     CROSS JOIN (SELECT $re$(?<![\w$.])$re$ || regexp_replace(quoted, $re$(\W)$re$, $re$\\\1$re$, 'g') || $re$(?=\.)$re$,
-                        $re$(?<![\w$.])$re$ || regexp_replace(replace(quoted, '"', $re$\"$re$), $re$(\W)$re$, $re$\\\1$re$, 'g')
-                                            || $re$(?=\.)$re$
-                   FROM quote_ident({alias}) AS quoted) AS alias (pattern, json_pattern)
+     CROSS JOIN (SELECT $re$(?<![\w$.])$re$ || name || $re$(?=\.)$re$,
+                        $re$(?<![\w$.])$re$ || json_name || $re$(?=\.)$re$,
+                        -- 'dev.example.org' is no name, 'dev.numbers'::regclass is
+                        $re$(?<![\w$.'])$re$ || json_name || $re$(?=\.)|(?<=')$re$ || json_name || $re$(?=\.[^']*'::reg)$re$
+                   FROM quote_ident({alias}) AS quoted,
+                        regexp_replace(quoted, $re$(\W)$re$, $re$\\\1$re$, 'g') AS name,
+                        regexp_replace(replace(quoted, '"', $re$\"$re$), $re$(\W)$re$, $re$\\\1$re$, 'g') AS json_name
+                ) AS alias (pattern, body_pattern, json_pattern)
 )
 
 -- name: queries since 16
