@@ -6,11 +6,12 @@ They know what no reading of SQL can: what a DO block did, what default privileg
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ehg_migrate.database.trace import NOTHING, Trace
 from ehg_migrate.revisions.rules import RULES
+from ehg_migrate.schema.corrections.words import rest
 from ehg_migrate.schema.facts import Catalog, Fact
 from ehg_migrate.schema.scope import SUPABASE_SCHEMAS
 
@@ -50,15 +51,28 @@ def effects(
     """What the way from `before` to `after` did, rule by rule. `platform`: on a target that Supabase keeps."""
     former = {(c.kind, c.name): (c.kind, c.former) for c in trace.changes if c.how == "renamed"}
     found = [*_renamed(trace), *_gone(before, after, trace, frozenset(former.values()))]
+    now, then = _with_columns(after), _with_columns(before)
     for fact in after.facts:
         name = (fact.kind, fact.identity)
         old = before.by_name.get(former.get(name, name))
+        one, other = now[name], then.get(former.get(name, name))
         # what was so before is not this step's doing
-        found += [effect(r, str(fact)) for r, judge in _RULES.items() if judge(fact) and not (old and judge(old))]
+        found += [effect(r, str(fact)) for r, judge in _RULES.items() if judge(one) and not (other and judge(other))]
         found += [effect("granted", str(fact))] if _granted_more(fact, old) else []
     found += _unindexed(before, after, trace)
     found += _of_the_platform(trace) if platform else ()
     return tuple(e for e in found if e.rule not in ignore)
+
+
+def _with_columns(catalog: Catalog) -> dict[tuple[str, str], Fact]:
+    """All facts; a table is granted to whom any of its columns is."""
+    found = dict(catalog.by_name)
+    for column in catalog.facts:
+        table = found.get(("table", rest(column.identity))) if column.kind == "column" else None
+        if table and (granted := column.definition.get("grants")):
+            grants = {**granted, **(table.definition.get("grants") or {})}
+            found["table", table.identity] = replace(table, definition={**table.definition, "grants": grants})
+    return found
 
 
 def _renamed(trace: Trace) -> Iterator[Effect]:
@@ -122,7 +136,8 @@ def _open_table(fact: Fact) -> bool:
 def _open_view(fact: Fact) -> bool:
     options = fact.definition.get("options") or {}
     asks_as_owner = str(options.get("security_invoker", "off")).lower() not in ("on", "true", "1", "yes")
-    return _served(fact, "view") and asks_as_owner and _granted(fact.definition)
+    open_ = _served(fact, "materialized view") or (_served(fact, "view") and asks_as_owner)
+    return open_ and _granted(fact.definition)
 
 
 def _open_policy(fact: Fact) -> bool:

@@ -176,13 +176,13 @@ def sync_on(world: World) -> None:
     before = world.prints()
     held = world.ehg("schema", "sync", "dev", "staging", "--yes")
     assert held.code == 4
-    assert '--   ALTER TABLE staging.notes DROP COLUMN body;' in held.err
+    assert "--   ALTER TABLE staging.notes DROP COLUMN body;" in held.err
     assert world.prints() == before
     done = world.ehg("schema", "sync", "dev", "staging", "--yes", "--allow-destructive", "--json")
     assert done.code == 0, done.err
     synced = load("schema_sync", done)
     assert (synced.source, synced.target, synced.correction and synced.correction.proven) == ("dev", "staging", True)
-    assert '-- destructive\nALTER TABLE staging.notes DROP COLUMN body;' in done.err
+    assert "-- destructive\nALTER TABLE staging.notes DROP COLUMN body;" in done.err
     after = world.prints()
     assert after == {**before, "staging": before["dev"]}
     arguments = ("schema", "sync", "staging", "production", "--allow-destructive")

@@ -17,6 +17,7 @@ CASES: tuple[tuple[str, str, str, dict[str, Any], str], ...] = (
     ("in a schema that is not served", "table", "inner.t", OPEN, ""),
     ("a view as its owner", "view", "public.v", OPEN, "open_view"),
     ("a view as its reader", "view", "public.v", {**OPEN, "options": {"security_invoker": "true"}}, ""),
+    ("rows as its owner saw them", "materialized view", "public.m", OPEN, "open_view"),
     ("everybody writes", "policy", "p on t", {"command": "ALL", "roles": ["PUBLIC"], "using": "true"}, "open_policy"),
     ("everybody reads", "policy", "p on t", {"command": "SELECT", "roles": ["anon"], "using": "true"}, "open_reading"),
     ("all who log in read", "policy", "p", {"command": "SELECT", "roles": ["authenticated"], "using": "true"}, ""),
@@ -37,6 +38,17 @@ def test_what_a_step_makes(kind: str, identity: str, definition: dict[str, Any],
     assert [e.rule for e in effects(Catalog(()), made)] == ([rule] if rule else [])
     assert effects(made, made) == ()
     assert effects(Catalog(()), made, {rule}) == ()
+
+
+def test_a_table_of_which_a_column_is_granted() -> None:
+    """It is as open as one that is granted as a whole."""
+    table, column = Fact("table", "public.t", {}), Fact("column", "public.t.c", OPEN)
+    made = Catalog.of([table, column])
+    assert [(e.rule, e.identity) for e in effects(Catalog(()), made)] == [("open_table", "table public.t")]
+    assert effects(made, made) == ()
+    assert "open_table" in [e.rule for e in effects(Catalog.of([table]), made)]
+    closed = Fact("table", "public.t", {"row security": True})
+    assert effects(Catalog(()), Catalog.of([closed, column])) == ()
 
 
 def test_every_rule_of_facts_has_a_case() -> None:
