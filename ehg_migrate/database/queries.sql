@@ -365,11 +365,11 @@ SELECT NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid)
 CREATE SCHEMA IF NOT EXISTS {own}
 
 -- name: blockers
--- Who keeps the others waiting, and with what.
+-- Who keeps the others waiting, and with what. Not who asks: a CREATE INDEX CONCURRENTLY waits for that, too, for a moment.
 SELECT b.pid, b.usename, b.application_name, now() - b.xact_start AS age, b.state, b.query
   FROM pg_stat_activity w CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS blocking(pid)
   JOIN pg_stat_activity b ON b.pid = blocking.pid
- WHERE w.pid = %(pid)s
+ WHERE w.pid = %(pid)s AND b.pid <> pg_backend_pid()
 
 -- name: clear_row
 DELETE FROM {version} WHERE version_num = %(revision)s

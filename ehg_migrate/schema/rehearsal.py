@@ -28,6 +28,8 @@ from ehg_migrate.schema.scratch import Scratch, ScratchServers
 from ehg_migrate.schema.strain import strains
 from ehg_migrate.settings import Settings
 
+_NAMED = 5  # targets that a line names
+
 
 @dataclass(frozen=True, slots=True)
 class RehearsedStep:
@@ -89,7 +91,8 @@ class Case:
     def told(self) -> str:
         """A line for whoever waits."""
         steps = "1 step" if len(self.steps) == 1 else f"{len(self.steps)} steps"
-        return f"rehearsing {steps} for {', '.join(self.targets)}"
+        more = f" and {len(self.targets) - _NAMED} more" if len(self.targets) > _NAMED else ""
+        return f"rehearsing {steps} for {', '.join(self.targets[:_NAMED])}{more}"
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ehg_migrate.database.session import lock_key
-from ehg_migrate.model import Address, Result, RunStatus, Status
+from ehg_migrate.database.session import Session, lock_key
+from ehg_migrate.model import Address, Origin, Result, RunStatus, Status, Target
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import wait_until
 from tests.support.project import PASSWORD_VARIABLE
@@ -211,3 +212,21 @@ def test_breaking_where_this_tool_has_never_been(one: MakeFleet) -> None:
     said = fleet.cli("locks", "break", "acme", "--yes")
     assert (said.returncode, "nobody holds the lock of this target" in said.stderr) == (1, True), said
     assert fleet.upgrade().status is RunStatus.SUCCEEDED
+
+
+def test_who_looks_on_is_no_blocker(pg: Cluster, make_database: Callable[[str], Address]) -> None:
+    """CREATE INDEX CONCURRENTLY waits for every transaction that is older than it, be it only the look at it."""
+    target = Target("acme", make_database("acme"), ("shared",))
+    with Session(target, pg.password, "r1", Origin("ada", "here", 1, "", "0")) as session:
+        pid = session.work.info.backend_pid
+        session.work.autocommit = True
+        session.work.execute("CREATE TABLE t (n int)")
+        session.lock.execute("BEGIN; LOCK TABLE t")
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(session.work.execute, "TABLE t")
+            with pg.admin() as other:
+                asked = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
+                wait_until(lambda: other.execute(asked, (pid,)).fetchone() == (True,), "nobody waits")
+            assert session.blockers() == {}
+            session.lock.execute("ROLLBACK")
+            waiting.result(30)
