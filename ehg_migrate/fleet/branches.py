@@ -90,5 +90,6 @@ def _check_group(settings: Settings, group: str, folders: Folders, targets: Coll
             "branches",
             "missing_branch",
             f"there is no folder `versions/{group}`",
-            f"create it, or choose among {listed(there)}" if there else "create it",
+            (f"choose among {listed(there)}; " if there else "")
+            + f"a new one is made by `ehg-migrate revision --branch {group}`, while no entry names it",
         )
