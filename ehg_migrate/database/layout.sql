@@ -86,7 +86,7 @@ END $$;
 
 -- What default privileges were before the first revision: later nobody could tell those that revisions have made. Where
 -- there were revisions before this table, it is too late. A comment can be asked for wherever it may be missing.
-DO $$
+DO $ehg_migrate$
 DECLARE other text := nullif({foreign_literal}, {version_literal}); empty boolean;
 BEGIN
     SELECT NOT EXISTS (SELECT FROM {version}) AND NOT EXISTS (SELECT FROM {meta}.migration_journal)
@@ -96,7 +96,7 @@ BEGIN
         EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', other) INTO empty;
     END IF;
     IF empty THEN
-        EXECUTE format('COMMENT ON TABLE {meta}.migration_journal IS %L',
+        EXECUTE format('COMMENT ON TABLE %s IS %L', {journal_literal},
                        json_build_object('role', current_user, 'default privileges', {default_privileges}));
     END IF;
-END $$;
+END $ehg_migrate$;
