@@ -184,11 +184,12 @@ def always(said: bytes) -> Answer:
 
 
 def endlessly(first: bytes, part: bytes) -> Answer:
-    """Something, and then one thing for ever."""
+    """Something, and then one thing for ever, in a stream that does not keep the whole machine busy."""
 
     async def answer(statement: str) -> AsyncIterator[bytes]:
         yield first
         while True:
             yield part
+            await asyncio.sleep(0.005)  # the pace of the stream, no condition that is waited for
 
     return answer
