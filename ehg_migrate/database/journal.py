@@ -12,7 +12,14 @@ import psycopg
 from psycopg import sql
 
 from ehg_migrate.database.statements import query
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import JournalEntry, Origin, Target
+
+_SWALLOWED = Problem(
+    "journal_swallowed",
+    "the journal took no entry, without an error: a trigger or a rule on it does away with its rows",
+    "take that from `migration_journal`: without its entry no step is committed",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +76,22 @@ class Journal:
     ) -> Recorded:
         """Writes it in whatever transaction `connection` is in. Raises psycopg.Error.
 
-        In the same message it asks what became of a `transaction`, and for the version `rows`.
+        TargetError where the server did not write it, and did not say so. In the same message it asks what became of a
+        `transaction`, and for the version `rows`.
         """
         statement = query("record", self.target) + (query("record_rows", self.target) if rows else sql.SQL(""))
         found = connection.execute(statement, self._values(entry, transaction)).fetchone()
-        assert found is not None
+        if found is None:
+            raise TargetError(_SWALLOWED)
         return Recorded(found[0], tuple(found[1]) if rows else ())
 
     def send(self, connection: psycopg.Connection, entry: Entry, transaction: str) -> None:
-        """Puts it into a pipeline. It fails there where the version rows are not `heads_after`, or the transaction is
-        another one.
+        """Puts it into a pipeline.
+
+        It fails there where it is not written, the version rows are not `heads_after`, or the transaction is another.
         """
-        statement = query("record", self.target) + query("record_planned", self.target)
+        entry_as = sql.SQL("WITH written AS (") + query("record", self.target) + sql.SQL(")\n")
+        statement = entry_as + query("record_planned", self.target)
         connection.execute(statement, self._values(entry, transaction))
 
     def _values(self, entry: Entry, transaction: str | None) -> dict[str, object]:

@@ -199,12 +199,13 @@ RETURNING CASE WHEN pg_current_xact_id() = %(transaction)s::xid8 THEN 'this'
 , ARRAY(SELECT version_num::text FROM {version} ORDER BY 1)
 
 -- name: record_planned
--- Another end: fails where the version rows are not what the step was to make them, or the transaction is not its own,
--- so that the COMMIT behind it is not done.
-, 1 / (SELECT (count(*) = cardinality(%(heads_after)s::text[])
-               AND coalesce(bool_and(version_num = ANY(%(heads_after)s)), true)
-               AND pg_current_xact_id() = %(transaction)s::xid8)::integer
-         FROM {version})
+-- Behind the entry as `written`. Fails where that was not written, where the version rows are not what the step was to make
+-- them, or where the transaction is not its own, so that the COMMIT behind it is not done.
+SELECT 1 / (SELECT count(*) FROM written)::integer,
+       1 / (SELECT (count(*) = cardinality(%(heads_after)s::text[])
+                    AND coalesce(bool_and(version_num = ANY(%(heads_after)s)), true)
+                    AND pg_current_xact_id() = %(transaction)s::xid8)::integer
+              FROM {version})
 
 -- name: has_written
 SELECT pg_current_xact_id_if_assigned() IS NOT NULL

@@ -28,6 +28,9 @@ from ehg_migrate.rollout.worker import main, read_output
 
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
 _NO_WORKER = "is there memory, are there too many processes, has `TMPDIR` more than 80 characters? then run again"
+_STOPPED = Problem(
+    "stopped", "it was stopped twice, in the middle of its work", "`resume RUN` looks what it holds, and goes on"
+)
 _GRACE = 5.0  # seconds after its deadline that a worker gets to say what it found
 
 
@@ -185,7 +188,7 @@ class Pool:
     def _after_death(self, running: _Running) -> Iterator[Result]:
         """A worker ended without a word: another one looks what the target holds."""
         job, name = running.job, running.job.target.name
-        problem = job.look or _death(running)
+        problem = job.look or (_STOPPED if self._stop.asked > 1 else _death(running))
         if job.look or self._stop.asked > 1:  # asked twice: nobody will wait
             yield self._ended(job, Status.INDETERMINATE, problem)
             return

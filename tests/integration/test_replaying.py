@@ -31,6 +31,7 @@ MakeDatabase = Callable[[str], Address]
 SENT_AGAIN = (
     "ordinary", "notices", "fails_in_the_middle", "fails_at_once", "fails_at_the_end", "no_transaction",
     "a_limit_passed", "rows_not_as_assumed", "rows_out_of_reach", "journal_out_of_reach",
+    "journal_swallowed",
 )  # fmt: skip
 MADE_AGAIN = ("answers_in_between", "python")
 """Steps that were told something by their target, or never ended."""

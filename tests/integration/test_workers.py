@@ -392,6 +392,20 @@ def test_asked_to_stop_the_running_step_ends_and_nothing_begins(two: Callable[..
     fleet.check("other", holds=[])
 
 
+def test_asked_twice_nothing_is_waited_for(two: Callable[..., Fleet], gate: Gate) -> None:
+    """The worker is killed in its step, and it is said that it was: not that somebody else might have done it."""
+    fleet, stop = two(gate.code), Stop()
+    future = fleet.background(lambda: fleet.upgrade(parallel=1, stop=stop))
+    assert gate.pid
+    stop.ask()
+    stop.ask()
+    acme = result_of(future.result(30), "acme")
+    assert (acme.status, code_of(acme), acme.heads_after) == (Status.INDETERMINATE, "stopped", ())
+    assert acme.problem is not None
+    assert "resume" in acme.problem.hint
+    gate.open()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_command_between_steps(two: Callable[..., Fleet], gate: Gate, number: int) -> None:
     """Ctrl-C reaches the whole process group, SIGTERM the command alone; both mean the same."""

@@ -25,6 +25,11 @@ _NO_UPDATE = """
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER nothing BEFORE UPDATE ON ehg_migrate.alembic_version FOR EACH ROW EXECUTE FUNCTION nothing()
 """
+_NO_ENTRY = """
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER nothing BEFORE INSERT ON ehg_migrate.migration_journal FOR EACH ROW
+    WHEN (new.event = 'done') EXECUTE FUNCTION nothing()
+"""
 _DEFERRED = """
 CREATE TABLE child (id int REFERENCES kept DEFERRABLE INITIALLY DEFERRED);
 """
@@ -167,6 +172,13 @@ CASES = {
         op.drop_table("alembic_version", schema="ehg_migrate")
         """,
         "statement_failed",
+    ),
+    "journal_swallowed": Case(
+        """
+        op.drop_table("held")
+        """,
+        "journal_swallowed",
+        before=_NO_ENTRY,
     ),
     "journal_out_of_reach": Case(
         """

@@ -37,6 +37,7 @@ CASES = [
         "address_not_allowed",
         Retry.NEVER,
     ),
+    ("canceling statement due to statement timeout", "statement_timeout", Retry.NEVER),
     ("connection to server failed: Connection refused", "connection_refused", Retry.CONNECT),
     ("failed to resolve host 'x': Name or service not known", "unresolved_host", Retry.CONNECT),
 ]
