@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from ehg_migrate.errors import LedgerError, Problem, RevisionsError, UsageError
+from ehg_migrate.errors import ConfigurationError, LedgerError, Problem, RevisionsError, UsageError
 from ehg_migrate.fleet import Fleet
 from ehg_migrate.fleet.kept import read_fleet
 from ehg_migrate.fleet.secrets import resolve_all as resolve_secrets
@@ -89,12 +90,20 @@ class ProjectBase:
         return self.fleet.select(selectors)
 
     def ledger(self) -> Ledger:
-        """The record of runs, open; the caller closes it. Raises LedgerError."""
+        """The record of runs, open; the caller closes it.
+
+        Raises LedgerError, and ConfigurationError for a URL that is wrong whatever the server does.
+        """
         from ehg_migrate.ledger import open_ledger
 
         if self._local:
             return open_ledger(f"sqlite:///{self.settings.ledger_file(local=True)}")
-        return open_ledger(self.settings.ledger_url, password=self._ledger_password())
+        try:
+            return open_ledger(self.settings.ledger_url, password=self._ledger_password())
+        except LedgerError as e:
+            if e.problems[0].code != "ledger_url":
+                raise
+            raise ConfigurationError(replace(e.problems[0], where="alembic.ini: [ehg_migrate] ledger")) from e
 
     def embedded(self) -> LocalServer:
         """The embedded PostgreSQL of this project, started; leaving the project gives it back."""

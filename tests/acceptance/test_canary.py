@@ -302,9 +302,10 @@ def test_a_password_in_the_ledgers_url(tmp_path: Path) -> None:
     url = f"postgresql://u:{quote(CANARY, safe='')}@127.0.0.1:1/d".replace("%", "%%")  # as an ini file has it
     entry = {"url": "postgresql://u@127.0.0.1:1/d"}
     write_project(tmp_path, {"a": entry}, {"shared/s1": revision("s1")}, settings={"ledger": url})
-    said = ehg(tmp_path, "runs")
-    assert (said.code, "it has a password in it" in said.err) == (2, True), said.err
-    assert_clean(said.everything, "the output")
+    for command in ("runs", "upgrade --yes"):
+        said = ehg(tmp_path, *command.split())
+        assert (said.code, "it has a password in it" in said.err) == (2, True), said.err
+        assert_clean(said.everything, "the output")
 
 
 def test_a_wrong_password_is_not_repeated_either(make_database: Callable[[str], Address], tmp_path: Path) -> None:
