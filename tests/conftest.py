@@ -14,7 +14,7 @@ from ehg_migrate.model import Address
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, write_project
-from tests.support.session import session_folder
+from tests.support.session import forget_servers, session_folder
 from tests.support.standin import StandIn
 
 REF_A = "abcdefghijklmnopqrst"
@@ -49,6 +49,13 @@ def _secrets_of_this_test() -> Iterator[None]:
     yield
     redaction._known.clear()
     redaction._known.update(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_files_of_embedded_servers_stay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Those of root's tests stand outside of their folders."""
+    yield
+    forget_servers(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")

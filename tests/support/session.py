@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from ehg_migrate.local.place import SYSTEM_FOLDER
+
 FOLDER = "EHG_TEST_SESSION"
 """The variable that names the folder to the processes that the first one starts."""
 
@@ -26,8 +28,16 @@ def session_folder() -> Path:
     return Path(os.environ[FOLDER])
 
 
+def forget_servers(folder: Path) -> None:
+    """Removes what embedded servers of projects in this folder have elsewhere."""
+    for home in SYSTEM_FOLDER.glob("*/home"):
+        if Path(home.read_text(encoding="utf-8", errors="surrogateescape").strip()).is_relative_to(folder):
+            shutil.rmtree(home.parent)
+
+
 def _remove(folder: Path, process: int) -> None:
     if os.getpid() == process:  # not in a fork of it
+        forget_servers(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
