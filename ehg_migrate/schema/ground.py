@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ehg_migrate.database.statements import journal_name, query
+from ehg_migrate.database.statements import query
 from ehg_migrate.model import NO_PLATFORM, Target
 from ehg_migrate.schema.scope import MIGRATOR, OFTEN_OURS
 
@@ -111,7 +111,7 @@ def ground_query(target: Target) -> sql.Composed:
         alone=alone,
         often_ours=often_ours,
         default_privileges=query("default_privileges"),
-        journal=sql.Literal(journal_name(target)),
+        meta=sql.Literal(target.meta_schema),
     )
 
 

@@ -26,7 +26,10 @@ SELECT current_setting('server_version_num')::int / 10000 AS major,
        -- the same before the first revision, in words of `layout.sql`
        current_user::text AS role,
        (SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = current_database()) AS owns,
-       obj_description(to_regclass({journal}), 'pg_class') AS kept,
+       (SELECT d.description
+          FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid JOIN pg_description d ON d.objoid = c.oid
+         WHERE n.nspname = {meta} AND c.relname = 'migration_journal'
+           AND d.classoid = 'pg_class'::regclass AND d.objsubid = 0) AS kept,
        -- schemas that a platform's would be called, and that the migrating role has made
        ARRAY(SELECT nspname::text FROM pg_namespace
                WHERE nspname IN ({often_ours}) AND pg_get_userbyid(nspowner) = current_user
