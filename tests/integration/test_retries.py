@@ -352,6 +352,24 @@ def test_an_index_that_cannot_be_built_is_named_until_it_is_dropped(bench: Bench
     fleet.check_no_lease()
 
 
+def test_an_index_that_cannot_be_built_is_not_passed_over_by_another_branch(bench: Bench) -> None:
+    """The step that has left it is a later one in the next plan: it is refused as well, and nothing is done before."""
+    again = _CONCURRENTLY.replace("CONCURRENTLY s1_n", "CONCURRENTLY IF NOT EXISTS s1_n")
+    fleet = bench.fleet("")
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    with fleet.connect("acme") as c:
+        c.execute("INSERT INTO s1 VALUES (1), (1)")
+    fleet.write("acme/a1", revision("a1", label="acme", depends=["s1"], up_code=again))
+    assert result_of(fleet.upgrade("acme"), "acme").status is Status.INDETERMINATE
+    fleet.write("shared/s4", step("s4", "s3"))
+    plan = fleet.load().plan(["acme"])
+    assert [s.revision for s in plan.plans[0].steps] == ["s4", "a1"]
+
+    refused = result_of(fleet.run(plan), "acme")
+    assert (refused.status, code_of(refused), refused.steps) == (Status.REFUSED, "half_done", ())
+    assert fleet.heads("acme") == ["s3"]
+
+
 _DROPPED = """
 with op.get_context().autocommit_block():
     op.execute("DROP INDEX CONCURRENTLY IF EXISTS s1_n")
