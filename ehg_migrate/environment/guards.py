@@ -44,8 +44,8 @@ def was_started(session: Session, revision: str) -> tuple[str, ...] | None:
 def refuse_half_done(session: Session, steps: tuple[Step, ...]) -> None:
     """Raises TargetError if one of the steps was cut outside a transaction and left INVALID indexes.
 
-    A repeated `CREATE INDEX CONCURRENTLY IF NOT EXISTS` would take such an index for a good one. It need not be the next
-    step: in a plan from other heads another branch may come first.
+    A repeated `CREATE INDEX CONCURRENTLY IF NOT EXISTS` would take such an index for a good one. It need not be the
+    next step: in a plan from other heads another branch may come first.
     """
     for step in steps:
         before = was_started(session, step.revision)
