@@ -11,7 +11,6 @@ from enum import Enum
 
 import psycopg
 
-from ehg_migrate.database.refusals import REFUSALS
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.redaction import one_line
 
@@ -85,6 +84,8 @@ _DEFAULT_HINT = "correct the revision and run again"
 
 def connect_fault(error: BaseException) -> Fault:
     """An error while connecting or in the first query of a connection."""
+    from ehg_migrate.database.refusals import REFUSALS  # a command that nobody refuses does without them
+
     words = _words(error)
     text = one_line(words)
     for pattern, code, hint, again in REFUSALS:
