@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 import sqlite3
-import subprocess
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ehg_migrate.model import Address
-from tests.support.cli import PROGRAM, Said, environment
+from tests.support.cli import Said, ehg
 from tests.support.hostile import (
     CLEAN,
     NASTY,
@@ -43,17 +41,7 @@ LIMITS = {"connect_timeout": "2s", "answer_timeout": "2s", "deadline": "20s"}
 
 def limited(folder: Path, *arguments: str) -> Said:
     """A command that may not have more memory than MEMORY, with its password in the environment."""
-    done = subprocess.run(
-        [PROGRAM, *arguments],
-        cwd=folder,
-        env=environment({PASSWORD_VARIABLE: CANARY}),
-        capture_output=True,
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
-    )
-    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+    return ehg(folder, *arguments, memory=MEMORY, **{PASSWORD_VARIABLE: CANARY})
 
 
 def assert_clean(said: Said) -> None:

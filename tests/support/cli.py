@@ -6,12 +6,13 @@ import atexit
 import json
 import os
 import re
+import resource
 import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,15 @@ def environment(more: Mapping[str, str | None] | None = None) -> dict[str, str]:
     return {name: value for name, value in {**found, "PATH": path, **(more or {})}.items() if value is not None}
 
 
-def ehg(folder: Path, *arguments: str, program: str = PROGRAM, typed: str = "", **variables: str | None) -> Said:
-    """Runs `ehg-migrate` in `folder`, without a terminal; `typed` is its standard input.
+def ehg(
+    folder: Path,
+    *arguments: str,
+    program: str = PROGRAM,
+    typed: str = "",
+    memory: int = 0,
+    **variables: str | None,
+) -> Said:
+    """Runs `ehg-migrate` in `folder`, without a terminal; `typed` is its standard input, `memory` bytes are its most.
 
     The first command of each name is started as from a shell, so that whatever it imports is imported then; those after
     it from a process that has it all, unless Python is to begin otherwise.
@@ -74,7 +82,7 @@ def ehg(folder: Path, *arguments: str, program: str = PROGRAM, typed: str = "", 
     name = arguments[0] if arguments else ""
     usual = program == PROGRAM and not typed and not any(v.startswith("PYTHON") for v in variables)
     if usual and name in _started:
-        return _warmly(folder, arguments, environment(variables))
+        return _warmly(folder, arguments, environment(variables), memory)
     _started.add(name)
     done = subprocess.run(
         [program, *arguments],
@@ -85,14 +93,15 @@ def ehg(folder: Path, *arguments: str, program: str = PROGRAM, typed: str = "", 
         text=True,
         timeout=_LONGEST,
         check=False,
+        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (memory, memory)) if memory else None,
     )
     return Said(done.returncode, done.stdout, done.stderr)
 
 
-def _warmly(folder: Path, arguments: tuple[str, ...], variables: Mapping[str, str]) -> Said:
+def _warmly(folder: Path, arguments: tuple[str, ...], variables: Mapping[str, str], memory: int) -> Said:
     with tempfile.TemporaryDirectory(dir=session_folder()) as beside:
         out, err = Path(beside, "out"), Path(beside, "err")
-        code = _warm_program().start(folder, arguments, variables, out, err).wait(_LONGEST)
+        code = _warm_program().start(folder, arguments, variables, out, err, memory).wait(_LONGEST)
         return Said(code, out.read_text(), err.read_text())
 
 

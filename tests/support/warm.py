@@ -13,6 +13,7 @@ import json
 import multiprocessing.util
 import os
 import pkgutil
+import resource
 import signal
 import subprocess
 import sys
@@ -78,8 +79,9 @@ class WarmProgram:
         variables: Mapping[str, str],
         said: Path,
         beside: Path | None = None,
+        memory: int = 0,
     ) -> Command:
-        """`ehg-migrate` with these arguments in `folder`.
+        """`ehg-migrate` with these arguments in `folder`, and with so many bytes of address space, if any are said.
 
         Its output goes to the file `said`, which must be new, what it says beside it too if there is no file for that.
         """
@@ -89,6 +91,7 @@ class WarmProgram:
             "variables": dict(variables),
             "said": str(said),
             "beside": str(beside or said),
+            "memory": memory,
         }
         assert self._process.stdin
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -157,6 +160,8 @@ def _write(file: Path, number: int) -> None:
 
 def _be_the_program(request: dict[str, Any]) -> NoReturn:
     os.setsid()
+    if request["memory"]:
+        resource.setrlimit(resource.RLIMIT_AS, (request["memory"], request["memory"]))
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["variables"])
