@@ -14,7 +14,7 @@ TargetError                     one target's trouble; caught by whoever makes th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,6 +36,12 @@ class Problem:
         place = f"{self.where}: " if self.where else ""
         hint = f"\n  hint: {self.hint}" if self.hint else ""
         return f"{place}{self.message}{hint}"
+
+
+def some(names: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first of many names, the rest counted: `a, b and 3 more`."""
+    more = len(names) - most
+    return between.join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def described(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from ehg_migrate.cli import console, exits, options
 from ehg_migrate.cli.comparing import compare
 from ehg_migrate.cli.confirm import confirm, confirm_protected
 from ehg_migrate.cli.running import gate_options, verifying, watched
-from ehg_migrate.errors import GateError, Problem, TargetError
+from ehg_migrate.errors import GateError, Problem, TargetError, some
 from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import SHARED, Direction, Status
 from ehg_migrate.report import text
@@ -245,10 +245,9 @@ def _amend(work: _Work, source: str, yes: bool, destructive: bool) -> None:
 
 
 def _destructive(target: str, what: list[str]) -> Problem:
-    more = f" and {len(what) - 3} more" if len(what) > 3 else ""
     return Problem(
         "destructive",
-        f"bringing {target} there would lose rows, or what cannot be made anew: {'; '.join(what[:3])}{more}",
+        f"bringing {target} there would lose rows, or what cannot be made anew: {some(what, 3, '; ')}",
         "look at it, then say `--allow-destructive`",
     )
 

@@ -75,7 +75,9 @@ def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
                 raise
             if notice:
                 notice(f"attempt {attempt} of {_ATTEMPTS}: {e.problem.message}; again in {wait:.1f} s")
-        time.sleep(wait)  # the pause is what is wanted: poolers count attempts, and nothing tells when one will do
+        # Backoff, and no wait for what could be asked: a pooler bans an address that tries too often, and that a server
+        # can be reached again only the next attempt tells.
+        time.sleep(wait)
         attempt += 1
 
 

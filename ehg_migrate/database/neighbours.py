@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import psycopg
 
 from ehg_migrate.database.statements import query
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import Problem, TargetError, some
 from ehg_migrate.model import Target
 
 _NAMED = 5  # objects that a message names before the rest is counted
@@ -85,6 +85,4 @@ def _changed(what: str, found: list[str]) -> Problem:
 
 
 def _some(found: Iterable[str]) -> str:
-    names = [f"`{name}`" for name in found]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return some([f"`{name}`" for name in found], _NAMED)

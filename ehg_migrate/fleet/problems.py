@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.errors import ConfigurationError, Problem, some
 
 _LONGEST = 60
 _LISTED = 8
@@ -85,6 +85,4 @@ def clip(text: str) -> str:
 
 def listed(names: Iterable[str], limit: int = _LISTED) -> str:
     """Names in backticks, shortened: "`a`, `b` and 7 more"."""
-    every = list(names)
-    shown = ", ".join(f"`{name}`" for name in every[:limit])
-    return f"{shown} and {len(every) - limit} more" if len(every) > limit else shown
+    return some([f"`{name}`" for name in names], limit)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.errors import Problem, UsageError, some
 from ehg_migrate.model import Target
 
 _SHOWN = 8
@@ -152,5 +152,4 @@ def _close(selector: Selector, names: list[str], tags: list[str], envs: list[str
 
 
 def _short(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return some(names, _SHOWN)

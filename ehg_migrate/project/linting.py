@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import EhgMigrateError, Problem
+from ehg_migrate.errors import EhgMigrateError, Problem, some
 from ehg_migrate.model import Finding, FleetPlan, Plan, State, StateKind, Verb
 from ehg_migrate.project.base import Selectors, nobody
 from ehg_migrate.project.proving import ProvingProject
@@ -197,7 +197,7 @@ def _not_linted(unknown: Mapping[str, Problem]) -> Iterable[Problem]:
     for target, problem in unknown.items():
         groups.setdefault(problem, []).append(target)
     for problem, targets in groups.items():
-        named = ", ".join(targets[:5]) + (f" and {len(targets) - 5} more" if len(targets) > 5 else "")
+        named = some(targets, 5)
         yield replace(problem, code="not_linted", message=f"not rehearsed: {named}: {problem.message}")
 
 

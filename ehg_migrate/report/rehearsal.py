@@ -60,9 +60,8 @@ def _start(rehearsal: Rehearsal) -> Iterator[str]:
 
 
 def _objects(found: Sequence[Difference]) -> str:
-    objects = [f"{d.kind} {d.identity}" for d in found[:_NAMED]]
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return f"{number(len(found), 'difference')} ({', '.join(objects)}{more})"
+    objects = some([f"{d.kind} {d.identity}" for d in found], _NAMED)
+    return f"{number(len(found), 'difference')} ({objects})"
 
 
 def _row(step: RehearsedStep) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ehg_migrate import errors
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import FleetPlan, JournalEntry, Plan, Result, Run, State, Status, Target, Verb
 
@@ -235,10 +236,9 @@ def names(heads: Sequence[str]) -> str:
     return ",".join(" ".join(head.split()) for head in heads) or "-"
 
 
-def some(targets: Sequence[str]) -> str:
-    """Names, the rest counted."""
-    more = len(targets) - _NAMED
-    return ", ".join(targets[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+def some(targets: Sequence[str], most: int = _NAMED) -> str:
+    """As many as a line has room for."""
+    return errors.some(targets, most)
 
 
 def number(count: int, thing: str) -> str:

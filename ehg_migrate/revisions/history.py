@@ -25,8 +25,8 @@ from ehg_migrate.revisions.kept import Kept
 from ehg_migrate.revisions.plain import is_silent, plain_functions
 from ehg_migrate.settings import Settings
 
-# the same file names that Alembic takes for revisions
 _DEFAULTS = re.compile(rb"\bdefault\s+privileges\b", re.IGNORECASE)
+# the same file names that Alembic takes for revisions
 _FILE = re.compile(r"(?!\.#|__init__).*\.py$")
 _LEGACY_ID = re.compile(r"([a-f0-9]+)\.py$")
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")

@@ -11,7 +11,7 @@ from queue import Empty, Queue
 from types import TracebackType
 from typing import Self
 
-from ehg_migrate.errors import EhgMigrateError, Problem
+from ehg_migrate.errors import EhgMigrateError, Problem, some
 from ehg_migrate.ledger import Ledger
 from ehg_migrate.model import Result, Run, RunStatus
 
@@ -144,11 +144,10 @@ class Book:
 
 
 def _incomplete(targets: list[str]) -> Problem:
-    named = ", ".join(f"the result of `{t}`" for t in targets[:_NAMED])
-    more = f" and {len(targets) - _NAMED} more" if len(targets) > _NAMED else ""
+    results = some([f"the result of `{t}`" for t in targets], _NAMED)
     return Problem(
         "ledger_incomplete",
-        f"the ledger lacks {named}{more}",
+        f"the ledger lacks {results}",
         "the targets have what this run reports; `history TARGET` shows it",
     )
 

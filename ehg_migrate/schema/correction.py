@@ -11,16 +11,16 @@ from psycopg.rows import dict_row
 from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.probe import Connection, ask_all
-from ehg_migrate.errors import LocalServerError, Problem, TargetError
+from ehg_migrate.errors import LocalServerError, Problem, TargetError, some
 from ehg_migrate.model import Target
-from ehg_migrate.schema.catalog import read_catalog_async
+from ehg_migrate.schema.catalog import read_catalog, read_catalog_async
 from ehg_migrate.schema.clone import apart, build, without_common_options
 from ehg_migrate.schema.comparing import Passwords
 from ehg_migrate.schema.corrections import Statement
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.ground import Ground, ground_query
-from ehg_migrate.schema.owners import changed_hands, made_anew, owners_of, read_owners
+from ehg_migrate.schema.owners import changed_hands, made_anew, owners_of
 from ehg_migrate.schema.proof import Correction, Left, correct
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
@@ -124,9 +124,10 @@ def _on_clone(
         missing = apart(scratch, database, one, pair.scope)
         if missing:
             names = [f"{d.kind} {d.identity}" for d in missing]
-            return unproven(f"a clone of `{pair.left}` differs from it in {_some(names)}", _NO_CLONE)
+            return unproven(f"a clone of `{pair.left}` differs from it in {some(names, _MOST)}", _NO_CLONE)
         with scratch.connect(database) as connection:
-            strangers = changed_hands(owners_of(origin.catalog), read_owners(connection, _without_owners(origin.scope)))
+            cloned = read_catalog(connection, origin.scope)
+            strangers = changed_hands(owners_of(origin.catalog), owners_of(cloned))
             done = correct(connection, other, pair.scope, destructive=destructive)
         return _told(found, done, strangers, pair.scope)
     finally:
@@ -138,15 +139,6 @@ _STRANGER = "does not own the database and has default privileges, which would n
 _OWNER = "give the target the owner of its database as `user`"
 _NO_CLONE = "name a scratch server of the same version, with the same extensions, in `EHG_SCRATCH_URL`"
 _MOST = 3  # objects that a message names
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return ", ".join(names[:_MOST]) + more
-
-
-def _without_owners(scope: Scope) -> Scope:
-    return replace(scope, owners=False)
 
 
 def _told(found: Corrective, done: Correction, strangers: tuple[Difference, ...], scope: Scope) -> Corrective:

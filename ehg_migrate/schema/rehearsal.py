@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from ehg_migrate.database.trace import Trace, loads
-from ehg_migrate.errors import LocalServerError, Problem
+from ehg_migrate.errors import LocalServerError, Problem, some
 from ehg_migrate.model import Direction, Result, Status, Step, Target, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.rules import EFFECT_RULE, RULES, Weight
@@ -91,8 +91,7 @@ class Case:
     def told(self) -> str:
         """A line for whoever waits."""
         steps = "1 step" if len(self.steps) == 1 else f"{len(self.steps)} steps"
-        more = f" and {len(self.targets) - _NAMED} more" if len(self.targets) > _NAMED else ""
-        return f"rehearsing {steps} for {', '.join(self.targets[:_NAMED])}{more}"
+        return f"rehearsing {steps} for {some(self.targets, _NAMED)}"
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ehg_migrate.database.probe import Reading
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, some
 from ehg_migrate.model import Result, State, StateKind, Status
 from ehg_migrate.rollout.running import Verified
 from ehg_migrate.schema.drift import MOVED, Drift, Fleet, Looking, Verdict, find_drift
@@ -56,10 +56,9 @@ def _judged(result: Result, drift: Drift, *, strict: bool) -> Result | None:
 
 def _differs(drift: Drift) -> Problem:
     objects = [str(d) for d in drift.differences]
-    more = f" and {len(objects) - _NAMED} more" if len(objects) > _NAMED else ""
     return Problem(
         "schema_differs",
-        f"every step is done, and the schema is not what the revisions produce: {', '.join(objects[:_NAMED])}{more}",
+        f"every step is done, and the schema is not what the revisions produce: {some(objects, _NAMED)}",
         f"`ehg-migrate drift -t {drift.target}` shows each clause; was something changed by hand, now or before?",
     )
 
@@ -83,5 +82,5 @@ def _notes(found: Sequence[Drift], seconds: float) -> Iterator[Problem]:
         if d.problem:
             groups.setdefault(d.problem, []).append(d.target)
     for problem, targets in groups.items():
-        names = ", ".join(targets[:_NAMED]) + (f" and {len(targets) - _NAMED} more" if len(targets) > _NAMED else "")
-        yield replace(problem, code="not_verified", message=f"not verified: {names}: {problem.message}")
+        named = some(targets, _NAMED)
+        yield replace(problem, code="not_verified", message=f"not verified: {named}: {problem.message}")

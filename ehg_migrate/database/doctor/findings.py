@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ehg_migrate.errors import some
+
 
 class Level(StrEnum):
     """How bad it is."""
@@ -73,6 +75,4 @@ def span(seconds: float) -> str:
 
 def listed(names: Iterable[str], most: int = 5) -> str:
     """Names in backticks, the first few of them."""
-    every = [f"`{name}`" for name in names]
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + more
+    return some([f"`{name}`" for name in names], most)
