@@ -6,6 +6,7 @@ Many targets share a pooler, which has only so many places, and from one source 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -16,48 +17,64 @@ _MANY = 1_000_000
 
 
 class _Host:
-    def __init__(self, targets: list[Target]) -> None:
+    def __init__(self, targets: list[Target], ahead: int) -> None:
         # the least of what its targets say; 0 is no limit
         self.at_once = min((t.limits.host_parallel for t in targets if t.limits.host_parallel), default=_MANY)
         rate = min((t.limits.host_rate for t in targets if t.limits.host_rate), default=0.0)
         self.pause = 1 / rate if rate else 0.0
+        self.ahead = ahead
+        self.led_until = math.inf if ahead else 0.0  # by the monotonic clock; from the first on a moment
         self.busy = 0
-        self.next = 0.0  # when the next one may begin, by the monotonic clock
+        self.next = 0.0  # when the next one may begin, by the same clock
         self.places = asyncio.Semaphore(self.at_once)
+
+    def opens(self) -> float:
+        """When another one may begin; infinite where one must end before."""
+        if self.busy >= self.at_once:
+            return math.inf
+        return max(self.next, self.led_until) if self.ahead and self.busy >= self.ahead else self.next
 
 
 class Hosts:
-    """The hosts of some targets; an entry's `host_parallel` and `host_rate` hold for its host and port."""
+    """The hosts of some targets; an entry's `host_parallel` and `host_rate` hold for its host and port.
 
-    def __init__(self, targets: Iterable[Target]) -> None:
+    With `ahead`, only so many targets of a host begin until one of them has ended, or `lead` seconds are over.
+    """
+
+    def __init__(self, targets: Iterable[Target], *, ahead: int = 0, lead: float = 0.0) -> None:
         together: dict[tuple[str, int], list[Target]] = {}
         for target in targets:
             together.setdefault(place(target), []).append(target)
-        self._hosts = {where: _Host(of_one) for where, of_one in together.items()}
-        self._paced = [host for host in self._hosts.values() if host.pause]
+        self._hosts = {where: _Host(of_one, ahead) for where, of_one in together.items()}
+        self._lead = lead
+        self._timed: set[_Host] = set()  # those that may open by themselves
 
     def may_begin(self, target: Target) -> bool:
         """Whether its host has a place for it now."""
-        host = self._hosts[place(target)]
-        return host.busy < host.at_once and time.monotonic() >= host.next
+        return time.monotonic() >= self._hosts[place(target)].opens()
 
     def pause_left(self, most: float) -> float:
         """Seconds until another target may begin somewhere that could not until then; `most` where it is no matter of
         time.
         """
         now = time.monotonic()
-        left = (host.next - now for host in self._paced if host.busy < host.at_once and host.next > now)
+        self._timed = {host for host in self._timed if max(host.next, host.led_until) > now}
+        left = (host.opens() - now for host in self._timed if host.opens() > now)
         return min([most, *left])
 
     def begin(self, target: Target) -> None:
         """It is at work from now on, until `end`."""
-        host = self._hosts[place(target)]
+        host, now = self._hosts[place(target)], time.monotonic()
         host.busy += 1
-        host.next = max(host.next, time.monotonic()) + host.pause
+        host.next = max(host.next, now) + host.pause
+        host.led_until = min(host.led_until, now + self._lead)
+        self._timed.add(host)
 
     def end(self, target: Target) -> None:
         """Its place is free."""
-        self._hosts[place(target)].busy -= 1
+        host = self._hosts[place(target)]
+        host.busy -= 1
+        host.led_until = 0.0
 
     @asynccontextmanager
     async def turn(self, target: Target) -> AsyncIterator[None]:

@@ -85,7 +85,7 @@ class Session:
         except BaseException:
             self._close()
             raise
-        _proven.add(place(self.target))
+        trust(self.target)
         return self
 
     def _neighbours(self, pair: Pair) -> Neighbours | None:
@@ -197,8 +197,13 @@ _proven: set[tuple[str, int]] = set()
 
 
 def is_proven(target: Target) -> bool:
-    """Whether this process has seen its endpoint to be in session mode, for this target or for another."""
+    """Whether its endpoint was seen to be in session mode in this run, for this target or for another."""
     return place(target) in _proven
+
+
+def trust(target: Target) -> None:
+    """Takes its endpoint to be in session mode, since another process of the same run has seen it."""
+    _proven.add(place(target))
 
 
 def lock_key(target: Target) -> int:

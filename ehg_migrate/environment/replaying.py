@@ -7,7 +7,9 @@ longer than sending them takes us.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import pickle
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -44,7 +46,7 @@ Key = tuple[bytes, str, Hashable]
 """The revision's file, its function, and all else that its statements depend on."""
 
 made: dict[Key, tuple[Statement, ...]] = {}
-"""The statements of steps that this process has done."""
+"""The statements of steps that this process, or another of its run, has done; new ones come last."""
 
 
 def key(source: bytes, function: str, around: Hashable) -> Key | None:
@@ -55,6 +57,20 @@ def key(source: bytes, function: str, around: Hashable) -> Key | None:
 def known(step: Step, around: Hashable) -> tuple[Statement, ...] | None:
     """The statements of a planned step, from the file that the plan was made from, if this process has done it."""
     return made.get((bytes.fromhex(step.checksum), step.direction.function, around))
+
+
+def told_since(number: int) -> Iterator[tuple[str, bytes]]:
+    """What was made after the first `number`, for another process: a step's checksum, and what `hear` takes."""
+    for made_key in list(made)[number:]:
+        # what cannot be pickled is made there anew
+        with contextlib.suppress(pickle.PicklingError, TypeError, AttributeError):
+            yield made_key[0].hex(), pickle.dumps((made_key, made[made_key]))
+
+
+def hear(pickled: bytes) -> None:
+    """Keeps what another process of this run has made."""
+    made_key, statements = pickle.loads(pickled)  # noqa: S301 - from our own process, through a pipe of ours
+    made.setdefault(made_key, statements)
 
 
 def surroundings(facts: Facts, driver: TargetConnection, target: Target) -> Hashable:

@@ -12,6 +12,17 @@ from ehg_migrate.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """What one worker has found out and others may use (sharing.py)."""
+
+    proven: bool = False  # the endpoint is in session mode
+    statements: tuple[tuple[str, bytes], ...] = ()  # a step's checksum, and what it sends, pickled
+
+
+NOTHING_LEARNED = Learned()
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Everything a worker needs for one target. Goes through a pipe, never through argv or the environment."""
 
@@ -28,6 +39,7 @@ class Job:
     clean: bool = False  # its revisions leave nothing behind in their process, which may then serve another target
     again: bool = False  # a worker was lost that may have begun: go on from wherever it came to
     trace: str = ""  # the file that takes what its one step did to the server; for rehearsals
+    learned: Learned = NOTHING_LEARNED  # by other workers of the run
 
     @property
     def unsure(self) -> bool:
@@ -65,6 +77,7 @@ class Event:
     steps: int = 0
     result: Result | None = None
     free: bool = False  # with the result: the worker waits for another job
+    learned: Learned = NOTHING_LEARNED  # with the result
 
 
 Watch = Callable[[Event], None]

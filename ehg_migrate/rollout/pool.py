@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
@@ -23,9 +23,12 @@ from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import known
 from ehg_migrate.rollout.forkserver import context, start_server, without_main
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
+from ehg_migrate.rollout.sharing import Shared
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.rollout.worker import main, read_output
 
+_AHEAD = os.cpu_count() or 1  # workers of a host that find out what the others are told
+_LEAD, _LEAD_PER_STEP = 0.1, 0.02  # seconds that these take where a server is near; where it is not, it is little
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
 _NO_WORKER = "is there memory, are there too many processes, has `TMPDIR` more than 80 characters? then run again"
 _STOPPED = Problem(
@@ -38,6 +41,7 @@ _GRACE = 5.0  # seconds after its deadline that a worker gets to say what it fou
 class _Worker:
     process: ForkServerProcess
     pipe: Pipe
+    known: set[bytes] = field(default_factory=set)  # what it was told, or has told, of steps
 
     @property
     def waited_for(self) -> tuple[Pipe, int]:
@@ -76,7 +80,8 @@ class Pool:
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """One Result for each job, as they end."""
         waiting = list(jobs)
-        self._hosts = Hosts(job.target for job in waiting)
+        self._hosts = self._hosts_of(waiting)
+        self._shared = Shared.of(waiting)
         self._stop.heard_by.append(self._tell_to_stop)
         try:
             while waiting or self._running:
@@ -97,6 +102,12 @@ class Pool:
                 running.worker.process.kill()
             self._dismiss(0)
 
+    @staticmethod
+    def _hosts_of(jobs: list[Job]) -> Hosts:
+        steps = max((len(job.plan.steps) for job in jobs if job.clean), default=0)
+        lead = _LEAD + steps * _LEAD_PER_STEP
+        return Hosts((job.target for job in jobs), ahead=_AHEAD if steps else 0, lead=lead)
+
     def _start(self, job: Job) -> Iterator[Result]:
         """Nothing, or at once the Result of a target whose worker could not be started."""
         try:
@@ -115,7 +126,7 @@ class Pool:
             worker = self._free.pop()
             with contextlib.suppress(OSError):  # it has ended
                 if worker.process.is_alive():
-                    worker.pipe.send((job, known()))
+                    worker.pipe.send((self._shared.give(job, worker.known), known()))
                     return worker
             worker.end()
         return None
@@ -129,7 +140,9 @@ class Pool:
         """A new one, in place of one that waits where there would be too many. Raises OSError, EOFError."""
         self._dismiss(self._parallel - len(self._running) - 1)
         ours, theirs = multiprocessing.Pipe()
-        process = self._context.Process(target=main, args=(job, theirs, dict(os.environ), known()), daemon=False)
+        told: set[bytes] = set()
+        arguments = self._shared.give(job, told), theirs, dict(os.environ), known()
+        process = self._context.Process(target=main, args=arguments, daemon=False)
         try:
             start_server()
             with without_main():
@@ -139,7 +152,7 @@ class Pool:
             raise
         finally:
             theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, told)
 
     def _listen(self, longest: float) -> Iterator[Result]:
         every = list(self._running.values())
@@ -169,6 +182,8 @@ class Pool:
         if event.kind is not EventKind.FINISHED:
             self._watch(event)
             return None
+        self._shared.take(running.job, event.learned)
+        running.worker.known.update(pickled for _, pickled in event.learned.statements)
         self._end(running, free=event.free)
         result = event.result
         assert result is not None

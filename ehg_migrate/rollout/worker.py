@@ -22,7 +22,7 @@ from ehg_migrate.database.parameters import forget_environment
 from ehg_migrate.errors import Problem, TargetError, described
 from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import longest, one_line, register, safe
-from ehg_migrate.rollout.jobs import Event, EventKind, Job
+from ehg_migrate.rollout.jobs import NOTHING_LEARNED, Event, EventKind, Job, Learned
 
 _MOST = 100  # jobs of one process: whatever grows in a library ends with it
 _KEPT = 8000  # characters of the end of a revision's output that go into the Result: a crash's stack must fit
@@ -52,11 +52,32 @@ def _serve(job: Job, pipe: Pipe, *, last: bool) -> None:
     """One job. Comes back only where the next one would find this process as it was."""
     _take_output(job.output)
     teller = Teller(job, pipe)
+    known = _hear(job)
     result = _result(job, teller)
     if last or not _was_clean(job, result):
         _end(job, teller, result)
     _flush()
-    teller.finish(replace(result, output=read_output(job.output)), free=True)
+    teller.finish(replace(result, output=read_output(job.output)), free=True, learned=_learned(job, known))
+
+
+def _hear(job: Job) -> int:
+    """Takes over what other workers have found out; gives how many steps are known then."""
+    from ehg_migrate.database.session import trust
+    from ehg_migrate.environment import replaying
+
+    if job.learned.proven:
+        trust(job.target)
+    for _, pickled in job.learned.statements:
+        replaying.hear(pickled)
+    return len(replaying.made)
+
+
+def _learned(job: Job, known: int) -> Learned:
+    """What this job has shown beyond that."""
+    from ehg_migrate.database.session import is_proven
+    from ehg_migrate.environment import replaying
+
+    return Learned(is_proven(job.target), tuple(replaying.told_since(known)))
 
 
 def _was_clean(job: Job, result: Result) -> bool:
@@ -105,9 +126,9 @@ class Teller:
         """Sends one event; a parent that has gone is not this worker's trouble."""
         self._send(Event(self._job.target.name, kind, safe(text), step, len(self._job.plan.steps)))
 
-    def finish(self, result: Result, *, free: bool = False) -> None:
+    def finish(self, result: Result, *, free: bool = False, learned: Learned = NOTHING_LEARNED) -> None:
         """The last word; `free` where another job can be done."""
-        self._send(Event(self._job.target.name, EventKind.FINISHED, result=result, free=free))
+        self._send(Event(self._job.target.name, EventKind.FINISHED, result=result, free=free, learned=learned))
 
     def _send(self, event: Event) -> None:
         with self._lock:

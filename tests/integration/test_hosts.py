@@ -45,6 +45,42 @@ def test_a_rate() -> None:
     assert not hosts.may_begin(b)
 
 
+def test_some_go_ahead() -> None:
+    """Until one of them has ended, of each host for itself; then as many as may."""
+    a, b, c, d = (_target(name, "one") for name in "abcd")
+    other = _target("other", "two")
+    hosts = Hosts([a, b, c, d, other], ahead=2, lead=1000)
+    for target in (a, b):
+        assert hosts.may_begin(target)
+        hosts.begin(target)
+    assert [hosts.may_begin(t) for t in (c, other)] == [False, True]
+    assert 900 < hosts.pause_left(5000) <= 1000
+    hosts.end(a)
+    for target in (c, d):
+        assert hosts.may_begin(target)
+        hosts.begin(target)
+    assert hosts.pause_left(5000) == 5000
+
+
+def test_nobody_waits_longer_for_those_ahead() -> None:
+    """Whoever is ahead may have long work to do."""
+    a, b = _target("a", "one"), _target("b", "one")
+    hosts = Hosts([a, b], ahead=1, lead=0.01)
+    hosts.begin(a)
+    wait_until(lambda: hosts.may_begin(b), "the lead is over")
+    assert hosts.pause_left(5000) == 5000
+
+
+def test_a_rate_holds_for_those_ahead_too() -> None:
+    """Whatever is later."""
+    a, b = _target("a", "one", rate=0.001), _target("b", "one")
+    hosts = Hosts([a, b], ahead=1, lead=0.01)
+    hosts.begin(a)
+    assert 900 < hosts.pause_left(5000) <= 1000
+    hosts.end(a)
+    assert not hosts.may_begin(b)
+
+
 def test_how_long_a_pause_is_left() -> None:
     """Where a host has a place; what is full, or has no rate, is no matter of time."""
     a, b, c = _target("a", "one", 1, rate=0.002), _target("b", "two", rate=0.001), _target("c", "three")

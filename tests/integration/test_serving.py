@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from ehg_migrate.model import Address, Status
-from ehg_migrate.rollout.jobs import Event, EventKind
 from tests.support.postgres import Cluster
 from tests.support.project import revision
-from tests.support.running import Fleet, make_fleet
+from tests.support.running import Fleet, Workers, make_fleet
 
 MakeDatabase = Callable[[str], Address]
 
@@ -27,24 +24,6 @@ def fleet(pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch:
     """Three empty targets, which get one revision; the test writes it."""
     monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
     return make_fleet(pg, tmp_path, {name: make_database(name) for name in TARGETS}, {})
-
-
-@dataclass
-class Workers:
-    """The processes in which steps began."""
-
-    seen: dict[str, set[int]]
-
-    def __call__(self, event: Event) -> None:
-        """Notes them for the target whose step begins."""
-        if event.kind is EventKind.STEP_STARTED:
-            self.seen[event.target] = self.alive()
-
-    @staticmethod
-    def alive() -> set[int]:
-        """The children of the fork server, which is one of ours."""
-        servers = [p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline())]
-        return {child.pid for server in servers for child in server.children()}
 
 
 def test_plain_revisions_share_a_process(fleet: Fleet) -> None:

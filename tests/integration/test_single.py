@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from ehg_migrate.database.hosts import place
 from ehg_migrate.database.session import lock_key
 from ehg_migrate.model import Address, Result, Run, RunStatus, Status
+from ehg_migrate.rollout import pool
+from ehg_migrate.rollout.jobs import Job, Learned
+from ehg_migrate.rollout.sharing import Shared
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
-from tests.support.running import Fleet, code_of, make_fleet, result_of, step
+from tests.support.running import Fleet, Workers, code_of, make_fleet, result_of, step
 from tests.support.wire import CountingProxy, Traffic
 
 MakeDatabase = Callable[[str], Address]
@@ -103,6 +107,51 @@ def test_what_no_target_was_sent_before_is_found_out_without_sending_it(line: Li
     assert [s for s in only.statements if "CREATE TABLE" in s] == ["CREATE TABLE b (n int)", "CREATE TABLE o (n int)"]
     assert line.fleet.tables("two") == ["a", "b", "o"]
     assert line.fleet.heads("two") == ["o"]
+
+
+@pytest.fixture
+def wide(line: Line, make_database: MakeDatabase, pg: Cluster, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """Four targets, two workers, of which one goes ahead for as long as it takes."""
+    monkeypatch.setattr(pool, "_AHEAD", 1)
+    monkeypatch.setattr(pool, "_LEAD", 1000)
+    more = {n: replace(make_database(n), host=line.proxy.host, port=line.proxy.port) for n in ("three", "four")}
+    line.fleet = make_fleet(pg, line.fleet.folder, {**line.fleet.addresses, **more}, HISTORY)
+    line.upgrade()
+    return line.fleet
+
+
+def test_one_worker_finds_out_for_all(line: Line, wide: Fleet) -> None:
+    """Of all that begin after the first target has ended, none proves its endpoint again, or makes statements anew."""
+    wide.write("shared/b", step("b", "a", code=SLOW.format(0.3)))
+    line.proxy.reset()
+    workers = Workers({})
+    project = wide.load()
+    before = workers.alive()
+    assert project.run(project.plan(), parallel=2, watch=workers).status is RunStatus.SUCCEEDED
+    assert len(set.union(*workers.seen.values()) - before) == 2
+    first, *others = sorted((line.working(name) for name in wide.addresses), key=len, reverse=True)
+    assert [len(first), *map(len, others)] == [2, 1, 1, 1]
+    assert {only.round_trips for (only,) in others} == {5}
+    assert {tuple(wide.heads(name)) for name in wide.addresses} == {("b",)}
+
+
+def test_what_cannot_be_told_is_found_out_again(line: Line, wide: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run makes the statements anew, which ends the transaction that entering has begun."""
+    line.write("b")
+    monkeypatch.setattr(Shared, "take", take_endpoint_only)
+    line.proxy.reset()
+    project = wide.load()
+    assert project.run(project.plan(), parallel=2).status is RunStatus.SUCCEEDED
+    first, *others = sorted((line.working(name) for name in wide.addresses), key=len, reverse=True)
+    assert [len(first), *map(len, others)] == [2, 1, 1, 1]
+    assert max(only.round_trips for (only,) in others) == 5 + 2
+    assert {tuple(wide.heads(name)) for name in wide.addresses} == {("b",)}
+
+
+def take_endpoint_only(shared: Shared, job: Job, learned: Learned) -> None:
+    """As where statements cannot be pickled."""
+    if learned.proven:
+        shared.endpoints.add(place(job.target))
 
 
 def test_a_new_target(line: Line, make_database: MakeDatabase) -> None:

@@ -255,6 +255,24 @@ class Fleet:
             assert not [part for part in CANARY_PARTS if part.encode() in content], file
 
 
+@dataclass
+class Workers:
+    """The processes in which steps began."""
+
+    seen: dict[str, set[int]]
+
+    def __call__(self, event: Event) -> None:
+        """Notes them for the target whose step begins."""
+        if event.kind is EventKind.STEP_STARTED:
+            self.seen[event.target] = self.alive()
+
+    @staticmethod
+    def alive() -> set[int]:
+        """The children of the fork server, which is one of ours."""
+        servers = [p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline())]
+        return {child.pid for server in servers for child in server.children()}
+
+
 def make_fleet(
     pg: Cluster,
     folder: Path,
