@@ -142,12 +142,11 @@ _MOST = 3  # objects that a message names
 
 
 def _told(found: Corrective, done: Correction, strangers: tuple[Difference, ...], scope: Scope) -> Corrective:
-    statements = with_names(done.statements, scope)
-    remaining = (*done.left, *(Left(d, _NOT_ITS_OWN) for d in made_anew(strangers, statements)))
+    remaining = (*done.left, *(Left(d, _NOT_ITS_OWN) for d in made_anew(strangers, done.statements)))
     return replace(
         found,
         proven=not remaining,
-        statements=statements,
+        statements=done.statements,  # in the form in which they were proven
         remaining=remaining,
         withheld=with_names(done.withheld, scope),
     )

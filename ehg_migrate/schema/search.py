@@ -36,18 +36,37 @@ def execute(connection: psycopg.Connection[Any], statement: Statement, scope: Sc
     connection.execute((form or named)(statement.sql, scope).encode())
 
 
+_BEFORE_NAME = re.compile(rf"{re.escape(ALIAS)}\.")
+_ALONE = re.compile(rf"(?<= SCHEMA ){re.escape(ALIAS)}(?= |$)")
+_PATH = re.compile(r"^    SET search_path TO .*$", re.MULTILINE)
+"""Where a statement names the schema. Elsewhere `$schema` is somebody's text: JSON Schema calls a key so."""
+_WRITTEN = f"{ALIAS}$."
+"""How `catalog.sql` writes a `$schema.` that stands in somebody's text."""
+
+
 def portable(text: str, scope: Scope) -> str:
     """A statement as a revision has it, for whatever schema it will run in: the first of the search_path."""
-    bare = text.replace(f"{ALIAS}.", "")
-    if not scope.alias or ALIAS not in bare:
-        return bare if scope.alias else text
-    body = f"BEGIN EXECUTE replace({dollars(text)}, {literal(ALIAS)}, quote_ident(current_schema())); END"
+    if not scope.alias:
+        return text
+    bare = _called(text, "", "")
+    if _called(text, "", ALIAS) == bare:
+        return bare
+    name = next(n for n in (ALIAS, *(f"{ALIAS}{i}$" for i in range(len(text)))) if n not in bare)
+    body = f"BEGIN EXECUTE replace({dollars(_called(text, name))}, {literal(name)}, quote_ident(current_schema())); END"
     return f"DO {dollars(body)}"
 
 
 def named(text: str, scope: Scope) -> str:
-    """A statement as it can be run in the scope's own schema."""
-    return text.replace(ALIAS, _quoted(scope.only[0])) if scope.alias else text
+    """A statement, or a name, as it can be run in the scope's own schema."""
+    return _called(text, _quoted(scope.only[0])) if scope.alias else text
+
+
+def _called(text: str, name: str, alone: str | None = None) -> str:
+    """With this name of the schema; before another name and its dot it may be none, while another stands alone."""
+    alone = name if alone is None else alone
+    text = _PATH.sub(lambda found: found[0].replace(ALIAS, alone), text)
+    text = _ALONE.sub(lambda _: alone, text)
+    return _BEFORE_NAME.sub(lambda _: f"{name}." if name else "", text).replace(_WRITTEN, f"{ALIAS}.")
 
 
 def _quoted(name: str) -> str:

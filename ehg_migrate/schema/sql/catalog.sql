@@ -170,7 +170,9 @@ WITH ours AS MATERIALIZED (
     SELECT kind,
            CASE WHEN {alias} = '' THEN ident ELSE regexp_replace(ident, pattern, '$schema', 'g') END AS ident,
            CASE WHEN {alias} = '' THEN def
-                ELSE regexp_replace(def, CASE WHEN kind IN ('function', 'procedure') THEN body_pattern ELSE json_pattern END,
+                -- what is called so already is somebody's text, as the keys of JSON Schema are
+                ELSE regexp_replace(replace(def, '$schema.', '$schema$.'),
+                                    CASE WHEN kind IN ('function', 'procedure') THEN body_pattern ELSE json_pattern END,
                                     '$schema', 'g') END AS def
       FROM folded
      CROSS JOIN (SELECT $re$(?<![\w$.])$re$ || name || $re$(?=\.)$re$,
@@ -204,7 +206,7 @@ WITH ours AS MATERIALIZED (
       FROM (SELECT oid, pg_get_viewdef(oid) AS query FROM relations WHERE relkind IN ('v', 'm')) AS v
       LEFT JOIN LATERAL (
            SELECT coalesce(found[2], found[1]) AS name
-             FROM regexp_match(v.query, $re$\n   FROM (?:ONLY )?(?:(?:\w+|"[^"]+")\.)?(\w+)(?: (\w+))?(?:;|\n)$re$) AS found
+             FROM regexp_match(v.query, $re$\n   FROM (?:ONLY )?(?:(?:\w+|"(?:[^"]|"")+")\.)?(\w+)(?: (\w+))?(?:;|\n)$re$) AS found
            ) AS place ON true
 
 -- name: facts
