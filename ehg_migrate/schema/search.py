@@ -161,10 +161,14 @@ class Search:
             raise psycopg.Rollback
         return False
 
+    def _named(self, text: str) -> str:
+        return named(text, self._scope)
+
     def _dependants(self, step: Step, between: Between) -> list[Step]:
         try:
             with self._connection.transaction():
-                return list(dependants(self._connection, step.kind, step.identity, between))
+                found = dependants(self._connection, step.kind, step.identity, between, self._named)
+                return list(found)
         except psycopg.Error:  # another step of this round has taken it away
             if self._connection.closed:
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import Any
 
@@ -39,13 +39,18 @@ _KEPT = ("schema", "table", "column", "foreign table", "sequence", "enum", "comp
 """What is never taken away for the sake of something else: it holds values, or its columns do."""
 
 
-def dependants(connection: psycopg.Connection[Any], kind: str, identity: str, between: Between) -> Iterator[Step]:
-    """Steps that take away all that depends on an object and can be made anew, the farthest first."""
+def dependants(
+    connection: psycopg.Connection[Any], kind: str, identity: str, between: Between, named: Callable[[str], str]
+) -> Iterator[Step]:
+    """Steps that take away all that depends on an object and can be made anew, the farthest first.
+
+    `named` gives what a fact calls an object the name that the server knows: a schema's own may not count.
+    """
     address = _ADDRESSES.get(kind)
     if address is None:
         return
-    known = {(f.kind, _plain(f.identity)): f for f in between.current.facts if f.kind not in _KEPT}
-    for type_, name in connection.execute(_query(address, kind, identity)).fetchall():
+    known = {(f.kind, _plain(named(f.identity))): f for f in between.current.facts}
+    for type_, name in connection.execute(_query(address, kind, named(identity))).fetchall():
         step = _step(str(type_), str(name), known, between)
         if step:
             yield step
@@ -63,13 +68,14 @@ def _query(address: str, kind: str, identity: str) -> sql.Composed:
 
 def _step(type_: str, name: str, known: dict[tuple[str, str], Fact], between: Between) -> Step | None:
     if type_ == "default value":
-        column = name.removeprefix("for ")
+        fact = known.get(("column", _plain(name.removeprefix("for "))))
+        column = fact.identity if fact else name.removeprefix("for ")
         return Step("column", column, run(f"ALTER TABLE {rest(column)} ALTER COLUMN {last(column)} DROP DEFAULT"))
     if type_ == "rule" and name.startswith('"_RETURN" on '):
         view = _plain(name.removeprefix('"_RETURN" on '))
         fact = known.get(("view", view)) or known.get(("materialized view", view))
     else:
-        fact = known.get((_KINDS.get(type_, type_), _plain(name)))
+        fact = known.get((_KINDS.get(type_, type_), _plain(name))) if type_ not in _KEPT else None
     return dropping(fact, between) if fact else None
 
 

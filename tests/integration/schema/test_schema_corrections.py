@@ -28,6 +28,22 @@ GRANT USAGE ON SCHEMA {0} TO anon;
 ALTER DEFAULT PRIVILEGES IN SCHEMA {0} GRANT SELECT ON TABLES TO anon;
 """
 
+DEPENDING = """
+CREATE FUNCTION {0}.one() RETURNS integer LANGUAGE sql AS 'SELECT 1';
+CREATE TABLE {0}.notes (id integer, body text, number integer DEFAULT {0}.one());
+CREATE VIEW {0}.short AS SELECT body FROM {0}.notes;
+CREATE POLICY reading ON {0}.notes USING (body <> '');
+CREATE INDEX notes_body ON {0}.notes (body) WHERE body <> '';
+"""
+SHORTER = """
+DROP VIEW {0}.short; DROP POLICY reading ON {0}.notes;
+ALTER TABLE {0}.notes ALTER COLUMN body TYPE varchar(40), ALTER COLUMN number DROP DEFAULT;
+DROP FUNCTION {0}.one();
+CREATE VIEW {0}.short AS SELECT body FROM {0}.notes;
+CREATE POLICY reading ON {0}.notes USING (body <> '');
+"""
+
+
 @pytest.fixture
 def base(bare: BareServer) -> Iterator[psycopg.Connection]:
     """A session on each major version, with an empty schema that is nobody's like; what is done there is taken back."""
@@ -68,3 +84,11 @@ def test_a_name_in_a_constant_is_no_key(base: psycopg.Connection) -> None:
     text = "CREATE FUNCTION {{0}}.f() RETURNS text LANGUAGE sql AS 'SELECT ''see {0}.documents'''"
     one, other = _goal(base, text.format("$schema")), _goal(base, text.format("dev"))
     assert [str(d) for d in differences(one, other)] == ["changed function $schema.f()"]
+
+
+@pytest.mark.parametrize("form", [named, portable])
+def test_what_stands_in_the_way_is_made_anew_there_too(base: psycopg.Connection, form: Callable[..., str]) -> None:
+    """Views, policies and indexes of a column whose type changes, and a default whose function goes."""
+    goal = _goal(base, DEPENDING, SHORTER)
+    base.execute(DEPENDING.format(QUOTED).encode())
+    assert differences(_corrected(base, goal, form), goal) == ()
