@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ehg_migrate.schema.corrections.words import Between, Ways, differs, run
+from ehg_migrate.schema.corrections.words import Between, Ways, differs, last, run
 from ehg_migrate.schema.facts import Fact
 
 
-def create_sequence(fact: Fact, _: Between) -> Ways:
-    """Not that of an identity column, which comes with the column."""
+def create_sequence(fact: Fact, between: Between) -> Ways:
+    """That of an identity column comes with the column, and keeps its name where the table or column gets another."""
     if _of_identity(fact):
-        return ()
+        return _renamed(fact, between)
     unlogged = "UNLOGGED " if "persistence" in fact.definition else ""
     return run(f"CREATE {unlogged}SEQUENCE {fact.identity} {_numbers(fact)}")
+
+
+def _renamed(fact: Fact, between: Between) -> Ways:
+    owned = fact.definition["owned by"]
+    there = [
+        f.identity for f in between.current.facts if f.kind == "sequence" and f.definition.get("owned by") == owned
+    ]
+    return run(*(f"ALTER SEQUENCE {name} RENAME TO {last(fact.identity)}" for name in there)) if there else ()
 
 
 def drop_sequence(fact: Fact, _: Between) -> Ways:
