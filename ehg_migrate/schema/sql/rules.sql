@@ -2,7 +2,7 @@
 
 -- name: trigger
 -- Those of a partition come with the partitioned table, unless one was switched off there alone; before 15 they count as
--- internal. On watched ground only those that call a function of ours.
+-- internal, as those of foreign keys do everywhere. On watched ground only those that call a function of ours.
 SELECT 'trigger', quote_ident(t.tgname) || ' on ' || r.ident,
        jsonb_build_object(
            'definition', pg_get_triggerdef(t.oid),
@@ -13,7 +13,8 @@ SELECT 'trigger', quote_ident(t.tgname) || ' on ' || r.ident,
   JOIN pg_proc p ON p.oid = t.tgfoid
   LEFT JOIN pg_trigger parent ON parent.oid = t.tgparentid
  WHERE CASE WHEN parent.oid IS NULL THEN NOT t.tgisinternal
-            ELSE parent.tgenabled <> t.tgenabled AND NOT parent.tgisinternal END
+            ELSE parent.tgenabled <> t.tgenabled
+                 AND NOT (parent.tgisinternal AND p.oid < 16384 AND p.proname ~ '^(RI_FKey_|unique_key_recheck$)') END
    AND (NOT r.foreign_ground OR p.pronamespace IN (SELECT oid FROM ours))
 
 -- name: policy
