@@ -31,8 +31,8 @@ def column_text(fact: Fact, *, whole: bool) -> str:
         words.append(f"GENERATED {d['identity'].upper()} AS IDENTITY")
     if whole and "default" in d:
         words.append(f"DEFAULT {d['default']}")
-    if d.get("not null") is True:
-        words.append("NOT NULL")
+    if d.get("not null") in (True, _NO_INHERIT):
+        words.append("NOT NULL" if d["not null"] is True else "NOT NULL NO INHERIT")
     return " ".join(words)
 
 
@@ -74,14 +74,14 @@ def alter_column(before: Fact, after: Fact, between: Between) -> Iterator[Ways]:
     if differs(before, after, "type", "collation"):
         yield _type(before, after, alter)
     if differs(before, after, "generated"):
-        yield _regenerated(after, alter)
+        yield _regenerated(before, after, alter)
     if differs(before, after, "identity"):
         # the sequence goes along, and with it the number where it stands
         yield run(f"{alter} {_identity(before, after)}", destructive="identity" not in after.definition)
     if differs(before, after, "default"):
         yield run(f"{alter} {_default(after)}")
     if differs(before, after, "not null"):
-        yield _not_null(after, alter)
+        yield _not_null(before, after, alter)
     yield from _storage(before, after, alter)
 
 
@@ -90,11 +90,19 @@ def _default(after: Fact) -> str:
     return f"SET DEFAULT {default}" if default is not None else "DROP DEFAULT"
 
 
-def _not_null(after: Fact, alter: str) -> Ways:
-    wanted = after.definition.get("not null")
-    if wanted == "not validated":
-        return run(f"ALTER TABLE {rest(after.identity)} ADD NOT NULL {last(after.identity)} NOT VALID")
-    return run(f"{alter} {'SET' if wanted else 'DROP'} NOT NULL")
+_NO_INHERIT = "no inherit"
+_KINDS_OF_NOT_NULL = {"not validated": "NOT VALID", _NO_INHERIT: "NO INHERIT"}
+
+
+def _not_null(before: Fact, after: Fact, alter: str) -> Ways:
+    """One of another kind comes in the place of that which was there: a weaker one is not added to a stronger."""
+    one, other = before.definition.get("not null"), after.definition.get("not null")
+    kind = _KINDS_OF_NOT_NULL.get(str(other))
+    if kind is None and one != _NO_INHERIT:
+        return run(f"{alter} {'SET' if other else 'DROP'} NOT NULL")
+    gone = [f"{alter} DROP NOT NULL"] if one else []
+    added = f"ALTER TABLE {rest(after.identity)} ADD NOT NULL {last(after.identity)}"
+    return run(*gone, *([f"{added} {kind}" if kind else added] if other else []))
 
 
 def _identity(before: Fact, after: Fact) -> str:
@@ -105,16 +113,21 @@ def _identity(before: Fact, after: Fact) -> str:
     return f"SET {generated}" if "identity" in before.definition else f"ADD {generated} AS IDENTITY"
 
 
-def _regenerated(after: Fact, alter: str) -> Ways:
-    if "generated" not in after.definition:
-        return run(f"{alter} DROP EXPRESSION")
+def _regenerated(before: Fact, after: Fact, alter: str) -> Ways:
     table, name = rest(after.identity), last(after.identity)
     anew = run(
         f"ALTER TABLE {table} DROP COLUMN {name}",
         f"ALTER TABLE {table} ADD COLUMN {column_text(after, whole=True)}",
         destructive=True,
     )
-    expression = _generated(after).rpartition(" ")[0]
+    if "generated" not in after.definition:
+        return (
+            *run(f"{alter} DROP EXPRESSION"),
+            *anew,
+        )  # the first is refused of a virtual column, which has no values
+    expression, _, kind = _generated(after).rpartition(" ")
+    if not before.definition.get("generated", kind).endswith(kind):
+        return anew
     return (*run(f"{alter} SET EXPRESSION AS ({expression}"), *anew)  # the first since PostgreSQL 17
 
 

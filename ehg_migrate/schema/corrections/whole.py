@@ -53,8 +53,12 @@ def _publication(fact: Fact) -> str:
 def _publishing(fact: Fact) -> str:
     d = fact.definition
     words = [f"publish = {literal(d['publish'])}", f"publish_via_partition_root = {'via root' in d}"]
-    words += [f"publish_generated_columns = {literal(d['generated columns'])}"] if "generated columns" in d else []
+    words += [f"publish_generated_columns = {_GENERATED[d['generated columns']]}"] if "generated columns" in d else []
     return listed(words).lower()
+
+
+_GENERATED = {"s": "stored"}
+"""What `pg_publication` writes -> the word for it."""
 
 
 def drop_publication(fact: Fact, _: Between) -> Ways:
@@ -67,7 +71,9 @@ def alter_publication(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
     if differs(before, after, "all tables"):
         yield run(f"DROP PUBLICATION {after.identity}", _publication(after), destructive=True)
     elif differs(before, after, "publish", "via root", "generated columns"):
-        yield run(f"ALTER PUBLICATION {after.identity} SET ({_publishing(after)})")
+        none = {"generated columns"} & before.definition.keys() - after.definition.keys()
+        more = ", publish_generated_columns = none" if none else ""
+        yield run(f"ALTER PUBLICATION {after.identity} SET ({_publishing(after)}{more})")
 
 
 def create_publication_member(fact: Fact, _: Between) -> Ways:

@@ -61,11 +61,13 @@ SELECT 'column', r.ident || '.' || quote_ident(a.attname),
                             WHEN 'v' THEN pg_get_expr(e.adbin, e.adrelid) || ' VIRTUAL'
                         END,
            'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
+           -- its constraint, which 18 has, can be one that is not validated, or that no child inherits
            'not null', CASE WHEN a.attnotnull THEN
-                            CASE WHEN EXISTS (SELECT FROM pg_constraint n
-                                               WHERE n.conrelid = a.attrelid AND n.contype = 'n'
-                                                 AND n.conkey = ARRAY[a.attnum] AND NOT n.convalidated)
-                                 THEN to_jsonb('not validated'::text) ELSE to_jsonb(true) END END,
+                            coalesce((SELECT to_jsonb(CASE WHEN n.connoinherit THEN 'no inherit' ELSE 'not validated' END)
+                                        FROM pg_constraint n
+                                       WHERE n.conrelid = a.attrelid AND n.contype = 'n'
+                                         AND n.conkey = ARRAY[a.attnum] AND (n.connoinherit OR NOT n.convalidated)),
+                                     to_jsonb(true)) END,
            'storage', CASE WHEN a.attstorage <> t.typstorage
                            THEN CASE a.attstorage WHEN 'p' THEN 'plain' WHEN 'e' THEN 'external'
                                                   WHEN 'm' THEN 'main' WHEN 'x' THEN 'extended' END END,

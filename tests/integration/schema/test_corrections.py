@@ -235,3 +235,37 @@ def test_a_foreign_key_that_is_switched_off_on_one_side(base: psycopg.Connection
                 found = correct(base, goal, SCOPE)
                 _check_claim(base, found, goal)
                 assert found.left == ()
+
+
+OF_18 = (
+    "CREATE TABLE app.one (a integer, b integer GENERATED ALWAYS AS (a * 2) STORED)",
+    "CREATE TABLE app.one (a integer, b integer GENERATED ALWAYS AS (a * 3) VIRTUAL)",
+    "CREATE TABLE app.one (a integer, b integer)",
+    "CREATE TABLE app.one (a integer NOT NULL, b integer NOT NULL NO INHERIT)",
+    "CREATE TABLE app.one (a integer NOT NULL NO INHERIT, b integer); ALTER TABLE app.one ADD NOT NULL b NOT VALID",
+    "CREATE TABLE app.one (b integer NOT NULL); CREATE PUBLICATION p WITH (publish_generated_columns = stored)",
+    "CREATE TABLE app.one (b integer); CREATE PUBLICATION p",
+)
+
+
+def test_what_only_version_18_has_is_corrected_each_way() -> None:
+    """Virtual columns, NOT NULL not inherited or not validated, generated columns that are published."""
+    with BareServer(majors()[18]) as newest:
+        newest.create("base")
+        with newest.connect("base") as connection:
+            connection.execute(base_schema(18).encode())
+            goals = [_catalog_after(connection, text) for text in OF_18]
+            assert len({g.fingerprint for g in goals}) == len(goals)
+            for before in OF_18:
+                with connection.transaction(force_rollback=True):
+                    connection.execute(before.encode())
+                    for goal in goals:
+                        found = correct(connection, goal, SCOPE, destructive=True)
+                        _check_claim(connection, found, goal)
+                        assert found.left == (), before
+
+
+def _catalog_after(connection: psycopg.Connection, text: str) -> Catalog:
+    with connection.transaction(force_rollback=True):
+        connection.execute(text.encode())
+        return read_catalog(connection, SCOPE)
