@@ -76,6 +76,9 @@ def _step(type_: str, name: str, known: dict[tuple[str, str], Fact], between: Be
         fact = known.get(("view", view)) or known.get(("materialized view", view))
     else:
         fact = known.get((_KINDS.get(type_, type_), _plain(name))) if type_ not in _KEPT else None
+    if fact and fact.definition.get("type") == "foreign key" and not fact.definition.get("inherited only"):
+        constraint, table = place(fact.identity)  # also of a table that goes: two may refer to each other
+        return Step(fact.kind, fact.identity, run(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}"))
     return dropping(fact, between) if fact else None
 
 

@@ -52,7 +52,9 @@ def _domain(fact: Fact) -> str:
     words += [f"COLLATE {d['collation']}"] if "collation" in d else []
     words += [f"DEFAULT {d['default']}"] if "default" in d else []
     words += ["NOT NULL"] if d.get("not null") else []
-    words += [f"CONSTRAINT {name} {text}" for name, text in part(fact, "constraints").items()]
+    # one that is not validated can only be added afterwards
+    given = {name: text for name, text in part(fact, "constraints").items() if not text.endswith(" NOT VALID")}
+    words += [f"CONSTRAINT {name} {text}" for name, text in given.items()]
     return " ".join(words)
 
 
