@@ -92,7 +92,7 @@ def _gone(before: Catalog, after: Catalog, trace: Trace, renamed: Collection[tup
     dropped = _dropped(before, trace)
     gone = {f for f in before.by_name if f not in after.by_name} | dropped
     for kind, identity in sorted({*gone.difference(renamed), *dropped}):
-        table = identity if kind == "table" else identity.rpartition(".")[0]
+        table = identity if kind == "table" else rest(identity)
         whole = ("table", table) in (dropped if (kind, identity) in dropped else gone)
         if kind == "table" or (kind == "column" and not whole and _is_table(before, table)):
             yield effect("lost_data", f"{kind} {identity}", (table,))
@@ -134,10 +134,13 @@ def _open_table(fact: Fact) -> bool:
 
 
 def _open_view(fact: Fact) -> bool:
-    options = fact.definition.get("options") or {}
-    asks_as_owner = str(options.get("security_invoker", "off")).lower() not in ("on", "true", "1", "yes")
-    open_ = _served(fact, "materialized view") or (_served(fact, "view") and asks_as_owner)
+    open_ = _served(fact, "materialized view") or (_served(fact, "view") and _asks_as_owner(fact))
     return open_ and _granted(fact.definition)
+
+
+def _asks_as_owner(view: Fact) -> bool:
+    options = view.definition.get("options") or {}  # of other kinds of objects they may be a text
+    return str(options.get("security_invoker", "off")).lower() not in ("on", "true", "1", "yes")
 
 
 def _open_policy(fact: Fact) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ehg_migrate.database.connections import Notice
 from ehg_migrate.errors import Problem
 from ehg_migrate.revisions.rules import RULES, Weight
+from ehg_migrate.schema.corrections.words import rest
 from ehg_migrate.schema.difference import Change, Difference
 from ehg_migrate.schema.effects import Effect, effect
 from ehg_migrate.schema.judging import Seen
@@ -55,7 +56,7 @@ def _way_back(done: RehearsedStep) -> Iterator[Effect]:
 def _loses(difference: Difference, among: Sequence[Difference]) -> bool:
     """A table or a column that was there before the step and is not after its way back."""
     gone = {(d.kind, d.identity) for d in among if d.change is Change.MISSING}
-    table = difference.identity.rpartition(".")[0]
+    table = rest(difference.identity)
     if (difference.kind, difference.identity) not in gone:
         return False
     return difference.kind == "table" or (difference.kind == "column" and ("table", table) not in gone)

@@ -66,6 +66,21 @@ def test_what_a_step_loses() -> None:
     assert [e.identity for e in effects(before, after)] == ["column s.b.y", "table s.a"]
 
 
+def test_a_column_with_a_dot_in_its_name() -> None:
+    """It is lost like any other, and so it is not said twice where its table goes."""
+    table, column = Fact("table", 's."t.u"', {}), Fact("column", 's."t.u"."a.b"', {})
+    before, after = Catalog.of([table, column]), Catalog.of([table])
+    assert [str(e.identity) for e in effects(before, after)] == [str(column)]
+    assert [str(e.identity) for e in effects(before, Catalog(()))] == [str(table)]
+
+
+@pytest.mark.parametrize("kind", ["text search dictionary", "server", "index", "domain", "range"])
+def test_options_of_other_objects_than_views(kind: str) -> None:
+    """A dictionary's are one text."""
+    fact = Fact(kind, "public.words", {"options": "accept = 'false'", "grants": {"anon": "SELECT"}})
+    assert effects(Catalog(()), Catalog.of([fact])) == ()
+
+
 def test_a_sequence_that_goes_with_its_column() -> None:
     """Is not said by itself; one of its own is."""
     before = Catalog.of(
