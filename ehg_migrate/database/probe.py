@@ -44,6 +44,7 @@ class Reading:
     read_only: bool = False
     seconds: float = 0.0
     has_schema: bool = True  # False where the target is one schema, which is not there
+    lacks_table: bool = False  # our journal is there, and the version table is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,7 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
     return Reading(
         heads=heads,
         foreign_heads=foreign,
+        lacks_table=bool(row["has_journal"] and not row["has_version"]),
         server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=bool(row["read_only"]),
         seconds=time.monotonic() - start,

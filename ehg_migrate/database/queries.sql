@@ -18,9 +18,10 @@ SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads, check
                  ORDER BY revision, seq DESC) AS latest) AS journal
 
 -- name: probe_fresh
--- What a target without our tables is: somebody else's version table, or nothing yet.
-SELECT to_regclass(%(version)s) IS NOT NULL AS has_version,
-       to_regclass('{meta}.migration_journal') IS NOT NULL AS has_journal,
+-- What a target without our tables is: somebody else's version table, or nothing yet. The journal is asked for first:
+-- both are made at once, so whoever sees it there sees the version table too, unless that was dropped.
+SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS has_journal,
+       to_regclass(%(version)s) IS NOT NULL AS has_version,
        to_regclass({foreign_literal}) IS NOT NULL AS has_foreign,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only

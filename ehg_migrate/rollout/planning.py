@@ -9,6 +9,7 @@ from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import Direction, FleetPlan, Plan, Skipped, State, StateKind, Target, Verb
 from ehg_migrate.revisions.specs import ABSENT
+from ehg_migrate.rollout.reasons import LOST_ROWS
 
 Make = Callable[[State], Plan]
 """A plan for a target in this state. Raises TargetError if the target allows none, UsageError if the wish does not."""
@@ -31,7 +32,7 @@ def fleet_plan(
     for state in states:
         if verb is Verb.ADOPT:
             state = _adoptable(state)  # noqa: PLW2901 - a state that cannot be planned from takes its place
-        if not (state.kind.plannable or (verb, state.kind) in _BESIDES):
+        if not (state.kind.plannable or (verb, state.kind) in _BESIDES or _is_readoptable(verb, state)):
             blocked.append(state)
             continue
         try:
@@ -70,6 +71,11 @@ def _adoptable(state: State) -> State:
     if not (state.kind.plannable and state.heads):
         return state
     return replace(state, kind=StateKind.REFUSED, problem=adopted_already(state.heads))
+
+
+def _is_readoptable(verb: Verb, state: State) -> bool:
+    """Whether declaring anew what the journal says is the way out."""
+    return verb is Verb.ADOPT and state.problem is not None and state.problem.code == LOST_ROWS
 
 
 def adopted_already(heads: tuple[str, ...]) -> Problem:

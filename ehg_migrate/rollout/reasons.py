@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from ehg_migrate.errors import Problem
+from collections.abc import Sequence
+
+from ehg_migrate.errors import Problem, some
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
+
+
+LOST_ROWS = "lost_rows"
+
+
+def lost_rows(target: str, applied: Sequence[str], heads: Sequence[str], schema: str) -> Problem:
+    """Nothing is in the version table, and the journal beside it says what was applied and never taken back.
+
+    To begin from nothing would do all of it again: rows twice, or tables dropped because they are in the way.
+    """
+    declared = " ".join(f"--heads {h}" for h in heads) or "--heads REV"
+    named = some([f"`{r}`" for r in applied], 8)
+    return Problem(
+        LOST_ROWS,
+        f"the version table is empty or gone, though by the target's journal this is applied: {named}",
+        f"is the schema still there? `ehg-migrate adopt {target} {declared}` writes the rows again. If the database "
+        f"was really emptied, drop schema `{schema}` too",
+    )
 
 
 def lock_broken(by: str) -> Problem:

@@ -14,6 +14,7 @@ from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
 from ehg_migrate.revisions.planner import half_taken_back, overlap_note
 from ehg_migrate.revisions.specs import Releases, resolve_all
+from ehg_migrate.rollout.reasons import lost_rows
 
 Probe = Callable[[Iterable[Target], Mapping[str, str | None], int], Mapping[str, Reading | Problem]]
 """Reads many targets at once: `database.probe.probe`, or one that reads more on the same connections."""
@@ -74,8 +75,10 @@ Expected = Callable[[tuple[str, ...], tuple[str, ...]], str | None]
 
 def _wants_details(target: Target, reading: Reading | Problem, graph: Graph, expected: Expected) -> bool:
     """Only where the journal's one hash is not what the files give, or a row is not ours, its rows are fetched."""
-    if isinstance(reading, Problem) or not reading.heads:
+    if isinstance(reading, Problem):
         return False
+    if not reading.heads:
+        return reading.checksums is not None or reading.lacks_table
     if any(h not in graph for h in reading.heads):
         return True
     return reading.checksums is not None and reading.checksums != expected(target.branches, reading.heads)
@@ -114,12 +117,12 @@ def _state(
 def _judge(
     target: Target, reading: Reading, details: Mapping[str, Applied], history: History, graph: Graph
 ) -> tuple[StateKind, Problem | None, tuple[Problem, ...]]:
+    if lost := _lost(target, reading, details, graph):
+        return StateKind.REFUSED, lost, ()
     if reading.foreign_heads and not reading.read_only:
         from ehg_migrate.database.claim import not_adopted  # with all that runs steps
 
         return StateKind.NOT_ADOPTED, not_adopted(reading.foreign_heads, target), ()
-    if not reading.has_schema:
-        return StateKind.REFUSED, _no_schema(target, reading.heads), ()
     for head in reading.heads:
         if head not in graph:
             kind, problem = _foreign_head(head, details, history)
@@ -132,6 +135,16 @@ def _judge(
         return StateKind.HALF_DONE, half_taken_back(graph, target.name, cut[0]), ()
     notes = (*overlap_note(graph, reading.heads), *_edited(graph, reading.heads, details), *_half_done(reading, graph))
     return StateKind.UP_TO_DATE, None, notes
+
+
+def _lost(target: Target, reading: Reading, details: Mapping[str, Applied], graph: Graph) -> Problem | None:
+    """What should be there and is not: the schema that is the target, or every version row."""
+    if not reading.has_schema:
+        return _no_schema(target, reading.heads)
+    if reading.heads or not details:
+        return None
+    heads = graph.canonical(r for r in details if r in graph)
+    return lost_rows(target.name, sorted(details), heads, target.meta_schema)
 
 
 def _no_schema(target: Target, heads: tuple[str, ...]) -> Problem:

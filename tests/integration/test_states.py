@@ -155,6 +155,31 @@ def test_what_was_taken_back_is_not_known_by_the_journal(project: Project, datab
     assert state(project).kind is StateKind.UNKNOWN
 
 
+@pytest.mark.parametrize("way", ["TRUNCATE ehg_migrate.alembic_version", "DROP TABLE ehg_migrate.alembic_version"])
+def test_lost_version_rows_are_no_fresh_database(way: str, project: Project, database: Address, pg: Cluster) -> None:
+    """What the journal says was done is not done again; the hint, followed to the letter, writes the rows again."""
+    project.upgrade()
+    execute(pg, database, way)
+    found = state(project)
+    assert said(found) == (
+        StateKind.REFUSED,
+        "the version table is empty or gone, though by the target's journal this is applied: `s1`, `s2`, `s3`\n"
+        "  hint: is the schema still there? `ehg-migrate adopt one --heads s3` writes the rows again. If the database "
+        "was really emptied, drop schema `ehg_migrate` too",
+    )
+    assert statuses(project.upgrade()) == {"one": Status.REFUSED}
+    assert statuses(project.adopt("one", ["s3"])) == {"one": Status.SUCCEEDED}
+    assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s3"})
+
+
+def test_rows_that_were_taken_back_are_not_lost(project: Project) -> None:
+    """An empty version table is what a downgrade to nothing leaves."""
+    project.upgrade()
+    project.downgrade("one", ["base"])
+    assert state(project).kind is StateKind.PENDING
+    assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}
+
+
 # --- not adopted
 
 
