@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError
+from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError, some
 from ehg_migrate.model import (
     FleetPlan,
     Plan,
     State,
     StateKind,
+    Status,
     Verb,
 )
 from ehg_migrate.project.base import Selectors
@@ -46,9 +47,10 @@ class PlanningProject(ReadingProject):
         """What takes `run` back on the selected targets, by the targets' own journals. Raises UsageError.
 
         The ledger completes the beginning of an id and names the targets; a run that it has lost can be taken back too.
+        One that changed targets which the files no longer have is not: a part must be asked for by name.
         """
         run, touched = self._find_run(run)
-        selectors = selectors or touched
+        selectors = selectors or self._still_here(run, touched)
         journals = self._journals(selectors)
         if all(isinstance(j, tuple) and not any(e.run == run for e in j) for j in journals.values()):
             hint = "`runs` lists the runs; `history TARGET` what was done to a target"
@@ -156,4 +158,18 @@ class PlanningProject(ReadingProject):
             if e.problems[0].code == "ambiguous_run":
                 raise
             return run, ()
-        return found.id, tuple(t for t in found.targets if t in self.fleet.by_name)
+        changed = {r.target for r in found.results if r.steps or r.status is Status.INDETERMINATE}
+        unsaid = set(found.targets) - {r.target for r in found.results}  # it died before it could say
+        here = (t for t in found.targets if t in self.fleet.by_name or t in changed or t in unsaid)
+        return found.id, tuple(here)
+
+    def _still_here(self, run: str, touched: tuple[str, ...]) -> tuple[str, ...]:
+        """The targets of a run. Raises UsageError where some have gone or are called otherwise by now."""
+        gone = [t for t in touched if t not in self.fleet.by_name]
+        if not gone:
+            return touched
+        rest = " ".join(f"-t {t}" for t in touched if t in self.fleet.by_name)
+        named = some([f"`{t}`" for t in gone], 8)
+        message = f"run `{run}` also worked on {named}, which targets/ does not have"
+        hint = "use the checkout that has it" + (f"; or take back a part: `rollback {run} {rest}`" if rest else "")
+        raise UsageError(Problem("target_gone", message, hint))

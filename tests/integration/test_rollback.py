@@ -219,6 +219,26 @@ def test_an_unknown_run_is_a_mistake(project: Project) -> None:
     )
 
 
+def test_a_target_that_has_gone_is_not_passed_over(
+    pg: Cluster, project: Project, addresses: dict[str, Address], make_project: MakeProject
+) -> None:
+    """A run is not called taken back where one of its targets is not in the files any more; a part is, by name."""
+    project.upgrade(["b"])
+    run = project.upgrade()
+    left = {name: a for name, a in addresses.items() if name != "c"}
+    make_project(project.settings.root, entries(left, a={"branches": ["crm"]}, b={"branches": ["crm"]}), {})
+    project = reload(project)
+    with pytest.raises(UsageError) as caught:
+        project.rollback(run.id)
+    assert str(caught.value) == (
+        f"run `{run.id}` also worked on `c`, which targets/ does not have\n"
+        f"  hint: use the checkout that has it; or take back a part: `rollback {run.id} -t a -t b`"
+    )
+    assert rows(pg, addresses["a"]) == {"a2"}
+    assert statuses(project.rollback(run.id, ["a", "b"])) == {"a": Status.SUCCEEDED, "b": Status.UP_TO_DATE}
+    assert rows(pg, addresses["a"]) == set()
+
+
 # --- refusals
 
 
