@@ -43,7 +43,7 @@ def status(selectors: tuple[str, ...], as_json: bool, exit_code: bool, **where: 
 @click.command()
 @options.targets
 @click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
-@click.option("--sql", is_flag=True, help="Also the SQL of each distinct plan.")
+@click.option("--sql", is_flag=True, help="Also the SQL of each distinct plan; all else is a comment.")
 @click.option("--lint", is_flag=True, help="Rehearse the steps, there and back, and weigh what they do on each target.")
 @click.option("--exit-code", is_flag=True, help="Exit 3 where something would be done.")
 @options.as_json
@@ -65,8 +65,9 @@ def plan(
         if as_json:
             console.json("plan", found)
         else:
-            console.data(text.plan_lines(found))
-            console.data(f"{name} is protected: a person must type its name" for name in project.protected(found))
+            told = [*text.plan_lines(found)]
+            told += (f"{name} is protected: a person must type its name" for name in project.protected(found))
+            console.data(f"-- {line}".rstrip() for line in told) if sql else console.data(told)
             console.note(text.notes_lines(found.notes))
         if sql:
             console.data(line for group in project.sql(found) for line in ("", *group.splitlines()))

@@ -15,6 +15,7 @@ from psycopg import sql
 from sqlalchemy import MetaData
 
 from ehg_migrate.database.connections import search_path
+from ehg_migrate.database.statements import layout
 from ehg_migrate.environment.hosting import options
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.steps import ExactStep
@@ -25,9 +26,19 @@ from ehg_migrate.settings import Settings
 
 
 def render(settings: Settings, target: Target, steps: tuple[Step, ...]) -> str:
-    """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database."""
-    titled = map(_titled, rendered(settings, target, steps))
-    return "\n".join([set_path(target), *titled] if target.schema else titled)
+    """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database.
+
+    A script that begins with nothing makes our tables first, as a run does: the steps write their version rows.
+    """
+    first = [] if steps[0].heads_before else [layout(target).as_string(None)]
+    path = [set_path(target)] if target.schema else []
+    return "\n".join([*first, *path, *map(_titled, rendered(settings, target, steps))])
+
+
+def depends_on(target: Target) -> tuple[object, ...]:
+    """What of a target the SQL of the same steps may differ by."""
+    arguments = tuple(sorted(target.x.items())), repr(sorted(target.alembic.items()))
+    return target.schema, target.version_table_schema, target.version_table, *arguments
 
 
 def set_path(target: Target) -> str:
@@ -86,6 +97,8 @@ def _render_one(config: Config, script: ScriptDirectory, target: Target, step: S
             starting_rev=list(step.heads_before) or None,  # type: ignore[arg-type]  # a list is taken since 1.0
             **options(target),
         )
+        # the script has made our own already; there is no hook for this
+        environment.get_context()._version.create = lambda *_, **__: None  # type: ignore[method-assign]
         with environment.begin_transaction():
             environment.run_migrations()
     said = "".join(f"-- printed: {line}\n" for line in safe(printed.getvalue()).splitlines())

@@ -116,15 +116,16 @@ class PlanningProject(ReadingProject):
     def sql(self, plan: FleetPlan) -> Iterator[str]:
         """The SQL of each distinct plan, rendered without a database, under a comment that names its targets.
 
-        Targets that are one schema have a script each, which begins with their search_path.
+        Targets whose SQL may be another have a script each: by their schema, with whose search_path it begins, by the
+        arguments that they give to revisions, by where their version table is.
         """
-        from ehg_migrate.environment.offline import render
+        from ehg_migrate.environment.offline import depends_on, render
 
-        groups: dict[tuple[str, str], list[Plan]] = {}
+        groups: dict[tuple[object, ...], list[Plan]] = {}
         for p in plan.plans:
             if p.steps:
-                groups.setdefault((p.digest, self.fleet.by_name[p.target].schema), []).append(p)
-        for (digest, _), plans in groups.items():
+                groups.setdefault((p.digest, *depends_on(self.fleet.by_name[p.target])), []).append(p)
+        for (digest, *_), plans in groups.items():
             names = ", ".join(p.target for p in plans)
             text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0].steps)
             yield f"-- plan {digest} for {names}\n{text}"

@@ -1,0 +1,78 @@
+"""`plan --sql`: what it prints is a script, and does what `upgrade` does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ehg_migrate.model import Address, StateKind
+from ehg_migrate.project import Project
+from tests.conftest import MakeProject
+from tests.integration.fleets import SHARED, entries, tables
+from tests.support.cli import ehg
+from tests.support.postgres import Cluster
+from tests.support.project import PASSWORD_VARIABLE, revision
+
+MakeDatabase = Callable[[str], Address]
+
+CONCURRENTLY = """\
+with op.get_context().autocommit_block():
+    op.execute("CREATE INDEX CONCURRENTLY found ON s1 (id)")
+"""
+BY_ARGUMENT = """\
+from alembic import context
+op.execute("CREATE TABLE in_" + context.get_x_argument(as_dictionary=True)["region"] + " (id int)")
+"""
+
+
+def play(pg: Cluster, address: Address, script: str) -> None:
+    """Sends a script as psql would with ON_ERROR_STOP: what stands between BEGIN and COMMIT at once, the rest too."""
+    with pg.open(address) as c:
+        for part in re.split(r"^(?:BEGIN|COMMIT);$", script, flags=re.MULTILINE):
+            c.execute(part.encode())
+
+
+def test_a_script_does_what_an_upgrade_does(
+    pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """All of stdout, on a database that has never seen us: the same schema, ours too, and the same version rows."""
+    addresses = {"by_hand": make_database("by_hand"), "by_run": make_database("by_run")}
+    long = revision("a_revision_whose_id_is_longer_than_alembics_column", "s3", up_code=CONCURRENTLY)
+    root = make_project(tmp_path, entries(addresses), SHARED | {"shared/4": long})
+    secret: dict[str, Any] = {PASSWORD_VARIABLE: pg.password}
+    said = ehg(root, "plan", "--sql", "-t", "by_hand", **secret)
+    assert said.code == 0, said.err
+    play(pg, addresses["by_hand"], said.out)
+
+    project = Project.load(root)
+    project.upgrade(["by_run"])
+    by_hand, by_run = project.status()
+    assert (by_hand.kind, by_hand.heads, by_hand.notes) == (StateKind.UP_TO_DATE, by_run.heads, ())
+    assert pg.dump_schema(addresses["by_hand"].dbname, ()) == pg.dump_schema(addresses["by_run"].dbname, ())
+
+
+def test_each_target_has_its_own_script(
+    pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """The same steps are other SQL where revisions are given other arguments, or the version table is elsewhere."""
+    addresses = {name: make_database(name) for name in ("eu", "us", "old")}
+    kept = {"version_table": "kept", "version_table_schema": "public"}
+    more = {
+        "eu": {"x": {"region": "eu"}},
+        "us": {"x": {"region": "us"}},
+        "old": {"x": {"region": "us"}, "alembic": kept},
+    }
+    step = revision("s1", label="shared", up_code=BY_ARGUMENT)
+    project = Project.load(make_project(tmp_path, entries(addresses, **more), {"shared/1": step}))
+    plan = project.plan()
+    for (name, address), script in zip(addresses.items(), project.sql(plan), strict=True):
+        assert script.partition("\n")[0].endswith(f" for {name}")
+        play(pg, address, script)
+    assert {name: tables(pg, a) for name, a in addresses.items()} == {
+        "eu": {"in_eu"},
+        "us": {"in_us"},
+        "old": {"in_us", "kept"},
+    }
+    assert {s.kind for s in project.status()} == {StateKind.UP_TO_DATE}
