@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -72,7 +72,8 @@ class LiveProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        with suppress(OSError):  # the terminal has gone; what there is to report may go elsewhere
+            self._progress.stop()
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
@@ -104,15 +105,23 @@ def progress() -> PlainProgress | LiveProgress:
 
 @contextmanager
 def stoppable(stop: Stop) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask to stop: once, running steps end; twice, the workers are killed."""
+    """Ctrl-C and SIGTERM ask to stop: once, running steps end; twice, the workers are killed.
+
+    So does a terminal that closes, but only once: kernel and shell may both tell of it. With `nohup` it does not.
+    """
 
     def ask(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and stop.asked:
+            return
         stop.ask()
         if stop.asked == 1:
             # in a thread: the signal may have come in the middle of a write, and a stream cannot be entered twice
             threading.Thread(target=console.note, args=(_STOPPING,), daemon=True).start()
 
-    former = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
+    former = {s: signal.signal(s, ask) for s in heard}
     try:
         yield
     finally:

@@ -1,13 +1,16 @@
 """Imported once by the fork server, so that a worker starts in milliseconds. Opens no connection and no thread."""
 
 # ruff: noqa: F401 - all of them for what they bring along
-import contextlib
 import gc
+import os
+import signal
+from contextlib import suppress
 
 
 def _load() -> None:
     """Everything that a worker needs. Looking for garbage while nothing is thrown away takes a fifth of the time."""
     gc.disable()
+    _leave_group()
     import alembic.command
     import psycopg
     import sqlalchemy.dialects.postgresql.psycopg
@@ -31,10 +34,22 @@ def _warm_up() -> None:
 
     forget_environment()  # so that nothing leads elsewhere
     nowhere = conninfo.make_conninfo(host=__file__)  # libpq looks for a socket below a path
-    with contextlib.suppress(Error):
+    with suppress(Error):
         connect(nowhere)
     pq.PGconn.connect_start(nowhere.encode()).encrypt_password(b"-", b"-", b"scram-sha-256")
     query("version_heads")
+
+
+def _leave_group() -> None:
+    """What is sent to a whole process group is for the runner to hear: it stops workers between their steps.
+
+    Such are the SIGHUP of a terminal that closes, and the SIGTERM of `timeout`: in a worker it would cut its step. Who
+    asks the terminal from outside of its group gets an error in place of being stopped for good.
+    """
+    for number in (signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(OSError):  # it leads a group already
+        os.setpgid(0, 0)
 
 
 _load()

@@ -253,23 +253,24 @@ def _run_of(out: str) -> Run | None:
     return json_form.load(Run, document["data"]) if document.get("kind") == "run" else None
 
 
-def _members(group: int) -> Iterator[psutil.Process]:
-    """The processes of this group; a run's workers and its fork server are of its group.
+def _members(session: int) -> Iterator[psutil.Process]:
+    """The processes of this session; a run's workers and its fork server are of its session, in a group of their own.
 
     Not those that have ended and wait for somebody to ask how: init takes its time.
     """
     for pid in psutil.pids():
         with contextlib.suppress(OSError, psutil.Error):
-            if os.getpgid(pid) == group and (process := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
+            if os.getsid(pid) == session and (process := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
                 yield process
 
 
-def _commands(group: int) -> Iterator[list[str]]:
-    for process in _members(group):
+def _commands(session: int) -> Iterator[list[str]]:
+    for process in _members(session):
         with contextlib.suppress(psutil.Error):
             yield process.cmdline()
 
 
-def _kill(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+def _kill(session: int) -> None:
+    for process in list(_members(session)):
+        with contextlib.suppress(psutil.Error):
+            process.kill()

@@ -426,6 +426,25 @@ def test_a_signal_ends_a_command_between_steps(two: Callable[..., Fleet], gate: 
     fleet.check("acme", holds=["a1", "a2", "s1"])
 
 
+@pytest.mark.parametrize("numbers", [(signal.SIGHUP, signal.SIGHUP), (signal.SIGTERM,)], ids=["terminal", "timeout"])
+def test_a_signal_to_everybody_ends_a_command_between_steps(
+    two: Callable[..., Fleet], gate: Gate, numbers: tuple[signal.Signals, ...]
+) -> None:
+    """A terminal that closes tells the whole group, often twice, and `timeout` does; no worker is cut in its step."""
+    fleet = two(gate.code)
+    with fleet.command("upgrade", "--yes", "--json", "--parallel", "1") as process:
+        assert gate.pid
+        for number in numbers:
+            os.killpg(process.pid, number)
+        read_until(process, "stopping")
+        gate.open()
+        done = fleet.end(process)
+    statuses = {r["target"]: r["status"] for r in json.loads(done.stdout)["data"]["results"]}
+    assert (done.returncode, statuses) == (130, {"acme": "cancelled", "other": "not_attempted"})
+    fleet.check("acme", holds=["a1", "s1"])
+    fleet.check_no_lease("acme")
+
+
 def test_a_second_signal_kills_the_workers(two: Callable[..., Fleet], gate: Gate) -> None:
     """The step is rolled back by the server; what the run can say of the target is that somebody must look."""
     fleet = two(gate.code)
