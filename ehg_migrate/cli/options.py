@@ -98,11 +98,11 @@ def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = Fals
     from ehg_migrate.database.parameters import forget_environment
     from ehg_migrate.project import Project
 
-    forget_environment()
     if env_file:
         from ehg_migrate.fleet.dotenv import load_env_file
 
         load_env_file(env_file)
+    forget_environment()
     with Project.load(root, local=local) as project:
         for warning in () if quiet else project.findings.warnings:
             console.problem(warning, f"warning [{warning.code}]")

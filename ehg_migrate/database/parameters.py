@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 LONGEST_NAME = 63
 """NAMEDATALEN - 1: PostgreSQL would cut an application's name after it, with a notice."""
 
+ITS_OWN: dict[str, Any] = {"hostaddr": "", "options": "", "password": "", "target_session_attrs": "any"}
+"""What libpq would else take from PGHOSTADDR, which leads to another server, PGOPTIONS, PGPASSWORD and so on.
+
+An application that imports us keeps its variables; a parameter that is given, though empty, goes before them.
+"""
+
 
 def parameters(target: Target, password: str | None, application: str) -> dict[str, Any]:
     """What psycopg needs, as keywords: no URL is ever built, since a URL's parser echoes what it cannot read."""
@@ -29,10 +35,16 @@ def parameters(target: Target, password: str | None, application: str) -> dict[s
         "client_encoding": "UTF8",  # else a SQL_ASCII database answers in bytes
         "gssencmode": "disable",  # costs a round trip, and poolers do not speak it
     }
-    return {key: value for key, value in values.items() if value is not None}
+    return ITS_OWN | {key: value for key, value in values.items() if value is not None}
 
 
 def forget_environment() -> None:
-    """Takes libpq's own variables out of this process: PGOPTIONS would reach targets, PGPASSWORD the wrong one."""
-    for name in ("PGOPTIONS", "PGPASSWORD", "PGSERVICE", "PGSSLMODE", "PGHOSTADDR", "PGTARGETSESSIONATTRS"):
+    """Takes libpq's own variables out of this process: PGOPTIONS would reach targets.
+
+    PGPASSWORD stays, because a `password: env:PGPASSWORD` may mean it; no connection offers it unasked.
+    """
+    for name in (
+        *("PGOPTIONS", "PGSERVICE", "PGSSLMODE", "PGHOSTADDR", "PGTARGETSESSIONATTRS"),
+        *("PGTZ", "PGDATESTYLE", "PGGEQO"),  # are sent as start-up parameters
+    ):
         os.environ.pop(name, None)

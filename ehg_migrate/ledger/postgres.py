@@ -18,6 +18,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from ehg_migrate import redaction
+from ehg_migrate.database.parameters import ITS_OWN
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.errors import LedgerError, Problem
 from ehg_migrate.ledger.backend import Backend, Dialect, first_line
@@ -107,7 +108,7 @@ def _parameters(place: _Place, password: str | None) -> dict[str, Any]:
     """What psycopg needs, as keywords: no URL with a password is ever built."""
     given = {"user": place.user, "host": place.host, "port": place.port, "dbname": place.dbname, "password": password}
     named = {key: value for key, value in given.items() if value is not None}
-    return {**_CONNECT, **named, **_tls(place), **place.options, "connect_timeout": place.patience}
+    return {**ITS_OWN, **_CONNECT, **named, **_tls(place), **place.options, "connect_timeout": place.patience}
 
 
 def _tls(place: _Place) -> dict[str, str]:

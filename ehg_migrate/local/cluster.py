@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 
+from ehg_migrate.database.parameters import ITS_OWN
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local.place import Place
 from ehg_migrate.local.programs import run
@@ -160,7 +161,7 @@ def _connect(address: Address) -> psycopg.Connection:
                 dbname=address.dbname,
                 sslmode=address.sslmode,
                 gssencmode="disable",
-                options="",  # not PGOPTIONS
+                **ITS_OWN,
                 connect_timeout=10,
                 application_name="ehg_migrate local",
                 autocommit=True,

@@ -33,6 +33,7 @@ def dump_schema(target: Target, password: str | None, scope: Scope) -> str:
     """
     key = secrets.token_hex(16)
     place = parameters(target, None, "ehg_migrate snapshot")
+    del place["password"]  # the empty one would go before PGPASSWORD
     argv = [str(wheel_folder() / "bin" / "pg_dump"), "--dbname", make_conninfo("", **place), *_options(scope, key)]
     outer = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     variables = {**outer, "LC_ALL": "C", **({"PGPASSWORD": password} if password else {})}

@@ -19,6 +19,7 @@ from typing import Any, Self
 import psycopg
 from psycopg import conninfo, sql
 
+from ehg_migrate.database.parameters import ITS_OWN
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local import LocalServer
 from ehg_migrate.local.programs import FOLDERS
@@ -118,8 +119,7 @@ class Scratch:
         values |= {"sslmode": a.sslmode, "password": self.password, "sslrootcert": a.sslrootcert}
         try:
             return psycopg.connect(
-                **{key: value for key, value in values.items() if value is not None},
-                options="",  # not PGOPTIONS
+                **ITS_OWN | {key: value for key, value in values.items() if value is not None},
                 connect_timeout=10,
                 application_name="ehg_migrate scratch",
                 autocommit=True,

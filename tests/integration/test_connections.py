@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,8 +14,10 @@ from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.database.probe import Reading, probe
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Address, Limits, Target
-from tests.conftest import REF_A
+from tests.conftest import REF_A, MakeProject
+from tests.support.cli import ehg
 from tests.support.postgres import Cluster
+from tests.support.project import revision, target_entry
 from tests.support.standin import StandIn
 
 WRONG = "not-the-password"
@@ -68,6 +71,57 @@ def test_the_next_address_is_tried_where_the_first_does_not_answer(
     with connect(reached, pg.password, "test") as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert isinstance(probe([reached], {"acme": pg.password}, 1)["acme"], Reading)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("PGHOSTADDR", "127.0.0.9"), ("PGOPTIONS", "-c lock_timeout=77"), ("PGTARGETSESSIONATTRS", "standby")],
+)
+def test_variables_of_an_application_lead_nowhere_else(
+    pg: Cluster, database: Address, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """libpq's own variables are the importing application's, and stay; a target is reached where its entry says."""
+    monkeypatch.setenv(variable, value)
+    reading = probe([target(database)], {"acme": pg.password}, 1)["acme"]
+    assert isinstance(reading, Reading), reading
+    with connect(target(database), pg.password, "test") as connection:
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("5s",)
+
+
+def test_a_password_in_the_environment_is_offered_to_no_target(
+    pg: Cluster, database: Address, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """PGPASSWORD is somebody's; a target without a reference has a passfile or nothing."""
+    monkeypatch.setenv("PGPASSWORD", pg.password)
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "pgpass"))
+    answer = probe([target(database)], {"acme": None}, 1)["acme"]
+    assert isinstance(answer, Problem)
+    assert answer.code == "no_password"
+    escaped = pg.password.replace("\\", "\\\\").replace(":", "\\:")
+    (tmp_path / "pgpass").write_text(f"*:*:*:*:{escaped}\n")
+    (tmp_path / "pgpass").chmod(0o600)
+    assert isinstance(probe([target(database)], {"acme": None}, 1)["acme"], Reading)
+
+
+def test_a_reference_may_name_libpqs_own_variable(
+    make_project: MakeProject, database: Address, pg: Cluster, tmp_path: Path
+) -> None:
+    """What stands in PGPASSWORD can be had by `env:PGPASSWORD`, for the target that says so, and in its worker."""
+    entry = {**target_entry(database), "password": "env:PGPASSWORD"}
+    folder = make_project(tmp_path / "p", {"acme": entry}, {"shared/s1.py": revision("s1")})
+    said = ehg(folder, "upgrade", "--yes", PGPASSWORD=pg.password)
+    assert said.code == 0, said.err
+
+
+def test_a_file_of_variables_leads_nowhere_else(make_project: MakeProject, database: Address, tmp_path: Path) -> None:
+    """`--env-file` is read before libpq's own variables are taken away."""
+    folder = make_project(tmp_path, {"acme": target_entry(database)}, {"shared/s1.py": revision("s1")})
+    file = tmp_path / "variables"
+    file.write_text("PGHOSTADDR=127.0.0.9\nPGSERVICE=nobody\n")
+    file.chmod(0o600)
+    said = ehg(folder, "status", "--env-file", str(file))
+    assert said.code == 0, said.err
+    assert "pending" in said.out
 
 
 def test_a_name_without_an_address_is_said_to_have_none(database: Address) -> None:
