@@ -45,7 +45,7 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
     ),
     (
         r"EMAXCONNSESSION|MaxClientsInSessionMode|EMAXCONN\b|max client connections reached|"
-        r"too many connections|remaining connection slots|too many clients",
+        r"no more connections allowed|too many connections|remaining connection slots|too many clients",
         "too_many_connections",
         "the session pool is shared with the application; close sessions or raise the pool size",
         True,
@@ -57,7 +57,7 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
         False,
     ),
     (
-        r"ESSLREQUIRED|SSL connection is required|no encryption",
+        r"ESSLREQUIRED|SSL connection is required|SSL required|TLS connection required|no encryption",
         "tls_required",
         "set `sslmode: verify-full` in the entry; if that changes nothing, the server's pg_hba.conf has no line for "
         "this address, user and database",
@@ -146,7 +146,14 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
         True,
     ),
     (
-        r"timeout expired|timed out|ConnectionTimeout|query_wait_timeout",
+        r"query_wait_timeout",
+        "connect_timeout",
+        "the pooler let us in and had no connection to the server for us in time: its pool is full, and a run needs "
+        "two places (close sessions, or raise the pool size), or the server behind it is down",
+        True,
+    ),
+    (
+        r"timeout expired|timed out|ConnectionTimeout",
         "connect_timeout",
         "the server or pooler did not answer in time: look at its load, or raise `connect_timeout`",
         True,
@@ -154,7 +161,7 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"ECHECKOUT|ESUBSCRIBERETRIES|EAUTHTIMEOUT|EAUTHQUERY|EPROXY|EPOOLCHECKOUT|EDBHANDLEREXITED|"
         r"authentication query failed|connection to database closed|failed to connect to database|"
-        r"login has been failing",
+        r"login has been failing|client_login_timeout",
         "pooler_trouble",
         "the pooler cannot reach the database or is being redeployed; run again in a minute",
         True,

@@ -317,6 +317,39 @@ def test_a_full_pgbouncer_is_tried_again(
     assert "query_wait_timeout" in told[0]
 
 
+def test_a_pgbouncer_that_takes_no_more_clients_is_tried_again(
+    pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """It refuses at once, in its own words; a place that becomes free is taken."""
+    with PgBouncer(pg, "session", max_client_conn=2) as bouncer:
+        entry = target_entry(bouncer.address(database.dbname))
+        project = Project.load(make_project(tmp_path, {"one": entry}, SHARED))
+        application = bouncer.connect(database.dbname)
+        told: list[str] = []
+
+        def watch(event: Event) -> None:
+            if event.kind is EventKind.NOTICE:
+                told.append(event.text)
+                application.close()
+
+        run = project.upgrade(watch=watch)
+    assert statuses(run) == {"one": Status.SUCCEEDED}
+    assert "no more connections allowed" in told[0]
+
+
+def test_a_pool_of_one_place_is_said_to_be_too_small(
+    pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """A run needs two, and no `connect_timeout` would change that."""
+    with PgBouncer(pg, "session", pool_size=1, query_wait_timeout=1) as bouncer:
+        entry = target_entry(bouncer.address(database.dbname))
+        run = Project.load(make_project(tmp_path, {"one": entry}, SHARED)).upgrade()
+    (result,) = run.results
+    assert result.problem is not None
+    assert "a run needs two places" in result.problem.hint
+    assert nothing_of_ours(pg, database)
+
+
 def test_a_wrong_password_is_tried_once_through_a_pooler(
     standin: StandIn, database: Address, make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,10 @@ CASES = [
     ("FATAL:  Tenant or user not found", "tenant_not_found", Retry.NEVER),
     ("FATAL:  (EMAXCONNSESSION) max clients reached in session mode", "too_many_connections", Retry.CONNECT),
     ("FATAL:  MaxClientsInSessionMode: max clients reached", "too_many_connections", Retry.CONNECT),
+    ("FATAL:  no more connections allowed (max_client_conn)", "too_many_connections", Retry.CONNECT),
+    ("FATAL:  SSL required", "tls_required", Retry.NEVER),
+    ("FATAL:  TLS connection required", "tls_required", Retry.NEVER),
+    ("FATAL:  client_login_timeout (server down)", "pooler_trouble", Retry.CONNECT),
     ("FATAL:  (ECIRCUITBREAKER) too many authentication failures", "auth_banned", Retry.NEVER),
     (
         'FATAL:  no pg_hba.conf entry for host "192.0.2.1", user "u", database "d", no encryption',
