@@ -137,7 +137,10 @@ def find_place(home: Path, major: int) -> Place:
 
 def _nearest(home: Path) -> Path:
     """The folder itself, or the nearest above it that is there."""
-    return next(p for p in (home, *home.parents) if p.exists())
+    try:
+        return next(p for p in (home, *home.parents) if p.exists())
+    except OSError as e:  # another user's folder, closed to this one
+        raise _cannot_be_made(str(e)) from e
 
 
 def _cannot_be_made(why: str) -> LocalServerError:
@@ -145,7 +148,8 @@ def _cannot_be_made(why: str) -> LocalServerError:
         Problem(
             "local_folder",
             f"the folder of the embedded PostgreSQL cannot be made: {why}",
-            "give the command a project folder that it may write to",
+            "give the command a project folder that it may write to; where another user has made its `.ehg`, such as "
+            "root by `sudo`, give that to this one with `chown -R`",
         )
     )
 

@@ -183,12 +183,12 @@ class ProjectBase:
     def _recorded(self, ask: Callable[[Ledger], dict[str, T]]) -> Mapping[str, T]:
         """What the ledger says; nothing where there is none yet, or it fails."""
         path = self.settings.ledger_file(local=self._local)
-        if path is not None and not path.exists():
-            return {}  # looking must not make one
         try:
+            if path is not None and not path.exists():
+                return {}  # looking must not make one
             with self.ledger() as ledger:
                 return ask(ledger)
-        except LedgerError:
+        except (LedgerError, OSError):  # `exists` raises in a folder that another user has closed
             return {}
 
 

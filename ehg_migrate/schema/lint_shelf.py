@@ -31,9 +31,7 @@ class Known:
 
     def last(self, digest: str, steps: Sequence[Step], target: str) -> tuple[Seen, ...] | None:
         """Of the plan with this digest, for the case that this target was last in: others' ground may be another."""
-        found = [
-            data for file in self._folder.glob(f"{digest}-*.json") if (data := _read(file)) and target in data["at"]
-        ]
+        found = [data for file in self._files(digest) if (data := _read(file)) and target in data["at"]]
         newest = max(found, key=lambda data: float(data["at"][target]), default=None)
         return _steps(steps, newest) if newest else None
 
@@ -48,6 +46,12 @@ class Known:
         """These targets are in the case with this key now, which is known."""
         if data := _read(self._file(digest, key)):
             self._write(digest, key, {**data, "at": {**data["at"], **dict.fromkeys(targets, time.time())}})
+
+    def _files(self, digest: str) -> list[Path]:
+        try:
+            return list(self._folder.glob(f"{digest}-*.json"))
+        except OSError:  # another user's folder, closed to this one
+            return []
 
     def _file(self, digest: str, key: str) -> Path:
         return self._folder / f"{digest}-{key}.json"

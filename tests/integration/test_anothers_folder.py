@@ -1,0 +1,63 @@
+"""A `.ehg` that another user has closed, as `sudo` leaves it: what can do without does, the rest says what to mend."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate import Project
+from ehg_migrate.errors import LocalServerError
+from ehg_migrate.local import LocalServer
+from ehg_migrate.model import Address, RunStatus, StateKind
+from tests.conftest import MakeProject
+from tests.support.project import revision, target_entry
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """The folder is there, and this process may not enter it; root becomes somebody else for it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    else:
+        folder.chmod(0)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        else:
+            folder.chmod(0o700)
+
+
+def test_targets_are_read_planned_and_run(
+    make_database: Callable[[str], Address], make_project: MakeProject, tmp_path: Path
+) -> None:
+    """The ledger's part is missing, and said to be; nothing else is."""
+    steps = {"shared/s1": revision("s1", label="shared", up="CREATE TABLE one (n int)")}
+    folder = make_project(tmp_path / "project", {"acme": target_entry(make_database("another"))}, steps)
+    with Project.load(folder) as project:
+        plan = project.plan_with_known(project.plan())  # once before, so that all is imported
+        with closed(folder / ".ehg"):
+            assert project.plan_with_known(project.plan()) == plan
+        assert project.run(plan).status is RunStatus.SUCCEEDED
+        with closed(folder / ".ehg"):
+            (state,) = project.status()
+            run = project.run(project.plan())  # without steps, so without workers
+    assert (state.kind, run.status) == (StateKind.UP_TO_DATE, RunStatus.SUCCEEDED)
+    assert [note.code for note in run.notes] == ["ledger_folder", "ledger_incomplete"]
+
+
+def test_the_embedded_server_says_what_to_mend(tmp_path: Path) -> None:
+    """As a problem with a hint, not as a fault of ours."""
+    with closed(tmp_path / ".ehg"), pytest.raises(LocalServerError) as raised:
+        LocalServer(tmp_path / ".ehg" / "local")
+    (problem,) = raised.value.problems
+    assert problem.code == "local_folder"
+    assert "`.ehg`" in problem.hint
