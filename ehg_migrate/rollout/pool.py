@@ -285,7 +285,7 @@ def _death(running: _Running) -> Problem:
     if code is not None and code < 0:
         return Problem(
             "worker_killed",
-            f"the worker was ended by {signal.Signals(-code).name}",
+            f"the worker was ended by {_signal(-code)}",
             "killed by hand, out of memory, or a crash in a revision's library; see its output",
         )
     return Problem(
@@ -293,3 +293,10 @@ def _death(running: _Running) -> Problem:
         f"the worker ended by itself with exit code {code}",
         "a revision ended the process (`os._exit`); see its output",
     )
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time signals have no name
+        return f"signal {number}"

@@ -294,11 +294,12 @@ def test_what_revisions_print_is_never_among_the_data(two: Callable[..., Fleet])
     fleet.check()
 
 
-def test_a_worker_that_is_killed_is_looked_after(two: Callable[..., Fleet], gate: Gate) -> None:
-    """SIGKILL in the middle of a step: it is rolled back, another worker says what the target holds."""
+@pytest.mark.parametrize("number", [signal.SIGKILL, getattr(signal, "SIGRTMIN", signal.SIGHUP) + 1])
+def test_a_worker_that_is_killed_is_looked_after(two: Callable[..., Fleet], gate: Gate, number: int) -> None:
+    """A signal in the middle of a step, named or not: it is rolled back, another says what the target holds."""
     fleet = two(second=gate.code)
     future = fleet.background(fleet.upgrade)
-    os.kill(gate.pid, signal.SIGKILL)
+    os.kill(gate.pid, number)
     run = future.result(30)
     acme = result_of(run, "acme")
     assert (acme.status, code_of(acme), acme.not_done) == (Status.FAILED, "worker_killed", ("a2",))
