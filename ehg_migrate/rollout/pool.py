@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import known
 from ehg_migrate.rollout.forkserver import context, start_server, without_main
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
+from ehg_migrate.rollout.reasons import worker_ended, worker_overdue
 from ehg_migrate.rollout.sharing import Shared
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.rollout.worker import main, read_output
@@ -64,6 +64,13 @@ class _Running:
     kill_at: float | None
     told_to_stop: bool = False
     overdue: bool = False
+
+    @property
+    def death(self) -> Problem:
+        """Why its process ended without a word."""
+        if self.overdue:
+            return worker_overdue(_GRACE, self.job.deadline)
+        return worker_ended(self.worker.process.exitcode or 0)
 
 
 class Pool:
@@ -203,7 +210,7 @@ class Pool:
     def _after_death(self, running: _Running) -> Iterator[Result]:
         """A worker ended without a word: another one looks what the target holds."""
         job, name = running.job, running.job.target.name
-        problem = job.look or (_STOPPED if self._stop.asked > 1 else _death(running))
+        problem = job.look or (_STOPPED if self._stop.asked > 1 else running.death)
         if job.look or self._stop.asked > 1:  # asked twice: nobody will wait
             yield self._ended(job, Status.INDETERMINATE, problem)
             return
@@ -271,32 +278,3 @@ def _explained(result: Result, problem: Problem) -> Result:
         message = f"{problem.message}; the look at the target ended so: {result.problem.message}"
         return replace(result, status=Status.INDETERMINATE, problem=replace(problem, message=message))
     return replace(result, problem=problem)
-
-
-def _death(running: _Running) -> Problem:
-    code = running.worker.process.exitcode
-    if running.overdue:
-        return Problem(
-            "deadline",
-            f"the worker did not end {_GRACE:g} s after its deadline of {running.job.deadline:g} s and was killed",
-            "a revision hangs outside the database, or the target has stopped to answer; look at its code, or raise "
-            "`deadline`",
-        )
-    if code is not None and code < 0:
-        return Problem(
-            "worker_killed",
-            f"the worker was ended by {_signal(-code)}",
-            "killed by hand, out of memory, or a crash in a revision's library; see its output",
-        )
-    return Problem(
-        "worker_died",
-        f"the worker ended by itself with exit code {code}",
-        "a revision ended the process (`os._exit`); see its output",
-    )
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most of the real-time signals have no name
-        return f"signal {number}"

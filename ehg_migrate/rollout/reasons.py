@@ -1,14 +1,13 @@
-"""Why a target is not what its plan was made for, or not what it should have become."""
+"""Why a target is not what its plan was made for, or not what it should have become, or why nobody can say."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 
 from ehg_migrate.errors import Problem, some
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
-
-
 LOST_ROWS = "lost_rows"
 
 
@@ -56,3 +55,35 @@ def stale_plan(planned: tuple[str, ...], found: tuple[str, ...]) -> Problem:
 
 def _names(heads: tuple[str, ...]) -> str:
     return ", ".join(f"`{h}`" for h in heads) or "nothing"
+
+
+def worker_overdue(grace: float, deadline: float) -> Problem:
+    """The runner has killed it."""
+    return Problem(
+        "deadline",
+        f"the worker did not end {grace:g} s after its deadline of {deadline:g} s and was killed",
+        "a revision hangs outside the database, or the target has stopped to answer; look at its code, or raise "
+        "`deadline`",
+    )
+
+
+def worker_ended(code: int) -> Problem:
+    """It is gone without a word; `code` is its exit code, negative where a signal has ended it."""
+    if code < 0:
+        return Problem(
+            "worker_killed",
+            f"the worker was ended by {_signal(-code)}",
+            "killed by hand, out of memory, or a crash in a revision's library; see its output",
+        )
+    return Problem(
+        "worker_died",
+        f"the worker ended by itself with exit code {code}",
+        "a revision ended the process (`os._exit`); see its output",
+    )
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time signals have no name
+        return f"signal {number}"
