@@ -9,7 +9,6 @@ from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import Direction, FleetPlan, Plan, Skipped, State, StateKind, Target, Verb
 from ehg_migrate.revisions.specs import ABSENT
-from ehg_migrate.rollout.reasons import LOST_ROWS
 
 Make = Callable[[State], Plan]
 """A plan for a target in this state. Raises TargetError if the target allows none, UsageError if the wish does not."""
@@ -75,6 +74,8 @@ def _adoptable(state: State) -> State:
 
 def _is_readoptable(verb: Verb, state: State) -> bool:
     """Whether declaring anew what the journal says is the way out."""
+    from ehg_migrate.rollout.reasons import LOST_ROWS  # seldom
+
     return verb is Verb.ADOPT and state.problem is not None and state.problem.code == LOST_ROWS
 
 

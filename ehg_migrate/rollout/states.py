@@ -14,7 +14,6 @@ from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
 from ehg_migrate.revisions.planner import half_taken_back, overlap_note
 from ehg_migrate.revisions.specs import Releases, resolve_all
-from ehg_migrate.rollout.reasons import lost_rows
 
 Probe = Callable[[Iterable[Target], Mapping[str, str | None], int], Mapping[str, Reading | Problem]]
 """Reads many targets at once: `database.probe.probe`, or one that reads more on the same connections."""
@@ -143,6 +142,8 @@ def _lost(target: Target, reading: Reading, details: Mapping[str, Applied], grap
         return _no_schema(target, reading.heads)
     if reading.heads or not details:
         return None
+    from ehg_migrate.rollout.reasons import lost_rows  # seldom
+
     heads = graph.canonical(r for r in details if r in graph)
     return lost_rows(target.name, sorted(details), heads, target.meta_schema)
 
