@@ -8,10 +8,10 @@ from typing import Any
 from ehg_migrate.schema.corrections.words import (
     OWNER,
     Ways,
+    comment_text,
     differs,
     last,
     listed,
-    literal,
     part,
     place,
     rest,
@@ -60,8 +60,7 @@ def common_changes(before: Fact, after: Fact) -> Iterator[Ways]:
     if differs(before, after, "owner") and after.definition.get("owner"):
         yield run(f"ALTER {name} OWNER TO {role(after.definition['owner'])}")
     if differs(before, after, "comment"):
-        comment = after.definition.get("comment")
-        yield run(f"COMMENT ON {name} IS {'NULL' if comment is None else literal(comment)}")
+        yield run(f"COMMENT ON {name} IS {comment_text(after.definition.get('comment'))}")
     if after.kind != "default privileges":
         yield from _grants(before, after)
 

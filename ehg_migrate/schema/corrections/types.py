@@ -8,6 +8,7 @@ from ehg_migrate.schema.corrections.words import (
     Between,
     Statement,
     Ways,
+    comment_text,
     differs,
     last,
     listed,
@@ -142,8 +143,7 @@ def alter_composite(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
             text = _attribute(attribute).replace(name, f"{name} TYPE", 1)
             yield run(f"{alter} ALTER ATTRIBUTE {text} CASCADE", destructive=True)
         if (former or {}).get("comment") != attribute.get("comment"):
-            comment = literal(attribute["comment"]) if "comment" in attribute else "NULL"
-            yield run(f"COMMENT ON COLUMN {after.identity}.{name} IS {comment}")
+            yield run(f"COMMENT ON COLUMN {after.identity}.{name} IS {comment_text(attribute.get('comment'))}")
 
 
 def alter_domain(before: Fact, after: Fact, between: Between) -> Iterator[Ways]:
@@ -163,6 +163,10 @@ def alter_domain(before: Fact, after: Fact, between: Between) -> Iterator[Ways]:
             gone = [f"{alter} DROP CONSTRAINT {name}"] if name in one else []
             made = [f"{alter} ADD CONSTRAINT {name} {other[name]}"] if name in other else []
             yield run(*gone, *made)
+    said, wanted = part(before, "constraint comments"), part(after, "constraint comments")
+    for name in sorted({*said, *wanted}):
+        if said.get(name) != wanted.get(name) and name in other:
+            yield run(f"COMMENT ON CONSTRAINT {name} ON DOMAIN {after.identity} IS {comment_text(wanted.get(name))}")
 
 
 def alter_range(before: Fact, after: Fact, between: Between) -> Iterator[Ways]:

@@ -96,6 +96,11 @@ def literal(text: object) -> str:
     return f"'{quoted}'"
 
 
+def comment_text(text: str | None) -> str:
+    """What stands after IS."""
+    return "NULL" if text is None else literal(text)
+
+
 def dollars(text: str) -> str:
     """A constant of many lines, between dollars that do not stand in it."""
     tag = next(t for t in ("$body$", *(f"$body{i}$" for i in range(len(text) + 1))) if t not in text)

@@ -16,6 +16,10 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'c' THEN 'composite type' WHEN '
            'constraints', CASE t.typtype WHEN 'd' THEN (
                SELECT jsonb_object_agg(quote_ident(c.conname), pg_get_constraintdef(c.oid))
                  FROM pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c') END,
+           'constraint comments', CASE t.typtype WHEN 'd' THEN (
+               SELECT jsonb_object_agg(quote_ident(c.conname), obj_description(c.oid, 'pg_constraint'))
+                 FROM pg_constraint c
+                WHERE c.contypid = t.oid AND c.contype = 'c' AND obj_description(c.oid, 'pg_constraint') IS NOT NULL) END,
            'range', (SELECT jsonb_strip_nulls(jsonb_build_object(
                                 'subtype', format_type(r.rngsubtype, NULL),
                                 'collation', CASE WHEN r.rngcollation <> u.typcollation

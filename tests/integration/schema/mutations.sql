@@ -361,6 +361,8 @@ ALTER TYPE app.address ALTER ATTRIBUTE town TYPE varchar COLLATE "C" CASCADE;
 ALTER DOMAIN app.email DROP CONSTRAINT has_at;
 -- name: domain: default
 ALTER DOMAIN app.email SET DEFAULT 'x@example.org';
+-- name: domain: comment on its check
+COMMENT ON CONSTRAINT has_at ON DOMAIN app.email IS 'why';
 -- name: domain: not null
 ALTER DOMAIN app.positive DROP NOT NULL;
 -- name: range: difference function
