@@ -80,9 +80,17 @@ def _foreign(schema: str) -> sql.Identifier:
     return sql.Identifier(schema or "public", VERSION_TABLE)
 
 
+# Its own name if there is an entry under it, else that of the newest entry: in one database is one target.
+_CALLED = sql.SQL("""(SELECT coalesce(
+           (SELECT target_name FROM {meta}.migration_journal WHERE target_name = %(target)s LIMIT 1),
+           (SELECT target_name FROM {meta}.migration_journal ORDER BY seq DESC LIMIT 1)))""")
+
+
 def _identifiers(place: _Place, channel: str) -> dict[str, sql.Composable]:
+    meta = sql.Identifier(meta_schema(place.schema))
     return {
-        "meta": sql.Identifier(meta_schema(place.schema)),
+        "meta": meta,
+        "called": _CALLED.format(meta=meta),
         "version": sql.Identifier(*place.version),
         "foreign": _foreign(place.schema),
         "own": sql.Identifier(place.schema or "public"),

@@ -140,12 +140,13 @@ def _lost(target: Target, reading: Reading, details: Mapping[str, Applied], grap
     """What should be there and is not: the schema that is the target, or every version row."""
     if not reading.has_schema:
         return _no_schema(target, reading.heads)
-    if reading.heads or not details:
+    # others may be another project's, with a version table of its own
+    applied = sorted(r for r in details if r in graph)
+    if reading.heads or not applied:
         return None
     from ehg_migrate.rollout.reasons import lost_rows  # seldom
 
-    heads = graph.canonical(r for r in details if r in graph)
-    return lost_rows(target.name, sorted(details), heads, target.meta_schema)
+    return lost_rows(target.name, applied, graph.canonical(applied), target.meta_schema)
 
 
 def _no_schema(target: Target, heads: tuple[str, ...]) -> Problem:

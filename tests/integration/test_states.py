@@ -172,6 +172,34 @@ def test_lost_version_rows_are_no_fresh_database(way: str, project: Project, dat
     assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s3"})
 
 
+def test_a_target_with_a_new_name_has_its_old_journal(
+    make_project: MakeProject, database: Address, pg: Cluster, tmp_path: Path
+) -> None:
+    """What was cut under the former name is not taken for done, what was done is shown, and can be taken back."""
+    unique = CONCURRENTLY.replace("INDEX CONCURRENTLY cut", "UNIQUE INDEX CONCURRENTLY IF NOT EXISTS cut")
+    steps = {
+        "shared/1": revision("s1", label="shared", up="CREATE TABLE s1 (id int)", down_sql="DROP TABLE s1"),
+        "shared/2": revision("s2", "s1", up_code=unique, down_sql="DROP INDEX cut"),
+    }
+    root = make_project(tmp_path, entries({"old": database}), steps)
+    first = Project.load(root).upgrade(to=["s1"])
+    execute(pg, database, "INSERT INTO s1 VALUES (1), (1)")
+    assert statuses(Project.load(root).upgrade()) == {"old": Status.INDETERMINATE}
+    execute(pg, database, "DELETE FROM s1")
+
+    make_project(root, entries({"new": database}), {})
+    project = Project.load(root)
+    assert [e.event for e in project.history("new")] == ["done", "started", "failed"]
+    assert [n.code for n in project.status()[0].notes] == ["half_done"]
+    (result,) = project.upgrade().results
+    assert (result.status, result.problem and result.problem.code) == (Status.REFUSED, "half_done")
+    execute(pg, database, "DROP INDEX cut")
+    done = project.upgrade()
+    assert statuses(done) == {"new": Status.SUCCEEDED}
+    assert statuses(project.rollback(done.id)) == {"new": Status.SUCCEEDED}
+    assert (rows(pg, database), first.targets) == ({"s1"}, ("old",))
+
+
 def test_rows_that_were_taken_back_are_not_lost(project: Project) -> None:
     """An empty version table is what a downgrade to nothing leaves."""
     project.upgrade()
