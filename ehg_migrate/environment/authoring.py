@@ -14,9 +14,9 @@ from alembic import command
 from alembic.script import Script
 from alembic.util import CommandError
 
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.errors import EhgMigrateError, Problem, RevisionsError, UsageError, described
 from ehg_migrate.revisions.history import History, branch_folders
-from ehg_migrate.revisions.loading import alembic_config
+from ehg_migrate.revisions.loading import alembic_config, line_of
 from ehg_migrate.settings import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -70,13 +70,25 @@ def new_revision(
             )
     except CommandError as e:
         raise UsageError(Problem("revision", str(e), "see `ehg-migrate revision --help`")) from e
-    except OSError as e:
-        if not str(e.filename).startswith(str(settings.versions)):  # models of the project may do anything
+    except (Exception, SystemExit) as e:  # Alembic runs the top level of every revision file
+        known = _known(e, settings)
+        if known is None:
             raise
-        raise _unwritable(e) from e
+        raise known from e
     if not isinstance(script, Script):
         raise UsageError(Problem("no_difference", "there is no difference to write down", "nothing was written"))
     return Path(script.path)
+
+
+def _known(error: BaseException, settings: Settings) -> EhgMigrateError | None:
+    """What is the project's own fault, said so; None for what is not."""
+    if place := line_of(error, settings.versions):
+        hint = "correct the file: Alembic loads every revision before it writes a new one"
+        return RevisionsError(Problem("revision_raised", described(error), hint, place))
+    # models of the project may do anything
+    if isinstance(error, OSError) and str(error.filename).startswith(str(settings.versions)):
+        return _unwritable(error)
+    return None
 
 
 def _unwritable(error: OSError) -> UsageError:

@@ -35,7 +35,7 @@ from ehg_migrate.environment.stock_target import Stock
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.fleet.load import load_fleet
-from ehg_migrate.fleet.secrets import resolve_all
+from ehg_migrate.fleet.secrets import register_variables, resolve_all
 from ehg_migrate.model import Target
 from ehg_migrate.redaction import safe
 from ehg_migrate.revisions.history import History, read_history
@@ -63,7 +63,9 @@ def _run(config: Config) -> None:
     if invocation.from_terminal:
         _own_process(config)
     settings = read_settings(Path(config.config_file_name or "alembic.ini").resolve().parent)
-    fleet, history = load_fleet(settings.root), read_history(settings)
+    fleet = load_fleet(settings.root)
+    register_variables(fleet.targets)
+    history = read_history(settings)
     if invocation.needs_target:
         _check_revisions(settings, fleet, history)
         _run_on(invocation.choose(fleet), _stock(invocation, settings, history), config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,20 @@ def resolve_text(reference: str, where: str, root: Path) -> str | None:
     if isinstance(found, Refused):
         raise ConfigurationError(found.at(where))
     return found
+
+
+def register_variables(targets: Sequence[Target], *references: str) -> None:
+    """Masks what the variables hold that targets, and other `references`, name; says nothing of those that are missing.
+
+    A project's own code, which is loaded before anything is resolved, has them as well, and may show them.
+    """
+    named = {target.password for target in targets if target.password}
+    for text in filter(None, references):
+        with contextlib.suppress(Refused):  # whoever resolves it says so
+            named.add(parse_reference(text))
+    for reference in named:
+        if reference.scheme == "env":
+            register(os.environ.get(reference.value[0], ""))
 
 
 def _secret(found: Mapping[SecretRef, str | Refused], reference: SecretRef | None) -> str | None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from ehg_migrate.errors import ConfigurationError, LedgerError, Problem, RevisionsError, UsageError
 from ehg_migrate.fleet import Fleet
 from ehg_migrate.fleet.kept import read_fleet
+from ehg_migrate.fleet.secrets import register_variables, resolve_text
 from ehg_migrate.fleet.secrets import resolve_all as resolve_secrets
-from ehg_migrate.fleet.secrets import resolve_text
 from ehg_migrate.model import (
     Address,
     JournalEntry,
@@ -58,11 +58,11 @@ class ProjectBase:
 
     @classmethod
     def load(cls, root: Path | str = ".", *, local: bool = False) -> Self:
-        """Reads alembic.ini, targets/ and versions/ of the project in `root`. Opens no connection, reads no secret."""
+        """Reads alembic.ini, targets/ and versions/ of the project in `root`. Connects nowhere, resolves no secret."""
         settings = read_settings(Path(root).resolve())
-        project = cls(
-            settings, read_fleet(settings), read_history(settings, keep=True), read_releases(settings), local=local
-        )
+        fleet = read_fleet(settings)
+        register_variables(fleet.targets, settings.ledger_secret)
+        project = cls(settings, fleet, read_history(settings, keep=True), read_releases(settings), local=local)
         errors = project.findings.errors
         if errors:
             raise RevisionsError(errors)

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -75,3 +76,13 @@ def load_module(path: Path, settings: Settings) -> ModuleType:
     # what a revision prints while it loads must not end up in our data on stdout
     with contextlib.redirect_stdout(sys.stderr), EnvironmentContext(config, script):
         return load_python_file(os.fspath(path.parent), path.name)
+
+
+def line_of(error: BaseException, versions: Path) -> str:
+    """The line of a revision file that an error came from, as `versions/shared/a.py:12`; nothing if from none."""
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.is_relative_to(versions):
+            place = f"{path.relative_to(versions.parent).as_posix()}:{frame.lineno}"
+    return place

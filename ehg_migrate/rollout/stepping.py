@@ -25,6 +25,7 @@ from ehg_migrate.environment.resending import learn_steps, send_steps
 from ehg_migrate.errors import Problem, TargetError, described
 from ehg_migrate.model import Step, StepResult
 from ehg_migrate.redaction import one_line
+from ehg_migrate.revisions.loading import line_of
 from ehg_migrate.rollout.jobs import EventKind, Job
 from ehg_migrate.rollout.watch import BlockerWatch
 
@@ -197,7 +198,7 @@ class Stepper:
             hint = _NO_MEMORY if isinstance(error, MemoryError) else "correct the revision and run again"
             problem = Problem("revision_raised", one_line(described(error)), hint)
             fault = Fault(problem, Retry.LOOK if lost else Retry.NEVER)
-        problem = replace(fault.problem, where=_where(error, self._job.settings.versions) or step.path)
+        problem = replace(fault.problem, where=line_of(error, self._job.settings.versions) or step.path)
         if blockers and problem.code in ("lock_timeout", "statement_timeout"):
             problem = replace(problem, message=f"{problem.message}; blocked by {blockers}")
         return Fault(problem, fault.retry)
@@ -227,13 +228,3 @@ def _of_database(error: BaseException, *, deep: bool) -> BaseException | None:
     while found is not None and not (isinstance(found, psycopg.Error) or hasattr(found, "orig")):
         found = (found.__cause__ or found.__context__) if deep else None
     return found
-
-
-def _where(error: BaseException, versions: Path) -> str:
-    """The line of a revision file that an error came from, as `versions/shared/a.py:12`."""
-    place = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        path = Path(frame.filename)
-        if path.is_relative_to(versions):
-            place = f"{path.relative_to(versions.parent).as_posix()}:{frame.lineno}"
-    return place

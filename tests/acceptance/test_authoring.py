@@ -218,3 +218,17 @@ def test_a_file_that_cannot_be_written(fleet: Path) -> None:
     (fleet / "versions" / "billing").symlink_to("nowhere/billing")
     said = ehg(fleet, "revision", "-m", "bills", "-b", "billing")
     assert (said.code, "Traceback" in said.err, "billing` cannot be written: " in said.err) == (2, False, True), said
+
+
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "RuntimeError('not today')", "OSError('nothing')"])
+def test_a_file_that_ends_the_program_is_named(fleet: Path, raised: str) -> None:
+    """Alembic loads every revision: nothing was written, so the exit code is 2, with the line, and no stack of ours."""
+    file = fleet / "versions" / "shared" / "0001_notes.py"
+    file.write_text(f"{file.read_text()}\n\nraise {raised}\n")
+    before = tree(fleet / "versions")
+    said = ehg(fleet, "revision", "-m", "more")
+    assert (said.code, said.out) == (2, "")
+    assert f"error: {raised.partition('(')[0]}" in said.err
+    assert "at versions/shared/0001_notes.py:" in said.err
+    assert "Traceback" not in said.err
+    assert tree(fleet / "versions") == before

@@ -61,6 +61,9 @@ class Backend(KeyringBackend):
 """
 
 
+_REFERENCE = {"password": f"env:{PASSWORD_VARIABLE}"}
+
+
 def assert_clean(text: str | bytes, where: str) -> None:
     """No form of the password, and no piece of it."""
     for form in FORMS | PARTS:
@@ -321,3 +324,13 @@ def test_a_wrong_password_is_not_repeated_either(make_database: Callable[[str], 
     for one in said:
         assert_clean(one.everything, "the output")
     assert_no_file_has_it(tmp_path, set())
+
+
+@pytest.mark.parametrize("where", ["revision = shown()", "raise RuntimeError(shown())"])
+def test_files_that_show_it_while_they_load(where: str, tmp_path: Path) -> None:
+    """The project's own code runs before any password is resolved, and has the variables: what it raises is masked."""
+    write_project(tmp_path, {"a": {"url": "postgresql://u@127.0.0.1:1/d"} | _REFERENCE}, {"shared/s1": revision("s1")})
+    shows = f"import os\n\n\ndef shown():\n    raise OSError(1, os.environ[{PASSWORD_VARIABLE!r}])\n\n\n{where}\n"
+    add_revision(tmp_path, "shared/s2", f"{revision('s2', 's1')}\n\n{shows}")
+    for command in ("lint", "targets", "plan", "revision -m more"):
+        assert_clean(ehg(tmp_path, *command.split(), **{PASSWORD_VARIABLE: CANARY}).everything, command)
