@@ -23,7 +23,7 @@ SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads, check
 -- both are made at once, so whoever sees it there sees the version table too, unless that was dropped.
 SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS has_journal,
        to_regclass(%(version)s) IS NOT NULL AS has_version,
-       to_regclass({foreign_literal}) IS NOT NULL AS has_foreign,
+       {has_foreign} AS has_foreign,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
 
@@ -169,7 +169,7 @@ SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS journal,
        to_regclass(%(version)s) IS NOT NULL AS version,
        (SELECT a.atttypmod - 4 FROM pg_attribute a
          WHERE a.attrelid = to_regclass(%(version)s) AND a.attname = 'version_num' AND a.atttypmod > 0) AS id_length,
-       to_regclass({foreign_literal}) IS NOT NULL AS has_foreign
+       {has_foreign} AS has_foreign
 
 -- name: default_privileges
 -- What the present role gives to others on everything that it makes, each as JSON: in which schema (empty for everywhere),

@@ -85,15 +85,21 @@ _CALLED = sql.SQL("""(SELECT coalesce(
            (SELECT target_name FROM {meta}.migration_journal WHERE target_name = %(target)s LIMIT 1),
            (SELECT target_name FROM {meta}.migration_journal ORDER BY seq DESC LIMIT 1)))""")
 
+# A table of that name which has no such column is nobody's record of revisions.
+_HAS_FOREIGN = sql.SQL("""EXISTS (SELECT FROM pg_attribute
+                WHERE attrelid = to_regclass({foreign_literal}) AND attname = 'version_num' AND NOT attisdropped)""")
+
 
 def _identifiers(place: _Place, channel: str) -> dict[str, sql.Composable]:
     meta = sql.Identifier(meta_schema(place.schema))
+    foreign = sql.Literal(_foreign(place.schema).as_string(None))
     return {
         "meta": meta,
         "called": _CALLED.format(meta=meta),
         "version": sql.Identifier(*place.version),
         "foreign": _foreign(place.schema),
         "own": sql.Identifier(place.schema or "public"),
-        "foreign_literal": sql.Literal(_foreign(place.schema).as_string(None)),
+        "foreign_literal": foreign,
+        "has_foreign": _HAS_FOREIGN.format(foreign_literal=foreign),
         "channel": sql.Identifier(channel or "none"),
     }

@@ -237,6 +237,14 @@ def test_an_empty_table_of_alembics_is_nothing(project: Project, database: Addre
     assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}
 
 
+def test_a_table_of_that_name_is_not_always_alembics(project: Project, database: Address, pg: Cluster) -> None:
+    """Without its column it records no revisions; it stays as it is, and nothing waits for it."""
+    execute(pg, database, "CREATE TABLE alembic_version (product text)", "INSERT INTO alembic_version VALUES ('s1')")
+    assert (state(project).kind, state(project).problem) == (StateKind.PENDING, None)
+    assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}
+    assert state(project).kind is StateKind.UP_TO_DATE
+
+
 def test_a_version_table_that_stays_in_public_is_ours(
     pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
 ) -> None:
