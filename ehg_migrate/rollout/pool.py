@@ -30,10 +30,15 @@ from ehg_migrate.rollout.worker import main, read_output
 _AHEAD = os.cpu_count() or 1  # workers of a host that find out what the others are told
 _LEAD, _LEAD_PER_STEP = 0.1, 0.02  # seconds that these take where a server is near; where it is not, it is little
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
-_NO_WORKER = "is there memory, are there too many processes, has `TMPDIR` more than 80 characters? then run again"
+_NO_WORKER = (
+    "is there memory, are there too many processes (`ulimit -u`) or open files (`ulimit -n`), has `TMPDIR` more than "
+    "80 characters? then run again, perhaps with a lower `--parallel`"
+)
 _STOPPED = Problem(
     "stopped", "it was stopped twice, in the middle of its work", "`resume RUN` looks what it holds, and goes on"
 )
+_ENDING = 0.1  # seconds between two looks whether a fork server on its way out has ended
+_LOOKS = 10
 _GRACE = 5.0  # seconds after its deadline that a worker gets to say what it found
 
 
@@ -77,16 +82,17 @@ class Pool:
     """Runs jobs in processes. Never raises for a target: a worker that dies is looked after by another."""
 
     def __init__(self, parallel: int, watch: Watch, stop: Stop) -> None:
-        self._parallel = parallel
+        self._parallel = parallel  # less where the machine has not had enough for as many
         self._watch = watch
         self._stop = stop
         self._context = context()
         self._running: dict[Pipe, _Running] = {}
         self._free: list[_Worker] = []  # those that wait for another job
+        self._waiting: list[Job] = []
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """One Result for each job, as they end."""
-        waiting = list(jobs)
+        self._waiting = waiting = list(jobs)
         self._hosts = self._hosts_of(waiting)
         self._shared = Shared.of(waiting)
         self._stop.heard_by.append(self._tell_to_stop)
@@ -116,11 +122,21 @@ class Pool:
         return Hosts((job.target for job in jobs), ahead=_AHEAD if steps else 0, lead=lead)
 
     def _start(self, job: Job) -> Iterator[Result]:
-        """Nothing, or at once the Result of a target whose worker could not be started."""
+        """Nothing, or at once the Result of a target whose worker could not be started.
+
+        While others run, what they hold may be what is lacking: the target waits for them then, and from now on there
+        are no more at a time than could be had.
+        """
         try:
             worker = self._hired(job) or self._started(job)
         except (OSError, EOFError) as e:  # no memory, no processes left, or the fork server was killed
-            problem = Problem("worker_not_started", f"no worker could be started: {type(e).__name__}: {e}", _NO_WORKER)
+            why = f"no worker could be started: {type(e).__name__}: {e}"
+            if self._running:
+                self._parallel = len(self._running)
+                self._waiting.insert(0, job)
+                self._watch(Event(job.target.name, EventKind.NOTICE, f"{why}; waiting until another target is done"))
+                return
+            problem = Problem("worker_not_started", why, _NO_WORKER)
             yield self._ended(job, Status.INDETERMINATE if job.unsure else Status.FAILED, problem)
             return
         limit = job.deadline
@@ -146,6 +162,13 @@ class Pool:
     def _started(self, job: Job) -> _Worker:
         """A new one, in place of one that waits where there would be too many. Raises OSError, EOFError."""
         self._dismiss(self._parallel - len(self._running) - 1)
+        for _ in range(_LOOKS):
+            with contextlib.suppress(ConnectionRefusedError):  # the fork server ends; only when it has, another is made
+                return self._forked(job)
+            time.sleep(_ENDING)
+        return self._forked(job)
+
+    def _forked(self, job: Job) -> _Worker:
         ours, theirs = multiprocessing.Pipe()
         told: set[bytes] = set()
         arguments = self._shared.give(job, told), theirs, dict(os.environ), known()

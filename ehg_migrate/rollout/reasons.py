@@ -78,7 +78,8 @@ def worker_ended(code: int) -> Problem:
     return Problem(
         "worker_died",
         f"the worker ended by itself with exit code {code}",
-        "a revision ended the process (`os._exit`); see its output",
+        # 255 is also what is told where the fork server was gone, so that nobody heard how it ended
+        "a revision ended the process (`os._exit`), or what workers are forked from has ended; see its output",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -17,7 +19,7 @@ import pytest
 from ehg_migrate.cli import exits
 from ehg_migrate.model import Address, Run, RunStatus, Status
 from ehg_migrate.rollout import pool
-from ehg_migrate.rollout.jobs import Event
+from ehg_migrate.rollout.jobs import Event, Job
 from ehg_migrate.rollout.stop import Stop
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import wait_until
@@ -311,6 +313,41 @@ def test_a_worker_that_is_killed_is_looked_after(two: Callable[..., Fleet], gate
     gate.open()
     assert [s.revision for s in result_of(fleet.upgrade(), "acme").steps] == ["a2"]
     fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
+def test_where_the_machine_has_not_enough_for_all_they_take_turns(
+    two: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target whose worker cannot be started beside another waits for that one; a dying fork server fails nobody."""
+    forked, lacking = pool.Pool._forked, [ConnectionRefusedError(errno.ECONNREFUSED, "refused")]
+
+    def short(self: pool.Pool, job: Job) -> Any:
+        if lacking:
+            raise lacking.pop()
+        if self._running:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return forked(self, job)
+
+    fleet = two()
+    monkeypatch.setattr(pool.Pool, "_forked", short)
+    run = fleet.upgrade()
+    assert run.status is RunStatus.SUCCEEDED
+    assert any("waiting until another target is done" in n for n in (*fleet.notices("acme"), *fleet.notices("other")))
+    fleet.check()
+
+
+def test_where_no_worker_can_be_started_at_all_each_target_says_so(
+    two: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is waited for, and each holds what it held."""
+
+    def never(self: pool.Pool, job: Job) -> NoReturn:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    fleet = two()
+    monkeypatch.setattr(pool.Pool, "_forked", never)
+    run = fleet.upgrade()
+    assert {(r.status, code_of(r), r.heads_after) for r in run.results} == {(Status.FAILED, "worker_not_started", ())}
 
 
 def test_the_server_has_ended_a_dead_workers_statement_before_its_target_is_looked_at(
