@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -67,7 +68,10 @@ class Watchdog:
 
 
 class BlockerWatch:
-    """Asks on the lock's connection who blocks the working one, tells it, and keeps the last answer."""
+    """Asks on the lock's connection who blocks the working one, tells it, and keeps the last answer.
+
+    Where no thread is to be had nobody asks: a step must not fail for want of one that only looks on.
+    """
 
     def __init__(self, session: Session, notice: Notice) -> None:
         self.last = ""
@@ -79,14 +83,16 @@ class BlockerWatch:
         self._thread = threading.Thread(target=self._look, name="blockers", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _look(self) -> None:
         told: set[int] = set()

@@ -25,6 +25,7 @@ from ehg_migrate.redaction import longest, one_line, register, safe
 from ehg_migrate.rollout.jobs import NOTHING_LEARNED, Event, EventKind, Job, Learned
 
 _MOST = 100  # jobs of one process: whatever grows in a library ends with it
+_NO_THREAD = "can't start new thread"  # Python's own words, and all it says
 _KEPT = 8000  # characters of the end of a revision's output that go into the Result: a crash's stack must fit
 
 
@@ -169,10 +170,15 @@ def _result(job: Job, teller: Teller) -> Result:
         return _not_entered(job, e)
     except BaseException as e:  # noqa: BLE001 - whatever it is, it is this target's and must be told
         print_trace(e)
-        problem = Problem(
-            "internal", one_line(described(e)), "this is a fault of ehg_migrate; its output has the traceback"
-        )
-        return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), _revisions(job), problem)
+        return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), _revisions(job), _unexpected(e))
+
+
+def _unexpected(error: BaseException) -> Problem:
+    said = one_line(described(error))
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        hint = "are there too many processes (`ulimit -u`)? then run again, perhaps with a lower `--parallel`"
+        return Problem("worker_not_started", said, hint)
+    return Problem("internal", said, "this is a fault of ehg_migrate; its output has the traceback")
 
 
 def _not_entered(job: Job, error: TargetError) -> Result:
