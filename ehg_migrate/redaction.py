@@ -31,6 +31,10 @@ _CONTROL = re.compile(
     re.MULTILINE,
 )
 
+# what pipelines read in a log as a command to them: `::error::` at the beginning of a line, behind blanks too, and
+# `##[error]` (both GitHub), `##vso[task.setvariable ...]` (Azure), `##teamcity[...]` anywhere
+_COMMAND = re.compile(r"^(?P<first>[ \t]*:)(?=:)|(?P<anywhere>#)(?=#\w*\[)", re.MULTILINE)
+
 _LOOKED_AT = 10  # times the length that is kept
 
 _known: set[str] = set()
@@ -75,6 +79,11 @@ def safe(text: str) -> str:
     """`redact`, and `printable`: for text that came from a server or from a revision."""
     # once more: control characters may have stood in the middle of a secret, to hide it
     return redact(printable(redact(text)))
+
+
+def inert(text: str) -> str:
+    """The same text with a blank in whatever a pipeline would obey if it stood in its log: for words of others."""
+    return _COMMAND.sub(r"\g<0> ", text)
 
 
 def one_line(text: str, length: int = 1000) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import click
 
 from ehg_migrate.errors import Problem
-from ehg_migrate.redaction import printable, safe
+from ehg_migrate.redaction import inert, printable, safe
 
 _READER_GONE = 141  # what a shell says of a program that a closed pipe has ended
 _MOST_PROBLEMS = 100
@@ -26,7 +26,7 @@ def data(lines: Iterable[str] | str) -> None:
 
 def note(lines: Iterable[str] | str) -> None:
     """Progress, warnings, questions: on stderr, so that stdout can be piped. A stderr that is gone stops nothing."""
-    _write((safe(line) for line in _lines(lines)), err=True)
+    _write((inert(safe(line)) for line in _lines(lines)), err=True)
 
 
 def json(kind: str, value: object) -> None:
@@ -42,7 +42,7 @@ def problem(p: Problem, level: str = "error") -> None:
     """One thing that is wrong: what, where, what to do next."""
     state = f" (SQLSTATE {p.sqlstate})" if p.sqlstate else ""
     # only our own colours may pass
-    message = safe(p.message + state).replace("\n", "\n    ")  # so that no line of it looks like one of ours
+    message = inert(safe(p.message + state)).replace("\n", "\n    ")  # so that no line of it looks like one of ours
     _write([f"{_coloured(level)}: {message}"], err=True)
     if p.where:
         note(f"  at {p.where}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ehg_migrate import errors
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import FleetPlan, JournalEntry, Plan, Result, Run, State, Status, Target, Verb
+from ehg_migrate.redaction import inert
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
@@ -27,7 +28,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def problem_lines(problem: Problem, indent: str = "") -> Iterator[str]:
     """What, where, and what to do next."""
     state = f" (SQLSTATE {problem.sqlstate})" if problem.sqlstate else ""
-    yield f"{indent}{continued(problem.message, indent)}{state}"
+    # a message may be a server's: no line of it may be a command to the pipeline in whose log it comes to stand
+    yield inert(f"{indent}{continued(problem.message, indent)}{state}")
     if problem.where:
         yield f"{indent}  at {problem.where}"
     if problem.hint:

@@ -18,6 +18,7 @@ from ehg_migrate import redaction
 from ehg_migrate.cli import console
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Result, Status
+from ehg_migrate.report.text import problem_lines
 
 SECRET = """p@ss:w/o%rd#?&'"\\ of it"""
 AROUND = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
@@ -116,6 +117,17 @@ def test_a_message_of_many_lines_says_nothing_in_our_name(capsys: pytest.Capture
     """Its further lines are indented."""
     console.problem(Problem("x", "one\nerror: two\r\n  hint: three\rfour"))
     assert capsys.readouterr().err == "error: one\n    error: two\n      hint: threefour\n"
+
+
+@pytest.mark.parametrize("said", ["::error::x", "  ::set-output name=a::b", "x ##[error]y", "##vso[task.complete]"])
+def test_no_word_of_a_server_is_a_command_to_a_pipeline(said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """GitHub and Azure obey what stands in a log: the first at the beginning of a line, the last two anywhere in it."""
+    console.note(problem_lines(Problem("statement_failed", said), "  "))
+    console.data(problem_lines(Problem("statement_failed", f"failed\n{said}")))
+    console.problem(Problem("statement_failed", f"failed\n{said}"))
+    for line in "".join(capsys.readouterr()).splitlines():
+        assert not line.lstrip().startswith("::")
+        assert "##" not in line
 
 
 def test_streams_that_were_closed_from_the_start() -> None:
