@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError
 from ehg_migrate.model import (
     JournalEntry,
     Run,
@@ -46,8 +47,23 @@ class ReadingProject(ProjectBase):
 
     def show(self, run: str) -> Run:
         """One run with its results; the beginning of an id is enough."""
-        with self.ledger() as ledger:
-            return ledger.run(run)
+        try:
+            with self.ledger() as ledger:
+                return ledger.run(run)
+        except UsageError as e:
+            if not self._local and e.problems[0].code == "no_run" and self._is_local(run):
+                raise UsageError(replace(e.problems[0], hint="it is a run of `--local`: say that again")) from e
+            raise
+
+    def _is_local(self, run: str) -> bool:
+        """Whether the other ledger has it: hints that were printed under `--local` name the run, and not that."""
+        from ehg_migrate.ledger import open_ledger
+
+        file = self.settings.ledger_file(local=True)
+        try:
+            return file is not None and file.exists() and open_ledger(f"sqlite:///{file}").holds(run)
+        except (LedgerError, OSError):
+            return False
 
     def doctor(self, selectors: Selectors = ()) -> tuple[Finding, ...]:
         """Each selected target examined from its name to long transactions. Reads only, leaves nothing behind."""

@@ -45,9 +45,15 @@ def test_a_command_brings_it_and_takes_it_away(fleet: Path) -> None:
 
 def test_the_local_ledger_is_apart(fleet: Path) -> None:
     """A rehearsal does not stand among the real runs."""
-    assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
+    done = ehg(fleet, "upgrade", "--local", "--yes")
+    assert done.code == 0
     assert len(ehg(fleet, "runs", "--local").out.splitlines()) >= 2
     assert ehg(fleet, "runs").err == "the ledger has no run\n"
+    run = done.out.splitlines()[-1].split()[1].rstrip(":")
+    assert ehg(fleet, "show", run, "--local").code == 0
+    for verb in ("show", "resume", "retry"):
+        said = ehg(fleet, verb, run)
+        assert (said.code, said.err.splitlines()[-1]) == (2, "  hint: it is a run of `--local`: say that again")
 
 
 def test_a_temporary_folder_of_a_long_name(tmp_path: Path) -> None:
