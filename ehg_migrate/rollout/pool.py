@@ -1,31 +1,25 @@
-"""Worker processes: one for each target, at most N alive, each with its own pipe, each killable alone.
+"""Targets in worker processes: at most N at a time, each heard by its own pipe, each killable alone.
 
-`alembic.op` is a module global, so two targets in one process would write into each other's database. A fork server
-with everything imported starts a worker in about ten milliseconds.
+`alembic.op` is a module global, so two targets in one process would write into each other's database.
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerProcess
 
 from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Result, Status
-from ehg_migrate.redaction import known
-from ehg_migrate.rollout.forkserver import context, start_server, without_main
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
 from ehg_migrate.rollout.reasons import worker_ended, worker_overdue
-from ehg_migrate.rollout.sharing import Shared
 from ehg_migrate.rollout.stop import Stop
-from ehg_migrate.rollout.worker import main, read_output
+from ehg_migrate.rollout.worker import read_output
+from ehg_migrate.rollout.workforce import Worker, Workforce
 
 _AHEAD = os.cpu_count() or 1  # workers of a host that find out what the others are told
 _LEAD, _LEAD_PER_STEP = 0.1, 0.02  # seconds that these take where a server is near; where it is not, it is little
@@ -37,35 +31,13 @@ _NO_WORKER = (
 _STOPPED = Problem(
     "stopped", "it was stopped twice, in the middle of its work", "`resume RUN` looks what it holds, and goes on"
 )
-_ENDING = 0.1  # seconds between two looks whether a fork server on its way out has ended
-_LOOKS = 10
 _GRACE = 5.0  # seconds after its deadline that a worker gets to say what it found
-
-
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    process: ForkServerProcess
-    pipe: Pipe
-    known: set[bytes] = field(default_factory=set)  # what it was told, or has told, of steps
-
-    @property
-    def waited_for(self) -> tuple[Pipe, int]:
-        """What becomes ready when it says something or has ended."""
-        return self.pipe, self.process.sentinel
-
-    def end(self) -> None:
-        """Tells it that there is no other job, and waits until it has ended."""
-        self.pipe.close()
-        self.process.join(timeout=5)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
 
 
 @dataclass
 class _Running:
     job: Job
-    worker: _Worker
+    worker: Worker
     kill_at: float | None
     told_to_stop: bool = False
     overdue: bool = False
@@ -85,35 +57,39 @@ class Pool:
         self._parallel = parallel  # less where the machine has not had enough for as many
         self._watch = watch
         self._stop = stop
-        self._context = context()
         self._running: dict[Pipe, _Running] = {}
-        self._free: list[_Worker] = []  # those that wait for another job
         self._waiting: list[Job] = []
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """One Result for each job, as they end."""
         self._waiting = waiting = list(jobs)
         self._hosts = self._hosts_of(waiting)
-        self._shared = Shared.of(waiting)
+        self._workers = Workforce(waiting)
         self._stop.heard_by.append(self._tell_to_stop)
         try:
             while waiting or self._running:
-                while len(self._running) < self._parallel and not self._stop.asked:
+                if asked := self._stop.asked:
+                    yield from self._given_up()
+                while len(self._running) < self._parallel and self._stop.asked == asked:
                     job = take_next(waiting, self._hosts)
                     if job is None:
                         break
                     yield from self._start(job)
-                if self._stop.asked:
-                    yield from (not_begun(job) for job in waiting)
-                    waiting.clear()
                 if not waiting:
-                    self._dismiss(0)
+                    self._workers.dismiss()
                 yield from self._listen(self._hosts.pause_left(_TICK) if waiting else _TICK)
         finally:
             self._stop.heard_by.remove(self._tell_to_stop)
             for running in list(self._running.values()):
                 running.worker.process.kill()
-            self._dismiss(0)
+            self._workers.dismiss()
+
+    def _given_up(self) -> list[Result]:
+        """Those that will not begin; a look at what a worker has left begins unless nobody waits for it."""
+        looks = [job for job in self._waiting if job.look and self._stop.asked == 1]
+        others = [not_begun(job) for job in self._waiting if job not in looks]
+        self._waiting[:] = looks
+        return others
 
     @staticmethod
     def _hosts_of(jobs: list[Job]) -> Hosts:
@@ -128,8 +104,8 @@ class Pool:
         are no more at a time than could be had.
         """
         try:
-            worker = self._hired(job) or self._started(job)
-        except (OSError, EOFError) as e:  # no memory, no processes left, or the fork server was killed
+            worker = self._workers.send(job, self._parallel - len(self._running) - 1)
+        except (OSError, EOFError) as e:
             why = f"no worker could be started: {type(e).__name__}: {e}"
             if self._running:
                 self._parallel = len(self._running)
@@ -142,47 +118,6 @@ class Pool:
         limit = job.deadline
         self._hosts.begin(job.target)
         self._running[worker.pipe] = _Running(job, worker, time.monotonic() + limit + _GRACE if limit else None)
-
-    def _hired(self, job: Job) -> _Worker | None:
-        """One that has done another job, if this one is such a job too."""
-        while job.clean and self._free:
-            worker = self._free.pop()
-            with contextlib.suppress(OSError):  # it has ended
-                if worker.process.is_alive():
-                    worker.pipe.send((self._shared.give(job, worker.known), known()))
-                    return worker
-            worker.end()
-        return None
-
-    def _dismiss(self, kept: int) -> None:
-        """Ends those that wait for another job, but for a few."""
-        while len(self._free) > kept:
-            self._free.pop().end()
-
-    def _started(self, job: Job) -> _Worker:
-        """A new one, in place of one that waits where there would be too many. Raises OSError, EOFError."""
-        self._dismiss(self._parallel - len(self._running) - 1)
-        for _ in range(_LOOKS):
-            with contextlib.suppress(ConnectionRefusedError):  # the fork server ends; only when it has, another is made
-                return self._forked(job)
-            time.sleep(_ENDING)
-        return self._forked(job)
-
-    def _forked(self, job: Job) -> _Worker:
-        ours, theirs = multiprocessing.Pipe()
-        told: set[bytes] = set()
-        arguments = self._shared.give(job, told), theirs, dict(os.environ), known()
-        process = self._context.Process(target=main, args=arguments, daemon=False)
-        try:
-            start_server()
-            with without_main():
-                process.start()
-        except (OSError, EOFError):
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        return _Worker(process, ours, told)
 
     def _listen(self, longest: float) -> Iterator[Result]:
         every = list(self._running.values())
@@ -212,8 +147,7 @@ class Pool:
         if event.kind is not EventKind.FINISHED:
             self._watch(event)
             return None
-        self._shared.take(running.job, event.learned)
-        running.worker.known.update(pickled for _, pickled in event.learned.statements)
+        self._workers.learn(running.worker, running.job, event.learned)
         self._end(running, free=event.free)
         result = event.result
         assert result is not None
@@ -226,7 +160,7 @@ class Pool:
         del self._running[running.worker.pipe]
         self._hosts.end(running.job.target)
         if free:
-            self._free.append(running.worker)
+            self._workers.take_back(running.worker)
         else:
             running.worker.end()
 
@@ -282,15 +216,11 @@ def _send_stop(pipe: Pipe) -> None:
 
 def not_begun(job: Job) -> Result:
     """What is to be said of a target that a stopped run did not come to."""
-    return Result(
-        job.target.name,
-        Status.NOT_ATTEMPTED,
-        job.plan.heads,
-        job.plan.heads,
-        (),
-        tuple(s.revision for s in job.plan.steps),
-        Problem("not_attempted", "the run was stopped before this target began", "run again"),
-    )
+    left = tuple(s.revision for s in job.plan.steps)
+    if job.unsure:
+        return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), left, job.look or _STOPPED)
+    problem = Problem("not_attempted", "the run was stopped before this target began", "run again")
+    return Result(job.target.name, Status.NOT_ATTEMPTED, job.plan.heads, job.plan.heads, (), left, problem)
 
 
 def _explained(result: Result, problem: Problem) -> Result:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import psutil
 import pytest
@@ -21,6 +21,7 @@ from ehg_migrate.model import Address, Run, RunStatus, Status
 from ehg_migrate.rollout import pool
 from ehg_migrate.rollout.jobs import Event, Job
 from ehg_migrate.rollout.stop import Stop
+from ehg_migrate.rollout.workforce import Worker, Workforce
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import wait_until
 from tests.support.project import PASSWORD_VARIABLE
@@ -319,21 +320,48 @@ def test_where_the_machine_has_not_enough_for_all_they_take_turns(
     two: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A target whose worker cannot be started beside another waits for that one; a dying fork server fails nobody."""
-    forked, lacking = pool.Pool._forked, [ConnectionRefusedError(errno.ECONNREFUSED, "refused")]
+    forked, lacking = Workforce._forked, [ConnectionRefusedError(errno.ECONNREFUSED, "refused")]
+    alive: list[Worker] = []
 
-    def short(self: pool.Pool, job: Job) -> Any:
+    def short(self: Workforce, job: Job) -> Worker:
         if lacking:
             raise lacking.pop()
-        if self._running:
+        if any(w.process.is_alive() for w in alive):
             raise OSError(errno.EMFILE, "Too many open files")
-        return forked(self, job)
+        alive.append(forked(self, job))
+        return alive[-1]
 
     fleet = two()
-    monkeypatch.setattr(pool.Pool, "_forked", short)
+    monkeypatch.setattr(Workforce, "_forked", short)
     run = fleet.upgrade()
     assert run.status is RunStatus.SUCCEEDED
     assert any("waiting until another target is done" in n for n in (*fleet.notices("acme"), *fleet.notices("other")))
     fleet.check()
+
+
+def test_a_look_that_waits_for_a_place_is_done_although_the_run_is_stopped(
+    two: Callable[..., Fleet], gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed worker has left is asked for: that its target was not attempted would not be true."""
+    fleet, beside = two(second=gate.code), Gate(tmp_path / "beside")
+    fleet.write("other/o1", step("o1", None, beside.code, label="other", depends=("s1",)))
+    forked, stop, refused = Workforce._forked, Stop(), []
+
+    def short(self: Workforce, job: Job) -> Worker:
+        if job.look and not refused:
+            stop.ask()
+            refused.append(job)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return forked(self, job)
+
+    monkeypatch.setattr(Workforce, "_forked", short)
+    future = fleet.background(lambda: fleet.upgrade(stop=stop))
+    assert beside.pid
+    os.kill(gate.pid, signal.SIGKILL)
+    wait_until(lambda: bool(refused), "nobody wanted to look")
+    beside.open()
+    acme = result_of(future.result(30), "acme")
+    assert (acme.status, code_of(acme), acme.heads_after) == (Status.FAILED, "worker_killed", ("a1",))
 
 
 def test_where_no_worker_can_be_started_at_all_each_target_says_so(
@@ -341,11 +369,11 @@ def test_where_no_worker_can_be_started_at_all_each_target_says_so(
 ) -> None:
     """Nobody is waited for, and each holds what it held."""
 
-    def never(self: pool.Pool, job: Job) -> NoReturn:
+    def never(self: Workforce, job: Job) -> NoReturn:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
     fleet = two()
-    monkeypatch.setattr(pool.Pool, "_forked", never)
+    monkeypatch.setattr(Workforce, "_forked", never)
     run = fleet.upgrade()
     assert {(r.status, code_of(r), r.heads_after) for r in run.results} == {(Status.FAILED, "worker_not_started", ())}
 

@@ -1,0 +1,108 @@
+"""The worker processes of a run: forked from a server with everything imported, which takes about ten milliseconds."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.context import ForkServerProcess
+
+from ehg_migrate.redaction import known
+from ehg_migrate.rollout.forkserver import context, start_server, without_main
+from ehg_migrate.rollout.jobs import Job, Learned
+from ehg_migrate.rollout.sharing import Shared
+from ehg_migrate.rollout.worker import main
+
+_ENDING = 0.1  # seconds between two looks whether a fork server on its way out has ended
+_LOOKS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process, with our end of its pipe."""
+
+    process: ForkServerProcess
+    pipe: Pipe
+    known: set[bytes] = field(default_factory=set)  # what it was told, or has told, of steps
+
+    @property
+    def waited_for(self) -> tuple[Pipe, int]:
+        """What becomes ready when it says something or has ended."""
+        return self.pipe, self.process.sentinel
+
+    def end(self) -> None:
+        """Tells it that there is no other job, and waits until it has ended."""
+        self.pipe.close()
+        self.process.join(timeout=5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+class Workforce:
+    """Workers for these jobs, each told what others have found out."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._context = context()
+        self._shared = Shared.of(jobs)
+        self._free: list[Worker] = []  # those that wait for another job
+
+    def send(self, job: Job, room: int) -> Worker:
+        """A worker that has begun this job; where none is free a new one, beside at most `room` that are.
+
+        Raises OSError, EOFError where none can be had: no memory, no processes left, or the fork server was killed.
+        """
+        return self._hired(job) or self._started(job, room)
+
+    def learn(self, worker: Worker, job: Job, learned: Learned) -> None:
+        """What it has found out by this job, for the next ones."""
+        self._shared.take(job, learned)
+        worker.known.update(pickled for _, pickled in learned.statements)
+
+    def take_back(self, worker: Worker) -> None:
+        """It waits for another job."""
+        self._free.append(worker)
+
+    def dismiss(self, kept: int = 0) -> None:
+        """Ends those that wait, but for a few."""
+        while len(self._free) > kept:
+            self._free.pop().end()
+
+    def _hired(self, job: Job) -> Worker | None:
+        """One that has done another job, if this one is such a job too."""
+        while job.clean and self._free:
+            worker = self._free.pop()
+            with contextlib.suppress(OSError):  # it has ended
+                if worker.process.is_alive():
+                    worker.pipe.send((self._shared.give(job, worker.known), known()))
+                    return worker
+            worker.end()
+        return None
+
+    def _started(self, job: Job, room: int) -> Worker:
+        self.dismiss(room)
+        for _ in range(_LOOKS):
+            with contextlib.suppress(ConnectionRefusedError):  # the fork server ends; only when it has, another is made
+                return self._forked(job)
+            time.sleep(_ENDING)
+        return self._forked(job)
+
+    def _forked(self, job: Job) -> Worker:
+        ours, theirs = multiprocessing.Pipe()
+        told: set[bytes] = set()
+        arguments = self._shared.give(job, told), theirs, dict(os.environ), known()
+        process = self._context.Process(target=main, args=arguments, daemon=False)
+        try:
+            start_server()
+            with without_main():
+                process.start()
+        except (OSError, EOFError):
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return Worker(process, ours, told)
