@@ -37,6 +37,8 @@ def status(selectors: tuple[str, ...], as_json: bool, exit_code: bool, **where: 
             console.json("status", states)
         else:
             console.data(text.status_lines(states))
+        if project.unread:
+            console.problem(project.unread, "note")
         return exits.of_states(states, exit_code=exit_code)
 
 

@@ -52,6 +52,9 @@ class ProjectBase:
         self.fleet = fleet
         self.revisions = history
         self.releases = releases
+        self.unread: Problem | None = (
+            None  # why what the ledger remembers of targets is not known, if that was asked for
+        )
         self._local = local
         self._server: LocalServer | None = None
         self._in_use = ExitStack()
@@ -181,15 +184,26 @@ class ProjectBase:
         return self._recorded(lambda ledger: ledger.astray(targets))
 
     def _recorded(self, ask: Callable[[Ledger], dict[str, T]]) -> Mapping[str, T]:
-        """What the ledger says; nothing where there is none yet, or it fails."""
+        """What the ledger says; nothing where there is none yet, or it fails, which `unread` says then."""
         path = self.settings.ledger_file(local=self._local)
         try:
             if path is not None and not path.exists():
                 return {}  # looking must not make one
             with self.ledger() as ledger:
                 return ask(ledger)
-        except (LedgerError, OSError):  # `exists` raises in a folder that another user has closed
-            return {}
+        except LedgerError as e:
+            self.unread = _unread(e.problems[0].message)
+        except OSError as e:  # `exists` raises in a folder that another user has closed
+            self.unread = _unread(str(e))
+        return {}
+
+
+def _unread(why: str) -> Problem:
+    return Problem(
+        "ledger_unread",
+        f"what the ledger last saw of these targets is not known: {why}",
+        "where a schema differed then, nothing says so now; `ehg-migrate drift` looks at the targets themselves",
+    )
 
 
 def _start_workers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -84,6 +85,8 @@ class Project(SchemasProject):
         plan = self.judged(plan, how.get("lint"), how.get("allow", ()), how.get("notice") or nobody)
         busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
         astray = self._astray([p.target for p in plan.plans]) if plan.verb is not Verb.ADOPT else {}
+        if self.unread:
+            plan = replace(plan, notes=(*plan.notes, self.unread))
         looked_at = tuple(dict.fromkeys((*busy, *astray)))
         targets, passwords = self._reach(looked_at) if looked_at else ((), {})
         parallel = how.get("parallel") or self.settings.parallel

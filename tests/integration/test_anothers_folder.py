@@ -15,6 +15,7 @@ from ehg_migrate.errors import LocalServerError
 from ehg_migrate.local import LocalServer
 from ehg_migrate.model import Address, RunStatus, StateKind
 from tests.conftest import MakeProject
+from tests.support.cli import ehg
 from tests.support.project import revision, target_entry
 
 
@@ -51,7 +52,7 @@ def test_targets_are_read_planned_and_run(
             (state,) = project.status()
             run = project.run(project.plan())  # without steps, so without workers
     assert (state.kind, run.status) == (StateKind.UP_TO_DATE, RunStatus.SUCCEEDED)
-    assert [note.code for note in run.notes] == ["ledger_folder", "ledger_incomplete"]
+    assert [note.code for note in run.notes] == ["ledger_unread", "ledger_folder", "ledger_incomplete"]
 
 
 def test_the_embedded_server_says_what_to_mend(tmp_path: Path) -> None:
@@ -61,3 +62,16 @@ def test_the_embedded_server_says_what_to_mend(tmp_path: Path) -> None:
     (problem,) = raised.value.problems
     assert problem.code == "local_folder"
     assert "`.ehg`" in problem.hint
+
+
+def test_status_says_what_is_not_known(
+    make_database: Callable[[str], Address], make_project: MakeProject, tmp_path: Path
+) -> None:
+    """What the targets hold is shown; that the ledger may have seen more is said beside it."""
+    folder = make_project(tmp_path, {"acme": target_entry(make_database("unread"))}, {"shared/s1": revision("s1")})
+    (folder / ".ehg").mkdir(exist_ok=True)
+    (folder / ".ehg" / "ledger.sqlite").write_text("no database")
+    said = ehg(folder, "status", EHG_TEST_PASSWORD=os.environ["EHG_TEST_PASSWORD"])
+    assert said.code == 0
+    assert "acme" in said.out
+    assert "what the ledger last saw of these targets is not known" in said.err
