@@ -6,12 +6,13 @@ import contextlib
 import os
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from enum import Flag, auto
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import generators, sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
@@ -21,6 +22,35 @@ class Leave(Flag):
 
     COMMIT = auto()
     ROLLBACK = auto()
+
+
+_LET_GO = b"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SELECT pg_advisory_unlock_all()"
+
+
+@contextmanager
+def letting_go(connection: psycopg.Connection) -> Iterator[None]:
+    """Closes it at the end with neither locks nor settings left on the server, which is told so before; raises nothing.
+
+    A pooler may hand its connection to the server on as it is (pgbouncer with an empty `server_reset_query`): the lock
+    would refuse every later run, and the application have our limits. One in a transaction is handed on by no pooler.
+    """
+    sent = not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
+    with closing(connection):
+        if sent:
+            with contextlib.suppress(psycopg.Error):  # where it is lost, the server ends with it
+                # past the driver's cursors, which would begin a transaction that others hear of, and wait
+                connection.pgconn.send_query(_LET_GO)
+        yield
+        if sent:
+            with contextlib.suppress(psycopg.Error):
+                # a pooler that is left before it has the answer may keep what it has not seen the end of
+                connection.wait(generators.execute(connection.pgconn))
+
+
+def let_go(connection: psycopg.Connection) -> None:
+    """The same at once."""
+    with letting_go(connection):
+        pass
 
 
 class TargetConnection(psycopg.Connection[TupleRow]):

@@ -28,6 +28,7 @@ from ehg_migrate.database.connections import (
 from ehg_migrate.database.faults import ConnectError, is_lost, run_fault
 from ehg_migrate.database.hosts import place
 from ehg_migrate.database.journal import Journal
+from ehg_migrate.database.leaving import let_go, letting_go
 from ehg_migrate.database.neighbours import Neighbours
 from ehg_migrate.database.parameters import LONGEST_NAME
 from ehg_migrate.database.preparing import Preparing
@@ -112,8 +113,8 @@ class Session:
         return tuple(row[0] for row in rows)
 
     def _give_back(self, *asked: str) -> dict[str, list[tuple[Any, ...]]]:
-        self.work.close()  # first, or the next runner finds the one lock free and must wait for the other
-        return together(self.lock, self.target, (*asked, "drop_lease", "unlock"), {"key": self._key})
+        with letting_go(self.work):  # first, or the next runner finds the one lock free and must wait for the other
+            return together(self.lock, self.target, (*asked, "RESET ALL", "drop_lease", "unlock"), {"key": self._key})
 
     def heads(self) -> tuple[str, ...]:
         """The version rows now, read on the lock's connection, which no revision can have left in a transaction."""
@@ -178,7 +179,7 @@ class Session:
         for name in ("work", "lock"):
             connection: psycopg.Connection | None = getattr(self, name, None)
             if connection is not None:
-                connection.close()
+                let_go(connection)
 
 
 def application_name(run: str, host: str) -> str:

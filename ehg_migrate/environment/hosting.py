@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from alembic import context
@@ -90,16 +91,21 @@ def options(target: Target) -> dict[str, Any]:
 
 
 class _Lent(NullPool):
-    """Gives a connection back to whoever has lent it."""
+    """Gives a connection back to whoever has lent it, and closes those that it has opened itself."""
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         """SQLAlchemy has rolled back whatever was open; its owner closes it."""
+        if record.dbapi_connection not in _lent:
+            super()._do_return_conn(record)
+
+
+_lent: WeakSet[object] = WeakSet()
 
 
 @contextmanager
 def sqlalchemy_connection(session: Session) -> Iterator[Connection]:
-    """SQLAlchemy over the session's working connection, which is closed with it."""
-    with sqlalchemy_over(session.work, session.target, session.found.facts) as connection:
+    """SQLAlchemy over the session's working connection, which the session itself closes: it holds a lock."""
+    with sqlalchemy_over(session.work, session.target, session.found.facts, keep=True) as connection:
         yield connection
 
 
@@ -114,6 +120,8 @@ def sqlalchemy_over(
     """
     driver.autocommit = False
     first = [driver]
+    if keep:
+        _lent.add(driver)
     url = _url(target)
     engine = create_engine(
         url.set(drivername=DRIVER) if facts else url,

@@ -6,6 +6,7 @@ What passes through the stand-in is shown for the stand-in only; see `tests/supp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.conftest import REF_A, REF_B, MakeProject
 from tests.integration.fleets import SHARED, execute, journal, nothing_of_ours, own, rows, statuses, tables
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
-from tests.support.project import PASSWORD_VARIABLE, target_entry
+from tests.support.project import PASSWORD_VARIABLE, revision, target_entry
 from tests.support.standin import StandIn
 from tests.support.standin_texts import Texts
 
@@ -412,3 +413,22 @@ def settings(c: psycopg.Connection) -> list[tuple[str, str]]:
         "SELECT name, setting FROM pg_settings WHERE source = 'session' AND name <> 'application_name'"
         " UNION ALL SELECT 'listens', pg_listening_channels() ORDER BY 1, 2"
     ).fetchall()
+
+
+def test_a_pooler_that_cleans_nothing_keeps_nothing_of_ours(
+    pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """Without `server_reset_query` it hands a server connection on as it is: no lock may be on it, and no limit."""
+    with PgBouncer(pg, "session", pool_size=4, server_reset_query="") as bouncer:
+        entry = target_entry(bouncer.address(database.dbname), lock_timeout="7s", queue_timeout="1s")
+        failing = {**SHARED, "shared/s9.py": revision("s9", "s3", up="SELECT 1/0")}
+        for number, revisions in enumerate((SHARED, failing)):
+            project = Project.load(make_project(tmp_path / str(number), {"one": entry}, revisions))
+            run = project.upgrade()
+            assert statuses(run) == {"one": Status.FAILED if number else Status.SUCCEEDED}, run.results
+            with pg.admin(database.dbname) as admin:
+                assert not admin.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory'").fetchall()
+        with ExitStack() as opened:
+            kept = [opened.enter_context(bouncer.connect(database.dbname)) for _ in range(4)]
+            for connection in kept:
+                assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
