@@ -52,9 +52,7 @@ class ProjectBase:
         self.fleet = fleet
         self.revisions = history
         self.releases = releases
-        self.unread: Problem | None = (
-            None  # why what the ledger remembers of targets is not known, if that was asked for
-        )
+        self.unread: Problem | None = None  # why it is not known what the ledger remembers, where that was asked for
         self._local = local
         self._server: LocalServer | None = None
         self._in_use = ExitStack()
