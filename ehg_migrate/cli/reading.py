@@ -33,12 +33,12 @@ def status(selectors: tuple[str, ...], as_json: bool, exit_code: bool, **where: 
     """What each target is now, from the targets themselves."""
     with options.opened(**where) as project:
         states = project.status(selectors)
+        if project.unread:
+            console.problem(project.unread, "note")
         if as_json:
             console.json("status", states)
         else:
             console.data(text.status_lines(states))
-        if project.unread:
-            console.problem(project.unread, "note")
         return exits.of_states(states, exit_code=exit_code)
 
 
