@@ -202,6 +202,7 @@ def _report(run: Run, plan: FleetPlan, how: dict[str, Any]) -> None:
         for result in run.results:
             console.note(text.result_lines(result) if result.target in planned else ())
     console.note(text.notes_lines(run.notes))
+    console.note(text.alike_lines(run.results))
     _write_reports(run, how)
     if how["as_json"]:
         console.json("run", run)

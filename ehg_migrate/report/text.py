@@ -163,6 +163,19 @@ def notes_lines(notes: Iterable[Problem]) -> Iterator[str]:
         yield from problem_lines(note, "note: ")
 
 
+def alike_lines(results: Iterable[Result]) -> Iterator[str]:
+    """What stands in the way of several targets alike, once more and together: each has said it for itself."""
+    groups: Mapping[tuple[Status, Problem], list[str]] = defaultdict(list)
+    for r in results:
+        if r.problem and not r.status.good and r.status is not Status.NOT_ATTEMPTED:
+            groups[r.status, r.problem].append(r.target)
+    for (status, problem), targets in groups.items():
+        if len(targets) > 1:
+            yield ""
+            yield f"{len(targets)} {status.value} alike ({some(targets)}):"
+            yield from problem_lines(problem, "  ")
+
+
 def run_summary(run: Run) -> str:
     """The last line: `run ID: 2 succeeded (a, b), 1 failed (c)`."""
     return f"run {run.id}: {counted((r.status.value, r.target) for r in run.results)}"

@@ -139,6 +139,20 @@ def test_a_target_that_could_not_be_looked_at() -> None:
         assert "  what it holds is not known" in list(text.result_lines(found))
 
 
+def test_what_several_have_in_common_is_said_once_for_all() -> None:
+    """Not what one has alone, and not that a stopped run did not come to some."""
+    other = replace(failed("e"), problem=Problem("deadline", "too long"))
+    stopped = [result(name, Status.NOT_ATTEMPTED, problem=Problem("not_attempted", "stopped")) for name in "fg"]
+    results = (failed("a"), result("b"), failed("c"), failed("d"), other, *stopped)
+    assert list(text.alike_lines(results)) == [
+        "",
+        "3 failed alike (a, c, d):",
+        "  it broke (SQLSTATE 42P07)",
+        "    at versions/a.py:3",
+        "    hint: mend it",
+    ]
+
+
 def test_a_run() -> None:
     """Who, what, when; a row each; problems; what the run itself could not do; the sum."""
     found = run(result("a", heads_after=("r1",), steps=(done("r1"),)), failed("b"), notes=(NOTE,), undoes="20260101-x")
