@@ -32,8 +32,8 @@ _LARGEST = 1024 * 1024  # bytes
 _LONGEST = 60  # characters of a wrong value that are shown
 _NAMED = 8  # lines that are named
 _KNOWN = (
-    {"large_table", "ledger", "ledger_password", "lint", "lint_ignore", "lint_levels", "metadata", "parallel"}
-    | {"prelude", "verify", "worker_memory"}
+    {"large_table", "ledger", "ledger_password", "lint", "lint_ignore", "lint_levels", "max_failures", "metadata"}
+    | {"parallel", "prelude", "verify", "worker_memory"}
 )  # fmt: skip
 _LEDGERS = ("sqlite:///", "postgresql://", "postgres://", "postgresql+psycopg://")
 _LEVEL = re.compile(r"(?P<rule>[^\s=]+)\s*=\s*(?P<level>note|warning|error)")
@@ -50,6 +50,7 @@ class Settings:
     ledger_secret: str  # a reference such as `env:LEDGER_PASSWORD`, or nothing
     lint_ignore: frozenset[str]
     parallel: int
+    max_failures: int = 0  # after how many failures of a run no other target begins; 0 for no limit
     metadata: tuple[tuple[str, str], ...] = ()  # (branch, `package.module:attribute`), for autogenerate
     worker_memory: int = 0  # bytes that the process of a target may have; 0 for no limit
     prelude: str = ""  # SQL that makes on a scratch database what revisions rely on and do not make
@@ -181,6 +182,7 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
         ledger_secret=read("ledger_password", "", str),
         lint_ignore=read("lint_ignore", "", lambda text: frozenset(text.replace(",", " ").split())),
         parallel=read("parallel", "8", _parallel),
+        max_failures=read("max_failures", "0", _failures),
         metadata=read("metadata", "", _metadata),
         worker_memory=read("worker_memory", "", _memory),
         prelude=read("prelude", "", lambda text: _prelude(root, text)),
@@ -215,6 +217,12 @@ def _parallel(text: str) -> int:
         raise _Wrong(
             f"expected a whole number from 1 to {MOST_PARALLEL}, found {_shown(text)}", "for example `parallel = 8`"
         )
+    return int(text)
+
+
+def _failures(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", text):
+        raise _Wrong(f"expected a whole number, 0 for no limit, found {_shown(text)}", "for example `max_failures = 3`")
     return int(text)
 
 

@@ -50,6 +50,13 @@ verifying = click.option(
     help="Hold each target's schema against its revisions after the run. Default: `verify` in alembic.ini, or auto.",
 )
 
+_failing = click.option(
+    "--max-failures",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Begin no other target after N have failed. Default: `max_failures` in alembic.ini, or 0 for no limit.",
+)
+
 
 _gate = (
     click.option(
@@ -85,6 +92,7 @@ def run_options(command: options.F) -> options.F:
 @options.targets
 @click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
 @gate_options
+@_failing
 @run_options
 def upgrade(selectors: tuple[str, ...], to: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Bring targets to their heads: shared, their groups', their own."""
@@ -109,6 +117,7 @@ def downgrade(target: str, to: tuple[str, ...], yes: bool, **how: Any) -> int:
 @click.command()
 @click.argument("run")
 @options.targets
+@_failing
 @run_options
 def rollback(run: str, selectors: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Take targets back to exactly the heads they had before RUN; refuses where that would not be exact."""
@@ -120,6 +129,7 @@ def rollback(run: str, selectors: tuple[str, ...], yes: bool, **how: Any) -> int
 @click.command()
 @click.argument("run")
 @gate_options
+@_failing
 @run_options
 def resume(run: str, yes: bool, **how: Any) -> int:
     """Complete RUN on the targets that it did not bring where it wanted them; each is planned anew."""
@@ -129,6 +139,7 @@ def resume(run: str, yes: bool, **how: Any) -> int:
 @click.command()
 @click.argument("run")
 @gate_options
+@_failing
 @run_options
 def retry(run: str, yes: bool, **how: Any) -> int:
     """Complete RUN only on the targets where it failed or was refused; each is planned anew."""
@@ -180,7 +191,7 @@ def _carry_out(
     for name in project.protected(plan):
         if name not in confirmed:
             console.note(text.problem_lines(protected(project.fleet.by_name[name]), f"{name}: "))
-    manner = {name: how[name] for name in ("parallel", "executor", "rollout", "verify")}
+    manner = {name: how.get(name) for name in ("parallel", "executor", "rollout", "verify", "max_failures")}
     run = watched(project, plan, **manner, **gate, confirmed=confirmed)
     _report(run, plan, how)
     return exits.of_run(run)

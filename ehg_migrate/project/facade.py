@@ -98,7 +98,9 @@ class Project(SchemasProject):
             stop = how["stop"] = how.get("stop") or Stop()
             verify = self._verifier(reach, how)
             watch, rollout = how.get("watch") or _nobody, how.get("rollout", "")
-            manner = How(execute, watch, stop, self.ledger, verify, rollout, astray)
+            most = how.get("max_failures")
+            most = self.settings.max_failures if most is None else most
+            manner = How(execute, watch, stop, self.ledger, verify, rollout, astray, most)
             return carry_out(self.settings, plan, reach, manner)
 
     def new_revision(

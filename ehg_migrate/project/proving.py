@@ -30,6 +30,7 @@ class Manner(TypedDict, total=False):
     """How a run is done: targets at a time, where, who hears its Events, who may stop it early, what is checked."""
 
     parallel: int | None
+    max_failures: int | None  # after how many no other target begins; 0 for no limit
     executor: str  # `local`, or `dask://HOST:PORT`
     rollout: str  # a name in common with other runs
     watch: Watch | None

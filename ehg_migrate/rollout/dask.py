@@ -72,8 +72,8 @@ class DaskExecutor:
         waiting = list(jobs)
         self._hosts = Hosts(job.target for job in waiting)
         while waiting or self._doing:
-            if stop.asked:
-                yield from (not_begun(job) for job in waiting)
+            if stop.over:
+                yield from (not_begun(job, stop) for job in waiting)
                 waiting.clear()
                 self._pass_on(stop)
             while len(self._doing) < self._parallel and (job := take_next(waiting, self._hosts)):

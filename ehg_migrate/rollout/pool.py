@@ -68,9 +68,9 @@ class Pool:
         self._stop.heard_by.append(self._tell_to_stop)
         try:
             while waiting or self._running:
-                if asked := self._stop.asked:
+                if over := self._stop.over:
                     yield from self._given_up()
-                while len(self._running) < self._parallel and self._stop.asked == asked:
+                while len(self._running) < self._parallel and self._stop.over == over:
                     job = take_next(waiting, self._hosts)
                     if job is None:
                         break
@@ -86,8 +86,8 @@ class Pool:
 
     def _given_up(self) -> list[Result]:
         """Those that will not begin; a look at what a worker has left begins unless nobody waits for it."""
-        looks = [job for job in self._waiting if job.look and self._stop.asked == 1]
-        others = [not_begun(job) for job in self._waiting if job not in looks]
+        looks = [job for job in self._waiting if job.look and self._stop.asked < 2]
+        others = [not_begun(job, self._stop) for job in self._waiting if job not in looks]
         self._waiting[:] = looks
         return others
 
@@ -214,12 +214,13 @@ def _send_stop(pipe: Pipe) -> None:
         return  # it has just ended, which is what we want
 
 
-def not_begun(job: Job) -> Result:
+def not_begun(job: Job, stop: Stop) -> Result:
     """What is to be said of a target that a stopped run did not come to."""
     left = tuple(s.revision for s in job.plan.steps)
     if job.unsure:
         return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), left, job.look or _STOPPED)
-    problem = Problem("not_attempted", "the run was stopped before this target began", "run again")
+    why = stop.enough or "the run was stopped before this target began"
+    problem = Problem("not_attempted", why, f"`ehg-migrate resume {job.run}` goes on")
     return Result(job.target.name, Status.NOT_ATTEMPTED, job.plan.heads, job.plan.heads, (), left, problem)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ehg_migrate.database.origin import find_origin, new_run_id
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, some
 from ehg_migrate.ledger import Ledger
 from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, State, StateKind, Status, Verb
 from ehg_migrate.rollout.astray import Astray, doubted, to_be_looked_at
@@ -17,6 +17,9 @@ from ehg_migrate.rollout.jobs import Event, EventKind, Watch
 from ehg_migrate.rollout.runner import Reach, Work, adopt_plans, run_plans
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
+
+_FAILURES = (Status.FAILED, Status.INDETERMINATE, Status.REFUSED)
+_NAMED = 5  # targets that a reason names
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class How:
     verify: Verify | None = None
     rollout: str = ""  # the name that this run has in common with others
     astray: Astray = field(default_factory=dict)
+    max_failures: int = 0  # after how many no other target begins; 0 for no limit
 
 
 def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Run:
@@ -67,9 +71,12 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         if settled:
             book.record(*settled)
         results |= {r.target: r for r in settled}
+        failed: list[str] = []
         for done in _worked(settings, plan, Work(run.id, run.origin, plan.plans, reach), how):
             result = results[done.target] = doubted(done, how.astray)
             book.record(result)
+            failed += [done.target] if done.status in _FAILURES else []
+            how.stop.enough = _enough(failed, how.max_failures)
         for result in _verified(how, results, book):
             results[result.target] = result
         status = _status(list(results.values()), stopped=bool(how.stop.asked))
@@ -81,6 +88,13 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         results=tuple(results[name] for name in names),
         notes=tuple(book.notes),
     )
+
+
+def _enough(failed: Sequence[str], most: int) -> str:
+    """Why no other target shall begin; empty where nothing speaks against it."""
+    if not most or len(failed) < most:
+        return ""
+    return f"{len(failed)} failed ({some(failed, _NAMED)}), and after {most} no other target begins"
 
 
 def _settled(plan: FleetPlan) -> list[Result]:

@@ -6,11 +6,20 @@ from collections.abc import Callable
 
 
 class Stop:
-    """The wish to stop: asked once, running steps end and nothing new begins; asked twice, workers are killed."""
+    """The wish to stop: asked once, running steps end and nothing new begins; asked twice, workers are killed.
+
+    Without anybody's wish there can be `enough`, which says why: what is at work ends its whole plan then.
+    """
 
     def __init__(self) -> None:
         self.asked = 0
+        self.enough = ""
         self.heard_by: list[Callable[[], None]] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether no other target shall begin."""
+        return bool(self.asked or self.enough)
 
     def ask(self) -> None:
         """One more time. From a signal handler or any thread; when it returns, the workers have been told."""

@@ -143,6 +143,15 @@ def test_stop(dask: DaskCluster, fleet_of: MakeFleet, tmp_path: Path) -> None:
     fleet.check()
 
 
+def test_too_many_failures(dask: DaskCluster, fleet_of: MakeFleet) -> None:
+    """No other target is sent to the cluster."""
+    fleet = fleet_of(3)
+    with fleet.connect("t0") as c:
+        c.execute("CREATE TABLE s2 (n int)")
+    run = fleet.upgrade(executor=dask.executor, parallel=1, max_failures=1)
+    assert [r.status for r in run.results] == [Status.FAILED, Status.NOT_ATTEMPTED, Status.NOT_ATTEMPTED]
+
+
 def test_other_files(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
     """A worker that has other files than the plan was made of refuses, and names them."""
     fleet = fleet_of(1)

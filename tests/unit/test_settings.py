@@ -32,10 +32,12 @@ def test_all_of_it(tmp_path: Path) -> None:
             tmp_path / "50% of it",
             "[DEFAULT]\nmine = 1\n[alembic]\nrecursive_version_locations = True\n[ehg_migrate]\n"
             "ledger = sqlite:///%(here)s/l.sqlite\nledger_password = env:X\nparallel = 3\nlint_ignore = a, b c\n"
+            "max_failures = 2\n"
             "metadata =\n  shared = models.shared:Base\n  acme=models:acme.metadata\n",
         )
     )
-    assert (found.recursive, found.parallel, found.lint_ignore) == (True, 3, frozenset("abc"))
+    assert (found.recursive, found.parallel, found.max_failures) == (True, 3, 2)
+    assert found.lint_ignore == frozenset("abc")
     assert found.ledger_url == f"sqlite:///{tmp_path / '50% of it' / 'l.sqlite'}"
     assert found.ledger_secret == "env:X"
     assert found.metadata == (("shared", "models.shared:Base"), ("acme", "models:acme.metadata"))
@@ -106,6 +108,8 @@ def test_memory(tmp_path: Path, text: str, size: int) -> None:
         f"ledger = postgresql://u:{CANARY}%(x)s@h/d",
         f"ledger = mysql://u:{CANARY}@h/d",
         f"parallel = \n  {'9' * 900_000}",
+        "max_failures = -1",
+        "max_failures = few",
         "parallel = 9\x1b[2J9",
         "metadata = \x1b]52;c;x\x07",
     ],

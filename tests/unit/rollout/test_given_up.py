@@ -8,6 +8,7 @@ from ehg_migrate.errors import Problem
 from ehg_migrate.model import Address, Origin, Plan, Status, Target, Verb
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.pool import not_begun
+from ehg_migrate.rollout.stop import Stop
 
 
 def job(**more: Any) -> Job:
@@ -19,12 +20,12 @@ def job(**more: Any) -> Job:
 
 def test_nobody_was_there() -> None:
     """It holds what it held."""
-    result = not_begun(job())
+    result = not_begun(job(), Stop())
     assert (result.status, result.heads_after) == (Status.NOT_ATTEMPTED, ("a",))
 
 
 def test_a_worker_was_lost_there() -> None:
     """What it has left nobody knows, and that is said, with why it was lost."""
     lost = Problem("worker_lost", "its machine is gone")
-    result = not_begun(job(look=lost))
+    result = not_begun(job(look=lost), Stop())
     assert (result.status, result.heads_after, result.problem) == (Status.INDETERMINATE, (), lost)

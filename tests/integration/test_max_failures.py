@@ -1,0 +1,95 @@
+"""A run that does not go on where too much has failed: the others stay as they were, and can be done later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.model import Address, Result, RunStatus, Status
+from tests.support.cli import ehg
+from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
+from tests.support.project import PASSWORD_VARIABLE
+from tests.support.running import Fleet, Gate, make_fleet, result_of, step
+
+MakeDatabase = Callable[[str], Address]
+
+TARGETS = ("a", "b", "c")
+STEPS = {
+    "shared/s1": step("s1", None, label="shared"),
+    "shared/s2": step("s2", "s1"),
+}
+
+
+@pytest.fixture
+def fleet(pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """Three targets in the order of their names, of which the first has something in the way of the second step."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    made = make_fleet(pg, tmp_path / "project", {name: make_database(name) for name in TARGETS}, STEPS)
+    with made.connect("a") as c:
+        c.execute("CREATE TABLE s2 (n int)")
+    return made
+
+
+def held(fleet: Fleet) -> dict[str, list[str]]:
+    """What each really holds."""
+    return {name: fleet.heads(name) for name in TARGETS}
+
+
+def statuses(results: tuple[Result, ...]) -> list[Status]:
+    """By the order of the targets."""
+    return [r.status for r in sorted(results, key=lambda r: r.target)]
+
+
+def test_no_other_target_begins(fleet: Fleet) -> None:
+    """They are said to be untouched, and why; the run has failed; `resume` does what is missing when it is mended."""
+    run = fleet.upgrade(parallel=1, max_failures=1)
+    assert run.status is RunStatus.FAILED
+    assert statuses(run.results) == [Status.FAILED, Status.NOT_ATTEMPTED, Status.NOT_ATTEMPTED]
+    problem = result_of(run, "c").problem
+    assert problem is not None
+    assert problem.message == "1 failed (a), and after 1 no other target begins"
+    assert problem.hint == f"`ehg-migrate resume {run.id}` goes on"
+    assert held(fleet) == {"a": ["s1"], "b": [], "c": []}
+    with fleet.connect("a") as c:
+        c.execute("DROP TABLE s2")
+    project = fleet.load()
+    assert project.run(project.plan_resume(run.id)).status is RunStatus.SUCCEEDED
+    assert held(fleet) == {name: ["s2"] for name in TARGETS}
+
+
+def test_what_is_at_work_ends_all_its_steps(fleet: Fleet, tmp_path: Path) -> None:
+    """It is not cut between two of them, as where somebody asks to stop."""
+    gate = Gate(tmp_path / "gate")
+    fleet.write("b/b1", step("b1", None, gate.code, label="b"))
+    fleet.write("b/b2", step("b2", "b1", depends=("s2",)))
+    future = fleet.background(lambda: fleet.upgrade(parallel=2, max_failures=1))
+    assert gate.pid
+    wait_until(lambda: any(e.target == "a" and e.result for e in fleet.events), "a has not ended")
+    gate.open()
+    run = future.result(60)
+    assert statuses(run.results) == [Status.FAILED, Status.SUCCEEDED, Status.NOT_ATTEMPTED]
+    assert held(fleet) == {"a": ["s1"], "b": ["b2"], "c": []}
+
+
+@pytest.mark.parametrize(("words", "done"), [((), 1), (("--max-failures", "2"), 3), (("--max-failures", "0"), 3)])
+def test_the_project_says_how_many(fleet: Fleet, words: tuple[str, ...], done: int) -> None:
+    """`max_failures` in alembic.ini, unless the command says otherwise; the exit code is that of a failure."""
+    ini = fleet.folder / "alembic.ini"
+    ini.write_text(ini.read_text().replace("[ehg_migrate]\n", "[ehg_migrate]\nmax_failures = 1\n"))
+    said = ehg(fleet.folder, "upgrade", "--yes", "--parallel", "1", *words)
+    assert said.code == 1
+    assert sum(bool(heads) for heads in held(fleet).values()) == done
+    assert ("2 not_attempted (b, c)" in said.out) == (done == 1)
+
+
+def test_targets_that_cannot_be_reached_are_no_failures_of_the_work(fleet: Fleet, pg: Cluster) -> None:
+    """They are known before it, and stop nothing."""
+    with fleet.connect("a") as c:
+        c.execute("DROP TABLE s2")
+    with pg.admin() as admin:
+        admin.execute(f"ALTER DATABASE {fleet.addresses['c'].dbname} ALLOW_CONNECTIONS false".encode())
+    run = fleet.upgrade(parallel=1, max_failures=1)
+    assert statuses(run.results) == [Status.SUCCEEDED, Status.SUCCEEDED, Status.FAILED]
