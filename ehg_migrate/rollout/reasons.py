@@ -5,7 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
+from psycopg import sql
+
 from ehg_migrate.errors import Problem, some
+from ehg_migrate.model import Target
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
 LOST_ROWS = "lost_rows"
@@ -23,6 +26,32 @@ def lost_rows(target: str, applied: Sequence[str], heads: Sequence[str], schema:
         f"the version table is empty or gone, though by the target's journal this is applied: {named}",
         f"is the schema still there? `ehg-migrate adopt {target} {declared}` writes the rows again. If the database "
         f"was really emptied, drop schema `{schema}` too",
+    )
+
+
+def doubled_rows(heads: Sequence[str], target: Target) -> Problem:
+    """The version table has lost its primary key, and a row is there twice: what is done to one leaves the other."""
+    table = sql.Identifier(target.version_table_schema, target.version_table)
+    double = tuple(sorted({h for h in heads if heads.count(h) > 1}))
+    return Problem(
+        "doubled_rows",
+        f"the version table holds {_names(double)} more than once, so it has no primary key any more",
+        _ONCE_AGAIN.format(table=table).as_string(None),
+    )
+
+
+_ONCE_AGAIN = sql.SQL(
+    "DELETE FROM {table} a USING {table} b WHERE a.version_num = b.version_num AND a.ctid > b.ctid; "
+    "ALTER TABLE {table} ADD PRIMARY KEY (version_num)"
+)
+
+
+def unaccounted(revisions: Sequence[str]) -> Problem:
+    """A part of the version rows is gone; or somebody has taken something back, and the journal does not know."""
+    return Problem(
+        "unaccounted",
+        f"by the target's journal {some([f'`{r}`' for r in revisions], 8)} is applied too, and no version row says so",
+        "was it taken back by hand, or was a row lost? `upgrade` does it again; `ehg-migrate drift` says what is there",
     )
 
 

@@ -116,8 +116,8 @@ def _state(
 def _judge(
     target: Target, reading: Reading, details: Mapping[str, Applied], history: History, graph: Graph
 ) -> tuple[StateKind, Problem | None, tuple[Problem, ...]]:
-    if lost := _lost(target, reading, details, graph):
-        return StateKind.REFUSED, lost, ()
+    if damage := _damage(target, reading, details, graph):
+        return StateKind.REFUSED, damage, ()
     if reading.foreign_heads and not reading.read_only:
         from ehg_migrate.database.claim import not_adopted  # with all that runs steps
 
@@ -132,14 +132,23 @@ def _judge(
     cut = [r for u in reading.unfinished if (r := u.removeprefix("down ")) != u and r in graph]
     if cut:
         return StateKind.HALF_DONE, half_taken_back(graph, target.name, cut[0]), ()
-    notes = (*overlap_note(graph, reading.heads), *_edited(graph, reading.heads, details), *_half_done(reading, graph))
+    notes = (
+        *overlap_note(graph, reading.heads),
+        *_unaccounted(graph, reading.heads, details),
+        *_edited(graph, reading.heads, details),
+        *_half_done(reading, graph),
+    )
     return StateKind.UP_TO_DATE, None, notes
 
 
-def _lost(target: Target, reading: Reading, details: Mapping[str, Applied], graph: Graph) -> Problem | None:
-    """What should be there and is not: the schema that is the target, or every version row."""
+def _damage(target: Target, reading: Reading, details: Mapping[str, Applied], graph: Graph) -> Problem | None:
+    """What should be there once, and is not: the schema that is the target, its version rows."""
     if not reading.has_schema:
         return _no_schema(target, reading.heads)
+    if len(set(reading.heads)) < len(reading.heads):
+        from ehg_migrate.rollout.reasons import doubled_rows  # seldom
+
+        return doubled_rows(reading.heads, target)
     # others may be another project's, with a version table of its own
     applied = sorted(r for r in details if r in graph)
     if reading.heads or not applied:
@@ -147,6 +156,16 @@ def _lost(target: Target, reading: Reading, details: Mapping[str, Applied], grap
     from ehg_migrate.rollout.reasons import lost_rows  # seldom
 
     return lost_rows(target.name, applied, graph.canonical(applied), target.meta_schema)
+
+
+def _unaccounted(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
+    """Revisions that the journal says are applied, and no version row does."""
+    applied = graph.closure(r for r in details if r in graph)
+    if not (missing := applied & ~graph.closure(heads)):
+        return []
+    from ehg_migrate.rollout.reasons import unaccounted  # seldom
+
+    return [unaccounted(graph.ids(missing))]
 
 
 def _no_schema(target: Target, heads: tuple[str, ...]) -> Problem:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -198,6 +199,40 @@ def test_a_target_with_a_new_name_has_its_old_journal(
     assert statuses(done) == {"new": Status.SUCCEEDED}
     assert statuses(project.rollback(done.id)) == {"new": Status.SUCCEEDED}
     assert (rows(pg, database), first.targets) == ({"s1"}, ("old",))
+
+
+def test_a_row_that_is_there_twice(project: Project, database: Address, pg: Cluster) -> None:
+    """The statements of the hint, run as they are, mend it."""
+    project.upgrade()
+    execute(pg, database, "ALTER TABLE ehg_migrate.alembic_version DROP CONSTRAINT alembic_version_pkc",
+            "INSERT INTO ehg_migrate.alembic_version VALUES ('s3')")  # fmt: skip
+    found = state(project)
+    assert found.problem is not None
+    assert (found.kind, found.problem.code) == (StateKind.REFUSED, "doubled_rows")
+    assert statuses(project.upgrade()) == {"one": Status.REFUSED}
+    execute(pg, database, found.problem.hint)
+    assert state(project).kind is StateKind.UP_TO_DATE
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        execute(pg, database, "INSERT INTO ehg_migrate.alembic_version VALUES ('s3')")
+
+
+def test_a_part_of_the_rows_that_is_lost(
+    make_project: MakeProject, database: Address, pg: Cluster, tmp_path: Path
+) -> None:
+    """It may have been taken back by hand, so nothing is refused; but it is said before it is done again."""
+    own = {"one/1": revision("o1", label="one", up="CREATE TABLE o1 (n int)")}
+    project = Project.load(make_project(tmp_path, entries({"one": database}), SHARED | own))
+    project.upgrade()
+    execute(pg, database, "DELETE FROM ehg_migrate.alembic_version WHERE version_num = 'o1'")
+    found = state(project)
+    (note,) = (n.message for n in found.notes if n.code == "unaccounted")
+    assert found.kind is StateKind.PENDING
+    assert note == "by the target's journal `o1` is applied too, and no version row says so"
+    (result,) = project.upgrade().results
+    assert (result.status, [n.code for n in result.notes]) == (Status.FAILED, ["unaccounted"])
+    execute(pg, database, "INSERT INTO ehg_migrate.alembic_version VALUES ('o1')")
+    project.downgrade("one", ["s1"])
+    assert state(project).notes == ()
 
 
 def test_rows_that_were_taken_back_are_not_lost(project: Project) -> None:
