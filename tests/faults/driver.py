@@ -19,7 +19,7 @@ from tests.faults.scene import Outcome, Scene
 from tests.faults.seeds import CASES_OF_A_HISTORY
 from tests.faults.truth import Truth
 
-_ENTERED_BY_ONE = "Q RESET SESSION AUTHORIZATION"  # in one message with all that it asks first
+_ENTERED_BY_ONE = "Q RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; BEGIN"  # with all that it asks first
 _IN_POSTGRES = 0.2  # of the ledgers that nothing is wrong with
 
 
