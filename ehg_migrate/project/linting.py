@@ -87,7 +87,9 @@ class LintingProject(ProvingProject):
             return plan
         start = time.monotonic()
         strict = mode == "always"
-        sought = self._seek(plans, self._looks(plans), allow, notice, most=None if strict else _CASES)
+        sought = None if strict else self._hopeless(plans)
+        if sought is None:
+            sought = self._seek(plans, self._looks(plans), allow, notice, most=None if strict else _CASES)
         refused = {**(sought.unknown if strict else {}), **_refusals(plans, sought.findings)}
         notes = (*_not_linted(sought.unknown), *_told(plans, sought, time.monotonic() - start))
         return replace(
@@ -98,6 +100,23 @@ class LintingProject(ProvingProject):
             notes=(*plan.notes, *notes),
             judged=True,
         )
+
+    def _hopeless(self, plans: Sequence[Plan]) -> _Sought | None:
+        """What comes of more plans than are rehearsed unasked, if none is known: then no target need be asked for it.
+
+        Plans with different goals are different cases, whatever their targets stand on.
+        """
+        goals = {frozenset(p.goal) for p in plans}
+        if len(goals) <= _CASES:
+            return None
+        from ehg_migrate.schema.lint_shelf import Known
+
+        known = Known(self.settings)
+        if any(known.has(digest) for digest in {p.digest for p in plans}):
+            return None
+        from ehg_migrate.schema.linting import too_many
+
+        return _Sought((), dict.fromkeys([p.target for p in plans], too_many(len(goals))))
 
     def _looks(self, plans: Iterable[Plan]) -> Mapping[str, Look | Problem]:
         """The grounds of the targets of these plans: one connection and one message each."""

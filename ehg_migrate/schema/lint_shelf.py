@@ -35,6 +35,10 @@ class Known:
         newest = max(found, key=lambda data: float(data["at"][target]), default=None)
         return _steps(steps, newest) if newest else None
 
+    def has(self, digest: str) -> bool:
+        """Whether anything is known of the plan with this digest."""
+        return bool(self._files(digest))
+
     def keep(self, digest: str, key: str, targets: Sequence[str], steps: Sequence[Seen], *, back: bool) -> None:
         """For the next time; nothing where it cannot be written."""
         known = [[[e.rule, e.identity, list(e.tables), e.line] for e in s.effects] for s in steps]

@@ -85,7 +85,7 @@ def outcomes(
             yield Outcome(case.targets, steps)
     for case in missing:
         if most is not None and len(missing) > most:
-            yield Outcome(case.targets, (), _too_many(len(missing)))
+            yield Outcome(case.targets, (), too_many(len(missing)))
             continue
         notice(case.told)
         done = outcome(rehearsing.run(case))
@@ -94,7 +94,8 @@ def outcomes(
         yield done
 
 
-def _too_many(cases: int) -> Problem:
+def too_many(cases: int) -> Problem:
+    """Why they are left alone where nobody has asked for more."""
     return Problem(
         "not_linted",
         f"there are {cases} different states with pending steps, each to be rehearsed on a scratch database",
