@@ -22,7 +22,7 @@ from ehg_migrate.rollout.worker import read_output
 from ehg_migrate.rollout.workforce import Worker, Workforce
 
 _AHEAD = os.cpu_count() or 1  # workers of a host that find out what the others are told
-_LEAD, _LEAD_PER_STEP = 0.1, 0.02  # seconds that these take where a server is near; where it is not, it is little
+_LEAD, _LEAD_PER_STEP = 0.2, 0.02  # seconds that these take where a server is near; where it is not, it is little
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
 _NO_WORKER = (
     "is there memory, are there too many processes (`ulimit -u`) or open files (`ulimit -n`), has `TMPDIR` more than "
