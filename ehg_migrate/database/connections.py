@@ -75,9 +75,9 @@ def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
                 raise
             if notice:
                 notice(f"attempt {attempt} of {_ATTEMPTS}: {e.problem.message}; again in {wait:.1f} s")
-        # Backoff, and no wait for what could be asked: a pooler bans an address that tries too often, and that a server
-        # can be reached again only the next attempt tells.
-        time.sleep(wait)
+        time.sleep(
+            wait
+        )  # backoff: poolers ban who tries too often, and only the next attempt tells whether one will do
         attempt += 1
 
 

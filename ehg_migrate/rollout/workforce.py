@@ -88,7 +88,7 @@ class Workforce:
         for _ in range(_LOOKS):
             with contextlib.suppress(ConnectionRefusedError):  # the fork server ends; only when it has, another is made
                 return self._forked(job)
-            time.sleep(_ENDING)
+            time.sleep(_ENDING)  # its end cannot be waited for: multiprocessing keeps to itself which process it is
         return self._forked(job)
 
     def _forked(self, job: Job) -> Worker:

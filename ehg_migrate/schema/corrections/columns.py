@@ -121,10 +121,8 @@ def _regenerated(before: Fact, after: Fact, alter: str) -> Ways:
         destructive=True,
     )
     if "generated" not in after.definition:
-        return (
-            *run(f"{alter} DROP EXPRESSION"),
-            *anew,
-        )  # the first is refused of a virtual column, which has no values
+        # the first is refused of a virtual column, which has no values
+        return (*run(f"{alter} DROP EXPRESSION"), *anew)
     expression, _, kind = _generated(after).rpartition(" ")
     if not before.definition.get("generated", kind).endswith(kind):
         return anew
