@@ -77,8 +77,10 @@ def printable(text: str) -> str:
 
 def safe(text: str) -> str:
     """`redact`, and `printable`: for text that came from a server or from a revision."""
-    # once more: control characters may have stood in the middle of a secret, to hide it
-    return redact(printable(redact(text)))
+    masked = redact(text)
+    shown = printable(masked)
+    # once more where that took any away: they may have stood in the middle of a secret, to hide it
+    return shown if shown == masked else redact(shown)
 
 
 def inert(text: str) -> str:

@@ -77,7 +77,7 @@ class Event:
     steps: int = 0
     result: Result | None = None
     free: bool = False  # with the result: the worker waits for another job
-    learned: Learned = NOTHING_LEARNED  # with the result
+    learned: Learned | None = None  # with the result
 
 
 Watch = Callable[[Event], None]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
-from multiprocessing.connection import wait
+from selectors import EVENT_READ, DefaultSelector
 
 from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.errors import Problem
@@ -58,6 +58,7 @@ class Pool:
         self._watch = watch
         self._stop = stop
         self._running: dict[Pipe, _Running] = {}
+        self._heard = DefaultSelector()  # of all that run; made once, since a run may have thousands of events
         self._waiting: list[Job] = []
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
@@ -83,6 +84,7 @@ class Pool:
             for running in list(self._running.values()):
                 running.worker.process.kill()
             self._workers.dismiss()
+            self._heard.close()
 
     def _given_up(self) -> list[Result]:
         """Those that will not begin; a look at what a worker has left begins unless nobody waits for it."""
@@ -118,14 +120,12 @@ class Pool:
         limit = job.deadline
         self._hosts.begin(job.target)
         self._running[worker.pipe] = _Running(job, worker, time.monotonic() + limit + _GRACE if limit else None)
+        for end in worker.waited_for:
+            self._heard.register(end, EVENT_READ, worker.pipe)
 
     def _listen(self, longest: float) -> Iterator[Result]:
-        every = list(self._running.values())
         # a process that a revision forked holds the pipe open when the worker is gone: so its end is waited for too
-        ready = set(wait([x for r in every for x in r.worker.waited_for], timeout=longest))
-        for running in every:
-            if ready.isdisjoint(running.worker.waited_for):
-                continue
+        for running in [self._running[p] for p in {key.data for key, _ in self._heard.select(longest)}]:
             result = self._hear(running)
             if result is not None:
                 yield result
@@ -138,16 +138,21 @@ class Pool:
         try:
             if not running.worker.pipe.poll():
                 raise EOFError  # it has ended and left nothing unread
-            event: Event = running.worker.pipe.recv()
+            events: list[Event] = running.worker.pipe.recv()
         except (EOFError, OSError):
             # it may live: without its pipe, or without the fork server that told of its end
             running.worker.process.kill()
             self._end(running, free=False)
             return None
-        if event.kind is not EventKind.FINISHED:
+        for event in events:
+            if event.kind is EventKind.FINISHED:
+                return self._finished(running, event)
             self._watch(event)
-            return None
-        self._workers.learn(running.worker, running.job, event.learned)
+        return None
+
+    def _finished(self, running: _Running, event: Event) -> Result:
+        if event.learned:
+            self._workers.learn(running.worker, running.job, event.learned)
         self._end(running, free=event.free)
         result = event.result
         assert result is not None
@@ -158,6 +163,8 @@ class Pool:
 
     def _end(self, running: _Running, *, free: bool) -> None:
         del self._running[running.worker.pipe]
+        for end in running.worker.waited_for:
+            self._heard.unregister(end)
         self._hosts.end(running.job.target)
         if free:
             self._workers.take_back(running.worker)

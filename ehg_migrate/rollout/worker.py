@@ -22,7 +22,7 @@ from ehg_migrate.database.parameters import forget_environment
 from ehg_migrate.errors import Problem, TargetError, described
 from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import longest, one_line, register, safe
-from ehg_migrate.rollout.jobs import NOTHING_LEARNED, Event, EventKind, Job, Learned
+from ehg_migrate.rollout.jobs import Event, EventKind, Job, Learned
 
 _MOST = 100  # jobs of one process: whatever grows in a library ends with it
 _NO_THREAD = "can't start new thread"  # Python's own words, and all it says
@@ -120,6 +120,7 @@ class Teller:
         self._job = job
         self._pipe = pipe
         self._lock = threading.Lock()  # the blocker watch tells too
+        self._held: list[Event] = []  # goes with the next one
         self._stop = False
         self._process = os.getpid()
 
@@ -127,14 +128,18 @@ class Teller:
         """Sends one event; a parent that has gone is not this worker's trouble."""
         self._send(Event(self._job.target.name, kind, safe(text), step, len(self._job.plan.steps)))
 
-    def finish(self, result: Result, *, free: bool = False, learned: Learned = NOTHING_LEARNED) -> None:
+    def finish(self, result: Result, *, free: bool = False, learned: Learned | None = None) -> None:
         """The last word; `free` where another job can be done."""
         self._send(Event(self._job.target.name, EventKind.FINISHED, result=result, free=free, learned=learned))
 
     def _send(self, event: Event) -> None:
         with self._lock:
+            self._held.append(event)
+            if event.kind is EventKind.STEP_DONE:
+                return  # the next step's begin or the result follows at once, and each message wakes the runner
+            events, self._held = self._held, []
             try:
-                self._pipe.send(event)
+                self._pipe.send(events)
             except OSError as e:
                 # the terminal is gone, the target is still ours to finish
                 print(f"cannot tell the runner: {e}", file=sys.stderr)  # noqa: T201 - goes to the captured output
