@@ -35,7 +35,8 @@ def targets(command: F) -> F:
             "selectors",
             multiple=True,
             metavar="SELECTOR",
-            help="Name, glob, `tag:x`, `env:x`, `!x` to leave out; several with commas or by repeating. Default: all.",
+            help="Name, glob, `tag:x`, `env:x`, `wave:x`, `!x` to leave out; several with commas or by repeating. "
+            "Default: all.",
         ),
     ):
         selected = option(selected)
@@ -49,6 +50,11 @@ parallel = click.option(
     "-p",
     type=click.IntRange(1, MOST_PARALLEL),
     help="Targets at a time. Default: `parallel` in alembic.ini, or 8.",
+)
+waves = click.option(
+    "--waves/--no-waves",
+    default=True,
+    help="One wave of targets after the other, where targets/ has any; or at once.",
 )
 executor = click.option(
     "--executor",

@@ -45,13 +45,21 @@ def status(selectors: tuple[str, ...], as_json: bool, exit_code: bool, **where: 
 @click.command()
 @options.targets
 @click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
+@options.waves
 @click.option("--sql", is_flag=True, help="Also the SQL of each distinct plan; all else is a comment.")
 @click.option("--lint", is_flag=True, help="Rehearse the steps, there and back, and weigh what they do on each target.")
 @click.option("--exit-code", is_flag=True, help="Exit 3 where something would be done.")
 @options.as_json
 @options.project_options
 def plan(
-    selectors: tuple[str, ...], to: tuple[str, ...], sql: bool, lint: bool, exit_code: bool, as_json: bool, **where: Any
+    selectors: tuple[str, ...],
+    to: tuple[str, ...],
+    waves: bool,
+    sql: bool,
+    lint: bool,
+    exit_code: bool,
+    as_json: bool,
+    **where: Any,
 ) -> int:
     """What `upgrade` would do, step by step; targets with the same plan are shown once.
 
@@ -61,9 +69,9 @@ def plan(
         raise click.UsageError("`--sql` and `--json` are two forms of output; choose one.")
     with options.opened(**where) as project:
         if lint:
-            found = project.plan_with_findings(selectors, to, console.note)
+            found = project.plan_with_findings(selectors, to, console.note, waves=waves)
         else:
-            found = project.plan_with_known(project.plan(selectors, to))
+            found = project.plan_with_known(project.plan(selectors, to, waves=waves))
         if as_json:
             console.json("plan", found)
         else:

@@ -91,13 +91,14 @@ def run_options(command: options.F) -> options.F:
 @click.command()
 @options.targets
 @click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
+@options.waves
 @gate_options
 @_failing
 @run_options
-def upgrade(selectors: tuple[str, ...], to: tuple[str, ...], yes: bool, **how: Any) -> int:
+def upgrade(selectors: tuple[str, ...], to: tuple[str, ...], waves: bool, yes: bool, **how: Any) -> int:
     """Bring targets to their heads: shared, their groups', their own."""
     with options.opened(**options.where(how)) as project:
-        plan = project.plan(selectors, to, soon=how["executor"] == "local")
+        plan = project.plan(selectors, to, soon=how["executor"] == "local", waves=waves)
         return _carry_out(project, plan, yes, how, _YES)
 
 
@@ -128,27 +129,29 @@ def rollback(run: str, selectors: tuple[str, ...], yes: bool, **how: Any) -> int
 
 @click.command()
 @click.argument("run")
+@options.waves
 @gate_options
 @_failing
 @run_options
-def resume(run: str, yes: bool, **how: Any) -> int:
+def resume(run: str, waves: bool, yes: bool, **how: Any) -> int:
     """Complete RUN on the targets that it did not bring where it wanted them; each is planned anew."""
-    return _again(run, yes, how, failed_only=False)
+    return _again(run, yes, how, failed_only=False, waves=waves)
 
 
 @click.command()
 @click.argument("run")
+@options.waves
 @gate_options
 @_failing
 @run_options
-def retry(run: str, yes: bool, **how: Any) -> int:
+def retry(run: str, waves: bool, yes: bool, **how: Any) -> int:
     """Complete RUN only on the targets where it failed or was refused; each is planned anew."""
-    return _again(run, yes, how, failed_only=True)
+    return _again(run, yes, how, failed_only=True, waves=waves)
 
 
-def _again(run: str, yes: bool, how: dict[str, Any], *, failed_only: bool) -> int:
+def _again(run: str, yes: bool, how: dict[str, Any], *, failed_only: bool, waves: bool) -> int:
     with options.opened(**options.where(how)) as project:
-        plan = project.plan_resume(run, failed_only=failed_only)
+        plan = project.plan_resume(run, failed_only=failed_only, waves=waves)
         if plan.verb is Verb.UPGRADE:
             return _carry_out(project, plan, yes, how, _YES)
         return _carry_out(project, plan, yes, how, _wary(plan, str(plan.resumes)), always=plan.verb is Verb.ADOPT)

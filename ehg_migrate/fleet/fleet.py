@@ -8,7 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from ehg_migrate.fleet.selectors import select
-from ehg_migrate.model import Target
+from ehg_migrate.model import Target, Wave
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Fleet:
     """All targets of a project: files sorted by name, then the order within the file."""
 
     targets: tuple[Target, ...]
+    waves: tuple[Wave, ...] = ()  # every target is in one of them, or there are none
 
     @cached_property
     def by_name(self) -> Mapping[str, Target]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from ehg_migrate import json_form
 from ehg_migrate.fleet.fleet import Fleet
-from ehg_migrate.model import Address, Limits, SecretRef, Target
+from ehg_migrate.model import Address, Limits, SecretRef, Target, Wave
 from ehg_migrate.settings import Settings
 
 _PACKAGE = Path(__file__).parent
@@ -90,7 +90,7 @@ def _certificates(fleet: Fleet) -> set[str]:
 def _keep(file: Path, key: str, fleet: Fleet) -> None:
     """Writes it down, if it can be had back: a date among Alembic's options has no form in JSON."""
     try:
-        body = json.dumps(json_form.dump(fleet.targets), separators=(",", ":"))
+        body = json.dumps(json_form.dump(fleet), separators=(",", ":"))
         if _fleet(body) != fleet:
             return
         file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -111,7 +111,9 @@ def _digest(key: str, body: str) -> str:
 
 
 def _fleet(body: str) -> Fleet:
-    return Fleet(tuple(_target(form) for form in json.loads(body)))
+    form = json.loads(body)
+    waves = tuple(Wave(w["name"], tuple(w["targets"]), w["soak"]) for w in form["waves"])
+    return Fleet(tuple(map(_target, form["targets"])), waves)
 
 
 def _target(form: dict[str, Any]) -> Target:

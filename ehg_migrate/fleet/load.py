@@ -16,10 +16,11 @@ from ehg_migrate.fleet.neighbours import refuse_neighbours
 from ehg_migrate.fleet.problems import Refused, Report, clip, kind
 from ehg_migrate.fleet.schema import Defaults, Entry
 from ehg_migrate.fleet.validate import Checked, check
+from ehg_migrate.fleet.waves import in_waves, read_drafts
 from ehg_migrate.fleet.yamlfile import read_yaml
 
 FOLDER = "targets"
-_TOP = ("defaults", "targets")
+_TOP = ("defaults", "targets", "waves")
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,11 @@ def load_fleet(root: Path) -> Fleet:
         report.add("no_targets", "no file holds a target", "write one below `targets:`", FOLDER)
     built = list(_build(items, defaults, folders, root, report))
     refuse_neighbours(built, report)
+    drafts = read_drafts(documents, report)
+    report.raise_if_any()  # else a wave would be told that it names a target whose entry is wrong
+    fleet = in_waves([b.target for b in built], drafts, report)
     report.raise_if_any()
-    return Fleet(tuple(b.target for b in built))
+    return fleet
 
 
 def _documents(root: Path, report: Report) -> Iterator[tuple[str, dict[Any, Any] | None]]:
@@ -83,7 +87,7 @@ def _check_top(data: dict[Any, Any], place: str, report: Report) -> None:
         if key not in _TOP:
             report.add(
                 "unknown_section",
-                f"expected `defaults` or `targets` at the top, found `{clip(key)}`",
+                f"expected `defaults`, `targets` or `waves` at the top, found `{clip(key)}`",
                 "an entry belongs below `targets:`, indented",
                 f"{place}: {clip(key)}",
             )

@@ -180,6 +180,20 @@ class Entry(_OneSchema):
     )
 
 
+class WaveEntry(_Model):
+    """One wave of a rollout: the targets that its selectors name and no wave before it has."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["name", "targets"]})
+
+    name: Name | None = _field("a name", "What the wave is called: `--targets wave:canary`.", "canary")
+    targets: list[Text] | None = _field(
+        "a list of selectors", "Which targets: names, globs, `tag:...`, `env:...`, `!` to leave out.", ["tag:canary"]
+    )
+    soak: Seconds | None = _field(
+        "a time", "How long an upgrade waits between the end of this wave and the next.", "10min"
+    )
+
+
 class TargetsFile(_Model):
     """One file of targets/."""
 
@@ -188,6 +202,11 @@ class TargetsFile(_Model):
         None,
         description="The targets by name; the name is also that of the target's own folder in versions/.",
         json_schema_extra={"propertyNames": {**_NAME, "not": {"enum": list(values.RESERVED)}}},
+    )
+    waves: list[WaveEntry] | None = Field(
+        None,
+        description="In one file only: groups of targets that an upgrade does one after the other, each only if all "
+        "targets of the one before are where they should be. Those that no wave names come last, as the wave `rest`.",
     )
 
 

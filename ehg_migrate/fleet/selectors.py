@@ -1,4 +1,4 @@
-"""The language that chooses targets: `acme`, `eu-*`, `tag:prod`, `env:staging`, `all`, and `!` to leave out.
+"""The language that chooses targets: `acme`, `eu-*`, `tag:prod`, `env:staging`, `wave:canary`, `all`, `!` to leave out.
 
 Several stand in one item with commas between them. What is named is added up, then what has a `!` is taken away; with
 nothing but `!` one starts from all. Last, `shard:2/8` keeps the second of eight even parts, so that eight jobs of a
@@ -9,7 +9,7 @@ somebody believes to be there; only a shard may be empty.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -18,6 +18,12 @@ from ehg_migrate.errors import Problem, UsageError, some
 from ehg_migrate.model import Target
 
 _SHOWN = 8
+_KINDS = {
+    "name": "target matches",
+    "tag": "target with the tag matches",
+    "env": "target with the env matches",
+    "wave": "target is in a wave that matches",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +32,14 @@ class Selector:
 
     text: str  # as written
     exclude: bool
-    kind: str  # name, tag, env
+    kind: str  # name, tag, env, wave
     pattern: str
 
     def matches(self, target: Target) -> bool:
         """Whether it means this target; upper and lower case differ."""
         if self.kind == "tag":
             return any(fnmatchcase(tag, self.pattern) for tag in target.tags)
-        return fnmatchcase(target.env if self.kind == "env" else target.name, self.pattern)
+        return fnmatchcase(str(getattr(target, self.kind)), self.pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +97,9 @@ def _parse(text: str) -> Selector | Shard | Problem:
     kind, colon, pattern = body.partition(":")
     if not colon:
         kind, pattern = "name", "*" if body == "all" else body
-    if kind not in ("name", "tag", "env"):
-        return Problem(
-            "bad_selector", f"`{text}` is not a selector", "use a name, a glob like `eu-*`, `tag:...` or `env:...`"
-        )
+    if kind not in _KINDS:
+        hint = "use a name, a glob like `eu-*`, `tag:...`, `env:...` or `wave:...`"
+        return Problem("bad_selector", f"`{text}` is not a selector", hint)
     if not pattern:
         return Problem(
             "empty_selector",
@@ -130,21 +135,23 @@ def _chosen(targets: Sequence[Target], selectors: Sequence[Selector]) -> tuple[T
 
 
 def _no_match(selector: Selector, targets: Sequence[Target]) -> Problem:
-    names = [target.name for target in targets]
-    tags = sorted({tag for target in targets for tag in target.tags})
-    envs = sorted({target.env for target in targets if target.env})
-    kinds = {"name": "target", "tag": "target with the tag", "env": "target with the env"}
-    close = _close(selector, names, tags, envs)
+    there = {
+        "targets": [target.name for target in targets],
+        "tags": sorted({tag for target in targets for tag in target.tags}),
+        "envs": sorted({target.env for target in targets if target.env}),
+        "waves": list(dict.fromkeys(target.wave for target in targets if target.wave)),
+    }
+    close = _close(selector, there)
     hints = [f"did you mean {' or '.join(f'`{c}`' for c in close)}?"] if close else []
-    hints += [
-        f"{title}: {_short(found)}" for title, found in (("targets", names), ("tags", tags), ("envs", envs)) if found
-    ]
-    return Problem("no_match", f"no {kinds[selector.kind]} matches `{selector.pattern}`", "; ".join(hints))
+    hints += [f"{title}: {_short(found)}" for title, found in there.items() if found]
+    return Problem("no_match", f"no {_KINDS[selector.kind]} `{selector.pattern}`", "; ".join(hints))
 
 
-def _close(selector: Selector, names: list[str], tags: list[str], envs: list[str]) -> list[str]:
+def _close(selector: Selector, there: Mapping[str, Sequence[str]]) -> list[str]:
     """Up to three selectors that may have been meant, of whatever kind; written as one would type them."""
-    ways = [*names, *(f"tag:{tag}" for tag in tags), *(f"env:{env}" for env in envs)]
+    titles = {"targets": "name", "tags": "tag", "envs": "env", "waves": "wave"}
+    near_kind = sorted(there, key=lambda title: titles[title] != selector.kind)
+    ways = [f"{titles[title]}:{value}".removeprefix("name:") for title in near_kind for value in there[title]]
     by_value = {way.rpartition(":")[2].lower(): way for way in reversed(ways)}
     near = get_close_matches(selector.pattern.lower(), by_value, n=3)
     sign = "!" if selector.exclude else ""

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ehg_migrate.fleet.problems import Refused, Report, clip, describe, kind, listed
-from ehg_migrate.fleet.schema import Defaults, Entry
+from ehg_migrate.fleet.schema import Defaults, Entry, WaveEntry
 
 M = TypeVar("M", bound=BaseModel)
 
 _SECRET = frozenset({"password", "url"})  # what stands there may be a password
-_PLACES: dict[type[BaseModel], str] = {Entry: "a target", Defaults: "`defaults`"}
+_PLACES: dict[type[BaseModel], str] = {Entry: "a target", Defaults: "`defaults`", WaveEntry: "a wave"}
 _MEANT = {
     "dbname": "database",
     "db": "database",

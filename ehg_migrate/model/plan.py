@@ -103,6 +103,15 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Wave:
+    """Targets that an upgrade does together, before the next wave begins."""
+
+    name: str
+    targets: tuple[str, ...]
+    soak: float = 0.0  # seconds from its end to the next
+
+
+@dataclass(frozen=True, slots=True)
 class FleetPlan:
     """What a run would do to a selection: a plan where one can be made, and why not elsewhere."""
 
@@ -117,6 +126,7 @@ class FleetPlan:
     findings: tuple[Finding, ...] = ()  # what its steps are known to do that somebody should look at
     notes: tuple[Problem, ...] = ()  # of the plan as a whole; a run takes them over
     judged: bool = False  # whether its steps were looked at in a rehearsal, and those refused that must be
+    waves: tuple[Wave, ...] = ()  # in which its targets are done, one after the other; none where it is all at once
 
 
 @dataclass(frozen=True, slots=True)

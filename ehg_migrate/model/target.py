@@ -91,6 +91,7 @@ class Target:
     schema: str = ""  # the one schema that the target is; empty for all of its database
     touches: tuple[str, ...] = ()  # other schemas that its revisions may change too; only beside `schema`
     protected: bool = False  # changed only where a person at a terminal types its name
+    wave: str = ""  # of the fleet's waves, the one that it belongs to; empty where the fleet has none
     platform: str = ""  # one of PLATFORMS; empty where nothing says whose a schema `auth` is, and so it is left alone
 
     @property

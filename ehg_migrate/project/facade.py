@@ -47,9 +47,11 @@ class Project(SchemasProject):
         origin = find_origin(self.settings.root)
         return break_lock(targets[0], passwords.get(seen.target), seen, f"{origin.actor}@{origin.host}")
 
-    def upgrade(self, selectors: Selectors = (), to: Sequence[str] = (), **how: Unpack[Manner]) -> Run:
+    def upgrade(
+        self, selectors: Selectors = (), to: Sequence[str] = (), *, waves: bool = True, **how: Unpack[Manner]
+    ) -> Run:
         """Plans and runs; see `plan` and `run`."""
-        return self.run(self.plan(selectors, to, soon=True), **how)
+        return self.run(self.plan(selectors, to, soon=True, waves=waves), **how)
 
     def downgrade(self, target: str, to: Sequence[str], **how: Unpack[Manner]) -> Run:
         """Plans and runs; see `plan_downgrade` and `run`."""
@@ -100,7 +102,8 @@ class Project(SchemasProject):
             watch, rollout = how.get("watch") or _nobody, how.get("rollout", "")
             most = how.get("max_failures")
             most = self.settings.max_failures if most is None else most
-            manner = How(execute, watch, stop, self.ledger, verify, rollout, astray, most)
+            notice = how.get("notice") or nobody
+            manner = How(execute, watch, stop, self.ledger, verify, rollout, astray, most, notice)
             return carry_out(self.settings, plan, reach, manner)
 
     def new_revision(

@@ -34,14 +34,16 @@ class LintingProject(ProvingProject):
     """A project that looks before it leaps."""
 
     def plan_with_findings(
-        self, selectors: Selectors = (), to: Sequence[str] = (), notice: Notice = nobody
+        self, selectors: Selectors = (), to: Sequence[str] = (), notice: Notice = nobody, *, waves: bool = True
     ) -> FleetPlan:
         """What `upgrade` would do, and what its steps do in a rehearsal, there and back; sizes are read live.
 
         Nothing is refused. A note of the plan says of which targets it is not known. Only reads from the targets.
         """
+        waves = waves and self._has_waves(selectors)
         _, states, looking = self._look(selectors)
         plan = self._plan_upgrade(selectors, to, states)
+        plan = self._in_waves(plan) if waves else plan
         plans = tuple(p for p in plan.plans if p.steps)
         sought = self._seek(plans, looking.found, (), notice, back=True)
         notes = tuple(_not_linted(sought.unknown))

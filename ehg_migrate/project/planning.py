@@ -27,12 +27,17 @@ if TYPE_CHECKING:
 class PlanningProject(ReadingProject):
     """A project that can say what would be done."""
 
-    def plan(self, selectors: Selectors = (), to: Sequence[str] = (), *, soon: bool = False) -> FleetPlan:
-        """What `upgrade` would do: to each target's own goal, or to what `to` names.
+    def plan(
+        self, selectors: Selectors = (), to: Sequence[str] = (), *, soon: bool = False, waves: bool = True
+    ) -> FleetPlan:
+        """What `upgrade` would do: to each target's own goal, or to what `to` names; in the fleet's waves, or at once.
 
-        Where it is to be done `soon`, workers begin to start while it is still made.
+        Where it is to be done `soon`, workers begin to start while it is still made. Raises UsageError for a shard of
+        several waves.
         """
-        return self._plan_upgrade(selectors, to, self._states(selectors, soon=soon))
+        waves = waves and self._has_waves(selectors)
+        plan = self._plan_upgrade(selectors, to, self._states(selectors, soon=soon))
+        return self._in_waves(plan) if waves else plan
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""
@@ -75,8 +80,10 @@ class PlanningProject(ReadingProject):
 
         return replace(self._plan(Verb.ADOPT, (found.name,), make), wish=tuple(heads))
 
-    def plan_resume(self, run: str, *, failed_only: bool = False) -> FleetPlan:
+    def plan_resume(self, run: str, *, failed_only: bool = False, waves: bool = True) -> FleetPlan:
         """What is missing of a run, planned anew from what its targets hold: all of it, or only what failed.
+
+        An upgrade goes on in the fleet's waves, or at once.
 
         Raises UsageError where nothing is missing or the run still works, LedgerError where the ledger cannot be read.
         """
@@ -94,7 +101,7 @@ class PlanningProject(ReadingProject):
         elif found.verb is Verb.ADOPT:
             plan = self.plan_adoption(left[0], found.wish)
         else:
-            plan = self.plan(left, found.wish)
+            plan = self.plan(left, found.wish, waves=waves)
         return replace(plan, resumes=found.id)
 
     def protected(self, plan: FleetPlan) -> tuple[str, ...]:
@@ -143,6 +150,21 @@ class PlanningProject(ReadingProject):
             return replace(plan, target=state.target)
 
         return replace(fleet_plan(Verb.UPGRADE, selectors, states, make, lenient=bool(to)), wish=tuple(to))
+
+    def _has_waves(self, selectors: Selectors) -> bool:
+        """Whether there are any. Raises UsageError for a shard of several."""
+        if not self.fleet.waves:
+            return False
+        from ehg_migrate.rollout.waves import refuse_shards
+
+        refuse_shards(self.fleet, selectors)
+        return True
+
+    def _in_waves(self, plan: FleetPlan) -> FleetPlan:
+        from ehg_migrate.rollout.waves import in_waves
+
+        others = {*(s.target for s in plan.blocked), *(s.target for s in plan.skipped)}
+        return replace(plan, waves=in_waves(self.fleet.waves, {*(p.target for p in plan.plans), *others}))
 
     def _plan(self, verb: Verb, selectors: Selectors, make: Make) -> FleetPlan:
         from ehg_migrate.rollout.planning import fleet_plan

@@ -38,7 +38,7 @@ class Manner(TypedDict, total=False):
     verify: str | None  # one of settings.VERIFY
     lint: str | None  # one of settings.LINT
     allow: Sequence[str]  # findings that stop nothing: `RULE` or `RULE@REVISION`
-    notice: Notice  # hears what takes its time after the run
+    notice: Notice  # hears what takes its time: the next wave, a look at the schemas after the run
     confirmed: Collection[str]  # protected targets whose names a person has typed
 
 

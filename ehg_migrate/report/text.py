@@ -43,8 +43,13 @@ def continued(message: str, indent: str = "") -> str:
 
 def targets_lines(targets: Iterable[Target]) -> list[str]:
     """The fleet as its files say."""
-    rows = [(t.name, t.env, ",".join(t.branches), ",".join(t.tags), _place(t), t.purpose) for t in targets]
-    return table(("TARGET", "ENV", "BRANCHES", "TAGS", "ADDRESS", "PURPOSE"), rows)
+    found = list(targets)
+    waves = any(t.wave for t in found)  # most fleets have none
+    rows = [
+        (t.name, t.env, ",".join(t.branches), ",".join(t.tags), *([t.wave] if waves else ()), _place(t), t.purpose)
+        for t in found
+    ]
+    return table(("TARGET", "ENV", "BRANCHES", "TAGS", *(["WAVE"] if waves else ()), "ADDRESS", "PURPOSE"), rows)
 
 
 def _place(target: Target) -> str:
@@ -89,6 +94,9 @@ def plan_lines(plan: FleetPlan) -> Iterator[str]:
         yield ""
     if idle:
         yield f"nothing to do for {some(idle)}"
+    for place, wave in enumerate(plan.waves, 1):
+        pause = f"; {wave.soak:g} s before the next" if wave.soak and place < len(plan.waves) else ""
+        yield f"wave {place}, {wave.name}: {some(wave.targets)}{pause}"
     yield plan_summary(plan)
 
 

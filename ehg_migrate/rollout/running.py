@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import Problem, some
 from ehg_migrate.ledger import Ledger
-from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, State, StateKind, Status, Verb
+from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, State, StateKind, Status, Verb, Wave
 from ehg_migrate.rollout.astray import Astray, doubted, to_be_looked_at
 from ehg_migrate.rollout.book import Book
 from ehg_migrate.rollout.executor import Execute
@@ -46,6 +46,7 @@ class How:
     rollout: str = ""  # the name that this run has in common with others
     astray: Astray = field(default_factory=dict)
     max_failures: int = 0  # after how many no other target begins; 0 for no limit
+    notice: Callable[[str], None] = lambda _: None  # hears of waves
 
 
 def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Run:
@@ -71,14 +72,7 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         if settled:
             book.record(*settled)
         results |= {r.target: r for r in settled}
-        failed: list[str] = []
-        for done in _worked(settings, plan, Work(run.id, run.origin, plan.plans, reach), how):
-            result = results[done.target] = doubted(done, how.astray)
-            book.record(result)
-            failed += [done.target] if done.status in _FAILURES else []
-            how.stop.enough = _enough(failed, how.max_failures)
-        for result in _verified(how, results, book):
-            results[result.target] = result
+        _do_all(settings, plan, Work(run.id, run.origin, plan.plans, reach), how, book, results)
         status = _status(list(results.values()), stopped=bool(how.stop.asked))
         book.finish(status)
     return replace(
@@ -88,6 +82,26 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         results=tuple(results[name] for name in names),
         notes=tuple(book.notes),
     )
+
+
+def _do_all(settings: Settings, plan: FleetPlan, work: Work, how: How, book: Book, results: dict[str, Result]) -> None:
+    """Wave by wave: the work, and a look at what it made."""
+    failed: list[str] = []
+    waves = plan.waves or (Wave("", tuple(p.target for p in plan.plans)),)
+    for place, wave in enumerate(waves, 1):
+        here = [p for p in plan.plans if p.target in wave.targets]
+        if plan.waves and not how.stop.over:
+            how.notice(f"wave {place} of {len(waves)}, `{wave.name}`: {some(wave.targets, _NAMED)}")
+        for done in _worked(settings, plan.verb, replace(work, plans=here), how):
+            result = results[done.target] = doubted(done, how.astray)
+            book.record(result)
+            failed += [done.target] if done.status in _FAILURES else []
+            how.stop.enough = how.stop.enough or _enough(failed, how.max_failures)
+        results |= {r.target: r for r in _verified(how, [results[t] for t in wave.targets], book)}
+        if following := waves[place:]:
+            from ehg_migrate.rollout.waves import end_wave  # most fleets have none
+
+            end_wave(wave, [t for w in following for t in w.targets], results, plan, how.stop, how.notice)
 
 
 def _enough(failed: Sequence[str], most: int) -> str:
@@ -115,19 +129,19 @@ def _blocked(state: State) -> Result:
     return Result(state.target, status, state.heads, state.heads, problem=state.problem, notes=state.notes)
 
 
-def _worked(settings: Settings, plan: FleetPlan, work: Work, how: How) -> Iterator[Result]:
-    if plan.verb is Verb.ADOPT:
+def _worked(settings: Settings, verb: Verb, work: Work, how: How) -> Iterator[Result]:
+    if verb is Verb.ADOPT:
         yield from adopt_plans(work)
     else:
         yield from run_plans(settings, work, how.execute, how.watch, how.stop)
 
 
-def _verified(how: How, results: Mapping[str, Result], book: Book) -> tuple[Result, ...]:
+def _verified(how: How, results: Sequence[Result], book: Book) -> tuple[Result, ...]:
     """The results that are others after the look; none where the run was stopped, since nobody wants to wait then."""
     if how.verify is None or how.stop.asked:
         return ()
-    verified = how.verify(tuple(to_be_looked_at(results.values())))
-    changed = tuple(r for r in verified.results if r != results[r.target])
+    verified = how.verify(tuple(to_be_looked_at(results)))
+    changed = tuple(r for r in verified.results if r not in results)
     for result in changed:
         how.watch(Event(result.target, EventKind.FINISHED, result=result))
     if changed:

@@ -152,6 +152,22 @@ def test_too_many_failures(dask: DaskCluster, fleet_of: MakeFleet) -> None:
     assert [r.status for r in run.results] == [Status.FAILED, Status.NOT_ATTEMPTED, Status.NOT_ATTEMPTED]
 
 
+def test_waves(dask: DaskCluster, fleet_of: MakeFleet) -> None:
+    """The cluster gets the next wave when the one before has ended well, and none of it where it has not."""
+    fleet = fleet_of(3)
+    (fleet.folder / "targets" / "waves.yaml").write_text("waves: [{name: canary, targets: [t2]}]\n")
+    assert {r.status for r in fleet.upgrade(executor=dask.executor).results} == {Status.SUCCEEDED}
+    assert next(e.target for e in fleet.events if e.kind is EventKind.STARTED) == "t2"
+    fleet.write("shared/s4", step("s4", "s3"))
+    with fleet.connect("t2") as c:
+        c.execute("CREATE TABLE s4 (n int)")
+    run = fleet.upgrade(executor=dask.executor)
+    assert {r.target: r.status for r in run.results} == {
+        "t0": Status.NOT_ATTEMPTED, "t1": Status.NOT_ATTEMPTED, "t2": Status.FAILED,
+    }  # fmt: skip
+    assert [fleet.heads(t) for t in ("t0", "t1", "t2")] == [["s3"], ["s3"], ["s3"]]
+
+
 def test_other_files(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
     """A worker that has other files than the plan was made of refuses, and names them."""
     fleet = fleet_of(1)

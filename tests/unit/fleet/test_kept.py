@@ -29,6 +29,7 @@ targets:
     upgrade_to: [shared@head, acme@head]
     alembic: {version_table: words, compare_type: true}
   other: {url: postgresql://u@127.0.0.1/other, passfile: pgpass}
+waves: [{name: first, targets: [other], soak: 1min}]
 """
 
 

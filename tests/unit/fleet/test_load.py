@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from ehg_migrate.errors import Problem
 from ehg_migrate.fleet import load_fleet
-from ehg_migrate.model import Address, Limits, SecretRef, Target, meta_schema
+from ehg_migrate.model import Address, Limits, SecretRef, Target, Wave, meta_schema
 
 REF = "abcdefghijklmnopqrst"
 HOST = "aws-1-us-east-1.pooler.supabase.com"
@@ -286,3 +287,29 @@ def test_a_schema_of_a_database(project: Project) -> None:
 def test_the_record_of_a_schema_has_a_plain_name(schema: str) -> None:
     """However the schema is called: no longer than PostgreSQL allows, and without need of quotes."""
     assert re.fullmatch("ehg_migrate_[a-z0-9_]{1,51}", meta_schema(schema))
+
+
+def test_waves(project: Project) -> None:
+    """Each target is in the first wave that names it, the others in `rest`; a wave that is left empty is none."""
+    entries = "".join(
+        f"  {n}: {{url: 'postgresql://u@127.0.0.1/{n}', tags: [{n[0]}]}}\n" for n in ("a1", "a2", "b1", "c1")
+    )
+    waves = (
+        "waves:\n"
+        "- {name: canary, targets: [a2, 'tag:b'], soak: 2min}\n"
+        "- {name: again, targets: [a2]}\n"
+        "- {name: a, targets: ['a*', '!b*']}\n"
+    )
+    fleet = load_fleet(project(f"targets:\n{entries}", waves=waves))
+    assert fleet.waves == (Wave("canary", ("a2", "b1"), 120.0), Wave("a", ("a1",)), Wave("rest", ("c1",)))
+    assert {t.name: t.wave for t in fleet.targets} == {"a1": "a", "a2": "canary", "b1": "canary", "c1": "rest"}
+    assert [t.name for t in fleet.select(["wave:canary"])] == ["a2", "b1"]
+
+
+def test_waves_of_two_files(project: Project, mistakes: Callable[[Path], tuple[Problem, ...]]) -> None:
+    """Else the order of the files would decide."""
+    waves = "waves: [{name: one, targets: [a]}]\n"
+    root = project("targets: {a: {url: 'postgresql://u@127.0.0.1/a'}}\n" + waves, y=waves)
+    (problem,) = mistakes(root)
+    assert (problem.code, problem.where) == ("duplicate_waves", "targets/y.yaml: waves")
+    assert problem.message == "waves stand in two files, also at `targets/x.yaml: waves`"

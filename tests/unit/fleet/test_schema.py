@@ -34,6 +34,8 @@ targets:
     env: staging
     x: {tenant: acme, debug: true}
     alembic: {compare_type: true}
+waves:
+  - {name: canary, targets: ["tag:canary", "!app_1"], soak: 10min}
 """
 
 
@@ -47,7 +49,7 @@ def test_it_is_a_schema() -> None:
     schema = json_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     jsonschema.Draft202012Validator.check_schema(schema)
-    for model in ("Defaults", "Entry"):
+    for model in ("Defaults", "Entry", "WaveEntry"):
         for name, field in schema["$defs"][model]["properties"].items():
             assert field["description"], name
             (example,) = field["examples"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ehg_migrate.errors import UsageError
@@ -55,6 +57,19 @@ def test_select(selectors: list[str], names: str) -> None:
     assert " ".join(t.name for t in FLEET.select(selectors)) == names
 
 
+def test_waves() -> None:
+    """They are chosen by as targets are by their env; in a fleet that has none the word says so."""
+    fleet = Fleet(tuple(replace(t, wave="canary" if t.name == "acme" else "rest") for t in FLEET.targets))
+    assert [t.name for t in fleet.select(["wave:can*"])] == ["acme"]
+    assert [t.name for t in fleet.select(["eu-*", "acme", "!wave:canary"])] == ["eu-1", "eu-2"]
+    with pytest.raises(UsageError, match="no target is in a wave that matches `canari`") as caught:
+        fleet.select(["wave:canari"])
+    assert caught.value.problems[0].hint.startswith("did you mean `wave:canary`?")
+    assert caught.value.problems[0].hint.endswith("; waves: rest, canary")
+    with pytest.raises(UsageError, match="no target is in a wave that matches `canary`"):
+        FLEET.select(["wave:canary"])
+
+
 @pytest.mark.parametrize(("count", "of"), [(1, 1), (10, 3), (1000, 7), (3, 8)])
 def test_shards(count: int, of: int) -> None:
     """Every target is in exactly one shard, their sizes differ by at most one, and the files' order is no matter."""
@@ -100,7 +115,7 @@ _ALL = "targets: eu-1, eu-2, us-1, acme; tags: canary, eu, prod, us; envs: produ
                 (
                     "bad_selector",
                     "`group:crm` is not a selector",
-                    "use a name, a glob like `eu-*`, `tag:...` or `env:...`",
+                    "use a name, a glob like `eu-*`, `tag:...`, `env:...` or `wave:...`",
                 )
             ],
         ),

@@ -1,0 +1,62 @@
+"""Waves: an upgrade that takes its targets one group after the other, each only if the one before it ended well."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from ehg_migrate.errors import Problem, UsageError, some
+from ehg_migrate.fleet.fleet import Fleet
+from ehg_migrate.model import FleetPlan, Result, Status, Wave
+from ehg_migrate.rollout.stop import Stop
+
+_TICK = 0.2  # seconds between two looks whether to stop
+_NAMED = 5  # targets that a reason names
+
+
+def in_waves(waves: Sequence[Wave], names: Collection[str]) -> tuple[Wave, ...]:
+    """The waves of these targets, without those that have none of them; nothing where that leaves fewer than two."""
+    kept = (Wave(w.name, tuple(t for t in w.targets if t in names), w.soak) for w in waves)
+    left = tuple(w for w in kept if w.targets)
+    return left if len(left) > 1 else ()
+
+
+def refuse_shards(fleet: Fleet, selectors: Sequence[str]) -> None:
+    """Raises UsageError where the shards of a selection would have to wait for each other's waves."""
+    items = [s.strip() for item in selectors for s in item.split(",")]
+    rest = [s for s in items if not s.startswith("shard:")]
+    if len(rest) == len(items):
+        return
+    waves = [w.name for w in in_waves(fleet.waves, {t.name for t in fleet.select(rest)})]
+    if waves:
+        named = some([f"`{w}`" for w in waves], _NAMED)
+        message = f"a shard does not wait for the waves of other shards, and here are {named}"
+        hint = f"one wave after the other: `--targets wave:{waves[0]} --shard ...` first; or `--no-waves`"
+        raise UsageError(Problem("shards_of_waves", message, hint))
+
+
+def end_wave(
+    wave: Wave,
+    following: Collection[str],
+    results: Mapping[str, Result],
+    plan: FleetPlan,
+    stop: Stop,
+    notice: Callable[[str], None],
+) -> None:
+    """Holds the others back if a target of the wave is not where it should be; else waits for as long as it soaks."""
+    bad = [results[t] for t in wave.targets if not results[t].status.good]
+    if bad:
+        which = some([f"{r.target} {r.status.value}" for r in bad], _NAMED)
+        stop.enough = stop.enough or f"wave `{wave.name}` did not end well ({which}), so the next did not begin"
+        return
+    changed = any(results[t].status is Status.SUCCEEDED for t in wave.targets)
+    if wave.soak and changed and any(p.steps for p in plan.plans if p.target in following):
+        notice(f"wave `{wave.name}` is done; the next begins in {wave.soak:g} s")
+        _wait(wave.soak, stop)
+
+
+def _wait(seconds: float, stop: Stop) -> None:
+    """It is the time itself that is waited for; a wish to stop ends that."""
+    until = time.monotonic() + seconds
+    while not stop.over and (left := until - time.monotonic()) > 0:
+        time.sleep(min(_TICK, left))

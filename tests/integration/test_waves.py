@@ -1,0 +1,185 @@
+"""Upgrades in waves: who comes first, what holds the others back, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.errors import UsageError
+from ehg_migrate.model import Address, RunStatus, Status
+from ehg_migrate.rollout.jobs import EventKind
+from ehg_migrate.rollout.stop import Stop
+from tests.acceptance.test_drift import scratch_url
+from tests.support.postgres import Cluster
+from tests.support.project import PASSWORD_VARIABLE
+from tests.support.running import Fleet, make_fleet, result_of, step
+
+MakeDatabase = Callable[[str], Address]
+
+TARGETS = ("a", "b", "c", "d")
+STEPS = {
+    "shared/s1": step("s1", None, label="shared"),
+    "shared/s2": step("s2", "s1"),
+}
+WAVES = "waves:\n- {name: canary, targets: [c]}\n- {name: early, targets: ['!a', '!d']}\n"
+
+
+@pytest.fixture
+def fleet(pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """Four targets in three waves: c, then b, then the rest."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    made = make_fleet(pg, tmp_path / "project", {name: make_database(name) for name in TARGETS}, STEPS)
+    (made.folder / "targets" / "waves.yaml").write_text(WAVES)
+    return made
+
+
+def soak(fleet: Fleet, seconds: float) -> None:
+    """From now on the first wave has this pause behind it."""
+    file = fleet.folder / "targets" / "waves.yaml"
+    file.write_text(WAVES.replace("[c]}", f"[c], soak: {seconds}}}"))
+
+
+def in_the_way(fleet: Fleet, target: str) -> None:
+    """The second step fails on this target."""
+    with fleet.connect(target) as c:
+        c.execute("CREATE TABLE s2 (n int)")
+
+
+def order(fleet: Fleet) -> list[str]:
+    """In which the targets of the last run began."""
+    return [e.target for e in fleet.events if e.kind is EventKind.STARTED]
+
+
+def held(fleet: Fleet) -> dict[str, list[str]]:
+    """What each really holds."""
+    return {name: fleet.heads(name) for name in TARGETS}
+
+
+def test_one_wave_after_the_other(fleet: Fleet) -> None:
+    """However many may be at work; the run is one, told of wave by wave."""
+    said: list[str] = []
+    run = fleet.upgrade(parallel=4, notice=said.append)
+    assert run.status is RunStatus.SUCCEEDED
+    begun = order(fleet)
+    assert begun[:2] == ["c", "b"]
+    assert sorted(begun[2:]) == ["a", "d"]
+    told = [(e.target, e.kind) for e in fleet.events]
+    for before, after in (("c", "b"), ("b", "a"), ("b", "d")):
+        assert told.index((before, EventKind.FINISHED)) < told.index((after, EventKind.STARTED))
+    assert said == ["wave 1 of 3, `canary`: c", "wave 2 of 3, `early`: b", "wave 3 of 3, `rest`: a, d"]
+    assert held(fleet) == {name: ["s2"] for name in TARGETS}
+
+
+def test_a_failure_holds_the_next_waves_back(fleet: Fleet) -> None:
+    """The wave itself is done to its end; the others are not attempted, and `resume` goes on when it is mended."""
+    (fleet.folder / "targets" / "waves.yaml").write_text("waves: [{name: first, targets: [a, b]}]\n")
+    in_the_way(fleet, "a")
+    run = fleet.upgrade(parallel=1)
+    assert run.status is RunStatus.FAILED
+    assert {r.target: r.status for r in run.results} == {
+        "a": Status.FAILED, "b": Status.SUCCEEDED, "c": Status.NOT_ATTEMPTED, "d": Status.NOT_ATTEMPTED,
+    }  # fmt: skip
+    problem = result_of(run, "c").problem
+    assert problem is not None
+    assert problem.message == "wave `first` did not end well (a failed), so the next did not begin"
+    assert problem.hint == f"`ehg-migrate resume {run.id}` goes on"
+    assert held(fleet) == {"a": ["s1"], "b": ["s2"], "c": [], "d": []}
+    again = fleet.run(fleet.load().plan_resume(run.id))
+    assert [r.status for r in again.results] == [Status.FAILED, Status.NOT_ATTEMPTED, Status.NOT_ATTEMPTED]
+    with fleet.connect("a") as c:
+        c.execute("DROP TABLE s2")
+    assert fleet.run(fleet.load().plan_resume(again.id)).status is RunStatus.SUCCEEDED
+    assert order(fleet)[0] == "a"
+    assert held(fleet) == {name: ["s2"] for name in TARGETS}
+
+
+def test_one_that_cannot_be_reached_holds_them_back(fleet: Fleet, pg: Cluster) -> None:
+    """A canary of which nothing is known has proven nothing."""
+    with pg.admin() as admin:
+        admin.execute(f"ALTER DATABASE {fleet.addresses['c'].dbname} ALLOW_CONNECTIONS false".encode())
+    run = fleet.upgrade()
+    assert {r.target: r.status for r in run.results if r.target != "c"} == dict.fromkeys("abd", Status.NOT_ATTEMPTED)
+    assert result_of(run, "c").status is Status.FAILED
+    assert {name: fleet.heads(name) for name in "abd"} == {"a": [], "b": [], "d": []}
+    assert fleet.upgrade("!c").status is RunStatus.SUCCEEDED
+
+
+def test_a_schema_that_differs_holds_them_back(fleet: Fleet, pg: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wave is held against its revisions before the next begins."""
+    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
+    assert fleet.run(fleet.load().plan(to=("s1",)), verify="never").status is RunStatus.SUCCEEDED
+    with fleet.connect("c") as c:
+        c.execute("ALTER TABLE s1 DROP COLUMN n")
+    run = fleet.upgrade(verify="always")
+    assert [result_of(run, n).status for n in "cbad"] == [Status.SCHEMA_DIFFERS, *[Status.NOT_ATTEMPTED] * 3]
+    assert held(fleet) == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
+    assert fleet.load().show(run.id).results == run.results
+
+
+def test_a_pause_between(fleet: Fleet) -> None:
+    """It begins when the wave has ended, and is told; a wish to stop ends it, and the next wave does not begin."""
+    soak(fleet, 3600)
+    stop, waiting = Stop(), threading.Event()
+
+    def hear(text: str) -> None:
+        if text == "wave `canary` is done; the next begins in 3600 s":
+            waiting.set()
+
+    future = fleet.background(lambda: fleet.upgrade(notice=hear, stop=stop))
+    assert waiting.wait(60)
+    assert held(fleet) == {"a": [], "b": [], "c": ["s2"], "d": []}
+    stop.ask()
+    run = future.result(60)
+    assert run.status is RunStatus.INTERRUPTED
+    assert [result_of(run, n).status for n in "cbad"] == [Status.SUCCEEDED, *[Status.NOT_ATTEMPTED] * 3]
+    assert held(fleet) == {"a": [], "b": [], "c": ["s2"], "d": []}
+
+
+def test_no_pause_where_nothing_was_done_or_nothing_is_left(fleet: Fleet) -> None:
+    """A canary that was up to date has not been tried by this run, and the last wave has nobody behind it."""
+    fleet.run(fleet.plan("c"))
+    soak(fleet, 3600)
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    fleet.write("c/c1", step("c1", None, label="c"))
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    assert fleet.heads("c") == ["c1", "s2"]
+
+
+def test_a_plan_shows_its_waves(fleet: Fleet) -> None:
+    """As text and as JSON; a selection of one wave has none, and neither has one that shall be done at once."""
+    soak(fleet, 90)
+    lines = fleet.cli("plan").stdout.splitlines()
+    assert lines[-4:-1] == ["wave 1, canary: c; 90 s before the next", "wave 2, early: b", "wave 3, rest: a, d"]
+    data = json.loads(fleet.cli("plan", "-t", "!b", "--json").stdout)["data"]
+    assert data["waves"] == [
+        {"name": "canary", "targets": ["c"], "soak": 90.0},
+        {"name": "rest", "targets": ["a", "d"], "soak": 0.0},
+    ]
+    for words in (("-t", "wave:rest"), ("--no-waves",)):
+        assert json.loads(fleet.cli("plan", *words, "--json").stdout)["data"]["waves"] == []
+
+
+def test_all_at_once(fleet: Fleet) -> None:
+    """`--no-waves` leaves a failure to the target that has it; so does a rollback, which is in a hurry."""
+    in_the_way(fleet, "c")
+    said = fleet.cli("upgrade", "--no-waves", "--yes")
+    assert said.returncode == 1
+    assert held(fleet) == {"a": ["s2"], "b": ["s2"], "c": ["s1"], "d": ["s2"]}
+    (run, *_) = json.loads(fleet.cli("runs", "--json").stdout)["data"]
+    assert fleet.load().plan_rollback(run["id"]).waves == ()
+
+
+def test_shards_do_not_wait_for_each_other(fleet: Fleet) -> None:
+    """So several waves are refused before any target is asked; one wave can be split."""
+    with pytest.raises(UsageError, match="a shard does not wait for the waves of other shards") as caught:
+        fleet.plan("shard:1/2")
+    assert caught.value.problems[0].hint == (
+        "one wave after the other: `--targets wave:canary --shard ...` first; or `--no-waves`"
+    )
+    assert [p.target for p in fleet.plan("wave:rest", "shard:1/2").plans] == ["a"]
+    said = fleet.cli("upgrade", "--shard", "1/2", "--no-waves", "--yes")
+    assert (said.returncode, held(fleet)) == (0, {"a": ["s2"], "b": [], "c": ["s2"], "d": []})
