@@ -76,10 +76,11 @@ WITH ours AS MATERIALIZED (
 ), queries AS MATERIALIZED (
 -- queries
 ), acls AS (
-    -- NULL and the default written out are the same
+    -- NULL and the default written out are the same; the default of relations, schemas and what is foreign gives others
+    -- nothing, so where it holds there is nothing to look at
     SELECT 'pg_class'::regclass::oid AS classid, oid AS objid, 0 AS objsubid, relowner AS owner, relacl AS acl,
            acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner) AS initial
-      FROM relations WHERE relkind <> 'c'
+      FROM relations WHERE relkind <> 'c' AND relacl IS NOT NULL
     UNION ALL
     SELECT 'pg_class'::regclass, a.attrelid, a.attnum, r.relowner, a.attacl, acldefault('c', r.relowner)
       FROM pg_attribute a JOIN relations r ON r.oid = a.attrelid WHERE a.attacl IS NOT NULL
@@ -91,7 +92,7 @@ WITH ours AS MATERIALIZED (
       FROM pg_type t JOIN ours s ON s.oid = t.typnamespace WHERE t.typtype IN ('e', 'd', 'r', 'b', 'c')
     UNION ALL
     SELECT 'pg_namespace'::regclass, n.oid, 0, n.nspowner, n.nspacl, acldefault('n', n.nspowner)
-      FROM pg_namespace n JOIN ours s ON s.oid = n.oid
+      FROM pg_namespace n JOIN ours s ON s.oid = n.oid WHERE n.nspacl IS NOT NULL
     UNION ALL
     SELECT 'pg_language'::regclass, oid, 0, lanowner, lanacl, acldefault('l', lanowner) FROM pg_language
     UNION ALL
@@ -120,7 +121,9 @@ WITH ours AS MATERIALIZED (
             SELECT a.classid, a.objid, a.objsubid, '$self',
                    'without ' || string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type)
               FROM acls a CROSS JOIN LATERAL aclexplode(a.initial) AS x
-             WHERE a.acl IS NOT NULL AND x.grantee = a.owner AND x.privilege_type <> 'MAINTAIN'
+             -- most have all that they had; an ACL that holds an item as it was need not be taken apart
+             WHERE a.acl IS NOT NULL AND EXISTS (SELECT FROM unnest(a.initial) AS item WHERE NOT a.acl @> item)
+               AND x.grantee = a.owner AND x.privilege_type <> 'MAINTAIN'
                AND NOT EXISTS (SELECT FROM aclexplode(a.acl) AS y
                                 WHERE y.grantee = a.owner AND y.privilege_type = x.privilege_type)
              GROUP BY a.classid, a.objid, a.objsubid) AS listed
@@ -138,7 +141,10 @@ WITH ours AS MATERIALIZED (
             UNION ALL
             SELECT 'pg_class'::regclass, ftrelid, 0, ftoptions FROM pg_foreign_table
             UNION ALL
-            SELECT 'pg_class'::regclass, attrelid, attnum, attfdwoptions FROM pg_attribute WHERE attfdwoptions IS NOT NULL
+            SELECT 'pg_class'::regclass, ftrelid, attnum, attfdwoptions
+              FROM pg_foreign_table
+             CROSS JOIN LATERAL (SELECT attnum, attfdwoptions FROM pg_attribute WHERE attrelid = ftrelid OFFSET 0) AS a
+             WHERE attfdwoptions IS NOT NULL
            ) AS given (classid, objid, objsubid, options)
      CROSS JOIN LATERAL pg_options_to_table(given.options) AS o
      GROUP BY classid, objid, objsubid

@@ -113,14 +113,15 @@ SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
            'index valid', CASE WHEN NOT x.indisvalid THEN false END,
            'clustered', CASE WHEN x.indisclustered THEN true END,
            -- those of its two tables whose side is switched off
-           'not enforced on', CASE c.contype WHEN 'f' THEN (SELECT jsonb_agg(DISTINCT t.tgrelid::regclass::text COLLATE "C")
-                                                              FROM pg_trigger t
-                                                             WHERE t.tgconstraint = c.oid AND t.tgenabled = 'D') END),
+           'not enforced on', CASE c.contype WHEN 'f' THEN off.tables END),
        'pg_constraint'::regclass, c.oid, 0
   FROM relations r
   JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('c', 'f', 'p', 'u', 'x')
-   AND (c.conparentid = 0 OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = c.oid AND t.tgenabled = 'D'))
+  LEFT JOIN (SELECT tgconstraint, jsonb_agg(DISTINCT tgrelid::regclass::text COLLATE "C") AS tables
+               FROM pg_trigger WHERE tgenabled = 'D' AND tgconstraint <> 0
+              GROUP BY tgconstraint) AS off ON off.tgconstraint = c.oid
   LEFT JOIN pg_index x ON x.indexrelid = c.conindid AND c.contype IN ('p', 'u', 'x')
+ WHERE c.conparentid = 0 OR off.tables IS NOT NULL
 
 -- name: index
 -- Not those of constraints. An index that CREATE INDEX CONCURRENTLY left behind is there, and is not valid.
@@ -153,12 +154,11 @@ SELECT 'sequence', r.ident,
            'cycle', CASE WHEN s.seqcycle THEN true END,
            'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
            'owned by', CASE h.deptype WHEN 'i' THEN 'identity of ' ELSE '' END
-                       || h.refobjid::regclass::text || '.' || quote_ident(h.attname),
+                       || h.refobjid::regclass::text || '.'
+                       || (SELECT quote_ident(attname) FROM pg_attribute WHERE (attrelid, attnum) = (h.refobjid, h.refobjsubid)),
            'owner', CASE WHEN {owners} THEN (SELECT name FROM roles WHERE roles.oid = r.relowner) END),
        'pg_class'::regclass, r.oid, 0
   FROM relations r
   JOIN pg_sequence s ON s.seqrelid = r.oid
-  LEFT JOIN (SELECT p.objid, p.deptype, p.refobjid, a.attname
-               FROM pg_depend p JOIN pg_attribute a ON a.attrelid = p.refobjid AND a.attnum = p.refobjsubid
-              WHERE p.classid = 'pg_class'::regclass AND p.deptype IN ('a', 'i') AND p.refobjsubid > 0
-                AND p.refclassid = 'pg_class'::regclass) AS h ON h.objid = r.oid
+  LEFT JOIN pg_depend h ON h.objid = r.oid AND h.classid = 'pg_class'::regclass AND h.deptype IN ('a', 'i')
+                       AND h.refclassid = 'pg_class'::regclass AND h.refobjsubid > 0
