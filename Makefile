@@ -54,4 +54,4 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
 	@touch $@ $(VENV)/.run
 
 clean:
-	rm -rf $(VENV) .ehg build *.egg-info
+	rm -rf $(VENV) .ehg build
