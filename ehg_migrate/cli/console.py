@@ -31,11 +31,16 @@ def note(lines: Iterable[str] | str) -> None:
 
 def json(kind: str, value: object) -> None:
     """`{"schema_version": 1, "kind": ..., "data": ...}` on stdout; `docs/json.md` describes it."""
+    _write([json_text(kind, value)], err=False)
+
+
+def json_text(kind: str, value: object) -> str:
+    """What `json` writes."""
     from ehg_migrate.json_form import NAMES, SCHEMA_VERSION, dump, dumps
 
     # each text by itself: a secret is looked for as it is, not as JSON writes it, and no quote of JSON's is masked
     data = _safe_texts(dump(value), "", NAMES)
-    _write([dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "data": data})], err=False)
+    return dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "data": data})
 
 
 def problem(p: Problem, level: str = "error") -> None:

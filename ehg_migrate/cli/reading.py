@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ehg_migrate.cli import console, exits, options
 from ehg_migrate.report import text
+
+if TYPE_CHECKING:
+    from ehg_migrate.model import FleetPlan
 
 
 @click.command()
@@ -49,6 +53,14 @@ def status(selectors: tuple[str, ...], as_json: bool, exit_code: bool, **where: 
 @click.option("--sql", is_flag=True, help="Also the SQL of each distinct plan; all else is a comment.")
 @click.option("--lint", is_flag=True, help="Rehearse the steps, there and back, and weigh what they do on each target.")
 @click.option("--exit-code", is_flag=True, help="Exit 3 where something would be done.")
+@click.option(
+    "--output",
+    "-o",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=options.in_a_folder,
+    help="Also keep the plan in this file, for `upgrade --plan`.",
+)
 @options.as_json
 @options.project_options
 def plan(
@@ -58,6 +70,7 @@ def plan(
     sql: bool,
     lint: bool,
     exit_code: bool,
+    file: Path | None,
     as_json: bool,
     **where: Any,
 ) -> int:
@@ -72,6 +85,8 @@ def plan(
             found = project.plan_with_findings(selectors, to, console.note, waves=waves)
         else:
             found = project.plan_with_known(project.plan(selectors, to, waves=waves))
+        if file:
+            _keep(found, file)
         if as_json:
             console.json("plan", found)
         else:
@@ -83,6 +98,13 @@ def plan(
             console.data(line for group in project.sql(found) for line in ("", *group.splitlines()))
         busy = any(p.steps for p in found.plans)
         return 1 if found.blocked or found.notes else exits.DIFFERENCES if exit_code and busy else 0
+
+
+def _keep(plan: FleetPlan, file: Path) -> None:
+    try:
+        file.write_text(f"{console.json_text('plan', plan)}\n", encoding="utf-8")
+    except OSError as e:
+        raise click.FileError(str(file), e.strerror) from None
 
 
 @click.command()

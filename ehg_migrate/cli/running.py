@@ -91,14 +91,27 @@ def run_options(command: options.F) -> options.F:
 @click.command()
 @options.targets
 @click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
+@click.option(
+    "--plan",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Do what this file of `plan -o` says; refuse targets for which that is not what would be done now.",
+)
 @options.waves
 @gate_options
 @_failing
 @run_options
-def upgrade(selectors: tuple[str, ...], to: tuple[str, ...], waves: bool, yes: bool, **how: Any) -> int:
+def upgrade(
+    selectors: tuple[str, ...], to: tuple[str, ...], file: Path | None, waves: bool, yes: bool, **how: Any
+) -> int:
     """Bring targets to their heads: shared, their groups', their own."""
+    if file and (selectors or to or not waves):
+        raise click.UsageError(
+            "`--plan` says which targets, revisions and waves: leave out `--targets`, `--shard`, `--to`, `--no-waves`."
+        )
     with options.opened(**options.where(how)) as project:
-        plan = project.plan(selectors, to, soon=how["executor"] == "local", waves=waves)
+        soon = how["executor"] == "local"
+        plan = project.plan_saved(file, soon=soon) if file else project.plan(selectors, to, soon=soon, waves=waves)
         return _carry_out(project, plan, yes, how, _YES)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError, some
@@ -38,6 +39,17 @@ class PlanningProject(ReadingProject):
         waves = waves and self._has_waves(selectors)
         plan = self._plan_upgrade(selectors, to, self._states(selectors, soon=soon))
         return self._in_waves(plan) if waves else plan
+
+    def plan_saved(self, file: Path, *, soon: bool = False) -> FleetPlan:
+        """The plan of a file that `plan -o` has written, made anew for the same targets and held to it.
+
+        A target that would now get other steps than the rest of those, or from other files, is refused (`stale_plan`).
+        Raises UsageError: the file is no such plan, a target of it is gone, the waves are others.
+        """
+        from ehg_migrate.project.saved import held_to, names_of, read_plan
+
+        saved = read_plan(file)
+        return held_to(saved, self.plan(names_of(saved), saved.wish, soon=soon, waves=bool(saved.waves)))
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""

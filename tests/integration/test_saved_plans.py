@@ -1,0 +1,196 @@
+"""Plans kept in files: what was approved is done, or the rest of it, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ehg_migrate.errors import UsageError
+from ehg_migrate.model import Address, Result, Run, Status
+from tests.support.postgres import CANARY, Cluster
+from tests.support.project import PASSWORD_VARIABLE
+from tests.support.running import Fleet, make_fleet, result_of, step
+
+MakeDatabase = Callable[[str], Address]
+
+TARGETS = ("a", "b", "c")
+STEPS = {
+    "shared/s1": step("s1", None, label="shared"),
+    "shared/s2": step("s2", "s1"),
+    "c/c1": step("c1", None, label="c"),
+}
+
+
+@pytest.fixture
+def fleet(pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """Three targets; the last has a branch of its own."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    return make_fleet(pg, tmp_path / "project", {name: make_database(name) for name in TARGETS}, STEPS)
+
+
+@pytest.fixture
+def file(fleet: Fleet) -> Path:
+    """A plan for all three."""
+    saved = fleet.folder / "plan.json"
+    said = fleet.cli("plan", "-o", str(saved))
+    assert (said.returncode, said.stderr) == (0, "")
+    return saved
+
+
+def held(fleet: Fleet) -> dict[str, list[str]]:
+    """What each really holds."""
+    return {name: fleet.heads(name) for name in TARGETS}
+
+
+def do(fleet: Fleet, file: Path) -> Run:
+    """The saved plan done here."""
+    return fleet.run(fleet.load().plan_saved(file))
+
+
+def refusal(result: Result) -> str:
+    """Why a target was refused."""
+    assert (result.status, result.problem and result.problem.code) == (Status.REFUSED, "stale_plan")
+    assert result.problem is not None
+    assert result.problem.hint == "make a new one: `ehg-migrate plan -o FILE`"
+    return result.problem.message
+
+
+def test_what_was_read_is_done(fleet: Fleet, file: Path) -> None:
+    """The file holds what `--json` prints, and no secret; the run does that, and once more there is nothing to do."""
+    assert json.loads(file.read_text()) == json.loads(fleet.cli("plan", "--json").stdout)
+    assert CANARY not in file.read_text()
+    said = fleet.cli("upgrade", "--plan", str(file), "--yes")
+    assert (said.returncode, said.stdout.split(": ")[1]) == (0, "3 succeeded (a, b, c)\n")
+    assert held(fleet) == {"a": ["s2"], "b": ["s2"], "c": ["c1", "s2"]}
+    said = fleet.cli("upgrade", "--plan", str(file), "--yes")
+    assert (said.returncode, said.stdout.split(": ")[1]) == (0, "3 up_to_date (a, b, c)\n")
+
+
+def test_the_rest_of_it(fleet: Fleet, file: Path) -> None:
+    """Where a part was done meanwhile, what is left was approved, too."""
+    fleet.run(fleet.load().plan(("a",), ("s1",)))
+    run = do(fleet, file)
+    assert {r.target: [s.revision for s in r.steps] for r in run.results} == {
+        "a": ["s2"], "b": ["s1", "s2"], "c": ["s1", "s2", "c1"],
+    }  # fmt: skip
+
+
+def test_a_revision_that_is_new(fleet: Fleet, file: Path) -> None:
+    """It was not read by whoever approved: the target that would get it is left alone, and that is no failure."""
+    fleet.write("c/c2", step("c2", "c1"))
+    run = do(fleet, file)
+    assert refusal(result_of(run, "c")) == (
+        "the revisions are not those of the saved plan; its goal is another: `c2`, `s2`"
+    )
+    assert held(fleet) == {"a": ["s2"], "b": ["s2"], "c": []}
+    said = fleet.cli("upgrade", "--plan", str(file), "--yes")
+    assert said.returncode == 4, said
+
+
+def test_a_file_that_was_edited(fleet: Fleet, file: Path) -> None:
+    """The same revisions with other contents are others."""
+    fleet.write("c/c1", step("c1", None, "pass", label="c"))
+    assert refusal(result_of(do(fleet, file), "c")) == (
+        "the revisions are not those of the saved plan; other files since: `c1`"
+    )
+    assert held(fleet) == {"a": ["s2"], "b": ["s2"], "c": []}
+
+
+def test_a_target_that_was_taken_back(fleet: Fleet, file: Path) -> None:
+    """It holds less than when the plan was made, so it would get a step that nobody has read."""
+    fleet.upgrade("a")
+    assert fleet.cli("plan", "-o", str(file)).returncode == 0
+    fleet.run(fleet.load().plan_downgrade("a", ("s1",)))
+    assert refusal(result_of(do(fleet, file), "a")) == "the plan was made for `s2`, and the target holds `s1`"
+    assert fleet.heads("a") == ["s1"]
+
+
+def test_a_target_that_could_not_be_read(fleet: Fleet, pg: Cluster, tmp_path: Path) -> None:
+    """For it nothing was approved."""
+    saved = tmp_path / "plan.json"
+    database = fleet.addresses["b"].dbname
+    with pg.admin() as admin:
+        admin.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false".encode())
+        assert fleet.cli("plan", "-o", str(saved)).returncode == 1
+        admin.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true".encode())
+    assert refusal(result_of(do(fleet, saved), "b")) == "the saved plan has no steps for this target"
+    assert held(fleet) == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
+
+
+def test_waves(fleet: Fleet, file: Path) -> None:
+    """Who comes first was read, too; a plan that was made without waves is done without."""
+    waves = fleet.folder / "targets" / "waves.yaml"
+    waves.write_text("waves: [{name: canary, targets: [b]}]\n")
+    assert fleet.load().plan_saved(file).waves == ()
+    assert fleet.cli("plan", "-o", str(file)).returncode == 0
+    assert [w.name for w in fleet.load().plan_saved(file).waves] == ["canary", "rest"]
+    waves.write_text("waves: [{name: canary, targets: [a]}]\n")
+    said = fleet.cli("upgrade", "--plan", str(file), "--yes")
+    assert (said.returncode, said.stderr.splitlines()[0]) == (
+        2, "error: the waves are others than those of the saved plan",
+    )  # fmt: skip
+    assert held(fleet) == {"a": [], "b": [], "c": []}
+
+
+def test_a_target_that_is_gone(fleet: Fleet, file: Path) -> None:
+    """Nothing begins where the fleet is not the one that was planned for."""
+    data = json.loads(file.read_text())
+    data["data"]["plans"][2]["target"] = "gone"
+    file.write_text(json.dumps(data))
+    with pytest.raises(UsageError, match="no target matches `gone`"):
+        fleet.load().plan_saved(file)
+
+
+def _changed(**more: Any) -> Callable[[Any], Any]:
+    return lambda form: {**form, **more}
+
+
+def _data(**more: Any) -> Callable[[Any], Any]:
+    return lambda form: {**form, "data": {**form["data"], **more}}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda _: [], "it is not what `plan -o` writes"),
+        (_changed(kind="run"), "it is not what `plan -o` writes"),
+        (_changed(schema_version=99), "it was written by another version of `ehg-migrate`"),
+        (_changed(data=None), "it is damaged: the whole: "),
+        (_data(plans=[{"target": "a"}]), "it is damaged: plans[0].verb: field required; "),
+        (_data(plans="S3cretCanary"), "it is damaged: plans: "),
+        (_data(verb="downgrade"), "it is a plan of `downgrade`"),
+        (_data(plans=[]), "it names no target"),
+    ],
+)
+def test_files_that_are_no_plan(fleet: Fleet, file: Path, change: Callable[[Any], Any], why: str) -> None:
+    """They are refused before a target is asked, and nothing of them is quoted."""
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    with pytest.raises(UsageError) as caught:
+        fleet.load().plan_saved(file)
+    (problem,) = caught.value.problems
+    assert problem.message.startswith(f"`{file}` cannot be used as a plan: {why}")
+    assert "S3cretCanary" not in problem.message
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\0", "NaN,"])
+def test_files_that_are_not_json(fleet: Fleet, file: Path, text: str) -> None:
+    """Such as one whose writing was cut."""
+    file.write_text(text)
+    with pytest.raises(UsageError, match="cannot be used as a plan: it is not JSON"):
+        fleet.load().plan_saved(file)
+
+
+def test_words_that_contradict_each_other(fleet: Fleet, file: Path) -> None:
+    """The plan says which targets, revisions and waves; and a plan that cannot be written is no plan."""
+    for words in (("-t", "a"), ("--to", "s1"), ("--shard", "1/2"), ("--no-waves",)):
+        said = fleet.cli("upgrade", "--plan", str(file), "--yes", *words)
+        assert (said.returncode, "leave out `--targets`" in said.stderr) == (2, True), said
+    said = fleet.cli("plan", "-o", str(fleet.folder / "none" / "plan.json"))
+    assert (said.returncode, "There is no folder" in said.stderr) == (2, True), said
+    said = fleet.cli("plan", "-o", "/dev/full")
+    assert (said.returncode, "No space left on device" in said.stderr) == (1, True), said
+    assert held(fleet) == {"a": [], "b": [], "c": []}
