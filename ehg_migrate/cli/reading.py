@@ -57,6 +57,7 @@ def status(selectors: tuple[str, ...], as_json: bool, exit_code: bool, **where: 
     "--output",
     "-o",
     "file",
+    metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=options.in_a_folder,
     help="Also keep the plan in this file, for `upgrade --plan`.",

@@ -94,6 +94,7 @@ def run_options(command: options.F) -> options.F:
 @click.option(
     "--plan",
     "file",
+    metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Do what this file of `plan -o` says; refuse targets for which that is not what would be done now.",
 )
