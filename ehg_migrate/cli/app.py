@@ -19,6 +19,7 @@ _MODULES = {
     "linting": ("lint",),
     "locking": ("locks",),
     "making": ("init", "local", "release", "revision"),
+    "pages": ("docs",),
     "proving": ("drift", "rehearse"),
     "reading": ("doctor", "history", "plan", "runs", "show", "status", "targets"),
     "running": ("adopt", "downgrade", "resume", "retry", "rollback", "upgrade"),

@@ -24,6 +24,11 @@ def data(lines: Iterable[str] | str) -> None:
     _write((safe(line) for line in _lines(lines)), err=False)
 
 
+def own(lines: Iterable[str]) -> None:
+    """A text of this program itself, on stdout: it holds no secret, and what looks like one is an example."""
+    _write(lines, err=False)
+
+
 def note(lines: Iterable[str] | str) -> None:
     """Progress, warnings, questions: on stderr, so that stdout can be piped. A stderr that is gone stops nothing."""
     _write((inert(safe(line)) for line in _lines(lines)), err=True)

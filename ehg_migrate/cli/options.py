@@ -43,7 +43,7 @@ def targets(command: F) -> F:
     return cast("F", selected)
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md) instead of text.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON (`ehg-migrate docs json`) instead of text.")
 yes = click.option("--yes", "-y", is_flag=True, help="Do it without asking; needed where there is no terminal.")
 parallel = click.option(
     "--parallel",

@@ -198,13 +198,15 @@ def _refusals(plans: Iterable[Plan], findings: Iterable[Finding]) -> dict[str, P
 
 
 def _refusal(stopping: Sequence[Finding]) -> Problem:
+    from ehg_migrate.revisions.rules import page_command
+
     told = "\n".join(f"[{f.rule}] revision `{f.revision}`: {f.message}" for f in stopping)
     flags = " ".join(dict.fromkeys(f"--allow {f.rule}@{f.revision}" for f in stopping))
     count = f"{len(stopping)} findings stop" if len(stopping) > 1 else "a finding stops"
     return Problem(
         "lint",
         f"{count} the upgrade:\n{told}",
-        f"write another revision ({stopping[0].docs} says what), or let it pass: {flags}",
+        f"write another revision (`{page_command(stopping[0].docs)}` says what), or let it pass: {flags}",
         f"{stopping[0].path}:{stopping[0].line}" if stopping[0].line else stopping[0].path,
     )
 

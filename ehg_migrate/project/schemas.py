@@ -169,7 +169,7 @@ class SchemasProject(CorrectingProject):
         """One target that is a schema. Raises UsageError where it is none."""
         found = self._one(name)
         if not found.schema:
-            hint = "give its entry `schema: NAME`; docs/schemas.md says what that means"
+            hint = "give its entry `schema: NAME`; `ehg-migrate docs schemas` says what that means"
             raise UsageError(Problem("no_schema_target", f"`{found.name}` is all of its database", hint))
         return found
 
@@ -214,5 +214,5 @@ def _no_schemas() -> Problem:
     return Problem(
         "no_schemas",
         "no selected target is a schema of a database",
-        "give entries `schema: NAME`; docs/schemas.md says what that means",
+        "give entries `schema: NAME`; `ehg-migrate docs schemas` says what that means",
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Finding, Level
 from ehg_migrate.report.text import continued, number, some
-from ehg_migrate.revisions.rules import SQL_RULE, anchor
+from ehg_migrate.revisions.rules import SQL_RULE, anchor, page_command
 
 if TYPE_CHECKING:
     from ehg_migrate.schema.squawk import SqlFinding
@@ -26,7 +26,7 @@ def finding_lines(findings: Iterable[Finding], *, notes: bool = True) -> Iterato
             on = f" on {some(f.targets)}" if f.targets else ""
             yield f"{f.level} [{f.rule}] {f.revision} ({_place(f)}){on}"
             yield f"  {continued(f.message)}"
-            yield f"  hint: {f.hint} ({f.docs})" if f.hint else f"  see {f.docs}"
+            yield f"  hint: {f.hint} (`{page_command(f.docs)}`)" if f.hint else f"  see `{page_command(f.docs)}`"
             if f.allowed:
                 yield f"  allowed: {f.allowed}"
     yield findings_summary(findings)

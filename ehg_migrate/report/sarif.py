@@ -10,7 +10,7 @@ from typing import Any
 
 from ehg_migrate.model import Finding
 from ehg_migrate.redaction import safe
-from ehg_migrate.revisions.rules import EFFECT_RULE, RULES, anchor
+from ehg_migrate.revisions.rules import EFFECT_RULE, RULES, anchor, page_command
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -32,11 +32,11 @@ def _rule(name: str, example: Finding) -> dict[str, Any]:
     known = RULES.get(name.removeprefix(EFFECT_RULE)) if name.startswith(EFFECT_RULE) else None
     message = known.message if known else safe(example.message)
     level = known.level if known else example.level
-    place = anchor(name)
+    page = f"{known.hint if known else safe(example.hint)} (`{page_command(anchor(name))}`)"
     return {
         "id": name,
         "shortDescription": {"text": message},
-        "help": {"text": f"{known.hint if known else safe(example.hint)} ({place})", "markdown": f"[{place}]({place})"},
+        "help": {"text": page},
         "defaultConfiguration": {"level": level.value},
     }
 

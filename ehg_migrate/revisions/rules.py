@@ -105,6 +105,11 @@ def anchor(rule: str) -> str:
     return f"docs/lint.md#{rule.replace(':', '')}"
 
 
+def page_command(anchor: str) -> str:
+    """The command that prints what an anchor names: who installed a wheel has no file `docs/lint.md`."""
+    return f"ehg-migrate {anchor.replace('/', ' ', 1).replace('.md', '', 1)}"
+
+
 def meant(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is no rule: what it may have been meant for, else all there are."""
     import difflib  # only who has made a mistake waits for it

@@ -126,7 +126,9 @@ def test_the_table_has_all_commands_and_no_other() -> None:
         command = cli.commands[name]
         if rest and isinstance(command, click.Group):
             command = command.commands[rest.pop(0)]
-        known = {p.make_metavar(click.Context(command)) for p in command.params if isinstance(p, click.Argument)}
+        known = {
+            p.make_metavar(click.Context(command)).strip("[]") for p in command.params if isinstance(p, click.Argument)
+        }
         known |= {option for p in command.params for option in p.opts}
         values = {p.metavar for p in command.params if isinstance(p, click.Option)}
         assert {word.strip("[]") for word in rest} <= known | values, name

@@ -44,10 +44,10 @@ def test_text() -> None:
     assert list(finding_lines((REWRITE, ALLOWED, NOTE), notes=False)) == [
         "error [effect:rewrite] r1 (versions/shared/r1.py:7) on acme, beta",
         "  table t: it is written anew",
-        "  hint: a new column (docs/lint.md#effectrewrite)",
+        "  hint: a new column (`ehg-migrate docs lint#effectrewrite`)",
         "error [effect:rewrite] r1 (versions/shared/r1.py:7) on gamma",
         "  table t: it is written anew",
-        "  hint: a new column (docs/lint.md#effectrewrite)",
+        "  hint: a new column (`ehg-migrate docs lint#effectrewrite`)",
         "  allowed: by --allow effect:rewrite",
         "3 findings: 1 error, 1 note, 1 allowed",
     ]
