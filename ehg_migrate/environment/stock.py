@@ -32,7 +32,7 @@ from ehg_migrate.environment.models import load_models, named_models
 from ehg_migrate.environment.new_files import prepare_file
 from ehg_migrate.environment.scoping import scope
 from ehg_migrate.environment.stock_target import Stock
-from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
+from ehg_migrate.errors import EhgMigrateError, Problem, RevisionsError, TargetError, described
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.fleet.load import load_fleet
 from ehg_migrate.fleet.secrets import register_variables, resolve_all
@@ -40,6 +40,7 @@ from ehg_migrate.model import Target
 from ehg_migrate.redaction import safe
 from ehg_migrate.revisions.history import History, read_history
 from ehg_migrate.revisions.lint import lint
+from ehg_migrate.revisions.loading import line_of
 from ehg_migrate.settings import Settings, read_settings
 
 log = logging.getLogger("alembic.target")
@@ -65,6 +66,16 @@ def _run(config: Config) -> None:
     settings = read_settings(Path(config.config_file_name or "alembic.ini").resolve().parent)
     fleet = load_fleet(settings.root)
     register_variables(fleet.targets)
+    try:
+        _do(invocation, settings, fleet, config)
+    except (Exception, SystemExit) as e:  # Alembic runs the top level of every revision file
+        if isinstance(e, (EhgMigrateError, CommandError)) or not (place := line_of(e, settings.versions)):
+            raise
+        hint = "correct the file: Alembic loads every revision"
+        raise RevisionsError(Problem("revision_raised", described(e), hint, place)) from e
+
+
+def _do(invocation: Invocation, settings: Settings, fleet: Fleet, config: Config) -> None:
     history = read_history(settings)
     if invocation.needs_target:
         _check_revisions(settings, fleet, history)

@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from ehg_migrate.model import Address
-from tests.support.cli import PROGRAM, Said, ehg, environment
+from tests.support.cli import ALEMBIC, PROGRAM, Said, ehg, environment
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import free_port
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
@@ -326,11 +326,30 @@ def test_a_wrong_password_is_not_repeated_either(make_database: Callable[[str], 
     assert_no_file_has_it(tmp_path, set())
 
 
+SHOWS_IT = f"import os\n\n\ndef shown():\n    raise OSError(1, os.environ[{PASSWORD_VARIABLE!r}])\n\n\n"
+
+
 @pytest.mark.parametrize("where", ["revision = shown()", "raise RuntimeError(shown())"])
 def test_files_that_show_it_while_they_load(where: str, tmp_path: Path) -> None:
     """The project's own code runs before any password is resolved, and has the variables: what it raises is masked."""
     write_project(tmp_path, {"a": {"url": "postgresql://u@127.0.0.1:1/d"} | _REFERENCE}, {"shared/s1": revision("s1")})
-    shows = f"import os\n\n\ndef shown():\n    raise OSError(1, os.environ[{PASSWORD_VARIABLE!r}])\n\n\n{where}\n"
-    add_revision(tmp_path, "shared/s2", f"{revision('s2', 's1')}\n\n{shows}")
+    add_revision(tmp_path, "shared/s2", f"{revision('s2', 's1')}\n\n{SHOWS_IT}{where}\n")
     for command in ("lint", "targets", "plan", "revision -m more"):
         assert_clean(ehg(tmp_path, *command.split(), **{PASSWORD_VARIABLE: CANARY}).everything, command)
+
+
+def test_stock_commands_that_ask_our_environment(tmp_path: Path) -> None:
+    """They too: the file and its line, no traceback. `heads`, `show`, `branches` and `edit` run nothing of ours."""
+    write_project(tmp_path, {"a": {"url": "postgresql://u@127.0.0.1:1/d"} | _REFERENCE}, {"shared/s1": revision("s1")})
+    ini = tmp_path / "alembic.ini"  # as `init` writes it
+    ini.write_text(ini.read_text().replace("[alembic]", "[alembic]\nrevision_environment = true"))
+    add_revision(tmp_path, "shared/s2", f"{revision('s2', 's1')}\n\n{SHOWS_IT}shown()\n")
+    for command in ("history", "revision -m more --head s2", "merge -m both heads", "upgrade heads --sql"):
+        said = ehg(tmp_path, *command.split(), program=ALEMBIC, **{PASSWORD_VARIABLE: CANARY})
+        assert_clean(said.everything, command)
+        assert said.code == 255
+        assert "FAILED: " in said.everything
+        assert "PermissionError: [Errno 1] ***" in said.everything
+    said = ehg(tmp_path, "history", program=ALEMBIC, **{PASSWORD_VARIABLE: CANARY})
+    assert "Traceback" not in said.everything
+    assert "versions/shared/s2.py:" in said.everything
