@@ -184,6 +184,29 @@ def test_a_revision_carries_what_a_target_has_and_its_branches_do_not(fleet: Fle
     assert fleet.run("drift", "--targets", "beta", "--exit-code").code == 0
 
 
+def test_default_privileges_are_carried_too(fleet: Fleet, pg: Cluster) -> None:
+    """Of the whole database and of any schema, and grants that tables have by them: the others become the same."""
+    execute(
+        pg,
+        fleet.addresses["acme"],
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO pg_monitor",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO authenticated",
+        "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
+        "CREATE TABLE public.later (id int)",
+    )
+    said = fleet.run("revision", "--from-drift", "acme", "--branch", "shared", "-m", "what acme has")
+    assert (said.code, said.err.count(": proven, after ")) == (0, 2), said
+    revised = (fleet.folder / said.out.removeprefix("wrote ").strip()).read_text()
+    assert revised.count("GRANT SELECT ON TABLES TO") == 2
+    stamped = ehg(fleet.folder, *["-x", "target=acme", "stamp", "shared@head"], program=ALEMBIC, **fleet.variables)
+    assert stamped.code == 0, stamped
+    assert fleet.run("drift", "--targets", "acme", "--exit-code").code == 0
+    assert fleet.run("upgrade", "--targets", "beta", "--yes", "--verify", "never").code == 0
+    may = "SELECT has_table_privilege('pg_monitor', 'public.later', 'SELECT')"
+    assert column(pg, fleet.addresses["beta"], may) == {True}
+    assert fleet.run("downgrade", "beta", "--to", "notes1", "--yes").code == 0
+
+
 ODD = r"""
     CREATE SCHEMA "a.b on {c}";
     CREATE TYPE "a.b on {c}"."kind, of (x)" AS ENUM ('it''s', 'a\b', '{}', '%s %(x)s');
