@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.support.wire import CountingProxy
 
 WRONG = "a password that nobody has"
 ORIGIN = Origin("ada", "workstation", 4711, "0123456789abcdef", "0.1.0")
+SET_BY_A_SESSION = "SELECT name FROM pg_settings WHERE source = 'session' AND name <> 'application_name'"
 MakeDatabase = Callable[[str], Address]
 Findings = dict[str, Finding]
 
@@ -108,6 +110,37 @@ def test_many_targets_are_examined_at_once_and_none_hides_another(pg: Cluster, m
     assert list(findings) == ["one", "two", "three"]
     errors = {name: [f.check for f in found if f.level is Level.ERROR] for name, found in findings.items()}
     assert errors == {"one": [], "two": ["tcp"], "three": []}
+
+
+def test_a_pooler_that_cleans_nothing_is_named(pg: Cluster, database: Address) -> None:
+    """What one client sets reaches the next: a warning with what to do; and nothing of the doctor's stays there."""
+    with PgBouncer(pg, "session", server_reset_query="") as bouncer:
+        findings = look(bouncer.address(database.dbname))
+        assert bad(findings) == {"cleaning": Level.WARNING}
+        assert "as its last client left it" in findings["cleaning"].message
+        assert "server_reset_query = DISCARD ALL" in findings["cleaning"].hint
+        with bouncer.connect(database.dbname) as one, bouncer.connect(database.dbname) as other:
+            for connection in (one, other):
+                assert connection.execute(SET_BY_A_SESSION).fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("way", "words"), [("direct", "no pooler"), ("cleaning", "the pooler cleans"), ("round robin", "not known")]
+)
+def test_what_is_said_of_cleaning_where_nothing_is_wrong(
+    way: str, words: str, pg: Cluster, database: Address, bouncer_session: PgBouncer
+) -> None:
+    """No pooler, one that cleans, one that gave another server connection: nothing is claimed that was not seen."""
+    if way != "round robin":
+        address = database if way == "direct" else bouncer_session.address(database.dbname)
+        assert look(address)["cleaning"].message.startswith(words)
+        return
+    with PgBouncer(pg, "session", server_reset_query="", server_round_robin=1) as bouncer:
+        with ExitStack() as opened:  # three server connections, of which the doctor has two: it gets the third then
+            clients = [opened.enter_context(bouncer.connect(database.dbname)) for _ in range(3)]
+            assert len({c.execute("SELECT pg_backend_pid()").fetchone() for c in clients}) == 3
+        findings = look(bouncer.address(database.dbname))
+        assert (findings["cleaning"].level, findings["cleaning"].message.startswith(words)) == (Level.OK, True)
 
 
 # --- the way there
@@ -261,7 +294,7 @@ def test_a_transaction_mode_pooler_is_an_error_and_nothing_is_set_in_it(
     else:
         address = standin.address(REF_A, database.dbname, transaction=True)
     findings = look(address)
-    assert bad(findings) == {"session_mode": Level.ERROR, "settings": Level.SKIPPED}
+    assert bad(findings) == {"session_mode": Level.ERROR, "settings": Level.SKIPPED, "cleaning": Level.SKIPPED}
     assert findings["session_mode"].message.startswith("this endpoint is not in session mode: ")
     assert findings["session_mode"].hint.startswith("use the session-mode port of the pooler")
     with pg.open(address) as application:
@@ -275,7 +308,7 @@ def test_a_pool_with_room_for_one_connection(standin: StandIn, database: Address
     """A run needs two, so this is an error although the first one works."""
     standin.set(pool_size=1)
     findings = look(standin.address(REF_A, database.dbname))
-    assert bad(findings) == {"session_mode": Level.ERROR, "settings": Level.SKIPPED}
+    assert bad(findings) == {"session_mode": Level.ERROR, "settings": Level.SKIPPED, "cleaning": Level.SKIPPED}
     assert "the second is refused: " in findings["session_mode"].message
     assert "EMAXCONNSESSION" in findings["session_mode"].message
     assert "raise the pool size" in findings["session_mode"].hint

@@ -1,6 +1,7 @@
 """Is a target fit for migrations? Every reason why it may not be, looked at in order, each finding with a hint.
 
-Reads only: no lock is taken, no schema made, nobody's settings changed, and every connection is closed.
+Reads only: no lock is taken, no schema made, nobody's settings changed, and every connection is closed. A setting that
+means nothing may stay on a server connection of a pooler that cleans nothing (`cleaning`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from ehg_migrate.database.doctor import access, inventory, network
+from ehg_migrate.database.doctor import access, handing_on, inventory, network
 from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Finding, Level, Verdict
 from ehg_migrate.database.faults import connect_fault, is_lost
@@ -46,6 +47,7 @@ _CHECKS = (
     _Check("privileges", access.privileges, "login"),
     # in transaction mode a SET would stay in a connection that the pooler gives to the application next
     _Check("settings", access.settings, "session_mode"),
+    _Check("cleaning", handing_on.cleaning, "session_mode"),
     _Check("version_table", inventory.version_table, "login"),
     _Check("foreign_writers", inventory.foreign_writers, "login"),
     _Check("lock", inventory.lock, "login"),

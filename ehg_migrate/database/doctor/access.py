@@ -49,6 +49,7 @@ def session_mode(exam: Examination) -> Verdict:
             with contextlib.suppress(psycopg.Error):
                 connection.execute("UNLISTEN *")
         raise
+    exam.has_sessions = True
     return good("proven: a message reached an idle connection")
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 import psycopg
 from psycopg.rows import dict_row
 
+from ehg_migrate.database.leaving import let_go
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.statements import query
 from ehg_migrate.fleet.values import is_local, is_socket
@@ -34,13 +35,16 @@ class Examination:
     address: str = ""  # the one that answered
     connect_seconds: float = 0.0  # TCP, TLS, login and the first answer
     connections: list[psycopg.Connection] = field(default_factory=list)
+    has_sessions: bool = False  # proven: what is set on a connection is set on no other client's
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        for connection in self.connections:
-            connection.close()
+        with self.limited():
+            for connection in self.connections:
+                # a pooler that cleans nothing would hand our limits on; without sessions they are not ours to take back
+                let_go(connection) if self.has_sessions else connection.close()
 
     @property
     def connection(self) -> psycopg.Connection:
