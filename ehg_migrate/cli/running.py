@@ -168,14 +168,19 @@ def _again(run: str, yes: bool, how: dict[str, Any], *, failed_only: bool, waves
         plan = project.plan_resume(run, failed_only=failed_only, waves=waves)
         if plan.verb is Verb.UPGRADE:
             return _carry_out(project, plan, yes, how, _YES)
-        return _carry_out(project, plan, yes, how, _wary(plan, str(plan.resumes)), always=plan.verb is Verb.ADOPT)
+        return _carry_out(project, plan, yes, how, _wary(plan, str(plan.resumes)))
 
 
 def _wary(plan: FleetPlan, run: str) -> Question:
     """What takes something away is confirmed by the name of the one target, or of the run where there are several."""
-    busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
+    busy = _busy(plan)
     name, what = (busy[0], "the target's name") if len(busy) == 1 else (run, "the run")
     return Question(name, f"type {what}, `{name}`, to go on")
+
+
+def _busy(plan: FleetPlan) -> list[str]:
+    """The targets that it would change; where there is none, nobody is asked."""
+    return [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
 
 
 @click.command()
@@ -191,18 +196,16 @@ def adopt(target: str, heads: tuple[str, ...], yes: bool, **how: Any) -> int:
             console.note(f"{p.target}: nothing is run; these revisions are declared applied, {source}:")
             console.note(f"  {revision}" for revision in project.declared(p))
             console.note(f"  version rows: {text.names(p.goal)}")
-        return _carry_out(project, plan, yes, how, _wary(plan, plan.selector), always=True)
+        return _carry_out(project, plan, yes, how, _wary(plan, plan.selector))
 
 
-def _carry_out(
-    project: Project, plan: FleetPlan, yes: bool, how: dict[str, Any], question: Question, *, always: bool = False
-) -> int:
+def _carry_out(project: Project, plan: FleetPlan, yes: bool, how: dict[str, Any], question: Question) -> int:
     """Shows the plan, asks, runs it, reports it. The exit code."""
     gate = {name: how[name] for name in ("lint", "allow") if name in how}
     plan = project.judged(plan, **gate, notice=console.note)
     console.note(text.plan_lines(plan))
     typed = ""
-    if always or any(p.steps for p in plan.plans):
+    if _busy(plan):
         typed = confirm(yes, question.expected, question.text)
     confirmed = confirm_protected(project.protected(plan), typed if question is not _YES else "")
     for name in project.protected(plan):

@@ -192,9 +192,11 @@ def test_adopting_a_history(legacy: Path, pg: Cluster) -> None:
     assert "acme: succeeded in " in adopted.err
     assert "up    s1" not in ehg(legacy, "upgrade", "--yes").err
     assert ehg(legacy, "status", "--json").json["data"][0]["heads"] == ["s2"]
-    again = ehg(legacy, "adopt", "acme", "--yes")
-    assert again.code != 0
-    assert "hint: " in again.err
+    for yes in (["--yes"], []):  # where nothing can be done nobody is asked
+        again = ehg(legacy, "adopt", "acme", *yes)
+        assert again.code == 1, "refused by what the target is, by no rule"
+        assert "the target is ours already" in again.err
+        assert "hint: " in again.err
 
 
 def test_declaring_revisions(legacy: Path) -> None:

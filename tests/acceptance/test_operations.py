@@ -106,3 +106,9 @@ def test_the_timeouts_are_those_of_the_model() -> None:
     assert {name: int(number) * UNITS[unit] for name, number, unit in rows} == {
         name: getattr(Limits(), field) for name, field in FIELDS.items()
     }
+
+
+def test_the_codes_that_end_with_four() -> None:
+    """The page names the rules' refusals, and no other code beside them."""
+    sentence = section("Refusals").partition("said no: ")[2].partition(".")[0]
+    assert set(re.findall(r"`(\w+)`", sentence)) == GATES
