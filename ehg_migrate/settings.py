@@ -84,6 +84,11 @@ class Settings:
         """Where the embedded PostgreSQL of `--local` keeps its files."""
         return self.root / ".ehg" / "local"
 
+    @property
+    def scratch_home(self) -> Path:
+        """Where the embedded servers of scratch databases keep their data."""
+        return self.root / ".ehg" / "scratch"
+
     def ledger_file(self, *, local: bool) -> Path | None:
         """The SQLite file of the ledger; None where the ledger is a PostgreSQL. `--local` has its own."""
         if local:

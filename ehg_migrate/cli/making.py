@@ -123,11 +123,15 @@ def state(root: Path) -> None:
 @options.yes
 @_root
 def wipe(yes: bool, root: Path) -> None:
-    """Stop it and delete all its databases."""
-    server = _server(root)
-    console.note("this deletes every local database of this project")
+    """Stop it and delete all its databases, and those on which revisions are tried out."""
+    from ehg_migrate.schema.scratch import embedded_servers
+    from ehg_migrate.settings import read_settings
+
+    server, scratch = _server(root), read_settings(root.resolve()).scratch_home
+    console.note("this deletes every local and every scratch database of this project")
     confirm(yes, "yes", "type `yes` to go on")
-    server.wipe()
+    for one in (server, *embedded_servers(scratch)):
+        one.wipe()
     console.data("deleted")
 
 

@@ -200,7 +200,7 @@ class ProvingProject(PlanningProject):
         from ehg_migrate.schema.reference import References
         from ehg_migrate.schema.scratch import ScratchServers
 
-        with ScratchServers(self.settings.root / ".ehg" / "scratch") as scratch:
+        with ScratchServers(self.settings.scratch_home) as scratch:
             yield scratch, References(self.settings, scratch, notice, stop)
 
 

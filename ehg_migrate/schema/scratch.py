@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -209,8 +209,7 @@ class ScratchServers:
         best = nearest(FOLDERS, major)
         key = (best, api_roles)
         if key not in self._open:
-            home = self._home / f"{best}{'-api' if api_roles else ''}"
-            server = self._stack.enter_context(LocalServer(home, best, api_roles=api_roles))
+            server = self._stack.enter_context(_embedded(self._home, best, api_roles=api_roles))
             self._open[key] = self._stack.enter_context(Scratch(server.address("postgres"), None))
         return self._open[key]
 
@@ -218,6 +217,17 @@ class ScratchServers:
         if number not in self._open:
             self._open[number] = self._stack.enter_context(Scratch(address, password))
         return self._open[number]
+
+
+def embedded_servers(home: Path) -> Iterator[LocalServer]:
+    """Every embedded server that may ever have been used below `home`; starts none."""
+    for major in FOLDERS:
+        for api_roles in (False, True):
+            yield _embedded(home, major, api_roles=api_roles)
+
+
+def _embedded(home: Path, major: int, *, api_roles: bool) -> LocalServer:
+    return LocalServer(home / f"{major}{'-api' if api_roles else ''}", major, api_roles=api_roles)
 
 
 def nearest(majors: Iterable[int], wanted: int) -> int:

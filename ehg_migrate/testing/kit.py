@@ -42,9 +42,8 @@ class Kit:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        root = self.project.settings.root
         with ExitStack() as stack:
-            self.servers = stack.enter_context(ScratchServers(root / ".ehg" / "scratch"))
+            self.servers = stack.enter_context(ScratchServers(self.project.settings.scratch_home))
             self.scratch = self.servers.get(MAJOR, api_roles=True)
             self._stack = stack.pop_all()
         self.label = self.servers.label(MAJOR, api_roles=True)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ehg_migrate.local.place import find_place
+from ehg_migrate.local.programs import MAJOR
+from ehg_migrate.schema.scratch import embedded_servers
 from tests.support.cli import ehg
 
 
@@ -78,9 +81,13 @@ def test_psql(fleet: Path) -> None:
 
 
 def test_wiping(fleet: Path) -> None:
-    """All databases are gone, and the next command makes them anew."""
+    """All databases are gone, those of rehearsals too, and the next command makes them anew."""
     assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
+    assert ehg(fleet, "rehearse", "--all-branches", EHG_SCRATCH_URL=None).code == 0
+    places = [find_place(server.home, MAJOR).root for server in embedded_servers(fleet / ".ehg" / "scratch")]
+    assert any(place.exists() for place in places)
     said = ehg(fleet, "local", "wipe", "--yes")
     assert (said.code, said.out) == (0, "deleted\n")
     assert not (fleet / ".ehg" / "local").exists()
+    assert not any(place.exists() for place in places)
     assert ehg(fleet, "status", "--local", "--json").json["data"][0]["heads"] == []
