@@ -75,3 +75,29 @@ def test_status_says_what_is_not_known(
     assert said.code == 0
     assert "acme" in said.out
     assert "what the ledger last saw of these targets is not known" in said.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave behind what others cannot use")
+def test_what_root_keeps_becomes_the_owners(
+    make_database: Callable[[str], Address], make_project: MakeProject, tmp_path: Path
+) -> None:
+    """All of `.ehg`, through no link, and no file that has another name elsewhere."""
+    folder = make_project(
+        tmp_path / "project", {"acme": target_entry(make_database("given"))}, {"shared/s1": revision("s1")}
+    )
+    nobody, outside = pwd.getpwnam("nobody"), tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    (folder / ".ehg").mkdir(mode=0o700)
+    (folder / ".ehg" / "folder").symlink_to(outside)
+    (folder / ".ehg" / "file").symlink_to(outside / "file")
+    (folder / ".ehg" / "same").hardlink_to(outside / "file")
+    said = ehg(folder, "upgrade", "--yes", EHG_TEST_PASSWORD=os.environ["EHG_TEST_PASSWORD"])
+    assert said.code == 0, said
+    left = {p.name for p in (folder / ".ehg").rglob("*") if p.lstat().st_uid == 0}
+    assert (folder / ".ehg").stat().st_uid == nobody.pw_uid
+    assert (folder / ".ehg" / "ledger.sqlite").stat().st_uid == nobody.pw_uid
+    assert left == {"folder", "file", "same"}
+    assert {outside.stat().st_uid, (outside / "file").stat().st_uid} == {0}
