@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ehg_migrate.schema.drift import Drift, Fleet, Look, Looking
     from ehg_migrate.schema.recipe import Recipe
     from ehg_migrate.schema.reference import References
-    from ehg_migrate.schema.rehearsal import Case, Rehearsal
+    from ehg_migrate.schema.rehearsal import Case
+    from ehg_migrate.schema.rehearsed import Rehearsal
     from ehg_migrate.schema.scratch import ScratchServers
     from ehg_migrate.schema.squawk import SqlReport
 
@@ -74,7 +75,7 @@ class ProvingProject(PlanningProject):
         `as_is` a target that has drifted is rehearsed on a database that has drifted alike; with `probe_data` the
         targets are asked for rows that the steps would fail on.
         """
-        from ehg_migrate.schema.rehearsal import Rehearsal
+        from ehg_migrate.schema.rehearsed import Rehearsal
 
         fleet, states, looking = self._look(selectors)
         plan = self._plan_upgrade(selectors, to, states)
@@ -209,7 +210,7 @@ def _as_they_are(
 ) -> tuple[list[Case], list[Rehearsal]]:
     """The cases with what has drifted in them, and those whose targets could not be read."""
     from ehg_migrate.schema.as_is import drifted
-    from ehg_migrate.schema.rehearsal import Rehearsal
+    from ehg_migrate.schema.rehearsed import Rehearsal
 
     found = drifted(cases, looking.found, fleet, references)
     kept: list[Case] = []

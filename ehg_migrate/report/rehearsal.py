@@ -10,7 +10,7 @@ from ehg_migrate.report.text import names, number, problem_lines, some, table
 
 if TYPE_CHECKING:
     from ehg_migrate.schema.difference import Difference
-    from ehg_migrate.schema.rehearsal import Rehearsal, RehearsedStep
+    from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep
     from ehg_migrate.schema.squawk import SqlReport
 
 _NAMED = 5  # objects

@@ -13,7 +13,8 @@ from ehg_migrate.schema.difference import Change, Difference
 from ehg_migrate.schema.effects import Effect, effect
 from ehg_migrate.schema.judging import Seen
 from ehg_migrate.schema.lint_shelf import Known
-from ehg_migrate.schema.rehearsal import Case, Rehearsal, RehearsedStep, Rehearsing, grouped
+from ehg_migrate.schema.rehearsal import Case, Rehearsing, grouped
+from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from ehg_migrate.schema.comparing import Comparison, Grouping
 from ehg_migrate.schema.correction import Corrective
 from ehg_migrate.schema.drift import Drift
 from ehg_migrate.schema.managing import Managed
-from ehg_migrate.schema.rehearsal import Rehearsal
+from ehg_migrate.schema.rehearsed import Rehearsal
 from ehg_migrate.schema.saving import Saved
 from ehg_migrate.schema.snapshot import Snapshot
 from ehg_migrate.schema.squawk import SqlReport

@@ -16,7 +16,7 @@ from ehg_migrate.schema.effects import Effect, effect
 from ehg_migrate.schema.judging import Judge, Seen, weighed_tables
 from ehg_migrate.schema.lint_shelf import Known
 from ehg_migrate.schema.linting import outcome
-from ehg_migrate.schema.rehearsal import Rehearsal, RehearsedStep, on_former_tables
+from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep, on_former_tables
 from ehg_migrate.settings import Settings
 
 STEP = Step("r1", Direction.UP, "shared", "c", "doc", "versions/shared/r1.py", (), ("r1",))
