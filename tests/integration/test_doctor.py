@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,7 +16,17 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ehg_migrate.database.doctor import CHECKS, Finding, Level, access, examination, examine, examine_all, network
+from ehg_migrate.database.doctor import (
+    CHECKS,
+    Finding,
+    Level,
+    access,
+    examination,
+    examine,
+    examine_all,
+    handing_on,
+    network,
+)
 from ehg_migrate.database.session import Session, lock_key
 from ehg_migrate.model import Address, Limits, Origin, Target
 from ehg_migrate.redaction import register
@@ -141,6 +154,24 @@ def test_what_is_said_of_cleaning_where_nothing_is_wrong(
             assert len({c.execute("SELECT pg_backend_pid()").fetchone() for c in clients}) == 3
         findings = look(bouncer.address(database.dbname))
         assert (findings["cleaning"].level, findings["cleaning"].message.startswith(words)) == (Level.OK, True)
+
+
+def test_a_pooler_that_stands_still_while_a_connection_is_left(
+    pg: Cluster, database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection that is about to be left can be cut like the others: nobody waits for ever."""
+    monkeypatch.setattr(examination, "_ANSWER", 0.2)
+    with PgBouncer(pg, "session") as bouncer:
+        wakes = threading.Timer(20, os.kill, [bouncer.pid, signal.SIGCONT])  # who waited for ever ends, and is seen
+        there = target(bouncer.address(database.dbname), limits=Limits(connect=0.2))
+        with examination.Examination(there, CANARY, 60.0) as exam:
+            exam.open(), exam.open()
+            os.kill(bouncer.pid, signal.SIGSTOP)
+            wakes.start()
+            with pytest.raises(TimeoutError), exam.limited():
+                handing_on.cleaning(exam)
+        assert not wakes.finished.is_set()
+        wakes.cancel()
 
 
 # --- the way there

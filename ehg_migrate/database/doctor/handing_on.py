@@ -15,7 +15,7 @@ def cleaning(exam: Examination) -> Verdict:
 
     Only seeing it is a proof: a pooler may give us another server connection. The mark is taken off where it is seen.
     """
-    leaving = exam.connections.pop()
+    leaving = exam.connections[-1]
     try:
         backend = _backend(leaving)
         if backend == leaving.info.backend_pid:
@@ -23,6 +23,7 @@ def cleaning(exam: Examination) -> Verdict:
         leaving.execute("SELECT set_config(%s, 'left', false)", (_MARK,))
     finally:
         leaving.close()
+    exam.connections.remove(leaving)
     coming = exam.open()
     if _backend(coming) != backend:
         return good("not known: the pooler gave another server connection to the next client")
