@@ -110,7 +110,7 @@ def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = Fals
 
         load_env_file(env_file)
     forget_environment()
-    with _given_back(root), Project.load(root, local=local) as project:
+    with given_back(root), Project.load(root, local=local) as project:
         for warning in () if quiet else project.findings.warnings:
             console.problem(warning, f"warning [{warning.code}]")
         gc.freeze()  # see `main`
@@ -119,7 +119,7 @@ def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = Fals
 
 
 @contextmanager
-def _given_back(root: Path) -> Iterator[None]:
+def given_back(root: Path) -> Iterator[None]:
     """What is kept in the project in it belongs, afterwards, to whose project it is."""
     try:
         yield

@@ -101,3 +101,6 @@ def test_what_root_keeps_becomes_the_owners(
     assert (folder / ".ehg" / "ledger.sqlite").stat().st_uid == nobody.pw_uid
     assert left == {"folder", "file", "same"}
     assert {outside.stat().st_uid, (outside / "file").stat().st_uid} == {0}
+    (folder / ".ehg" / "targets.json").unlink()
+    assert ehg(folder, "local", "psql", "nowhere").code == 2
+    assert (folder / ".ehg" / "targets.json").stat().st_uid == nobody.pw_uid
