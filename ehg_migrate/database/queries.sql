@@ -1,6 +1,6 @@
 -- Every statement that the tool itself sends to a target. `{meta}` is the schema of journal and lease, `{version}` the
--- version table; both are put in as quoted identifiers. `{called}` is what the journal calls the target: another name, where
--- it was given a new one since, or was restored from another's backup, and has not been written to since.
+-- version table; both are put in as quoted identifiers. `{called}` are the names by which the journal calls the target: several where
+-- it was given a new one since, or was restored from another's backup.
 
 -- name: probe
 -- The whole state of an up-to-date target in one round trip. Fails with 42P01 or 3F000 where nothing of ours is there.
@@ -15,7 +15,7 @@ SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads, check
                    FILTER (WHERE event = 'started') AS unfinished
           FROM (SELECT DISTINCT ON (revision) revision, checksum, direction, event
                   FROM {meta}.migration_journal
-                 WHERE target_name = {called} AND event IN ('done', 'started', 'stamped', 'adopted')
+                 WHERE target_name = ANY{called} AND event IN ('done', 'started', 'stamped', 'adopted')
                  ORDER BY revision, seq DESC) AS latest) AS journal
 
 -- name: probe_fresh
@@ -39,7 +39,11 @@ SELECT version_num::text FROM {version} ORDER BY 1
 
 -- name: applied_checksums
 -- Which file each applied revision had when it was applied.
-SELECT revision, checksum, run, git_commit FROM {meta}.applied WHERE target_name = {called}
+SELECT revision, checksum, run, git_commit
+  FROM (SELECT DISTINCT ON (revision) * FROM {meta}.migration_journal
+         WHERE target_name = ANY{called} AND event IN ('done', 'stamped', 'adopted')
+         ORDER BY revision, seq DESC) AS latest
+ WHERE direction = 'up'
 
 -- name: settings
 -- Set for the session and read back: a pooler drops start-up options without a word.
@@ -215,19 +219,23 @@ SELECT pg_current_xact_id_if_assigned() IS NOT NULL
 -- name: journal
 SELECT seq, run, event, revision, direction, branch, checksum, heads_before, heads_after, started_at, seconds,
        actor, host, git_commit, tool_version, detail
-  FROM {meta}.migration_journal WHERE target_name = {called} ORDER BY seq
+  FROM {meta}.migration_journal WHERE target_name = ANY{called} ORDER BY seq
 
 -- name: started_detail
 -- What was noted when a step left its transaction, if nobody has seen that step end since.
 SELECT detail
   FROM (SELECT event, detail FROM {meta}.migration_journal
-         WHERE target_name = {called} AND revision = %(revision)s
+         WHERE target_name = ANY{called} AND revision = %(revision)s
            AND event IN ('done', 'started', 'stamped', 'adopted')
          ORDER BY seq DESC LIMIT 1) AS latest
  WHERE event = 'started'
 
 -- name: unfinished
-SELECT direction, revision FROM {meta}.unfinished WHERE target_name = {called} ORDER BY 1, 2
+SELECT direction, revision
+  FROM (SELECT DISTINCT ON (revision) * FROM {meta}.migration_journal
+         WHERE target_name = ANY{called} AND event IN ('done', 'started', 'stamped', 'adopted')
+         ORDER BY revision, seq DESC) AS latest
+ WHERE event = 'started' ORDER BY 1, 2
 
 -- name: invalid_indexes
 -- Left behind by a CREATE or REINDEX INDEX CONCURRENTLY that did not end; those being built right now are not meant.

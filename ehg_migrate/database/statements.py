@@ -80,10 +80,24 @@ def _foreign(schema: str) -> sql.Identifier:
     return sql.Identifier(schema or "public", VERSION_TABLE)
 
 
-# Its own name if there is an entry under it, else that of the newest entry: in one database is one target.
-_CALLED = sql.SQL("""(SELECT coalesce(
-           (SELECT target_name FROM {meta}.migration_journal WHERE target_name = %(target)s LIMIT 1),
-           (SELECT target_name FROM {meta}.migration_journal ORDER BY seq DESC LIMIT 1)))""")
+# Its own name (else that of the newest entry), and those it had before: who has a new name goes on from the heads that
+# were there, so the entries of both speak of the same revisions. Those of another project with a version table of its
+# own do not. Nearly always there is one name, and that is seen by a look at each end of the index.
+_CALLED = sql.SQL("""((SELECT CASE
+           WHEN EXISTS (SELECT FROM {meta}.migration_journal WHERE target_name < %(target)s)
+                OR EXISTS (SELECT FROM {meta}.migration_journal WHERE target_name > %(target)s)
+           THEN (WITH RECURSIVE said AS (
+                     SELECT DISTINCT target_name, unnest(heads_before || heads_after || revision) AS word
+                       FROM {meta}.migration_journal
+                 ), ours (target_name) AS (
+                     SELECT coalesce(
+                            (SELECT target_name FROM {meta}.migration_journal WHERE target_name = %(target)s LIMIT 1),
+                            (SELECT target_name FROM {meta}.migration_journal ORDER BY seq DESC LIMIT 1))
+                     UNION
+                     SELECT other.target_name FROM ours JOIN said USING (target_name)
+                       JOIN said AS other ON other.word = said.word AND said.word <> ''
+                 ) SELECT array_agg(target_name) FROM ours)
+           ELSE ARRAY[%(target)s] END)::text[])""")
 
 # A table of that name which has no such column is nobody's record of revisions.
 _HAS_FOREIGN = sql.SQL("""EXISTS (SELECT FROM pg_attribute

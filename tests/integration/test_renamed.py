@@ -1,0 +1,118 @@
+"""A target that was given another name, or whose database is another's copy: its journal goes on under both names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.errors import UsageError
+from ehg_migrate.model import Address, StateKind, Status
+from ehg_migrate.project import Project
+from tests.conftest import MakeProject
+from tests.integration.fleets import SHARED, entries, execute, making, rows, statuses, tables
+from tests.support.postgres import Cluster
+from tests.support.project import revision
+
+MakeDatabase = Callable[[str], Address]
+
+OTHER = {"crm/1": making("c1", label="crm")}
+UNIQUE = """\
+with op.get_context().autocommit_block():
+    op.execute("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS cut ON s1 (id)")
+"""
+
+
+def called(make_project: MakeProject, root: Path, name: str, database: Address) -> Project:
+    """The project whose only target has this name from now on."""
+    return Project.load(make_project(root, entries({name: database}, **{name: {"branches": ["crm"]}}), {}))
+
+
+@pytest.fixture
+def root(make_project: MakeProject, tmp_path: Path) -> Path:
+    """A project without targets yet: s1, s2, s3 for all, c1 of a group."""
+    return make_project(tmp_path, {}, SHARED | OTHER)
+
+
+def test_a_step_that_was_cut_under_the_former_name_is_still_known(
+    make_project: MakeProject, root: Path, database: Address, pg: Cluster
+) -> None:
+    """Also when something else was done under the new one: the INVALID index is not taken for a good one."""
+    steps = {
+        "shared/1": revision("s1", label="shared", up="CREATE TABLE s1 (id int)", down_sql="DROP TABLE s1"),
+        "shared/2": revision("s2", "s1", up_code=UNIQUE, down_sql="DROP INDEX cut"),
+        "shared/3": revision("s3", "s2"),
+    }
+    make_project(root, {}, steps)
+    old = called(make_project, root, "old", database)
+    old.upgrade(to=["s1"])
+    execute(pg, database, "INSERT INTO s1 VALUES (1), (1)")
+    assert statuses(old.upgrade(to=["s2"])) == {"old": Status.INDETERMINATE}
+    execute(pg, database, "DELETE FROM s1")
+
+    project = called(make_project, root, "new", database)
+    assert statuses(project.upgrade(to=["c1"])) == {"new": Status.SUCCEEDED}
+    assert [n.code for n in project.status()[0].notes if n.code != "ledger_disagrees"] == ["half_done"]
+    (result,) = project.upgrade().results
+    assert (result.status, result.problem and result.problem.code) == (Status.REFUSED, "half_done")
+    assert [(e.event, e.revision) for e in project.history("new")] == [
+        ("done", "s1"), ("started", "s2"), ("failed", "s2"), ("done", "c1"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [("a", "b", "b"), ("a", "b", "a"), ("b", "a", "c")])
+def test_runs_under_former_names_are_taken_back(
+    names: tuple[str, str, str], make_project: MakeProject, root: Path, database: Address, pg: Cluster
+) -> None:
+    """One after the other, the newest first; there and back again, and twice renamed."""
+    first, second, third = names
+    runs = [
+        called(make_project, root, first, database).upgrade(to=["s1"]),
+        called(make_project, root, first, database).upgrade(to=["s2"]),
+        called(make_project, root, second, database).upgrade(to=["c1"]),
+        called(make_project, root, third, database).upgrade(to=["s3"]),
+    ]
+    project = called(make_project, root, third, database)
+    (refused,) = project.rollback(runs[1].id, [third]).results
+    assert refused.problem is not None
+    assert refused.problem.hint == f"roll back `{runs[3].id}` first"
+    for run, left in zip(reversed(runs), [{"s1", "s2", "c1"}, {"s1", "s2"}, {"s1"}, set()], strict=True):
+        assert statuses(project.rollback(run.id, [third])) == {third: Status.SUCCEEDED}
+        assert tables(pg, database) == left
+
+
+@pytest.mark.parametrize("lost", ["TRUNCATE ehg_migrate.alembic_version", "DROP TABLE ehg_migrate.alembic_version"])
+def test_rows_that_were_written_under_the_former_name_are_lost_rows(
+    lost: str, make_project: MakeProject, root: Path, database: Address, pg: Cluster
+) -> None:
+    """They are not begun anew, though under the new name nothing is applied; the hint names them all."""
+    called(make_project, root, "old", database).upgrade(to=["s2"])
+    project = called(make_project, root, "new", database)
+    project.rollback(project.upgrade(to=["c1"]).id)
+    execute(pg, database, lost)
+    (state,) = project.status()
+    assert state.problem is not None
+    assert (state.kind, state.problem.code) == (StateKind.REFUSED, "lost_rows")
+    assert "`ehg-migrate adopt new --heads s2` writes the rows again" in state.problem.hint
+    assert statuses(project.adopt("new", ["s2"])) == {"new": Status.SUCCEEDED}
+    assert (project.status()[0].kind, rows(pg, database)) == (StateKind.PENDING, {"s2"})
+
+
+def test_another_project_in_the_same_database_is_no_former_name(
+    make_project: MakeProject, root: Path, tmp_path: Path, database: Address, pg: Cluster
+) -> None:
+    """It has a version table of its own, and other revisions: nothing it did stands in the way of a rollback."""
+    mine = called(make_project, root, "mine", database)
+    run = mine.upgrade(to=["s1"])
+    execute(pg, database, "CREATE SCHEMA kept")
+    own = {"alembic": {"version_table_schema": "kept"}}
+    steps = {"shared/1": making("t1", label="shared"), "shared/2": making("t2", "t1")}
+    theirs = Project.load(make_project(tmp_path / "theirs", entries({"theirs": database}, theirs=own), steps))
+    assert statuses(theirs.upgrade()) == {"theirs": Status.SUCCEEDED}
+    assert [e.revision for e in mine.history("mine")] == ["s1"]
+    assert [e.revision for e in theirs.history("theirs")] == ["t1", "t2"]
+    with pytest.raises(UsageError, match="no selected target has a trace"):
+        theirs.rollback(run.id)
+    assert statuses(mine.rollback(run.id)) == {"mine": Status.SUCCEEDED}
+    assert tables(pg, database) == {"t1", "t2"}
