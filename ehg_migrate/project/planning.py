@@ -12,6 +12,7 @@ from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError, so
 from ehg_migrate.model import (
     FleetPlan,
     Plan,
+    Run,
     State,
     StateKind,
     Status,
@@ -19,7 +20,7 @@ from ehg_migrate.model import (
 )
 from ehg_migrate.project.base import Selectors
 from ehg_migrate.project.reading import ReadingProject
-from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_rollback, plan_upgrade
+from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_rollback, plan_upgrade, without_trace
 
 if TYPE_CHECKING:
     from ehg_migrate.rollout.planning import Make
@@ -66,8 +67,9 @@ class PlanningProject(ReadingProject):
         The ledger completes the beginning of an id and names the targets; a run that it has lost can be taken back too.
         One that changed targets which the files no longer have is not: a part must be asked for by name.
         """
-        run, touched = self._find_run(run)
-        selectors = selectors or self._still_here(run, touched)
+        run, found = self._find_run(run)
+        selectors = selectors or self._still_here(run, self._touched(found))
+        did = {r.target: r for r in found.results if r.steps} if found else {}
         journals = self._journals(selectors)
         if all(isinstance(j, tuple) and not any(e.run == run for e in j) for j in journals.values()):
             hint = "`runs` lists the runs; `history TARGET` what was done to a target"
@@ -78,7 +80,10 @@ class PlanningProject(ReadingProject):
             if isinstance(entries, Problem):
                 raise TargetError(entries)
             graph = self._graph(self.fleet.by_name[state.target])
-            return plan_rollback(graph, state.target, state.heads, run, entries)
+            plan = plan_rollback(graph, state.target, state.heads, run, entries)
+            if state.target in did and not any(e.run == run for e in entries):
+                plan = without_trace(graph, plan, did[state.target], entries)
+            return plan
 
         return replace(self._plan(Verb.ROLLBACK, selectors, make), undoes=run)
 
@@ -183,20 +188,25 @@ class PlanningProject(ReadingProject):
 
         return fleet_plan(verb, selectors, self._states(selectors), make)
 
-    def _find_run(self, run: str) -> tuple[str, tuple[str, ...]]:
-        """The whole id and the targets of a run, by the ledger; what it does not know is taken as it is written."""
+    def _find_run(self, run: str) -> tuple[str, Run | None]:
+        """The whole id of a run, and the run, by the ledger; what it does not know is taken as it is written."""
         try:
             found = self.show(run)
         except LedgerError:
-            return run, ()
+            return run, None
         except UsageError as e:
             if e.problems[0].code == "ambiguous_run":
                 raise
-            return run, ()
-        changed = {r.target for r in found.results if r.steps or r.status is Status.INDETERMINATE}
-        unsaid = set(found.targets) - {r.target for r in found.results}  # it died before it could say
-        here = (t for t in found.targets if t in self.fleet.by_name or t in changed or t in unsaid)
-        return found.id, tuple(here)
+            return run, None
+        return found.id, found
+
+    def _touched(self, run: Run | None) -> tuple[str, ...]:
+        """Its targets, but for those that are gone and that it did nothing to."""
+        if run is None:
+            return ()
+        changed = {r.target for r in run.results if r.steps or r.status is Status.INDETERMINATE}
+        unsaid = set(run.targets) - {r.target for r in run.results}  # it died before it could say
+        return tuple(t for t in run.targets if t in self.fleet.by_name or t in changed or t in unsaid)
 
     def _still_here(self, run: str, touched: tuple[str, ...]) -> tuple[str, ...]:
         """The targets of a run. Raises UsageError where some have gone or are called otherwise by now."""

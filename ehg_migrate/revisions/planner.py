@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.model import JournalEntry, Plan, Step, Verb
+from ehg_migrate.model import JournalEntry, Plan, Result, Step, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.specs import RELEASE, Releases, branch_members, lineage_above, resolve, resolve_all
 
@@ -80,6 +81,31 @@ def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, j
     _same_steps(run, left, steps)
     notes = overlap_note(graph, heads) if left or not own else (_taken_back(run, since[-1].run),)
     return Plan(target, Verb.ROLLBACK, heads, goal, steps, notes, undoes=run)
+
+
+def without_trace(graph: Graph, plan: Plan, did: Result, journal: Sequence[JournalEntry]) -> Plan:
+    """A rollback's plan where by the ledger the run `did` something, and the target's journal has nothing of that.
+
+    It was restored to an earlier time, perhaps, or is another database now. Raises TargetError where it does not hold
+    what it held before the run, or has no journal at all: rows that are not there are no proof of anything.
+    """
+    run, held = str(plan.undoes), set(plan.heads)
+    known = all(h in graph for h in (*did.heads_before, *held))
+    same = held == set(did.heads_before) or (known and graph.canonical(held) == graph.canonical(did.heads_before))
+    if not (same and journal):
+        raise _inexact(
+            run,
+            f"by the ledger it brought the target from {_names(did.heads_before)} to {_names(did.heads_after)}; the "
+            f"target's journal has no trace of that, and the target holds {_names(plan.heads)}",
+            "it was restored to another time, or its entry names another database now: look with `history` and `drift`",
+        )
+    note = Problem(
+        "no_trace",
+        f"the target's journal has no trace of run `{run}`, which by the ledger brought it to "
+        f"{_names(did.heads_after)}; it holds what it held before that",
+        "it was restored to that time: `history` shows what was done until then",
+    )
+    return replace(plan, notes=(*plan.notes, note))
 
 
 def _changes(entries: Iterable[JournalEntry]) -> dict[str, JournalEntry]:

@@ -449,3 +449,34 @@ def test_nothing_to_take_over_is_said(pg: Cluster, one: Project, database: Addre
         "  hint: bring its revision files into versions/, or declare what is applied with `--heads`"
     ]
     assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
+
+
+def test_a_run_of_which_the_journal_has_no_trace(
+    pg: Cluster, make_project: MakeProject, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Restored to before it: said so. Whatever else it holds: refused, for there is no word on how it came there."""
+    names = ("new", "restored", "stripped", "whole")
+    at = {name: make_database(name) for name in names}
+    project = Project.load(make_project(tmp_path, entries(at), SHARED))
+    project.upgrade(names[1:], to=["s1"])
+    run = project.upgrade(to=["s2"])
+    execute(pg, at["restored"], "DROP TABLE s2", "UPDATE ehg_migrate.alembic_version SET version_num = 's1'",
+            f"DELETE FROM ehg_migrate.migration_journal WHERE run = '{run.id}'")  # fmt: skip
+    for name in ("new", "stripped"):
+        execute(pg, at[name], "DROP SCHEMA ehg_migrate CASCADE")
+    back = project.rollback(run.id)
+    results = {r.target: r for r in back.results}
+    assert statuses(back) == {
+        "new": Status.REFUSED,
+        "restored": Status.UP_TO_DATE,
+        "stripped": Status.REFUSED,
+        "whole": Status.SUCCEEDED,
+    }
+    assert [n.code for n in results["restored"].notes] == ["no_trace"]
+    assert str(results["stripped"].problem) == (
+        f"run `{run.id}` cannot be taken back exactly: by the ledger it brought the target from `s1` to `s2`; the "
+        "target's journal has no trace of that, and the target holds nothing\n"
+        "  hint: it was restored to another time, or its entry names another database now: look with `history` and "
+        "`drift`"
+    )
+    assert exits.of_run(back) == 4
