@@ -32,6 +32,11 @@ class Fault:
     retry: Retry
 
 
+# `adopt` takes over a target that holds nothing yet; a row beside others is stamped
+_THERE = (
+    "somebody made it outside the migrations: compare, then drop it; or, if it is the same, say that the revision is "
+    "applied: `alembic -x target=NAME stamp REV`"
+)
 # SQLSTATE -> (code, hint, retry)
 _STATES: dict[str, tuple[str, str, Retry]] = {
     "55P03": ("lock_timeout", "another session holds the table: end it, or raise `lock_timeout`", Retry.STEP),
@@ -57,16 +62,8 @@ _STATES: dict[str, tuple[str, str, Retry]] = {
         "put the statement into `with op.get_context().autocommit_block():` in a revision of its own",
         Retry.NEVER,
     ),
-    "42P07": (
-        "exists_already",
-        "somebody made it outside the migrations: compare, then drop it, or `adopt` the revision",
-        Retry.NEVER,
-    ),
-    "42710": (
-        "exists_already",
-        "somebody made it outside the migrations: compare, then drop it, or `adopt` the revision",
-        Retry.NEVER,
-    ),
+    "42P07": ("exists_already", _THERE, Retry.NEVER),
+    "42710": ("exists_already", _THERE, Retry.NEVER),
 }
 # SQLSTATE -> (code, hint), where it is why the server ended the connection
 _LOST = {

@@ -172,15 +172,18 @@ def notes_lines(notes: Iterable[Problem]) -> Iterator[str]:
 
 
 def alike_lines(results: Iterable[Result]) -> Iterator[str]:
-    """What stands in the way of several targets alike, once more and together: each has said it for itself."""
+    """What stands in the way of several targets alike, once more and together: each has said it for itself.
+
+    Where no work began nobody has said anything yet, not even of a single one.
+    """
     groups: Mapping[tuple[Status, Problem], list[str]] = defaultdict(list)
     for r in results:
-        if r.problem and not r.status.good and r.status is not Status.NOT_ATTEMPTED:
+        if r.problem and not r.status.good:
             groups[r.status, r.problem].append(r.target)
     for (status, problem), targets in groups.items():
-        if len(targets) > 1:
+        if len(targets) > 1 or status is Status.NOT_ATTEMPTED:
             yield ""
-            yield f"{len(targets)} {status.value} alike ({some(targets)}):"
+            yield f"{len(targets)} {status.value}{' alike' if len(targets) > 1 else ''} ({some(targets)}):"
             yield from problem_lines(problem, "  ")
 
 

@@ -227,7 +227,9 @@ def not_begun(job: Job, stop: Stop) -> Result:
     if job.unsure:
         return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), left, job.look or _STOPPED)
     why = stop.enough or "the run was stopped before this target began"
-    problem = Problem("not_attempted", why, f"`ehg-migrate resume {job.run}` goes on")
+    again = f"`ehg-migrate resume {job.run}` goes on"
+    hint = f"when that is mended, {again}; with `--max-failures 0` in spite of it" if stop.enough else again
+    problem = Problem("not_attempted", why, hint)
     return Result(job.target.name, Status.NOT_ATTEMPTED, job.plan.heads, job.plan.heads, (), left, problem)
 
 

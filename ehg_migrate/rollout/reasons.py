@@ -46,12 +46,14 @@ _ONCE_AGAIN = sql.SQL(
 )
 
 
-def unaccounted(revisions: Sequence[str]) -> Problem:
+def unaccounted(target: str, revisions: Sequence[str], heads: Sequence[str]) -> Problem:
     """A part of the version rows is gone; or somebody has taken something back, and the journal does not know."""
+    stamp = f"`alembic -x target={target} stamp {' '.join(heads)}`"
     return Problem(
         "unaccounted",
         f"by the target's journal {some([f'`{r}`' for r in revisions], 8)} is applied too, and no version row says so",
-        "was it taken back by hand, or was a row lost? `upgrade` does it again; `ehg-migrate drift` says what is there",
+        "was it taken back by hand, or was a row lost? `upgrade` does it again; if it is still there, "
+        f"{stamp} writes the row, and `ehg-migrate drift` tells then whether it is",
     )
 
 

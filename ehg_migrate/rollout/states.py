@@ -134,7 +134,7 @@ def _judge(
         return StateKind.HALF_DONE, half_taken_back(graph, target.name, cut[0]), ()
     notes = (
         *overlap_note(graph, reading.heads),
-        *_unaccounted(graph, reading.heads, details),
+        *_unaccounted(target.name, graph, reading.heads, details),
         *_edited(graph, reading.heads, details),
         *_half_done(reading, graph),
     )
@@ -158,14 +158,14 @@ def _damage(target: Target, reading: Reading, details: Mapping[str, Applied], gr
     return lost_rows(target.name, applied, graph.canonical(applied), target.meta_schema)
 
 
-def _unaccounted(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
+def _unaccounted(name: str, graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
     """Revisions that the journal says are applied, and no version row does."""
     applied = graph.closure(r for r in details if r in graph)
     if not (missing := applied & ~graph.closure(heads)):
         return []
     from ehg_migrate.rollout.reasons import unaccounted  # seldom
 
-    return [unaccounted(graph.ids(missing))]
+    return [unaccounted(name, graph.ids(missing), graph.ids(graph.maximal(missing)))]
 
 
 def _no_schema(target: Target, heads: tuple[str, ...]) -> Problem:

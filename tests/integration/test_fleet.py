@@ -139,7 +139,8 @@ def test_one_broken_target_fails_alone(
     assert (problem.code, problem.sqlstate, problem.hint) == (
         "exists_already",
         "42P07",
-        "somebody made it outside the migrations: compare, then drop it, or `adopt` the revision",
+        "somebody made it outside the migrations: compare, then drop it; or, if it is the same, say that the "
+        "revision is applied: `alembic -x target=NAME stamp REV`",
     )
     assert results["clash"].heads_after == ("s1",)
     assert tables(pg, addresses["good"]) == {"s1", "s2", "s3", "good_1", "good_2"}

@@ -51,13 +51,25 @@ def test_no_other_target_begins(fleet: Fleet) -> None:
     problem = result_of(run, "c").problem
     assert problem is not None
     assert problem.message == "1 failed (a), and after 1 no other target begins"
-    assert problem.hint == f"`ehg-migrate resume {run.id}` goes on"
+    resume = f"`ehg-migrate resume {run.id}` goes on"
+    assert problem.hint == f"when that is mended, {resume}; with `--max-failures 0` in spite of it"
     assert held(fleet) == {"a": ["s1"], "b": [], "c": []}
     with fleet.connect("a") as c:
         c.execute("DROP TABLE s2")
     project = fleet.load()
     assert project.run(project.plan_resume(run.id)).status is RunStatus.SUCCEEDED
     assert held(fleet) == {name: ["s2"] for name in TARGETS}
+
+
+def test_going_on_in_spite_of_it(fleet: Fleet) -> None:
+    """What has failed is tried again before the others, which it so protects; the option of the hint does them all."""
+    (fleet.folder / "alembic.ini").open("a").write("max_failures = 1\n")
+    run = ehg(fleet.folder, "upgrade", "--yes", "--parallel", "1", "--json").json["data"]
+    again = ehg(fleet.folder, "resume", run["id"], "--yes", "--parallel", "1")
+    assert (again.code, held(fleet)) == (1, {"a": ["s1"], "b": [], "c": []})
+    assert "with `--max-failures 0` in spite of it" in again.err
+    said = ehg(fleet.folder, "resume", run["id"], "--yes", "--parallel", "1", "--max-failures", "0")
+    assert (said.code, held(fleet)) == (1, {"a": ["s1"], "b": ["s2"], "c": ["s2"]})
 
 
 def test_what_is_at_work_ends_all_its_steps(fleet: Fleet, tmp_path: Path) -> None:

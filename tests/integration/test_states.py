@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from ehg_migrate.model import Address, State, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.integration.fleets import SHARED, entries, execute, journal, making, own, rows, statuses
+from tests.support.cli import ALEMBIC, environment
 from tests.support.postgres import Cluster
 from tests.support.programs import free_port
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision
@@ -225,14 +227,35 @@ def test_a_part_of_the_rows_that_is_lost(
     project.upgrade()
     execute(pg, database, "DELETE FROM ehg_migrate.alembic_version WHERE version_num = 'o1'")
     found = state(project)
-    (note,) = (n.message for n in found.notes if n.code == "unaccounted")
+    (note,) = (n for n in found.notes if n.code == "unaccounted")
     assert found.kind is StateKind.PENDING
-    assert note == "by the target's journal `o1` is applied too, and no version row says so"
+    assert note.message == "by the target's journal `o1` is applied too, and no version row says so"
     (result,) = project.upgrade().results
     assert (result.status, [n.code for n in result.notes]) == (Status.FAILED, ["unaccounted"])
-    execute(pg, database, "INSERT INTO ehg_migrate.alembic_version VALUES ('o1')")
+    stamp_as_hinted(project, note.hint)
+    assert rows(pg, database) == {"o1", "s3"}
     project.downgrade("one", ["s1"])
     assert state(project).notes == ()
+
+
+def test_a_row_that_was_set_back_is_set_as_the_hint_says(project: Project, database: Address, pg: Cluster) -> None:
+    """It stands for what the journal says is applied; nothing is run, and `adopt` is not for what has rows."""
+    project.upgrade()
+    execute(pg, database, "UPDATE ehg_migrate.alembic_version SET version_num = 's1'")
+    (note,) = (n for n in state(project).notes if n.code == "unaccounted")
+    (failed,) = project.upgrade().results
+    assert failed.problem is not None
+    assert "`alembic -x target=NAME stamp REV`" in failed.problem.hint
+    stamp_as_hinted(project, note.hint)
+    assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s3"})
+
+
+def stamp_as_hinted(project: Project, hint: str) -> None:
+    """Does to the letter what is between the backticks."""
+    (command,) = (part for part in hint.split("`") if part.startswith("alembic "))
+    program, *arguments = command.split()
+    assert program == Path(ALEMBIC).name
+    subprocess.run([ALEMBIC, *arguments], cwd=project.settings.root, env=environment(), check=True, timeout=60)
 
 
 def test_rows_that_were_taken_back_are_not_lost(project: Project) -> None:

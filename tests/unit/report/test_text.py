@@ -140,10 +140,9 @@ def test_a_target_that_could_not_be_looked_at() -> None:
 
 
 def test_what_several_have_in_common_is_said_once_for_all() -> None:
-    """Not what one has alone, and not that a stopped run did not come to some."""
+    """Not what one has alone."""
     other = replace(failed("e"), problem=Problem("deadline", "too long"))
-    stopped = [result(name, Status.NOT_ATTEMPTED, problem=Problem("not_attempted", "stopped")) for name in "fg"]
-    results = (failed("a"), result("b"), failed("c"), failed("d"), other, *stopped)
+    results = (failed("a"), result("b"), failed("c"), failed("d"), other)
     assert list(text.alike_lines(results)) == [
         "",
         "3 failed alike (a, c, d):",
@@ -151,6 +150,13 @@ def test_what_several_have_in_common_is_said_once_for_all() -> None:
         "    at versions/a.py:3",
         "    hint: mend it",
     ]
+
+
+@pytest.mark.parametrize(("names", "said"), [("f", "1 not_attempted (f):"), ("fg", "2 not_attempted alike (f, g):")])
+def test_why_a_run_did_not_come_to_some_is_said(names: str, said: str) -> None:
+    """Of a single one too: no work on it began, so nobody has told of it."""
+    stopped = [result(n, Status.NOT_ATTEMPTED, problem=Problem("not_attempted", "enough", "mend it")) for n in names]
+    assert list(text.alike_lines([failed("a"), *stopped])) == ["", said, "  enough", "    hint: mend it"]
 
 
 def test_a_run() -> None:
