@@ -13,6 +13,7 @@ from ehg_migrate.model import (
     FleetPlan,
     Plan,
     Run,
+    RunStatus,
     State,
     StateKind,
     Status,
@@ -70,8 +71,10 @@ class PlanningProject(ReadingProject):
         run, found = self._find_run(run)
         selectors = selectors or self._still_here(run, self._touched(found))
         did = {r.target: r for r in found.results if r.steps} if found else {}
+        at_work = self._at_work(found, selectors) if found else {}
         journals = self._journals(selectors)
-        if all(isinstance(j, tuple) and not any(e.run == run for e in j) for j in journals.values()):
+        traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
+        if not (traces or at_work):
             hint = "`runs` lists the runs; `history TARGET` what was done to a target"
             raise UsageError(Problem("unknown_run", f"no selected target has a trace of run `{run}`", hint))
 
@@ -79,6 +82,8 @@ class PlanningProject(ReadingProject):
             entries = journals[state.target]
             if isinstance(entries, Problem):
                 raise TargetError(entries)
+            if state.target in at_work:
+                raise TargetError(at_work[state.target])
             graph = self._graph(self.fleet.by_name[state.target])
             plan = plan_rollback(graph, state.target, state.heads, run, entries)
             if state.target in did and not any(e.run == run for e in entries):
@@ -199,6 +204,19 @@ class PlanningProject(ReadingProject):
                 raise
             return run, None
         return found.id, found
+
+    def _at_work(self, run: Run, selectors: Selectors) -> dict[str, Problem]:
+        """Where what a run has done is not all that it will have done: somebody of it is still at work.
+
+        To be asked before the journals. Raises UsageError where that is the run itself.
+        """
+        from ehg_migrate.rollout.reconcile import left_at_work, still_running
+
+        said = {r.target for r in run.results if r.status is not Status.INDETERMINATE}
+        unsure = [t.name for t in self.targets(selectors) if t.name in run.targets and t.name not in said]
+        if unsure and run.status is RunStatus.RUNNING:
+            raise UsageError(still_running(run))
+        return left_at_work(run, self.locks(unsure)) if unsure else {}
 
     def _touched(self, run: Run | None) -> tuple[str, ...]:
         """Its targets, but for those that are gone and that it did nothing to."""

@@ -189,7 +189,9 @@ def alike_lines(results: Iterable[Result]) -> Iterator[str]:
 
 def run_summary(run: Run) -> str:
     """The last line: `run ID: 2 succeeded (a, b), 1 failed (c)`."""
-    return f"run {run.id}: {counted((r.status.value, r.target) for r in run.results)}"
+    said = {r.target for r in run.results}
+    unsaid = (("without a result", t) for t in run.targets if t not in said)  # it is at work, or died
+    return f"run {run.id}: {counted([*((r.status.value, r.target) for r in run.results), *unsaid])}"
 
 
 def runs_lines(runs: Iterable[Run]) -> list[str]:

@@ -185,7 +185,8 @@ class Execution:
         elif set(heads) == set(plan.goal):
             status, problem = (Status.SUCCEEDED if self.done else Status.UP_TO_DATE), None
         elif len(self.done) < len(plan.steps):
-            status, problem = Status.CANCELLED, Problem("cancelled", "stopped before the next step", "run again")
+            hint = f"`ehg-migrate resume {self.job.run}` goes on"
+            status, problem = Status.CANCELLED, Problem("cancelled", "stopped before the next step", hint)
         else:
             status, problem = Status.INDETERMINATE, wrong_heads(heads, plan.goal)
         return self._result(status, heads, problem)

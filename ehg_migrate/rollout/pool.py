@@ -28,9 +28,6 @@ _NO_WORKER = (
     "is there memory, are there too many processes (`ulimit -u`) or open files (`ulimit -n`), has `TMPDIR` more than "
     "80 characters? then run again, perhaps with a lower `--parallel`"
 )
-_STOPPED = Problem(
-    "stopped", "it was stopped twice, in the middle of its work", "`resume RUN` looks what it holds, and goes on"
-)
 _GRACE = 5.0  # seconds after its deadline that a worker gets to say what it found
 
 
@@ -174,7 +171,7 @@ class Pool:
     def _after_death(self, running: _Running) -> Iterator[Result]:
         """A worker ended without a word: another one looks what the target holds."""
         job, name = running.job, running.job.target.name
-        problem = job.look or (_STOPPED if self._stop.asked > 1 else running.death)
+        problem = job.look or (_stopped(job.run) if self._stop.asked > 1 else running.death)
         if job.look or self._stop.asked > 1:  # asked twice: nobody will wait
             yield self._ended(job, Status.INDETERMINATE, problem)
             return
@@ -225,12 +222,19 @@ def not_begun(job: Job, stop: Stop) -> Result:
     """What is to be said of a target that a stopped run did not come to."""
     left = tuple(s.revision for s in job.plan.steps)
     if job.unsure:
-        return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), left, job.look or _STOPPED)
+        return Result(
+            job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), left, job.look or _stopped(job.run)
+        )
     why = stop.enough or "the run was stopped before this target began"
     again = f"`ehg-migrate resume {job.run}` goes on"
     hint = f"when that is mended, {again}; with `--max-failures 0` in spite of it" if stop.enough else again
     problem = Problem("not_attempted", why, hint)
     return Result(job.target.name, Status.NOT_ATTEMPTED, job.plan.heads, job.plan.heads, (), left, problem)
+
+
+def _stopped(run: str) -> Problem:
+    hint = f"`ehg-migrate resume {run}` looks what it holds, and goes on"
+    return Problem("stopped", "it was stopped twice, in the middle of its work", hint)
 
 
 def _explained(result: Result, problem: Problem) -> Result:

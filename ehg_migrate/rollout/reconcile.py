@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.ledger import Seen
 from ehg_migrate.model import Run, RunStatus, State, StateKind, Status
+
+if TYPE_CHECKING:
+    from ehg_migrate.database.locks import Held
 
 _FAILED = (Status.FAILED, Status.SCHEMA_DIFFERS, Status.INDETERMINATE, Status.REFUSED)
 _UNREAD = (StateKind.UNREACHABLE, StateKind.REFUSED)
@@ -41,8 +45,7 @@ def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem,
 def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
     """The targets of a run that are not where it wanted them. Raises UsageError: none, or the run still works."""
     if run.status is RunStatus.RUNNING:
-        where = f"process {run.origin.pid} on {run.origin.host}"
-        raise UsageError(Problem("still_running", f"run `{run.id}` is still at work: {where}", "let it end first"))
+        raise UsageError(still_running(run))
     results = {r.target: r for r in run.results}
     if failed_only:
         left = tuple(r.target for r in run.results if r.status in _FAILED)
@@ -52,6 +55,26 @@ def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
         what = "failed" if failed_only else "is missing"
         raise UsageError(Problem("nothing_left", f"nothing of run `{run.id}` {what}", "`show` tells what it did"))
     return left
+
+
+def still_running(run: Run) -> Problem:
+    """What such a run has done is not all that it will have done."""
+    where = f"process {run.origin.pid} on {run.origin.host}"
+    hint = "let it end, or stop it there (Ctrl-C, or SIGTERM to that process); then again"
+    return Problem("still_running", f"run `{run.id}` is still at work: {where}", hint)
+
+
+def left_at_work(run: Run, holders: Iterable[Held]) -> dict[str, Problem]:
+    """The targets where workers that a dead run has left still hold the lock: what they do is not written yet."""
+    return {
+        h.target: Problem(
+            "locked",
+            f"run `{run.id}` has died, and a worker of it is still at work here",
+            f"let its step end, or end it with `ehg-migrate locks break {h.target}`; then again",
+        )
+        for h in holders
+        if h.run == run.id
+    }
 
 
 def _names(heads: tuple[str, ...]) -> str:

@@ -175,6 +175,12 @@ def test_a_run() -> None:
     assert lines[-1] == "run 20260131-120000-abcd: 1 succeeded (a), 1 failed (b)"
 
 
+def test_what_a_dead_run_has_not_said_is_said() -> None:
+    """It was to work on them, and nobody knows what it did there."""
+    found = replace(run(result("a")), targets=("a", "b", "c"), status=RunStatus.DIED)
+    assert list(text.run_lines(found))[-1].endswith(": 1 succeeded (a), 2 without a result (b, c)")
+
+
 def test_runs() -> None:
     """How many targets are done, and which are not good; a run that goes on is not held to be bad."""
     going = run(result("a"), result("b", Status.NOT_ATTEMPTED))

@@ -1,0 +1,74 @@
+"""A run that is not over: nothing is said of what it has done before it cannot do more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.errors import UsageError
+from ehg_migrate.model import Address, RunStatus, Status
+from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
+from tests.support.project import PASSWORD_VARIABLE
+from tests.support.running import Fleet, Gate, code_of, make_fleet, result_of, step
+
+MakeDatabase = Callable[[str], Address]
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """In the only step of target b; nobody waits there when the test is over."""
+    made = Gate(tmp_path / "gate")
+    yield made
+    made.open()
+
+
+@pytest.fixture
+def fleet(
+    pg: Cluster, make_database: MakeDatabase, tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> Fleet:
+    """Two targets, each with a step of its own."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    steps = {"a/a1": step("a1", label="a"), "b/b1": step("b1", label="b", code=gate.code)}
+    return make_fleet(pg, tmp_path / "project", {name: make_database(name) for name in "ab"}, steps)
+
+
+def test_a_run_that_is_still_at_work_is_not_taken_back(fleet: Fleet, gate: Gate) -> None:
+    """It would do more after it was said to be undone; a target that it is done with can be taken back."""
+    going = fleet.background(lambda: fleet.upgrade(parallel=1))
+    assert gate.pid
+    project = fleet.load()
+    (seen,) = project.runs()
+    wait_until(lambda: len(project.show(seen.id).results) == 1, "the result of `a` is not in the ledger")
+    with pytest.raises(UsageError, match="is still at work: process"):
+        project.plan_rollback(seen.id)
+    assert [p.target for p in project.plan_rollback(seen.id, ["a"]).plans if p.steps] == ["a"]
+    gate.open()
+    run = going.result(60)
+    assert {r.target: r.status for r in project.rollback(run.id).results} == dict.fromkeys("ab", Status.SUCCEEDED)
+    fleet.check(holds=[])
+
+
+def test_a_worker_that_a_dead_run_has_left_is_waited_for(fleet: Fleet, gate: Gate) -> None:
+    """What it does is in no journal yet, so its target is not called untouched; then its step is taken back too."""
+    with fleet.command("upgrade", "--yes", "--parallel", "1") as process:
+        assert gate.pid
+        process.kill()
+        process.wait()
+    project = fleet.load()
+    (seen,) = project.runs()
+    assert seen.status is RunStatus.DIED
+    shown = fleet.cli("show", seen.id).stdout
+    assert re.search(r"(1 succeeded \(a\), 1|2) without a result \((a, )?b\)$", shown.rstrip())
+    back = project.rollback(seen.id)
+    assert (result_of(back, "a").status, result_of(back, "b").status) == (Status.SUCCEEDED, Status.REFUSED)
+    assert code_of(result_of(back, "b")) == "locked"
+    gate.open()
+    wait_until(lambda: fleet.lock_holders("b") == [], "the worker has not ended", 60)
+    assert fleet.tables("b") == ["b1"]
+    again = project.rollback(seen.id)
+    assert (result_of(again, "a").status, result_of(again, "b").status) == (Status.UP_TO_DATE, Status.SUCCEEDED)
+    fleet.check(holds=[])
