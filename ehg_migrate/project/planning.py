@@ -234,5 +234,6 @@ class PlanningProject(ReadingProject):
         rest = " ".join(f"-t {t}" for t in touched if t in self.fleet.by_name)
         named = some([f"`{t}`" for t in gone], 8)
         message = f"run `{run}` also worked on {named}, which targets/ does not have"
-        hint = "use the checkout that has it" + (f"; or take back a part: `rollback {run} {rest}`" if rest else "")
+        hint = "use the checkout that has it; or say `-t NAME` of each, where one has another name now"
+        hint += f"; without it: `rollback {run} {rest}`" if rest else ""
         raise UsageError(Problem("target_gone", message, hint))

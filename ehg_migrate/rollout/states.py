@@ -155,7 +155,8 @@ def _damage(target: Target, reading: Reading, details: Mapping[str, Applied], gr
         return None
     from ehg_migrate.rollout.reasons import lost_rows  # seldom
 
-    return lost_rows(target.name, applied, graph.canonical(applied), target.meta_schema)
+    unknown = sorted(r for r in details if r not in graph)
+    return lost_rows(target.name, applied, unknown, graph.canonical(applied), target.meta_schema)
 
 
 def _unaccounted(name: str, graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
@@ -182,7 +183,8 @@ def _foreign_head(head: str, details: Mapping[str, Applied], history: History) -
         return StateKind.AHEAD, Problem(
             "other_branch",
             f"the version table holds `{head}` of branch {_names(branches)}, which this target does not have",
-            "is the entry's address that of another target? If not, add the branch to its `branches`",
+            "is the entry's address that of another target? If not, add the branch to its `branches`, "
+            "where it is a group's",
         )
     known = details.get(head)
     if known:

@@ -116,7 +116,8 @@ def test_another_targets_database_is_ahead(
     assert said(mixed.status(["a"])[0]) == (
         StateKind.AHEAD,
         "the version table holds `b_2` of branch `b`, which this target does not have\n"
-        "  hint: is the entry's address that of another target? If not, add the branch to its `branches`",
+        "  hint: is the entry's address that of another target? If not, add the branch to its `branches`, "
+        "where it is a group's",
     )
     assert statuses(mixed.upgrade()) == {"a": Status.REFUSED, "b": Status.REFUSED}
 
@@ -201,6 +202,22 @@ def test_a_target_with_a_new_name_has_its_old_journal(
     assert statuses(done) == {"new": Status.SUCCEEDED}
     assert statuses(project.rollback(done.id)) == {"new": Status.SUCCEEDED}
     assert (rows(pg, database), first.targets) == ({"s1"}, ("old",))
+
+
+def test_lost_rows_that_a_newer_checkout_has_written(project: Project, database: Address, pg: Cluster) -> None:
+    """They are not to be written from here: what this checkout lacks would be done again by the one that has it."""
+    project.upgrade()
+    (project.settings.versions / "shared" / "3.py").unlink()
+    execute(pg, database, "TRUNCATE ehg_migrate.alembic_version")
+    assert said(state(project)) == (
+        StateKind.REFUSED,
+        "the version table is empty or gone, though by the target's journal this is applied: `s1`, `s2`; and `s3`, "
+        "which this checkout does not have\n"
+        "  hint: use the checkout that has it: `ehg-migrate status -t one` names there what to do; if its file was taken "
+        "out for good, `ehg-migrate adopt one --heads s2`",
+    )
+    add_revision(project.settings.root, "shared/3", SHARED["shared/3"])
+    assert "`ehg-migrate adopt one --heads s3` writes the rows again" in said(state(project))[1]
 
 
 def test_a_row_that_is_there_twice(project: Project, database: Address, pg: Cluster) -> None:
