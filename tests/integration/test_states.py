@@ -213,8 +213,8 @@ def test_lost_rows_that_a_newer_checkout_has_written(project: Project, database:
         StateKind.REFUSED,
         "the version table is empty or gone, though by the target's journal this is applied: `s1`, `s2`; and `s3`, "
         "which this checkout does not have\n"
-        "  hint: use the checkout that has it: `ehg-migrate status -t one` names there what to do; if its file was taken "
-        "out for good, `ehg-migrate adopt one --heads s2`",
+        "  hint: use the checkout that has it: `ehg-migrate status -t one` names there what to do; if its file was "
+        "taken out for good, `ehg-migrate adopt one --heads s2`",
     )
     add_revision(project.settings.root, "shared/3", SHARED["shared/3"])
     assert "`ehg-migrate adopt one --heads s3` writes the rows again" in said(state(project))[1]
