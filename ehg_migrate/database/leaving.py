@@ -121,7 +121,8 @@ _ANYWHERE = re.compile(_CONTROL, re.IGNORECASE)
 _FIRST = re.compile(rf"\s*(?:{_CONTROL})", re.IGNORECASE)
 _BODY = re.compile(r"\bBEGIN\s+ATOMIC\b", re.IGNORECASE)  # of a function in standard SQL; an END comes with it
 _QUOTED = re.compile(
-    r"""--[^\n]* | /\*.*?\*/ | \bE'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | \$(\w*)\$.*?\$\1\$""",
+    r"""--[^\n]* | /\*.*?\*/ | \bE'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" |
+        (?<![\w$])\$((?!\d)\w*)\$.*?\$\1\$""",
     re.DOTALL | re.IGNORECASE | re.VERBOSE,
 )
 

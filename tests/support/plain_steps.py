@@ -62,6 +62,11 @@ CASES = {
         op.execute("ALTER TABLE a ADD COLUMN t text DEFAULT 'x;y'")
         """,
     ),
+    "dollars_in_names": Case(
+        """
+        op.execute("CREATE TABLE a$x$ (id int); CREATE TABLE b$x$ (id int)")
+        """,
+    ),
     "notices": Case(
         """
         op.execute("DROP TABLE IF EXISTS nowhere")

@@ -7,7 +7,8 @@ import pytest
 from ehg_migrate.database.leaving import Leave, is_one, leaves
 
 COMMITS = ("COMMIT", "commit work", " /* a; b */ End;", "COMMIT AND CHAIN", "PREPARE TRANSACTION 'x'", "-- why\nCOMMIT",
-           "COMMIT; BEGIN", "BEGIN; CREATE TABLE a (n int); COMMIT", "SELECT ';'; COMMIT")  # fmt: skip
+           "COMMIT; BEGIN", "BEGIN; CREATE TABLE a (n int); COMMIT", "SELECT ';'; COMMIT",
+           "DROP TABLE a$x$; COMMIT; DROP TABLE b$x$")  # fmt: skip
 ROLLS_BACK = ("ROLLBACK", "rollback transaction;", "ABORT", "ROLLBACK AND CHAIN")
 BOTH = ("ROLLBACK; BEGIN", "SELECT 1; ABORT", "COMMIT; BEGIN; INSERT INTO a VALUES (1); ROLLBACK")
 STAYS = (
@@ -54,6 +55,8 @@ SEVERAL = (
     "COMMENT ON TABLE a IS 'it''s'; COMMENT ON TABLE b IS 'x'",
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END",  # one, and it is not known
     "COMMENT ON TABLE a IS /* ' /* ; */ ' */ 'x'",
+    "CREATE TABLE a$x$ (n int); CREATE TABLE b$x$ (n int)",  # parts of names
+    "CREATE TABLE a (n int DEFAULT $1$); DROP TABLE b; --$1$",  # no tag begins with a digit
     r"COMMENT ON TABLE a IS 'x\'; DROP TABLE b; --'",  # a setting says whether the quote ends there
 )
 
