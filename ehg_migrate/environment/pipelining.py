@@ -18,11 +18,13 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 import psycopg
+from alembic import context
 from psycopg.pq import TransactionStatus
 
 from ehg_migrate.database.leaving import TargetConnection, TargetCursor, is_one, text_of
 from ehg_migrate.database.single import NeedsPair
 from ehg_migrate.environment import replaying
+from ehg_migrate.environment.naming import Memo, named_in
 from ehg_migrate.environment.replaying import Statement
 from ehg_migrate.revisions.plain import is_plain
 
@@ -53,10 +55,13 @@ class FailedAhead(Exception):
 class _Sent:
     cursor: psycopg.Cursor[Any]
     place: TracebackType | Statement | None  # where it comes from, if that is the revision
+    path: Path | None  # the revision's file
 
     @property
     def trace(self) -> TracebackType | None:
-        return self.place.place() if isinstance(self.place, Statement) else self.place
+        if isinstance(self.place, Statement):
+            return self.place.place(self.path) if self.path else None
+        return self.place
 
 
 class Ahead:
@@ -75,6 +80,7 @@ class Ahead:
         self._sent: list[_Sent] = []
         self._error: psycopg.Error | None = None
         self._function: CodeType | None = None  # of the revision, while it runs
+        self._path: Path | None = None  # of the revision that has run last
         self._again: Statement | None = None  # the one that is sent, where the function need not run
         self._made: list[Statement] | None = None  # what the function has sent so far, if all of it was sent ahead
 
@@ -90,7 +96,7 @@ class Ahead:
         @wraps(function)
         def run(**arguments: Any) -> None:
             self._driver.cursor_factory = partial(_Cursor, self)  # type: ignore[assignment]  # called as a class is
-            self._function = function.__code__
+            self._function, self._path = function.__code__, path
             try:
                 self._send(function, arguments, key)
             except BaseException:
@@ -102,14 +108,18 @@ class Ahead:
 
     def _send(self, function: Callable[..., None], arguments: dict[str, Any], key: replaying.Key | None) -> None:
         """What the function would send, if that is known; else it is run, and what it sends is kept for the next."""
-        if key in replaying.made:
-            for self._again in replaying.made[key]:
+        impl = context.get_context().impl
+        before = named_in(impl.memo)
+        if found := replaying.found(key, before):
+            for self._again in found.statements:
                 self._driver.cursor().execute(self._again.query, *self._again.arguments, **self._again.more)
+            impl.memo = Memo(found.named)  # type: ignore[assignment]  # used as the dictionary that it was
             return
+        impl.memo = memo = Memo(before)  # type: ignore[assignment]
         self._made = [] if key else None
         function(**arguments)
         if key and self._made is not None:
-            replaying.made[key] = tuple(self._made)
+            replaying.keep(key, self._made, before, memo)
         self._made = None
 
     def end(self) -> None:
@@ -133,7 +143,7 @@ class Ahead:
             return
         if not self._sent:
             self._pipeline.enter_context(self._driver.pipeline())
-        self._sent.append(_Sent(cursor, place))
+        self._sent.append(_Sent(cursor, place, self._path))
         try:
             execute()
         except psycopg.Error as e:  # an earlier one's; whose is found below
@@ -146,7 +156,7 @@ class Ahead:
         if place is None or self._function is None or self._made is None:
             self._made = None  # its answer may have decided what came next
         else:
-            self._made.append(Statement(query, arguments, more, self._function.co_filename, place.tb_lineno))
+            self._made.append(Statement(query, arguments, more, place.tb_lineno))
 
     def is_waited_for(self, cursor: _Cursor) -> bool:
         """Whether its answer is still to come, and is taken for one row."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import pickle
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +21,7 @@ from psycopg.sql import SQL
 from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.leaving import TargetConnection
 from ehg_migrate.database.statements import query
+from ehg_migrate.environment.naming import Memo, Named, named_in
 from ehg_migrate.model import Step, Target
 
 
@@ -30,33 +32,59 @@ class Statement:
     query: Any
     arguments: tuple[Any, ...]
     more: Mapping[str, Any]
-    path: str
     line: int
 
-    def place(self) -> TracebackType | None:
-        """What an error of this statement says of its line, as it would if the line had just been run."""
+    def place(self, path: Path) -> TracebackType | None:
+        """What an error of this statement says of its line in this file, as it would if that had just been run.
+
+        Branches may hold the same file, so whose it is stands in the plan.
+        """
         try:
-            exec(compile("\n" * (self.line - 1) + "raise LookupError", self.path, "exec"), {})  # noqa: S102 - ours
+            exec(compile("\n" * (self.line - 1) + "raise LookupError", path, "exec"), {})  # noqa: S102 - ours
         except LookupError as e:
             return e.__traceback__.tb_next if e.__traceback__ else None
         return None
 
 
-Key = tuple[bytes, str, Hashable]
-"""The revision's file, its function, and all else that its statements depend on."""
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a step sends, and which types have been named when it ends."""
 
-made: dict[Key, tuple[Statement, ...]] = {}
-"""The statements of steps that this process, or another of its run, has done; new ones come last."""
+    statements: tuple[Statement, ...]
+    named: Named
+
+
+Key = tuple[bytes, str, Hashable]
+"""The revision's file, its function, and all else that its statements depend on but the types named before it."""
+
+made: dict[tuple[Key, Named | None], Made] = {}
+"""What steps have sent that this process, or another of its run, has done; new ones come last.
+
+With the types that were named before, or None where the step has nothing to do with those.
+"""
 
 
 def key(source: bytes, function: str, around: Hashable) -> Key | None:
-    """Under what a step's statements are kept; None where it is not known what they depend on."""
+    """Under what a step is kept; None where it is not known what it depends on."""
     return (hashlib.sha256(source).digest(), function, around) if around is not None else None
 
 
-def known(step: Step, around: Hashable) -> tuple[Statement, ...] | None:
-    """The statements of a planned step, from the file that the plan was made from, if this process has done it."""
-    return made.get((bytes.fromhex(step.checksum), step.direction.function, around))
+def keep(under: Key, statements: Iterable[Statement], before: Named, memo: Memo) -> None:
+    """Keeps what a step has sent; `memo` is the one that it ran with, `before` what was in it."""
+    made[under, before if memo.asked else None] = Made(tuple(statements), named_in(memo))
+
+
+def found(under: Key | None, named: Named) -> Made | None:
+    """What is known of a step, where these types have been named before it."""
+    if under is None:
+        return None
+    free = made.get((under, None))
+    return Made(free.statements, named) if free else made.get((under, named))
+
+
+def known(step: Step, around: Hashable, named: Named) -> Made | None:
+    """The same of a planned step, by the file that the plan was made from."""
+    return found((bytes.fromhex(step.checksum), step.direction.function, around), named)
 
 
 def told_since(number: int) -> Iterator[tuple[str, bytes]]:
@@ -64,13 +92,14 @@ def told_since(number: int) -> Iterator[tuple[str, bytes]]:
     for made_key in list(made)[number:]:
         # what cannot be pickled is made there anew
         with contextlib.suppress(pickle.PicklingError, TypeError, AttributeError):
-            yield made_key[0].hex(), pickle.dumps((made_key, made[made_key]))
+            (checksum, *_), _ = made_key
+            yield checksum.hex(), pickle.dumps((made_key, made[made_key]))
 
 
 def hear(pickled: bytes) -> None:
     """Keeps what another process of this run has made."""
-    made_key, statements = pickle.loads(pickled)  # noqa: S301 - from our own process, through a pipe of ours
-    made.setdefault(made_key, statements)
+    made_key, sent = pickle.loads(pickled)  # noqa: S301 - from our own process, through a pipe of ours
+    made.setdefault(made_key, sent)
 
 
 def surroundings(facts: Facts, driver: TargetConnection, target: Target) -> Hashable:

@@ -7,7 +7,8 @@ planned, the server does not come to the COMMIT.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from pathlib import Path
 
 import psycopg
 from alembic import context
@@ -17,6 +18,7 @@ from alembic.runtime.environment import EnvironmentContext
 from ehg_migrate.database.faults import is_lost
 from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment.hosting import BeforeStep, options, scripts, sqlalchemy_over
+from ehg_migrate.environment.naming import NOTHING, Memo, named_in
 from ehg_migrate.environment.pipelining import Ahead
 from ehg_migrate.environment.recording import Recorder
 from ehg_migrate.environment.replaying import Statement, known, row_changes, surroundings
@@ -32,21 +34,30 @@ def learn_steps(settings: Settings, session: SingleSession, steps: Iterable[Step
     Raises NeedsPair where that is not possible.
     """
     around = surroundings(session.found.facts, session.work, session.target)
-    unknown = [s for s in steps if known(s, around) is None]
-    if not unknown:
+    if _all_known(steps, around):
         return
     with session.beside() as driver:
         try:
-            _run_dry(settings, session, unknown, Ahead(session.work, around, dry=True))
+            _run_dry(settings, session, steps, around)
         except Exception as e:  # whatever a revision raises: where it is run in earnest, that is told as it is
             raise NeedsPair from e
         finally:
             driver.autocommit = True
-    if any(known(s, around) is None for s in unknown):
+    if not _all_known(steps, around):
         raise NeedsPair  # the file is another than at the time of the plan
 
 
-def _run_dry(settings: Settings, session: SingleSession, steps: list[Step], ahead: Ahead) -> None:
+def _all_known(steps: Iterable[Step], around: Hashable) -> bool:
+    named = NOTHING
+    for step in steps:
+        if (made := known(step, around, named)) is None:
+            return False
+        named = made.named
+    return True
+
+
+def _run_dry(settings: Settings, session: SingleSession, steps: Iterable[Step], around: Hashable) -> None:
+    """Runs the functions of those that are not known, each after what is known of those before it."""
     target = session.target
     config, script = scripts(settings, target)
     with (
@@ -54,29 +65,41 @@ def _run_dry(settings: Settings, session: SingleSession, steps: list[Step], ahea
         EnvironmentContext(config, script),
     ):
         context.configure(connection=connection, **options(target))
-        loaded = load_scripts(script, [settings.root / s.path for s in steps])
-        with Operations.context(context.get_context()):
+        migration, ahead, named = context.get_context(), Ahead(session.work, around, dry=True), NOTHING
+        with Operations.context(migration):
             for step in steps:
-                exact = ExactStep(script, step, loaded.get(step.revision))
-                ahead.running(exact.migration_fn, settings.root / step.path)()
+                if made := known(step, around, named):
+                    named = made.named
+                    continue
+                path = settings.root / step.path
+                exact = ExactStep(script, step, load_scripts(script, [path]).get(step.revision))
+                migration.impl.memo = Memo(named)  # type: ignore[assignment]  # used as the dictionary that it was
+                ahead.running(exact.migration_fn, path)()
                 ahead.end()
+                named = named_in(migration.impl.memo)
 
 
-def send_steps(session: SingleSession, recorder: Recorder, steps: tuple[Step, ...], before: BeforeStep) -> None:
+def send_steps(
+    settings: Settings, session: SingleSession, recorder: Recorder, steps: tuple[Step, ...], before: BeforeStep
+) -> None:
     """Does what `run_steps` does, for steps that are known. Raises psycopg.Error; NeedsPair where anything but a
-    statement of the step has failed, or somebody else has come in between.
+    statement of the step has failed, one is not known after all, or somebody else has come in between.
     """
     around = surroundings(session.found.facts, session.work, session.target)
+    named = NOTHING
     for number, step in enumerate(steps, 1):
         if not before(step):
             return
+        if (made := known(step, around, named)) is None:
+            raise NeedsPair  # a step of which nothing is sent would be called done
         recorder.begin(step.revision, step.direction)
-        _send(session, recorder, step, known(step, around) or (), last=number == len(steps))
+        _send(session, recorder, step, made.statements, settings.root / step.path, last=number == len(steps))
         recorder.sent_done(step)
+        named = made.named
 
 
 def _send(
-    session: SingleSession, recorder: Recorder, step: Step, statements: Iterable[Statement], *, last: bool
+    session: SingleSession, recorder: Recorder, step: Step, statements: Iterable[Statement], path: Path, *, last: bool
 ) -> None:
     work, sent = session.work, []
 
@@ -96,4 +119,4 @@ def _send(
         failed = next((statement for cursor, statement in sent if cursor.statusmessage is None), None)
         if failed is None:
             raise NeedsPair from e
-        raise e.with_traceback(failed.place()) from None
+        raise e.with_traceback(failed.place(path)) from None

@@ -128,7 +128,7 @@ class Stepper:
         job, session, before = self._job, self._session, partial(self._before, recorder)
         if isinstance(session, SingleSession):
             learn_steps(job.settings, session, steps)
-            send_steps(session, recorder, steps, before)
+            send_steps(job.settings, session, recorder, steps, before)
             return
         assert self._connection is not None
         run_steps(

@@ -1,0 +1,104 @@
+"""What a step sends to one target is sent to another only where Alembic would send it there: whatever it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ehg_migrate.database.single import NeedsPair, SingleSession
+from ehg_migrate.environment import replaying
+from ehg_migrate.environment.recording import Known, Recorder
+from ehg_migrate.environment.resending import learn_steps, send_steps
+from ehg_migrate.model import Address, Origin, Status, Step
+from tests.support.postgres import Cluster
+from tests.support.project import revision
+from tests.support.running import Fleet, code_of, make_fleet, result_of, step
+
+MakeDatabase = Callable[[str], Address]
+MakeFleet = Callable[..., Fleet]
+
+_MOOD = 'op.create_table({!r}, sa.Column("mood", sa.Enum("sad", "glad", name="mood")))'
+
+
+def with_mood(id_: str, down: str | None = None, **more: Any) -> str:
+    """A revision that makes a table with a type that others name too: Alembic makes it once in a run."""
+    text = revision(id_, down, up_code=_MOOD.format(id_), **more)
+    return text.replace("import op\n", "import op\nimport sqlalchemy as sa\n")
+
+
+@pytest.fixture
+def fleet_of(
+    pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Fleet]:
+    """Targets of these names, which one worker does one after the other, in this order."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+
+    def make(
+        names: tuple[str, ...], revisions: Mapping[str, str], entries: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> Fleet:
+        return make_fleet(pg, tmp_path, {n: make_database(n) for n in names}, revisions, entries)
+
+    return make
+
+
+def test_a_type_that_a_step_before_has_named(fleet_of: MakeFleet) -> None:
+    """The step before is sent as it is known, the one after it is not known yet: the type is not made again."""
+    revisions = {
+        "shared/1": with_mood("s1", label="shared"),
+        "more/1": with_mood("m1", depends=["s1"], label="more"),
+        "more/2": with_mood("m2", "m1"),
+    }
+    fleet = fleet_of(("a", "b", "c", "d"), revisions, {n: {"branches": ["more"]} for n in ("c", "d")})
+    run = fleet.upgrade(parallel=1)
+    assert {r.target: (r.status, code_of(r)) for r in run.results} == dict.fromkeys("abcd", (Status.SUCCEEDED, ""))
+    assert fleet.tables("c") == fleet.tables("d") == ["m1", "m2", "s1"]
+
+
+def test_a_type_that_only_another_targets_run_has_named(fleet_of: MakeFleet) -> None:
+    """A target that held the step before fails as it does alone: there Alembic makes the type again."""
+    fleet = fleet_of(("new", "old"), {"shared/1": with_mood("s1", label="shared")})
+    fleet.upgrade("old")
+    fleet.write("shared/2", with_mood("s2", "s1"))
+    run = fleet.upgrade(parallel=1)
+    assert [r.status for r in run.results] == [Status.SUCCEEDED, Status.FAILED]
+    problem = result_of(run, "old").problem
+    assert problem
+    assert problem.message == 'type "mood" already exists'
+    assert (fleet.heads("old"), fleet.tables("old")) == (["s1"], ["s1"])
+
+
+def test_an_error_is_of_the_targets_own_file(fleet_of: MakeFleet) -> None:
+    """Branches of two targets may hold the same file, which sends the same."""
+    text = step("o1", code='op.execute("CREATE TABLE kept (n int)")')
+    fleet = fleet_of(("one", "two"), {"one/1": text, "two/1": text})
+    with fleet.connect("two") as c:
+        c.execute("CREATE TABLE kept (n int)")
+    problem = result_of(fleet.upgrade(parallel=1), "two").problem
+    assert problem
+    assert problem.where == "versions/two/1.py:13"
+
+
+def test_a_step_that_is_not_known_after_all_is_not_called_done(
+    fleet_of: MakeFleet, pg: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent of it, no entry and no version row either."""
+    monkeypatch.setattr(replaying, "made", {})
+    fleet = fleet_of(("one",), {"shared/1": step("s1", label="shared")})
+    project = fleet.load()
+    target, (plan,) = project.fleet.by_name["one"], fleet.plan().plans
+
+    def forget(begins: Step) -> bool:
+        session.prepare_work()
+        replaying.made.clear()
+        return True
+
+    origin = Origin("somebody", "here", 1, "", "0")
+    with SingleSession(target, pg.password, "20260101-000000-0000", origin, fresh=True) as session:
+        recorder = Recorder(session, lambda r: Known("shared", ""), ())
+        learn_steps(project.settings, session, plan.steps)
+        with pytest.raises(NeedsPair):
+            send_steps(project.settings, session, recorder, plan.steps, forget)
+    assert (fleet.heads("one"), fleet.tables("one"), fleet.journal("one")) == ([], [], [])
