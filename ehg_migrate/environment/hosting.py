@@ -29,7 +29,7 @@ from ehg_migrate.environment.recording import Recorder, driver_connection
 from ehg_migrate.environment.replaying import surroundings
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.model import Step, Target
-from ehg_migrate.revisions.loading import alembic_config, load_scripts, script_directory
+from ehg_migrate.revisions.loading import alembic_config, has_our_environment, load_scripts, script_directory
 from ehg_migrate.revisions.plain import sets_transaction
 from ehg_migrate.settings import Settings
 
@@ -206,6 +206,7 @@ def run_steps(
             ahead.end()
             commit_rest(migration)
 
+    sends_ahead = sends_ahead and has_our_environment(settings)
     driver = driver_connection(connection)
     facts = connection.dialect.facts if isinstance(connection.dialect, SessionDialect) and not models else None
     around = surroundings(facts, driver, target) if facts else None

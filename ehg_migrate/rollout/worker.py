@@ -82,8 +82,13 @@ def _learned(job: Job, known: int) -> Learned:
 
 
 def _was_clean(job: Job, result: Result) -> bool:
-    """Whether the work was done without a fault, by files that were still those that the runner has read."""
-    if not job.clean or result.status is not Status.SUCCEEDED:
+    """Whether the work was done without a fault, by files that were still those that the runner has read.
+
+    And by no env.py but ours: another may leave anything behind.
+    """
+    from ehg_migrate.revisions.loading import has_our_environment
+
+    if not job.clean or result.status is not Status.SUCCEEDED or not has_our_environment(job.settings):
         return False
     try:
         return all(_digest(job.settings.root / s.path) == s.checksum for s in job.plan.steps)

@@ -81,6 +81,38 @@ def test_an_error_is_of_the_targets_own_file(fleet_of: MakeFleet) -> None:
     assert problem.where == "versions/two/1.py:13"
 
 
+ENVIRONMENT = """
+from alembic import context
+from sqlalchemy import Engine, event
+
+from ehg_migrate.environment.hosting import run
+
+tenant = context.get_x_argument(as_dictionary=True)["tenant"]
+
+
+@event.listens_for(Engine, "before_cursor_execute", retval=True)
+def put(connection, cursor, statement, parameters, context, many):
+    return statement.replace("TENANT", tenant), parameters
+
+
+run()
+"""
+
+
+def test_an_environment_of_the_projects_own(fleet_of: MakeFleet) -> None:
+    """It may change what is sent, for each target otherwise, and leave behind what does."""
+    names = ("one", "two", "three")
+    table = revision("s1", up="CREATE TABLE who AS SELECT 'TENANT'::text AS name", label="shared")
+    fleet = fleet_of(names, {"shared/1": table}, {n: {"x": {"tenant": n}} for n in names})
+    (fleet.folder / "own").mkdir()
+    (fleet.folder / "own" / "env.py").write_text(ENVIRONMENT)
+    ini = fleet.folder / "alembic.ini"
+    ini.write_text(ini.read_text().replace("ehg_migrate:environment", "%(here)s/own"))
+    run = fleet.upgrade(parallel=1)
+    assert {r.status for r in run.results} == {Status.SUCCEEDED}
+    assert {n: fleet.values(n, "SELECT name FROM who") for n in names} == {n: [n] for n in names}
+
+
 def test_a_step_that_is_not_known_after_all_is_not_called_done(
     fleet_of: MakeFleet, pg: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
