@@ -24,6 +24,7 @@ from ehg_migrate.database.session import Session
 from ehg_migrate.database.tracing import Tracer
 from ehg_migrate.environment.dialect import DRIVER, SessionDialect
 from ehg_migrate.environment.models import named_models
+from ehg_migrate.environment.naming import Memo, Past
 from ehg_migrate.environment.pipelining import Ahead, FailedAhead
 from ehg_migrate.environment.recording import Recorder, driver_connection
 from ehg_migrate.environment.replaying import surroundings
@@ -177,21 +178,25 @@ def run_steps(
     before: BeforeStep,
     files: Iterable[Path] = (),
     *,
+    past: Past | None = None,
     sends_ahead: bool = True,
     trace: Path | None = None,
 ) -> None:
     """Runs exactly these steps through env.py, each in its own transaction. Raises whatever a revision raises.
 
-    The first one's `heads_before` are the version rows now. Only `files` are loaded; where one of a step is not among
-    them, the whole directory. Raises NotAsAssumed, too, if it `sends_ahead`. What a single step did to the server
-    goes to `trace`, a file.
+    The first one's `heads_before` are the version rows now, and `past` is what those before it came to. Only `files`
+    are loaded; where one of a step is not among them, the whole directory. Raises NotAsAssumed, too, if it
+    `sends_ahead`, which it does under our own env.py only: another may look at what is sent, or change it. What a
+    single step did to the server goes to `trace`, a file.
     """
     config, script = scripts(settings, target)  # makes what models are looked for in known
     models = named_models(settings)
+    past = past or Past(steps)
 
     def fn(heads: tuple[str, ...], migration: MigrationContext) -> Iterator[ExactStep]:
         loaded = load_scripts(script, files)  # here, where `alembic.context` is in place
         alone = [untouched(settings, s) for s in steps]
+        migration.impl.memo = Memo(past.before(steps[0]))  # type: ignore[assignment]  # used as the dictionary it was
         for step, is_alone, no_more in zip(steps, alone, (*alone[1:], True), strict=True):
             if not before(step):
                 return
@@ -202,6 +207,7 @@ def run_steps(
                 exact.migration_fn = Tracer(driver_connection(connection), trace).running(exact.migration_fn)
             elif sends_ahead and not is_alone:
                 exact.migration_fn = ahead.running(exact.migration_fn, Path(exact.revision.path))
+            exact.migration_fn = past.noting(step, exact.migration_fn)
             yield exact
             ahead.end()
             commit_rest(migration)

@@ -18,7 +18,7 @@ from alembic.runtime.environment import EnvironmentContext
 from ehg_migrate.database.faults import is_lost
 from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment.hosting import BeforeStep, options, scripts, sqlalchemy_over
-from ehg_migrate.environment.naming import NOTHING, Memo, named_in
+from ehg_migrate.environment.naming import NOTHING, Memo, Past, named_in
 from ehg_migrate.environment.pipelining import Ahead
 from ehg_migrate.environment.recording import Recorder
 from ehg_migrate.environment.replaying import Statement, known, row_changes, surroundings
@@ -80,7 +80,12 @@ def _run_dry(settings: Settings, session: SingleSession, steps: Iterable[Step], 
 
 
 def send_steps(
-    settings: Settings, session: SingleSession, recorder: Recorder, steps: tuple[Step, ...], before: BeforeStep
+    settings: Settings,
+    session: SingleSession,
+    recorder: Recorder,
+    steps: tuple[Step, ...],
+    before: BeforeStep,
+    past: Past,
 ) -> None:
     """Does what `run_steps` does, for steps that are known. Raises psycopg.Error; NeedsPair where anything but a
     statement of the step has failed, one is not known after all, or somebody else has come in between.
@@ -92,6 +97,7 @@ def send_steps(
             return
         if (made := known(step, around, named)) is None:
             raise NeedsPair  # a step of which nothing is sent would be called done
+        past.note(step, made.named)
         recorder.begin(step.revision, step.direction)
         _send(session, recorder, step, made.statements, settings.root / step.path, last=number == len(steps))
         recorder.sent_done(step)

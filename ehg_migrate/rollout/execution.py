@@ -16,6 +16,7 @@ from ehg_migrate.database.session import Session, is_proven
 from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment.guards import check_steps, drop_hint, half_done, leftovers, was_started
 from ehg_migrate.environment.hosting import sqlalchemy_connection
+from ehg_migrate.environment.naming import Past
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Result, Status, Step, StepResult
 from ehg_migrate.revisions.loading import has_our_environment
@@ -57,6 +58,7 @@ class Execution:
 
     def __post_init__(self) -> None:
         self.again = self.job.again
+        self.past = Past(self.job.plan.steps)
 
     def run(self) -> Result:
         """The whole work on the target."""
@@ -145,7 +147,7 @@ class Execution:
     def _run(self, session: Session, steps: tuple[Step, ...]) -> StepFailed | None:
         attempt, self.attempt = self.attempt, 1
         with nullcontext() if isinstance(session, SingleSession) else sqlalchemy_connection(session) as connection:
-            failure = Stepper(self.job, self.teller, session, connection, self.done, attempt).run(steps)
+            failure = Stepper(self.job, self.teller, session, connection, self.done, self.past, attempt).run(steps)
             if failure and failure.fault.retry is Retry.LOOK:
                 raise _Lost(failure)
         if failure and failure.fault.retry is Retry.STEP and isinstance(session, SingleSession):

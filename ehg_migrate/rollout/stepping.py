@@ -19,6 +19,7 @@ from ehg_migrate.database.faults import Fault, Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment.hosting import run_steps, untouched
+from ehg_migrate.environment.naming import Past
 from ehg_migrate.environment.pipelining import NotAsAssumed
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.resending import learn_steps, send_steps
@@ -71,12 +72,14 @@ class Stepper:
         session: Session,
         connection: Connection | None,
         done: list[StepResult],
+        past: Past,
         attempt: int = 1,
     ) -> None:
         self.done = done
         self._job = job
         self._teller = teller
         self._session = session
+        self._past = past  # of sessions before, too
         self._connection = connection  # of SQLAlchemy, over the session's; none where steps are sent as wholes
         self._open: Step | None = None
         self._next: Step | None = None  # the last that was to begin, whether or not it did
@@ -128,7 +131,7 @@ class Stepper:
         job, session, before = self._job, self._session, partial(self._before, recorder)
         if isinstance(session, SingleSession):
             learn_steps(job.settings, session, steps)
-            send_steps(job.settings, session, recorder, steps, before)
+            send_steps(job.settings, session, recorder, steps, before, self._past)
             return
         assert self._connection is not None
         run_steps(
@@ -139,6 +142,7 @@ class Stepper:
             steps,
             before,
             [job.settings.root / file for file in job.files],
+            past=self._past,
             sends_ahead=self._sends_ahead,
             trace=Path(job.trace) if job.trace else None,
         )

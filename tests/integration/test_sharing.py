@@ -10,10 +10,12 @@ import pytest
 
 from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment import replaying
+from ehg_migrate.environment.naming import Past
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.resending import learn_steps, send_steps
 from ehg_migrate.model import Address, Origin, Status, Step
 from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
 from tests.support.project import revision
 from tests.support.running import Fleet, code_of, make_fleet, result_of, step
 
@@ -68,6 +70,27 @@ def test_a_type_that_only_another_targets_run_has_named(fleet_of: MakeFleet) -> 
     assert problem
     assert problem.message == 'type "mood" already exists'
     assert (fleet.heads("old"), fleet.tables("old")) == (["s1"], ["s1"])
+
+
+@pytest.mark.parametrize("held", ["one", "two"], ids=["first", "by_one_connection"])
+def test_a_type_that_was_named_before_a_lock_timeout(fleet_of: MakeFleet, held: str) -> None:
+    """The step is tried again, or goes on with two connections, behind a step that is done and has made the type."""
+    busy = _MOOD.format("s2")[:-1] + ', sa.Column("kept", sa.Integer, sa.ForeignKey("kept.n")))'
+    after = with_mood("s2", "s1").replace(_MOOD.format("s2"), busy)
+    limits = {"lock_timeout": "1s", "retries": 30}
+    fleet = fleet_of(
+        ("one", "two"), {"shared/1": with_mood("s1"), "shared/2": after}, dict.fromkeys(("one", "two"), limits)
+    )
+    for name in fleet.addresses:
+        with fleet.connect(name) as c:
+            c.execute("CREATE TABLE kept (n int PRIMARY KEY)")
+    with fleet.pg.connect(fleet.addresses[held].dbname, autocommit=False) as other:
+        other.execute("LOCK TABLE kept")
+        run = fleet.background(lambda: fleet.upgrade(parallel=1))
+        wait_until(lambda: any("again" in n for n in fleet.notices(held)), "no lock was waited for", 60)
+        other.rollback()
+        assert {r.target: code_of(r) for r in run.result(60).results} == {"one": "", "two": ""}
+    assert fleet.heads("one") == fleet.heads("two") == ["s2"]
 
 
 def test_an_error_is_of_the_targets_own_file(fleet_of: MakeFleet) -> None:
@@ -132,5 +155,5 @@ def test_a_step_that_is_not_known_after_all_is_not_called_done(
         recorder = Recorder(session, lambda r: Known("shared", ""), ())
         learn_steps(project.settings, session, plan.steps)
         with pytest.raises(NeedsPair):
-            send_steps(project.settings, session, recorder, plan.steps, forget)
+            send_steps(project.settings, session, recorder, plan.steps, forget, Past(plan.steps))
     assert (fleet.heads("one"), fleet.tables("one"), fleet.journal("one")) == ([], [], [])
