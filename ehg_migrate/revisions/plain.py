@@ -116,7 +116,8 @@ class _Names:
             case ast.Expr(value=ast.Constant()) | ast.Pass():
                 return True
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=operation)) as call):
-                return name in self._alembic and operation in _OPERATIONS and self._takes_values(call)
+                known = name in self._alembic and operation in _OPERATIONS and not _has_options(operation, call)
+                return known and self._takes_values(call)
         return False
 
     def _takes_values(self, call: ast.Call) -> bool:
@@ -142,6 +143,11 @@ class _Names:
         if chain[0] in self._alembic:
             return len(chain) == 2 and chain[1] in _VALUES
         return "func" in chain[:-1] or chain[-1][:1].isupper() or chain[-1] in _WORDS
+
+
+def _has_options(operation: str, call: ast.Call) -> bool:
+    """Whether it may say how its connection is to be: what is said so holds for all that comes after it."""
+    return operation == "execute" and any(k.arg != "sqltext" for k in call.keywords)
 
 
 def _parameters(function: ast.FunctionDef) -> bool:

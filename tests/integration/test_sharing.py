@@ -93,6 +93,21 @@ def test_a_type_that_was_named_before_a_lock_timeout(fleet_of: MakeFleet, held: 
     assert fleet.heads("one") == fleet.heads("two") == ["s2"]
 
 
+def test_an_option_of_the_connection(fleet_of: MakeFleet) -> None:
+    """It holds for the steps after it: a target that has had it before is another than one that gets it now."""
+    option = 'op.execute("CREATE TABLE s1 (n int)", execution_options={"schema_translate_map": {None: "other"}})'
+    table = revision("s2", "s1", up_code='op.create_table("made", sa.Column("n", sa.Integer))')
+    fleet = fleet_of(("new", "old"), {"shared/1": revision("s1", up_code=option, label="shared")})
+    for name in fleet.addresses:
+        with fleet.connect(name) as c:
+            c.execute("CREATE SCHEMA other")
+    fleet.upgrade("old")
+    fleet.write("shared/2", table.replace("import op\n", "import op\nimport sqlalchemy as sa\n"))
+    assert {r.status for r in fleet.upgrade(parallel=1).results} == {Status.SUCCEEDED}
+    where = "SELECT schemaname FROM pg_tables WHERE tablename = 'made'"
+    assert (fleet.values("new", where), fleet.values("old", where)) == (["other"], ["public"])
+
+
 def test_an_error_is_of_the_targets_own_file(fleet_of: MakeFleet) -> None:
     """Branches of two targets may hold the same file, which sends the same."""
     text = step("o1", code='op.execute("CREATE TABLE kept (n int)")')

@@ -16,6 +16,7 @@ PLAIN = {
     "nested": 'op.create_table("a", sa.Column("at", sa.DateTime, server_default=sa.func.now()), comment=f"of {NAME}")',
     "dialect": 'op.add_column("a", sa.Column("x", postgresql.JSONB(astext_type=sa.Text()), nullable=True))',
     "text": 'op.execute(sa.text("COMMENT ON TABLE a IS NULL"))',
+    "a word": "op.execute(sqltext=NAME)",
     "module": 'op.add_column("a", sqlalchemy.Column("b", sqlalchemy.types.Integer))',
 }
 NOT_PLAIN = {
@@ -35,6 +36,8 @@ NOT_PLAIN = {
     "several targets": "op.execute(*NAME)",
     "a name bound later": "op.execute(LATER)",
     "an assertion": "assert NAME",
+    "an option of the connection": 'op.execute(NAME, execution_options={"schema_translate_map": {None: "b"}})',
+    "options unseen": "op.execute(NAME, **NAME)",
     "a value of a call": "op.execute(sa.text(NAME).bindparams())",
 }
 MODULES = {
