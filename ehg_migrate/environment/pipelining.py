@@ -30,7 +30,9 @@ from ehg_migrate.revisions.plain import is_plain
 
 _SILENT = re.compile(r"\s*(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE)\b", re.IGNORECASE)
 # what it keeps is the session's, and a session of one connection waits for locks in another way (single.py)
-_KEEPS_SETTINGS = re.compile(r"\bFROM\s+CURRENT\b|current_setting", re.IGNORECASE)
+_KEEPS_SETTINGS = re.compile(r"\bFROM\s+CURRENT\b|current_setting|pg_settings", re.IGNORECASE)
+# what it makes is the session's, and where a session of one connection cannot go on, another one does
+_OF_SESSION = re.compile(r"\bTEMP(?:ORARY)?\b|\bpg_temp", re.IGNORECASE)
 _ROW_CHANGE = re.compile(r"\s*(?:UPDATE|DELETE)\b", re.IGNORECASE)
 _OUR_INSERT = re.compile(r"\s*INSERT\b", re.IGNORECASE)
 _LIBRARIES = frozenset({"alembic", "contextlib", "ehg_migrate", "psycopg", "sqlalchemy"})
@@ -153,8 +155,8 @@ class Ahead:
             self.wait()
 
     def _note(self, place: Any, query: Any, arguments: tuple[Any, ...], more: dict[str, Any]) -> None:
-        if place is None or self._function is None or self._made is None:
-            self._made = None  # its answer may have decided what came next
+        if place is None or self._function is None or self._made is None or any(arguments):
+            self._made = None  # its answer may have decided what came next; values may be sent as the target has them
         else:
             self._made.append(Statement(query, arguments, more, place.tb_lineno))
 
@@ -183,7 +185,7 @@ class Ahead:
 
     def _place(self, text: str) -> TracebackType | Statement | None:
         """Which line of the revision sends this; None if it must be waited for."""
-        if self._function is None or not _SILENT.match(text) or _KEEPS_SETTINGS.search(text) or not is_one(text):
+        if self._function is None or not _is_silent(text):
             return None
         if not self._dry and (self._driver.autocommit or self._driver.info.transaction_status not in _OPEN):
             return None
@@ -195,6 +197,11 @@ class Ahead:
                 return None  # somebody's hook is in between, and may want to know how it went
             frame = frame.f_back
         return TracebackType(None, frame, frame.f_lasti, frame.f_lineno) if frame else None
+
+
+def _is_silent(text: str) -> bool:
+    """Whether it is one statement that returns nothing, and has to do with nothing of its session."""
+    return bool(_SILENT.match(text)) and not (_KEEPS_SETTINGS.search(text) or _OF_SESSION.search(text)) and is_one(text)
 
 
 class _Cursor(TargetCursor):

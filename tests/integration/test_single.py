@@ -99,6 +99,23 @@ def test_a_step_costs_one_wait(line: Line, revisions: str, waits: int) -> None:
     assert line.fleet.heads("one") == line.fleet.heads("two") == [revisions[-1]]
 
 
+def test_numbers_that_every_database_has_its_own_of_are_no_difference(line: Line) -> None:
+    """With hstore each target's statements were made, told and kept apart from all others'."""
+    for target, others in (("one", 1), ("two", 2)):
+        with line.fleet.admin(target) as c:
+            for number in range(others):
+                c.execute(f"CREATE TABLE public.other{number} (n int)")
+            c.execute("CREATE EXTENSION hstore SCHEMA public")
+    assert line.fleet.values("one", "SELECT 'hstore'::regtype::oid") != line.fleet.values(
+        "two", "SELECT 'hstore'::regtype::oid"
+    )
+    line.write("b")
+    line.proxy.delay = _DELAY
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    (only,) = line.working("two")
+    assert only.round_trips == 5
+
+
 def test_what_no_target_was_sent_before_is_found_out_without_sending_it(line: Line) -> None:
     """A branch of its own: one wait to end the first transaction, one to begin another."""
     line.write("b")
@@ -313,6 +330,21 @@ def test_a_first_step_that_fails_on_a_new_target_is_not_sent_twice(line: Line) -
     assert len([s for s in only.statements if s.startswith("CREATE TABLE a")]) == 1
     assert line.fleet.journal("two") == [("failed", "a")]
     assert line.fleet.notices("two") == []
+
+
+def test_what_is_the_sessions_is_made_where_it_stays(line: Line) -> None:
+    """A temporary table, and a step after it that has to wait for a lock: that is done in the same session."""
+    line.fleet.write("shared/b", step("b", "a", code='op.execute("CREATE TEMP TABLE brief AS SELECT 1 AS n")'))
+    use = 'op.execute("COMMENT ON TABLE a IS NULL")\nop.execute("CREATE TABLE public.kept AS SELECT * FROM brief")'
+    line.fleet.write("shared/c", step("c", "b", code=use))
+    with line.fleet.pg.connect(line.fleet.addresses["two"].dbname, autocommit=False) as other:
+        other.execute("LOCK TABLE a")
+        run = line.fleet.background(line.upgrade)
+        wait_until(lambda: line.fleet.notices("two") != [], "nobody waited for the lock", 60)
+        other.rollback()
+        assert [(r.status, r.problem) for r in run.result(60).results] == [(Status.SUCCEEDED, None)] * 2
+    assert line.fleet.values("two", "SELECT n FROM kept") == [1]
+    assert line.fleet.runs_of("two")[-1][0] == "c"
 
 
 def test_a_lock_is_waited_for_with_two_connections(line: Line) -> None:
