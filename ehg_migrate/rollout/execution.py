@@ -53,11 +53,9 @@ class Execution:
     notes: list[Problem] = field(default_factory=list)
     lost: StepFailed | None = None  # what ended the session before
     begun: float = field(default_factory=time.monotonic)
-    again: bool = False  # a session before has done a part
     attempt: int = 1  # of the next session's first step
 
     def __post_init__(self) -> None:
-        self.again = self.job.again
         self.past = Past(self.job.plan.steps)
 
     def run(self) -> Result:
@@ -89,7 +87,7 @@ class Execution:
             try:
                 return self._work(watchdog, self.lost, single=single and number == 0)
             except NeedsPair:
-                self.again = True
+                continue  # it has told of every step that it has committed
             except _Lost as e:
                 self.lost = lost = e.failure
                 if watchdog.expired or lost.fault.problem.code in _AGAIN_THE_SAME:
@@ -133,14 +131,15 @@ class Execution:
     def _in(self, session: Session, lost: StepFailed | None) -> Result:
         heads = session.found.heads
         try:
-            steps = self._remaining(heads, resuming=lost is not None or self.again)
+            steps = self._remaining(heads, resuming=lost is not None or self.job.again)
             if lost and not lost.atomic and lost.step in steps:
                 return self._finished(session, lost)  # a part of it may be done: not again
             if lost and steps and session.broken_by:
                 return self._result(Status.FAILED, heads, lock_broken(session.broken_by))
             check_steps(session, steps)
         except TargetError as e:
-            return self._result(Status.INDETERMINATE if lost else Status.REFUSED, heads, e.problem)
+            begun = lost is not None or bool(self.done)
+            return self._result(Status.INDETERMINATE if begun else Status.REFUSED, heads, e.problem)
         normalize(session, self.job, heads)
         return self._finished(session, self._run(session, steps) if steps else None)
 
@@ -158,9 +157,9 @@ class Execution:
 
     def _remaining(self, heads: tuple[str, ...], *, resuming: bool) -> tuple[Step, ...]:
         """The steps still to do on a target that holds `heads`. Raises TargetError if the plan is not for these."""
-        plan, now = self.job.plan, set(heads)
-        if now == set(plan.heads) and not self.done:
-            return plan.steps
+        plan, now, number = self.job.plan, set(heads), len(self.done)
+        if now == set(plan.steps[number - 1].heads_after if number else plan.heads):
+            return plan.steps[number:]
         if resuming:
             for i, step in enumerate(plan.steps):
                 if now == set(step.heads_before):

@@ -259,6 +259,23 @@ def test_a_foreign_entry_in_the_journal_stops_it_between_two_steps(line: Line) -
     assert line.fleet.journal("two")[-4:] == [("done", "a"), ("done", "b"), ("normalized", "x"), ("done", "c")]
 
 
+def test_a_step_that_another_runner_has_done_in_between_is_not_called_ours(line: Line) -> None:
+    """It came while the locks were free; what this run has done itself is told, and by whom the rest."""
+    line.fleet.write("shared/b", step("b", "a", code=SLOW.format(1)))
+    line.fleet.write("shared/c", step("c", "b"))
+    with line.fleet.admin("two") as c:
+        c.execute(_INTRUDER.replace("'{}', '{}'", "'{b}', '{c}'").replace("'normalized', 'x'", "'done', 'c'"))
+        c.execute(
+            "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " UPDATE ehg_migrate.alembic_version SET version_num = 'c'; RETURN NULL; END $$;"
+            " CREATE CONSTRAINT TRIGGER move AFTER INSERT ON ehg_migrate.migration_journal"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.revision = 'b') EXECUTE FUNCTION move()"
+        )
+    result = result_of(line.upgrade(), "two")
+    assert (result.status, [s.revision for s in result.steps], result.heads_after) == ("succeeded", ["b"], ("c",))
+    assert [n.code for n in result.notes] == ["done_by_another"]
+
+
 # an entry of another run comes with the step's own, as if somebody had been quick
 _INTRUDER = """
 CREATE FUNCTION intrude() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -370,6 +387,31 @@ def test_another_runner_is_waited_for_with_two_connections(line: Line) -> None:
         assert line.fleet.heads("two") == ["a"]
     assert running.result(30).status is RunStatus.SUCCEEDED
     assert line.fleet.heads("two") == ["b"]
+
+
+_DONE_BY_ANOTHER = """
+INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,
+       heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)
+VALUES ('two', 'other', 'done', 'b', 'up', 'shared', '', '{a}', '{b}', now(), 0, '', '', '', '');
+CREATE TABLE b (n int);
+UPDATE ehg_migrate.alembic_version SET version_num = 'b'
+"""
+
+
+@pytest.mark.parametrize(("revisions", "status", "code"), [("b", "up_to_date", ""), ("bc", "refused", "stale_plan")])
+def test_what_another_runner_has_done_meanwhile_is_not_called_ours(
+    line: Line, revisions: str, status: str, code: str
+) -> None:
+    """It had the lock when we came: the plan was made for what was there before, as on the first target."""
+    line.write(*revisions)
+    with line.fleet.connect("two") as c:
+        c.execute("SELECT pg_advisory_lock(%s)", (lock_key(line.fleet.load().fleet.by_name["two"]),))
+        running = line.fleet.background(line.upgrade)
+        wait_until(lambda: any("another runner" in n for n in line.fleet.notices("two")), "the holder is told", 20)
+        c.execute(_DONE_BY_ANOTHER)
+    result = result_of(running.result(30), "two")
+    assert (result.status, code_of(result), result.steps, result.heads_after) == (status, code, (), ("b",))
+    assert line.fleet.runs_of("two")[-1] == ("b", "other")
 
 
 def test_what_was_done_is_told_where_the_rest_cannot_be(line: Line, pg: Cluster) -> None:
