@@ -65,6 +65,9 @@ class History:
         return tuple(b for b, revisions in self.branches.items() if any(r.id == revision for r in revisions))
 
 
+_READERS = (Path(__file__), Path(__file__).with_name("plain.py"))
+
+
 def read_history(settings: Settings, *, keep: bool = False) -> History:
     """All of versions/. Reads files only; what is wrong with one is in `problems`, never an exception.
 
@@ -72,7 +75,7 @@ def read_history(settings: Settings, *, keep: bool = False) -> History:
     """
     branches: dict[str, tuple[Revision, ...]] = {}
     problems: list[Problem] = []
-    with Kept(settings.kept_revisions, Path(__file__)) if keep else nullcontext() as kept:
+    with Kept(settings.kept_revisions, _READERS) if keep else nullcontext() as kept:
         for folder in branch_folders(settings.versions):
             found: list[Revision] = []
             try:

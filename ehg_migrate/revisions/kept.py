@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,11 @@ Signature = tuple[int, ...]
 class Kept:
     """The revisions of unchanged files, by the file's path. A context manager: leaving it writes down the new ones."""
 
-    def __init__(self, file: Path, reader: Path) -> None:
+    def __init__(self, file: Path, readers: Iterable[Path]) -> None:
+        """Nothing is kept that `readers`, the files of our own code that read revisions, would now read otherwise."""
         self._file = file
-        self._key = [*_FIELDS, *sys.version_info[:2], str(reader), *_signature(reader.stat())]
+        read_by = [part for reader in readers for part in (str(reader), *_signature(reader.stat()))]
+        self._key = [*_FIELDS, *sys.version_info[:2], *read_by]
         self._old = self._load()
         self._now: dict[str, tuple[Signature, Revision]] = {}
         self._new = False

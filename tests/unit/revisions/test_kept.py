@@ -82,6 +82,21 @@ def test_unchanged_files_are_not_read_again(settings: Settings, monkeypatch: pyt
     assert read_history(settings, keep=True) == first == read_history(settings)
 
 
+@pytest.mark.parametrize("changed", ["history", "plain"])
+def test_nothing_is_kept_that_another_version_of_ours_has_read(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """What is plain is written down, too, so whoever says what that is counts as one of its readers."""
+    ours = {reader.stem: tmp_path / reader.name for reader in history._READERS}
+    for reader in history._READERS:
+        shutil.copyfile(reader, ours[reader.stem])
+    monkeypatch.setattr(history, "_READERS", tuple(ours.values()))
+    warm(settings)
+    assert parsed(settings, monkeypatch) == ["other/1.py"]
+    ours[changed].write_text("")
+    assert len(parsed(settings, monkeypatch)) == len(list(settings.versions.rglob("*.py")))
+
+
 def test_only_the_changed_file_is_read(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """And once it is kept too, none."""
     warm(settings)
