@@ -7,12 +7,14 @@ PYTHON ?= python3
 # workers wait for servers half of their time: four keep two cores busy
 WORKERS ?= 4
 
-.PHONY: demo check format lint types contracts unit integration acceptance faults tools clean
+.PHONY: demo check ready compiled format lint types contracts unit integration acceptance faults tools clean
 
 demo: $(VENV)/.run
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
 
-check: lint types contracts tools
+check:
+	@# side by side: none of these needs another, and pip and apt-get wait for the network
+	$(MAKE) -j3 ready
 	@# in this order: the many short ones at the end leave no worker without work
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q tests/acceptance tests/integration tests/unit
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/faults
@@ -37,6 +39,14 @@ unit integration acceptance: $(VENV)/.dev
 # the fault laboratory; `make faults CASES=2000 SEED=1` for the long form, KIND=clock for one kind of fault
 faults: $(VENV)/.dev tools
 	$(if $(CASES),EHG_FAULT_CASES=$(CASES) EHG_FAULT_SEED=$(or $(SEED),0) $(if $(KIND),EHG_FAULT_KIND=$(KIND))) $(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/faults
+
+ready: tools types compiled lint contracts
+
+# Once, and not by each of some hundred processes where PYTHONDONTWRITEBYTECODE keeps them from leaving it to the next.
+# What cannot be collected is told by the tests.
+compiled: $(VENV)/.dev
+	$(BIN)/python -m compileall -q ehg_migrate benchmarks
+	-@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --collect-only -qq tests >$(VENV)/.collected
 
 # pgbouncer and a PostgreSQL server with TLS, for the tests; from Debian's packages where they are missing
 tools:
