@@ -116,12 +116,7 @@ class Laboratory:
 
     def _database(self, template: str = "") -> Address:
         name = f"fault_matrix_{next(self._numbers)}"
-        if not template:
-            return self.pg.create_database(name)
-        with self.pg.admin() as c:
-            create = sql.SQL("CREATE DATABASE {} OWNER postgres TEMPLATE {}")
-            c.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
-        return self.pg.address(name)
+        return self.pg.copy_database(template, name) if template else self.pg.create_database(name)
 
     def _cell(self, command: str) -> Cell:
         """Before its fault."""
@@ -151,7 +146,9 @@ class Laboratory:
             self.proxy.rules += [cell.rule] if cell.rule else []
             self._start(cell.folder, arguments.format(**self.runs).split(), cell.variables, cell.process.said)
             code, said = cell.process.end()
-        return Outcome(code, said, self.heads(cell.acme))
+        outcome = Outcome(code, said, self.heads(cell.acme))
+        self.pg.drop_databases([cell.acme.dbname, cell.beta.dbname])
+        return outcome
 
     def readdress(self, cell: Cell, acme: Address, **entry: Any) -> None:
         """acme elsewhere, with other fields."""

@@ -15,7 +15,14 @@ import psycopg
 from psycopg import sql
 
 from ehg_migrate.local.programs import wheel_folder
-from tests.support.programs import as_server_user, give_to_server_user, postgres_bin, run, server_version
+from tests.support.programs import (
+    as_server_user,
+    give_to_server_user,
+    postgres_bin,
+    run,
+    server_version,
+    servers_folder,
+)
 
 ROLES = ("anon", "authenticated", "service_role", "other_owner")
 
@@ -38,7 +45,7 @@ class BareServer:
     def __init__(self, bin_dir: Path) -> None:
         self.major = server_version(bin_dir)[0]
         self._bin = bin_dir
-        self._folder = Path(tempfile.mkdtemp(prefix="ehg-bare-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="ehg-bare-", dir=servers_folder()))
         give_to_server_user(self._folder)
         options = ["-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "-A", "trust"]
         run([bin_dir / "initdb", "-D", self._folder / "data", *options], cwd=self._folder, **as_server_user())

@@ -29,6 +29,7 @@ from tests.support.programs import (
     postgres_bin,
     run,
     server_version,
+    servers_folder,
     speaks_tls,
 )
 from tests.support.session import made_once
@@ -49,6 +50,7 @@ fsync = off
 full_page_writes = off
 wal_level = logical
 shared_buffers = 32MB
+max_wal_size = 128MB
 password_encryption = scram-sha-256
 unix_socket_directories = '..'
 listen_addresses = '127.0.0.1'
@@ -224,13 +226,13 @@ def _make_template(data: Path) -> None:
         server.start()
         prepare(server.trusted)
         server.stop("fast")
-        shutil.move(server.data, data)
+        run(["cp", "-a", server.data, data])  # with its owner, and onto whatever disk
     finally:
         server.close()
 
 
 def _private_folder(prefix: str) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=servers_folder()))
     give_to_server_user(folder)
     return folder
 
