@@ -37,6 +37,8 @@ from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, wri
 MEMORY = 1 << 30  # bytes of address space; an idle worker takes a third of it
 MEGABYTES = 10_000_000
 LIMITS = {"connect_timeout": "2s", "answer_timeout": "2s", "deadline": "20s"}
+SOON = {"connect_timeout": "1s", "answer_timeout": "500ms", "deadline": "5s"}  # of a target that never answers
+NEVER = ("endless notices", "silence", "silence to a query")
 
 
 def limited(folder: Path, *arguments: str) -> Said:
@@ -96,7 +98,8 @@ def test_what_a_server_says_harms_nobody(what: str, tmp_path: Path) -> None:
     make, kind = HOSTILE[what]
     with make() as server:
         entry = target_entry(Address(server.host, server.port, "u", "d", "disable"))
-        write_project(tmp_path, {"acme": entry}, {"shared/s1": revision("s1", label="shared")}, defaults=LIMITS)
+        limits = SOON if what in NEVER else LIMITS
+        write_project(tmp_path, {"acme": entry}, {"shared/s1": revision("s1", label="shared")}, defaults=limits)
         status = limited(tmp_path, "status", "--json")
         assert_clean(status)
         assert [s["kind"] for s in status.json["data"]] == [kind]
@@ -129,7 +132,7 @@ def test_an_endless_result_ends(tmp_path: Path) -> None:
     cell = row([b'{"h"}', None, b"{}", b"17.0", b"f"])
     with HostileServer(endlessly(beginning(PROBED), cell * 100)) as server:
         entry = target_entry(Address(server.host, server.port, "u", "d", "disable"))
-        write_project(tmp_path, {"acme": entry}, {"shared/s1": revision("s1")}, defaults=LIMITS)
+        write_project(tmp_path, {"acme": entry}, {"shared/s1": revision("s1")}, defaults=SOON)
         said = limited(tmp_path, "status", "--json")
     assert_clean(said)
     assert (said.code, [s["kind"] for s in said.json["data"]]) == (1, ["unreachable"])
