@@ -15,9 +15,10 @@ demo: $(VENV)/.run
 check:
 	@# side by side: none of these needs another, and pip and apt-get wait for the network
 	$(MAKE) -j3 ready
-	@# in this order: the many short ones at the end leave no worker without work
-	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q tests/acceptance tests/integration tests/unit
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/faults
+	@# in this order: a file stays with one worker. The faults are the longest and mostly wait, so one worker begins with
+	@# them while the others need the cores; the many short ones at the end leave no worker without work
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q \
+	    tests/faults tests/acceptance tests/integration tests/unit
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

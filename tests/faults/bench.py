@@ -67,6 +67,7 @@ class Bench:
         self._clean: dict[tuple[int, str], str] = {}
         self.folder = Path(tempfile.mkdtemp(prefix="ehg-faults-"))
         os.environ[PASSWORD_VARIABLE] = Cluster.password
+        self._stack.callback(os.environ.pop, PASSWORD_VARIABLE, None)  # other tests come after in this process
 
     def __enter__(self) -> Self:
         return self

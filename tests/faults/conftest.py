@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 
 RECORD = "EHG_FAULT_RECORD"
-_START = time.monotonic()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,7 +32,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not cases:
         return
     terminalreporter.write_sep("-", "fault laboratory")
-    for line in summary(cases, time.monotonic() - _START):
+    wall = max(c["at"] for c in cases) - min(c["at"] - c["seconds"] for c in cases)  # other tests may run beside
+    for line in summary(cases, wall):
         terminalreporter.write_line(line)
 
 

@@ -24,9 +24,9 @@ from tests.faults.kinds import FAULTS
 from tests.faults.seeds import SHORT, batches
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    """The servers and proxies of this process."""
+    """The servers and proxies of this process; they go before other files' tests come."""
     with Bench() as opened:
         yield opened
 
@@ -79,4 +79,6 @@ def _record(report: Report) -> None:
     name = os.environ.get("EHG_FAULT_RECORD")
     if name:
         with Path(name).open("a") as file:
-            file.write(json.dumps(asdict(report) | {"story": [], "command": report.command}) + "\n")
+            file.write(
+                json.dumps(asdict(report) | {"story": [], "command": report.command, "at": time.monotonic()}) + "\n"
+            )
