@@ -69,7 +69,9 @@ def _run(config: Config) -> None:
     try:
         _do(invocation, settings, fleet, config)
     except (Exception, SystemExit) as e:  # Alembic runs the top level of every revision file
-        if isinstance(e, (EhgMigrateError, CommandError)) or not (place := line_of(e, settings.versions)):
+        said = isinstance(e, (EhgMigrateError, CommandError))
+        # whoever calls Alembic's Python API has the exception itself, and shows it or not
+        if said or not invocation.from_terminal or not (place := line_of(e, settings.versions)):
             raise
         hint = "correct the file: Alembic loads every revision"
         raise RevisionsError(Problem("revision_raised", described(e), hint, place)) from e
