@@ -160,10 +160,13 @@ def half_taken_back(graph: Graph, target: str, revision: str) -> Problem:
     """A revision whose downgrade was cut outside a transaction: its row is there, a part of its schema may be gone."""
     r = graph[revision]
     below = r.parents[0] if r.parents else f"{r.branch}@base"
+    hint = f"finish that with `downgrade {target} --to {below}`; then `upgrade`, if it is wanted again"
+    if len(r.parents) == 1:  # what cannot be done a second time would be the end of every way out
+        hint += f". If it fails since all of it is gone already: `alembic -x target={target} stamp {below}`"
     return Problem(
         "half_taken_back",
         f"taking back revision `{revision}` was cut outside a transaction: a part of it may be gone",
-        f"finish that with `downgrade {target} --to {below}`; then `upgrade`, if it is wanted again",
+        hint,
         r.path,
     )
 

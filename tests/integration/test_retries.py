@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -14,6 +15,7 @@ import pytest
 from ehg_migrate.cli import exits
 from ehg_migrate.model import Address, Result, Run, RunStatus, StateKind, Status
 from tests.conftest import REF_A
+from tests.support.cli import ALEMBIC, environment
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import free_port, wait_until
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
@@ -401,6 +403,28 @@ def test_a_downgrade_that_was_cut_outside_a_transaction_is_no_state_to_upgrade_f
     assert result_of(fleet.upgrade(), "acme").status is Status.SUCCEEDED
     assert fleet.values("acme", "SELECT indisvalid FROM pg_index WHERE indexrelid = 's1_n'::regclass") == [True]
     assert fleet.load().status(["acme"])[0].kind is StateKind.UP_TO_DATE
+
+
+def test_a_downgrade_that_was_cut_and_cannot_be_done_twice(bench: Bench) -> None:
+    """Its index is gone, so finishing it fails for ever; what the hint says then, done to the letter, is a way out."""
+    fleet = bench.fleet("")
+    once = _DROPPED.replace("IF EXISTS ", "")
+    fleet.write("shared/s2", revision("s2", "s1", up_code=_CONCURRENTLY, down_code=once))
+    fleet.upgrade()
+    with fleet.connect("acme") as c:
+        c.execute("CREATE TABLE poison ()")
+    assert result_of(fleet.load().downgrade("acme", ["s1"]), "acme").status is Status.INDETERMINATE
+    with fleet.connect("acme") as c:
+        c.execute("DROP TABLE poison")
+    assert result_of(fleet.load().downgrade("acme", ["s1"]), "acme").status is Status.INDETERMINATE
+
+    (state,) = fleet.load().status(["acme"])
+    assert state.problem
+    command = state.problem.hint.rpartition(": ")[2].strip("`").split()
+    assert command == ["alembic", "-x", "target=acme", "stamp", "s1"]
+    subprocess.run([ALEMBIC, *command[1:]], cwd=fleet.folder, env=environment(), check=True, timeout=60)
+    assert (fleet.load().status(["acme"])[0].kind, fleet.heads("acme")) == (StateKind.PENDING, ["s1"])
+    assert result_of(fleet.upgrade(), "acme").status is Status.SUCCEEDED
 
 
 def test_a_session_killed_outside_a_transaction_is_only_looked_at(bench: Bench) -> None:
