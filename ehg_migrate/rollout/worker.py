@@ -101,12 +101,14 @@ def _digest(file: Path) -> str:
 
 
 def _next(pipe: Pipe) -> tuple[Job, tuple[str, ...]]:
-    """The next job, with the secrets that are known by now; ends the process where there is none."""
+    """The next job, with the secrets that are known by now; ends the process where there is none.
+
+    A wish to stop that came too late for the job before is not for this one, which begins although it is known.
+    """
     try:
-        heard = pipe.recv()
+        while (heard := pipe.recv()) == "stop":
+            pass
     except (EOFError, OSError):
-        os._exit(0)
-    if heard == "stop":
         os._exit(0)
     job, secrets = heard
     return job, secrets
