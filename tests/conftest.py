@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 
 from ehg_migrate import redaction
@@ -16,6 +17,10 @@ from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, write_project
 from tests.support.session import forget_servers, session_folder
 from tests.support.standin import StandIn
+
+# how long an example takes says how busy the machine is
+hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 REF_A = "abcdefghijklmnopqrst"
 REF_B = "zyxwvutsrqponmlkjihg"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ehg_migrate.errors import UsageError
@@ -68,7 +68,6 @@ def test_what_belongs_to_a_relation(kind: str, identity: str, relation: str | No
 NAMES = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=63)
 
 
-@settings(deadline=None)
 @given(NAMES, NAMES)
 @example("Notes", "notes")
 @example("ä", "a\u0308")
@@ -102,7 +101,6 @@ def snapshot_of(*facts: Fact) -> Snapshot:
     return Snapshot("acme", datetime.now(UTC), catalog.fingerprint, Scope(), catalog)
 
 
-@settings(deadline=None)
 @given(NAMES, st.dictionaries(TEXTS, VALUES))
 @example("f", {"body": "\nBEGIN\r\n  x := 'y' ;  \n\tEND\x85\u2028 $$ # :\n"})
 @example("f", {"body": "  leading\n\n  lines\n\n", "on": "yes", "null": "null", "1": "~"})
