@@ -225,10 +225,12 @@ def not_begun(job: Job, stop: Stop) -> Result:
         return Result(
             job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), left, job.look or _stopped(job.run)
         )
-    why = stop.enough or "the run was stopped before this target began"
     again = f"`ehg-migrate resume {job.run}` goes on"
-    hint = f"when that is mended, {again}; with `--max-failures 0` in spite of it" if stop.enough else again
-    problem = Problem("not_attempted", why, hint)
+    if enough := stop.enough:
+        hint = f"when that is mended, {again}; with `{enough.in_spite}` in spite of it"
+        problem = Problem("not_attempted", enough.why, hint)
+    else:
+        problem = Problem("not_attempted", "the run was stopped before this target began", again)
     return Result(job.target.name, Status.NOT_ATTEMPTED, job.plan.heads, job.plan.heads, (), left, problem)
 
 

@@ -15,7 +15,7 @@ from ehg_migrate.rollout.book import Book
 from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Event, EventKind, Watch
 from ehg_migrate.rollout.runner import Reach, Work, adopt_plans, run_plans
-from ehg_migrate.rollout.stop import Stop
+from ehg_migrate.rollout.stop import Enough, Stop
 from ehg_migrate.settings import Settings
 
 _FAILURES = (Status.FAILED, Status.INDETERMINATE, Status.REFUSED)
@@ -89,7 +89,8 @@ def _do_all(settings: Settings, plan: FleetPlan, work: Work, how: How, book: Boo
     failed: list[str] = []
     waves = plan.waves or (Wave("", tuple(p.target for p in plan.plans)),)
     for place, wave in enumerate(waves, 1):
-        here = [p for p in plan.plans if p.target in wave.targets]
+        members = set(wave.targets)
+        here = [p for p in plan.plans if p.target in members]
         if plan.waves and not how.stop.over:
             how.notice(f"wave {place} of {len(waves)}, `{wave.name}`: {some(wave.targets, _NAMED)}")
         for done in _worked(settings, plan.verb, replace(work, plans=here), how):
@@ -101,14 +102,15 @@ def _do_all(settings: Settings, plan: FleetPlan, work: Work, how: How, book: Boo
         if following := waves[place:]:
             from ehg_migrate.rollout.waves import end_wave  # most fleets have none
 
-            end_wave(wave, [t for w in following for t in w.targets], results, plan, how.stop, how.notice)
+            end_wave(wave, {t for w in following for t in w.targets}, results, plan, how.stop, how.notice)
 
 
-def _enough(failed: Sequence[str], most: int) -> str:
-    """Why no other target shall begin; empty where nothing speaks against it."""
+def _enough(failed: Sequence[str], most: int) -> Enough | None:
+    """Why no other target shall begin; None where nothing speaks against it."""
     if not most or len(failed) < most:
-        return ""
-    return f"{len(failed)} failed ({some(failed, _NAMED)}), and after {most} no other target begins"
+        return None
+    why = f"{len(failed)} failed ({some(failed, _NAMED)}), and after {most} no other target begins"
+    return Enough(why, "--max-failures 0")
 
 
 def _settled(plan: FleetPlan) -> list[Result]:

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """Why no other target of a run begins, and the option with which it would in spite of that."""
+
+    why: str
+    in_spite: str
 
 
 class Stop:
@@ -13,7 +22,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = 0
-        self.enough = ""
+        self.enough: Enough | None = None
         self.heard_by: list[Callable[[], None]] = []
 
     @property

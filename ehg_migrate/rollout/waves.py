@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from ehg_migrate.errors import Problem, UsageError, some
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.model import FleetPlan, Result, Status, Wave
-from ehg_migrate.rollout.stop import Stop
+from ehg_migrate.rollout.stop import Enough, Stop
 
 _TICK = 0.2  # seconds between two looks whether to stop
 _NAMED = 5  # targets that a reason names
@@ -47,7 +47,8 @@ def end_wave(
     bad = [results[t] for t in wave.targets if not results[t].status.good]
     if bad:
         which = some([f"{r.target} {r.status.value}" for r in bad], _NAMED)
-        stop.enough = stop.enough or f"wave `{wave.name}` did not end well ({which}), so the next did not begin"
+        why = f"wave `{wave.name}` did not end well ({which}), so the next did not begin"
+        stop.enough = stop.enough or Enough(why, "--no-waves")
         return
     changed = any(results[t].status is Status.SUCCEEDED for t in wave.targets)
     if wave.soak and changed and any(p.steps for p in plan.plans if p.target in following):

@@ -151,7 +151,7 @@ def test_a_rollback_of_several_asks_for_the_run(terminal: Terminal) -> None:
 def test_wiping_asks(terminal: Terminal) -> None:
     """Before the local databases go."""
     child = terminal.spawn("local", "wipe")
-    child.expect_exact("this deletes every local database of this project")
+    child.expect_exact("this deletes every local and every scratch database of this project")
     child.expect_exact("type `yes` to go on: ")
     child.sendline("no")
     assert ended(child)[0] == 4

@@ -86,7 +86,9 @@ def test_a_failure_holds_the_next_waves_back(fleet: Fleet) -> None:
     problem = result_of(run, "c").problem
     assert problem is not None
     assert problem.message == "wave `first` did not end well (a failed), so the next did not begin"
-    assert problem.hint == f"`ehg-migrate resume {run.id}` goes on"
+    assert problem.hint == (
+        f"when that is mended, `ehg-migrate resume {run.id}` goes on; with `--no-waves` in spite of it"
+    )
     assert held(fleet) == {"a": ["s1"], "b": ["s2"], "c": [], "d": []}
     again = fleet.run(fleet.load().plan_resume(run.id))
     assert [r.status for r in again.results] == [Status.FAILED, Status.NOT_ATTEMPTED, Status.NOT_ATTEMPTED]
