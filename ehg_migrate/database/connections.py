@@ -75,9 +75,7 @@ def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
                 raise
             if notice:
                 notice(f"attempt {attempt} of {_ATTEMPTS}: {e.problem.message}; again in {wait:.1f} s")
-        time.sleep(
-            wait
-        )  # backoff: poolers ban who tries too often, and only the next attempt tells whether one will do
+        time.sleep(wait)  # poolers ban who tries too often, and whether one will do now the next attempt alone tells
         attempt += 1
 
 

@@ -1,11 +1,12 @@
 -- Every statement that the tool itself sends to a target. `{meta}` is the schema of journal and lease, `{version}` the
--- version table; both are put in as quoted identifiers. `{called}` are the names by which the journal calls the target: several where
--- it was given a new one since, or was restored from another's backup.
+-- version table; both are put in as quoted identifiers. `{called}` are the names by which the journal calls the target:
+-- several where it was given a new one since, or was restored from another's backup.
 
 -- name: probe
 -- The whole state of an up-to-date target in one round trip. Fails with 42P01 or 3F000 where nothing of ours is there.
--- It reads the journal once and without the views `applied` and `unfinished`, which takes the server a quarter less time.
--- Where a step is unfinished, what its revision was before is not among the checksums; who misses it asks the views.
+-- It reads the journal once, in place of once for `applied_checksums` and once for `unfinished`, which takes the server a
+-- quarter less time. Where a step is unfinished, what its revision was before is not among the checksums; who misses it
+-- asks those two.
 SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads, checksums, unfinished,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only

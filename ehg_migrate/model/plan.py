@@ -128,6 +128,12 @@ class FleetPlan:
     judged: bool = False  # whether its steps were looked at in a rehearsal, and those refused that must be
     waves: tuple[Wave, ...] = ()  # in which its targets are done, one after the other; none where it is all at once
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every target that it says something of."""
+        others = (*(s.target for s in self.blocked), *(s.target for s in self.skipped))
+        return (*(p.target for p in self.plans), *others)
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:

@@ -48,10 +48,10 @@ class PlanningProject(ReadingProject):
         A target that would now get other steps than the rest of those, or from other files, is refused (`stale_plan`).
         Raises UsageError: the file is no such plan, a target of it is gone, the waves are others.
         """
-        from ehg_migrate.project.saved import held_to, names_of, read_plan
+        from ehg_migrate.project.saved import held_to, read_plan
 
         saved = read_plan(file)
-        return held_to(saved, self.plan(names_of(saved), saved.wish, soon=soon, waves=bool(saved.waves)))
+        return held_to(saved, self.plan(saved.targets, saved.wish, soon=soon, waves=bool(saved.waves)))
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""
@@ -185,8 +185,7 @@ class PlanningProject(ReadingProject):
     def _in_waves(self, plan: FleetPlan) -> FleetPlan:
         from ehg_migrate.rollout.waves import in_waves
 
-        others = {*(s.target for s in plan.blocked), *(s.target for s in plan.skipped)}
-        return replace(plan, waves=in_waves(self.fleet.waves, {*(p.target for p in plan.plans), *others}))
+        return replace(plan, waves=in_waves(self.fleet.waves, set(plan.targets)))
 
     def _plan(self, verb: Verb, selectors: Selectors, make: Make) -> FleetPlan:
         from ehg_migrate.rollout.planning import fleet_plan

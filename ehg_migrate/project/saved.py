@@ -44,18 +44,13 @@ def _plan(file: Path, form: Any) -> FleetPlan:
         raise _unreadable(file, f"it is damaged: {e}") from None
     if plan.verb is not Verb.UPGRADE:
         raise _unreadable(file, f"it is a plan of `{plan.verb}`")
-    if not names_of(plan):
+    if not plan.targets:
         raise _unreadable(file, "it names no target")
     return plan
 
 
 def _unreadable(file: Path, why: str) -> UsageError:
     return UsageError(Problem("bad_plan_file", f"`{file}` cannot be used as a plan: {why}", _AGAIN))
-
-
-def names_of(plan: FleetPlan) -> tuple[str, ...]:
-    """Every target that the plan says something of."""
-    return (*(p.target for p in plan.plans), *(s.target for s in plan.blocked), *(s.target for s in plan.skipped))
 
 
 def held_to(saved: FleetPlan, now: FleetPlan) -> FleetPlan:

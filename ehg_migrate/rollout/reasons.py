@@ -19,19 +19,16 @@ def lost_rows(
 ) -> Problem:
     """Nothing is in the version table, and the journal beside it says what was applied and never taken back.
 
-    Of that, `unknown` are revisions that this checkout does not have; `heads` are the rows that stand for the others.
-
-    To begin from nothing would do all of it again: rows twice, or tables dropped because they are in the way.
+    To begin from nothing would do all of it again: rows twice, or tables dropped because they are in the way. Of what
+    was applied this checkout does not have `unknown`; `heads` are the rows that stand for the others.
     """
     declared = " ".join(f"--heads {h}" for h in heads) or "--heads REV"
     named = some([f"`{r}`" for r in applied], 8)
     message = f"the version table is empty or gone, though by the target's journal this is applied: {named}"
     if unknown:  # rows that are written from here would lack them, and the checkout that has them do them again
         more = some([f"`{r}`" for r in unknown], 8)
-        hint = (
-            f"use the checkout that has it: `ehg-migrate status -t {target}` names there what to do; if its file was "
-        )
-        hint += f"taken out for good, `ehg-migrate adopt {target} {declared}`"
+        hint = f"use the checkout that has it: `ehg-migrate status -t {target}` names there what to do; "
+        hint += f"if its file was taken out for good, `ehg-migrate adopt {target} {declared}`"
         return Problem(LOST_ROWS, f"{message}; and {more}, which this checkout does not have", hint)
     return Problem(
         LOST_ROWS,

@@ -51,7 +51,7 @@ class How:
 
 def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Run:
     """Does what the plan says. The Run has a Result for every target of the plan, in the plan's order."""
-    names = (*(p.target for p in plan.plans), *(s.target for s in plan.blocked), *(s.target for s in plan.skipped))
+    names = plan.targets
     run = Run(
         id=new_run_id(),
         verb=plan.verb,
@@ -143,7 +143,8 @@ def _verified(how: How, results: Sequence[Result], book: Book) -> tuple[Result, 
     if how.verify is None or how.stop.asked:
         return ()
     verified = how.verify(tuple(to_be_looked_at(results)))
-    changed = tuple(r for r in verified.results if r not in results)
+    before = {r.target: r for r in results}
+    changed = tuple(r for r in verified.results if r != before[r.target])
     for result in changed:
         how.watch(Event(result.target, EventKind.FINISHED, result=result))
     if changed:

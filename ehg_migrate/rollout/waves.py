@@ -60,4 +60,4 @@ def _wait(seconds: float, stop: Stop) -> None:
     """It is the time itself that is waited for; a wish to stop ends that."""
     until = time.monotonic() + seconds
     while not stop.over and (left := until - time.monotonic()) > 0:
-        time.sleep(min(_TICK, left))
+        time.sleep(min(_TICK, left))  # there is nothing to wait on but time; a short look hears a wish to stop
