@@ -116,21 +116,21 @@ def _safe_texts(value: Any, field: str, names: frozenset[str]) -> Any:
 
 
 def _write(lines: Iterable[str], *, err: bool) -> None:
-    """Ends the program where stdout cannot be written: its reader has gone, or the disk is full."""
-    for line in lines:
-        stream: TextIO | None = sys.stderr if err else sys.stdout
-        if stream is None:  # the program was started with it closed: nobody wants to hear
-            return
-        try:
-            _put(_sayable(f"{line}\n", stream), stream)
-        except OSError as e:
-            _forget(2 if err else 1)
-            if err:
-                return  # a run must not end in its middle because nobody watches it any more
-            if e.errno == errno.EPIPE:
-                raise SystemExit(_READER_GONE) from None
-            note(f"error: the output cannot be written: {e.strerror}")
-            raise SystemExit(1) from None
+    """All of it at once. Ends the program where stdout cannot be written: its reader has gone, or the disk is full."""
+    text = "".join(f"{line}\n" for line in lines)
+    stream: TextIO | None = sys.stderr if err else sys.stdout
+    if stream is None or not text:  # none where the program was started with it closed: nobody wants to hear
+        return
+    try:
+        _put(_sayable(text, stream), stream)
+    except OSError as e:
+        _forget(2 if err else 1)
+        if err:
+            return  # a run must not end in its middle because nobody watches it any more
+        if e.errno == errno.EPIPE:
+            raise SystemExit(_READER_GONE) from None
+        note(f"error: the output cannot be written: {e.strerror}")
+        raise SystemExit(1) from None
 
 
 def _sayable(text: str, stream: TextIO) -> str:

@@ -16,10 +16,11 @@ from psycopg import sql
 
 from ehg_migrate.database.connections import Notice, check_settings, settings
 from ehg_migrate.database.journal import Journal
-from ehg_migrate.database.statements import layout, query, version_name
+from ehg_migrate.database.statements import joined, layout, query, version_name
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
 
+_LONGEST_ID = 255  # of a version table that we make; where another has no limit, a longer id is not to be had either
 _POLL = 0.25  # seconds between two looks at a lock that somebody else has
 # nothing of ours is there: undefined table, undefined schema
 _ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
@@ -92,13 +93,18 @@ class Claim:
         former = answers["clear_lease"]
         return Found(
             heads=tuple(row[0] for row in answers["version_heads"]),
-            unfinished=frozenset(answers["unfinished"]),
-            version_id_length=answers["layout"][0][2] or 255,
+            unfinished=frozenset(answers["unfinished"] and self._unfinished()),
+            version_id_length=id_length(answers),
             broken_by=former[0][1] if former and former[0][0] == self._journal.run else "",
             facts=Facts(
                 self._target.schema or schema, isolation, (hstore[0], hstore[1], hstore[2]) if hstore[0] else None
             ),
         )
+
+    def _unfinished(self) -> list[tuple[str, str]]:
+        """Those of this target, where there are some of anybody's."""
+        asked = query("unfinished", self._target), {"target": self._target.name}
+        return self._lock.execute(*asked).fetchall()
 
     # --- where somebody else has the lock
 
@@ -142,7 +148,7 @@ class Claim:
 
     def _lay_out(self) -> None:
         asked = query("layout", self._target), {"version": version_name(self._target)}
-        journal, version, _, has_foreign = self._lock.execute(*asked).fetchone() or (False, False, None, False)
+        journal, version, has_foreign = self._lock.execute(*asked).fetchone() or (False, False, False)
         if not version and has_foreign and not self._adopting:
             heads = tuple(r[0] for r in self._lock.execute(query("foreign_heads", self._target)).fetchall())
             if heads:
@@ -169,22 +175,30 @@ class Claim:
 # would be older than the lock.
 _ENTERING = (
     "BEGIN", "UNLISTEN *", "RESET search_path", "settings", "claim", "COMMIT",
-    "layout", "facts", "clear_lease", "take_lease", "version_heads", "unfinished",
+    "id_length", "facts", "clear_lease", "take_lease", "version_heads", "unfinished",
 )  # fmt: skip
 
 
 def together(
     connection: psycopg.Connection, target: Target, names: tuple[str, ...], values: dict[str, Any]
 ) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows of several statements, each a name of `queries.sql` or in capitals itself, sent as one message.
+    """The rows of several statements, sent as one message.
 
-    Raises psycopg.Error; a statement that fails undoes those before it, back to the last COMMIT.
+    Each is in capitals itself, or the names of its parts in `queries.sql`, of which the first is its own. They read
+    anyone's entries of the journal. Raises psycopg.Error; a statement that fails undoes those before it, back to the
+    last COMMIT.
     """
-    texts = [sql.SQL(n) if n[0].isupper() else query(n, target) for n in names]
+    texts = [sql.SQL(n) if n[0].isupper() else joined(n, target, anyone=True) for n in names]
     cursor = psycopg.ClientCursor(connection)
     cursor.execute(sql.SQL(";\n").join(texts), values)
     rows = [cursor.fetchall() if cursor.description else [] for _ in cursor.results()]
-    return dict(zip(names, rows, strict=True))
+    return {name.partition(" ")[0]: found for name, found in zip(names, rows, strict=True)}
+
+
+def id_length(answers: dict[str, list[tuple[Any, ...]]]) -> int:
+    """How long the id of a revision may be, by the answer to that question."""
+    found = answers["id_length"]
+    return found[0][0] if found else _LONGEST_ID
 
 
 def not_adopted(heads: tuple[str, ...], target: Target) -> Problem:

@@ -17,7 +17,7 @@ from ehg_migrate.database.leaving import TargetConnection
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.proof import listen, prove
-from ehg_migrate.database.statements import query
+from ehg_migrate.database.statements import joined
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
 
@@ -121,8 +121,8 @@ def _resolved(target: Target) -> tuple[Part, ...]:
 
 def apply_settings(connection: psycopg.Connection, target: Target) -> None:
     """The target's limits for this session. Raises TargetError where they do not stick, psycopg.Error where refused."""
-    statement = query("settings") + query("home") if target.schema else query("settings")
-    values = {**settings(target), "path": list(search_path(target))}
+    statement = joined("settings prepare_home" if target.schema else "settings", target)
+    values = {**settings(target), "path": list(search_path(target)), "within": False}
     check_settings(connection.execute(statement, values).fetchone() or (), target)
 
 

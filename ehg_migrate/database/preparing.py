@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 
 from ehg_migrate.database.connections import check_settings, search_path, settings
 from ehg_migrate.database.leaving import TargetConnection
-from ehg_migrate.database.statements import query
+from ehg_migrate.database.statements import joined
 from ehg_migrate.model import Target
 
 # What a step has set may begin the next one's transaction (`default_transaction_read_only`), so this comes before it.
@@ -22,15 +22,16 @@ _RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
 # clean the transaction that the rest has begun, and keep it with its lock for good; pgbouncer 1.18 does.
 _BEGIN = (b"BEGIN", b"COMMIT", b"BEGIN")
 
+# The statement that does the rest, in its parts, by whether the target is one schema. Its locks are the session's, or
+# the transaction's where there is one connection alone.
+_PREPARE = ("prepare prepare_path prepare_locked", "prepare prepare_home prepare_locked")
+PREPARE_ALONE = ("prepare prepare_path prepare_alone", "prepare prepare_home prepare_alone")
+
 
 def preparation(target: Target, application: str) -> dict[str, object]:
     """The values of `prepare` that are the same for every step on a target."""
-    return {
-        **settings(target),
-        "schema": target.version_table_schema,
-        "path": list(search_path(target)),
-        "application": application,
-    }
+    place = {"path": list(search_path(target))} if target.schema else {"schema": target.version_table_schema}
+    return {**settings(target), **place, "application": application}
 
 
 class LockLost(psycopg.OperationalError):
@@ -40,8 +41,8 @@ class LockLost(psycopg.OperationalError):
 class Preparing:
     """Makes one working connection ready, step after step.
 
-    The settings and its lock, `work_key`, are the session's. With `alone` (values of `claim_within` and of
-    `prepare_alone`) they, and both locks, are the transaction's, and nothing of them is left when that has ended.
+    The settings and its lock, `work_key`, are the session's. With `alone` (values of `prepare_alone`) they, and both
+    locks, are the transaction's, and nothing of them is left when that has ended.
     """
 
     def __init__(
@@ -50,17 +51,18 @@ class Preparing:
         target: Target,
         application: str,
         work_key: int,
-        alone: Mapping[str, object] | None = None,
+        alone: Mapping[str, int | None] | None = None,
     ) -> None:
         self._work = work
         self._target = target
-        self._statement = query("prepare") + query("prepare_alone" if alone else "prepare_locked", target)
+        self._statement = joined((PREPARE_ALONE if alone else _PREPARE)[bool(target.schema)], target)
         self._values = {
             **preparation(target, application),
             "work_key": work_key,
             "within": alone is not None,
             **(alone or {}),
         }
+        self._last: int | None = alone["last"] if alone else None
         self._ready: TupleRow | psycopg.Error | None = None  # what came of what was sent with a commit
 
     def prepare(self, *, untouched: bool = False) -> str | None:
@@ -113,6 +115,10 @@ class Preparing:
         """What `prepare` would send, put behind a COMMIT."""
         return self._send(pipeline, begin=True)
 
+    def count_entry(self) -> None:
+        """One more number of the journal is ours: an entry was sent."""
+        self._last = (self._last or 0) + 1
+
     def hear(self, answer: TupleRow | psycopg.Error | None) -> None:
         """What came of that. What was committed is; whoever begins the next step hears of an error."""
         self._ready = answer
@@ -131,9 +137,7 @@ class Preparing:
         for statement in _BEGIN if begin else ():
             connection.send_query_params(statement, None)
             answers.append(None)
-        if self._values["within"]:
-            psycopg.Cursor(self._work).execute(query("claim_within"), self._values)
-        return psycopg.Cursor(self._work).execute(self._statement, {**self._values, "step": begin})
+        return psycopg.Cursor(self._work).execute(self._statement, {**self._values, "step": begin, "last": self._last})
 
 
 @contextmanager

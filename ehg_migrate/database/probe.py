@@ -189,13 +189,16 @@ async def _connect(target: Target, password: str | None) -> Connection:
 
 async def read(connection: Connection, target: Target) -> Reading:
     start = time.monotonic()
+    values = {"target": target.name}
     try:
-        cursor = await connection.execute(*_question("probe", target, {"target": target.name}))
+        cursor = await connection.execute(*_question("probe", target, values, anyone=True))
     except _ABSENT:
         return await _read_fresh(connection, target, start)
     except psycopg.errors.InsufficientPrivilege as e:
         raise TargetError(_not_ours(e)) from e
     row = await cursor.fetchone() or {}
+    if row["others"]:
+        row = await (await connection.execute(*_question("probe", target, values))).fetchone() or {}
     return Reading(
         heads=_believable(row["heads"]),  # type: ignore[arg-type]  # text[], in the database's own order
         checksums=row["checksums"],  # type: ignore[arg-type]  # text or NULL
@@ -227,11 +230,14 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
     )
 
 
-def _question(name: str, target: Target, values: dict[str, str]) -> tuple[SQL | Composed, dict[str, str]]:
+def _question(
+    name: str, target: Target, values: dict[str, str], *, anyone: bool = False
+) -> tuple[SQL | Composed, dict[str, str]]:
     """The statement of this name; it says one thing more where the target is one schema."""
+    asked = query(name, target, anyone=anyone)
     if not target.schema:
-        return query(name, target), values
-    both = SQL("SELECT probed.*, {} FROM ({}) AS probed").format(query("probe_schema"), query(name, target))
+        return asked, values
+    both = SQL("SELECT probed.*, {} FROM ({}) AS probed").format(query("probe_schema"), asked)
     return both, {**values, "own": target.schema}
 
 

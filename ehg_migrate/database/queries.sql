@@ -1,23 +1,22 @@
 -- Every statement that the tool itself sends to a target. `{meta}` is the schema of journal and lease, `{version}` the
 -- version table; both are put in as quoted identifiers. `{called}` are the names by which the journal calls the target:
--- several where it was given a new one since, or was restored from another's backup.
+-- several where it was given a new one since, or was restored from another's backup. `{latest}` is the last entry of each
+-- revision; asked for `anyone`'s it does not look at the names, which costs the server half.
 
 -- name: probe
 -- The whole state of an up-to-date target in one round trip. Fails with 42P01 or 3F000 where nothing of ours is there.
 -- It reads the journal once, in place of once for `applied_checksums` and once for `unfinished`, which takes the server a
 -- quarter less time. Where a step is unfinished, what its revision was before is not among the checksums; who misses it
--- asks those two.
-SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads, checksums, unfinished,
+-- asks those two. Asked for anyone's it says whether some are of `others`; where none are, it answers the same.
+SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads, checksums, unfinished, others,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
   FROM (SELECT md5(string_agg(revision || ' ' || checksum, ',' ORDER BY revision COLLATE "C")
                    FILTER (WHERE event <> 'started' AND direction = 'up')) AS checksums,
                array_agg(direction || ' ' || revision ORDER BY direction, revision)
-                   FILTER (WHERE event = 'started') AS unfinished
-          FROM (SELECT DISTINCT ON (revision) revision, checksum, direction, event
-                  FROM {meta}.migration_journal
-                 WHERE target_name = ANY{called} AND event IN ('done', 'started', 'stamped', 'adopted')
-                 ORDER BY revision, seq DESC) AS latest) AS journal
+                   FILTER (WHERE event = 'started') AS unfinished,
+               bool_or(target_name <> %(target)s) AS others
+          FROM {latest} AS latest) AS journal
 
 -- name: probe_fresh
 -- What a target without our tables is: somebody else's version table, or nothing yet. The journal is asked for first:
@@ -53,38 +52,41 @@ SELECT set_config('lock_timeout', %(lock)s, false),
        set_config('idle_in_transaction_session_timeout', %(idle)s, false),
        set_config('client_connection_check_interval', '500ms', false)
 
--- name: home
--- The end of the former where the target is one schema.
-, set_config('search_path', (SELECT string_agg(quote_ident(p), ', ') FROM unnest(%(path)s::text[]) AS p), false)
-
 -- name: prepare
 -- The same before each step, on a session that was reset, with what a pooler may have set on it instead of the start-up
--- message. Our schema comes last in the path, after what the RESET has left of it (pg_settings would make rows of all
--- settings to tell that): what a revision creates without a schema lands where it always did, and a revision that names
--- `alembic_version` finds it. Where the path leads nowhere, ours would be the first: then it is left as it is. A target
--- that is one schema has a path of its own, without quotes that PostgreSQL would not write, so that a function which keeps
--- it is alike in every schema. Where a step begins with it, the transaction has its number from here. One of the two
--- following is its end.
+-- message. Where a step begins with it, the transaction has its number from here. One of the paths follows it, then one of
+-- the locks.
 SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
        set_config('lock_timeout', %(lock)s, %(within)s),
        set_config('statement_timeout', %(statement)s, %(within)s),
        set_config('idle_in_transaction_session_timeout', %(idle)s, %(within)s),
        set_config('client_connection_check_interval', '500ms', %(within)s),
-       set_config('search_path', coalesce(
-                  (SELECT string_agg(quote_ident(p), ', ') FROM unnest(%(path)s::text[]) AS p),
-                  concat_ws(', ', nullif(current_setting('search_path'), ''),
-                            CASE WHEN current_schema() IS NOT NULL THEN quote_ident(%(schema)s) END)), %(within)s),
        set_config('application_name', %(application)s, %(within)s),
        set_config('client_encoding', 'UTF8', %(within)s),
        set_config('ehg_migrate.began', extract(epoch FROM clock_timestamp())::text, %(within)s)
+
+-- name: prepare_path
+-- Our schema comes last in the path, after what the RESET has left of it (pg_settings would make rows of all settings to
+-- tell that): what a revision creates without a schema lands where it always did, and a revision that names
+-- `alembic_version` finds it. Where the path leads nowhere, ours would be the first: then it is left as it is.
+, set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''),
+                                      CASE WHEN current_schema() IS NOT NULL THEN quote_ident(%(schema)s) END),
+             %(within)s)
+
+-- name: prepare_home
+-- A target that is one schema has a path of its own, without quotes that PostgreSQL would not write, so that a function
+-- which keeps it is alike in every schema.
+, set_config('search_path', (SELECT string_agg(quote_ident(p), ', ') FROM unnest(%(path)s::text[]) AS p), %(within)s)
 
 -- name: prepare_locked
 , pg_try_advisory_lock(%(work_key)s)
 
 -- name: prepare_alone
--- Where the locks were taken by `claim_within`, in a statement before this one, so that it sees what was done until then.
-, current_setting('ehg_migrate.ours')::boolean
-  AND NOT EXISTS (SELECT FROM {meta}.migration_journal WHERE seq > %(seen)s AND run <> %(run)s)
+-- Both locks, and whether nobody but us has written an entry since they were let go: each takes a number for its entry,
+-- kept or not. A sequence is not read as of a snapshot, so it is enough that it is read behind the locks.
+, CASE WHEN pg_try_advisory_xact_lock(%(key)s)
+       THEN CASE WHEN pg_try_advisory_xact_lock(%(work_key)s)
+                 THEN pg_sequence_last_value(%(numbers)s::regclass) IS NOT DISTINCT FROM %(last)s::bigint END END
 
 -- name: number
 SELECT pg_current_xact_id()::text
@@ -105,14 +107,10 @@ SELECT set_config('ehg_migrate.ours', ended::text, false)::boolean, locked
                             ELSE false END AS ended
           FROM (SELECT pg_try_advisory_lock(%(key)s) AS locked OFFSET 0) AS asked OFFSET 0) AS looked
 
--- name: claim_within
--- Whether the target is ours until the end of the transaction.
-SELECT set_config('ehg_migrate.ours',
-                  (pg_try_advisory_xact_lock(%(key)s) AND pg_try_advisory_xact_lock(%(work_key)s))::text, true)::boolean
-
--- name: seen
--- The last entry of the journal.
-SELECT coalesce(max(seq), 0) FROM {meta}.migration_journal
+-- name: numbers
+-- The sequence that numbers the journal's entries, and the last number that it gave.
+SELECT numbers::oid, pg_sequence_last_value(numbers)
+  FROM (SELECT pg_get_serial_sequence('{meta}.migration_journal', 'seq')::regclass AS numbers) AS asked
 
 -- name: unlock
 -- All: a lock that was polled for may have been taken more than once.
@@ -172,9 +170,12 @@ DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND backend_pid = pg_back
 -- name: layout
 SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS journal,
        to_regclass(%(version)s) IS NOT NULL AS version,
-       (SELECT a.atttypmod - 4 FROM pg_attribute a
-         WHERE a.attrelid = to_regclass(%(version)s) AND a.attname = 'version_num' AND a.atttypmod > 0) AS id_length,
        {has_foreign} AS has_foreign
+
+-- name: id_length
+-- How long a revision's id may be; none where there is no limit.
+SELECT atttypmod - 4 FROM pg_attribute
+ WHERE attrelid = to_regclass(%(version)s) AND attname = 'version_num' AND atttypmod > 0
 
 -- name: default_privileges
 -- What the present role gives to others on everything that it makes, each as JSON: in which schema (empty for everywhere),
@@ -208,11 +209,10 @@ RETURNING CASE WHEN pg_current_xact_id() = %(transaction)s::xid8 THEN 'this'
 -- name: record_planned
 -- Behind the entry as `written`. Fails where that was not written, where the version rows are not what the step was to make
 -- them, or where the transaction is not its own, so that the COMMIT behind it is not done.
-SELECT 1 / (SELECT count(*) FROM written)::integer,
-       1 / (SELECT (count(*) = cardinality(%(heads_after)s::text[])
-                    AND coalesce(bool_and(version_num = ANY(%(heads_after)s)), true)
-                    AND pg_current_xact_id() = %(transaction)s::xid8)::integer
-              FROM {version})
+SELECT 1 / ((SELECT count(*) FROM written) = 1 AND count(*) = cardinality(%(heads_after)s::text[])
+            AND coalesce(bool_and(version_num = ANY(%(heads_after)s)), true)
+            AND pg_current_xact_id() = %(transaction)s::xid8)::integer
+  FROM {version}
 
 -- name: has_written
 SELECT pg_current_xact_id_if_assigned() IS NOT NULL
@@ -232,11 +232,7 @@ SELECT detail
  WHERE event = 'started'
 
 -- name: unfinished
-SELECT direction, revision
-  FROM (SELECT DISTINCT ON (revision) * FROM {meta}.migration_journal
-         WHERE target_name = ANY{called} AND event IN ('done', 'started', 'stamped', 'adopted')
-         ORDER BY revision, seq DESC) AS latest
- WHERE event = 'started' ORDER BY 1, 2
+SELECT direction, revision FROM {latest} AS latest WHERE event = 'started' ORDER BY 1, 2
 
 -- name: invalid_indexes
 -- Left behind by a CREATE or REINDEX INDEX CONCURRENTLY that did not end; those being built right now are not meant.

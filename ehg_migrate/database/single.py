@@ -16,18 +16,16 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-from ehg_migrate.database.claim import Facts, Found, together
+from ehg_migrate.database.claim import Facts, Found, id_length, together
 from ehg_migrate.database.connections import Notice, check_settings, connect_bare
 from ehg_migrate.database.faults import ConnectError, is_lost
-from ehg_migrate.database.preparing import LockLost, Preparing, preparation
+from ehg_migrate.database.preparing import PREPARE_ALONE, LockLost, Preparing, preparation
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import layout, query, version_name
 from ehg_migrate.model import Origin, Target
 
-_BEGINNING = (
-    "RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", "BEGIN", "COMMIT", "BEGIN",
-    "prepare", "claim_within", "layout", "facts",
-)  # fmt: skip
+_RESET = ("RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", "BEGIN", "COMMIT", "BEGIN")
+_HELD = ("id_length", "facts", "version_heads", "unfinished", "numbers")
 _LONGEST_WAIT = 1.0  # seconds for a lock: with two connections it can be told who has it
 
 
@@ -92,29 +90,32 @@ class SingleSession(Session):
 
     def _look(self) -> None:
         """What it holds, in the transaction of the first step."""
-        rest = ("version_heads", "unfinished", "seen")
-        answers = self._ask(*_BEGINNING, *(() if self._fresh else rest))
-        number, *found = answers["prepare"][0]
+        begin = (*_RESET, PREPARE_ALONE[bool(self.target.schema)])
+        answers = self._ask(*begin, "layout") if self._fresh else self._ask(*begin, *_HELD)
+        number, *found, ours = answers["prepare"][0]
         check_settings(found, self.target)
-        if not answers["claim_within"][0][0]:
+        if not ours:
             raise NeedsPair
-        made, version, length, foreign = answers["layout"][0]
         if self._fresh:
-            if foreign and not version:
-                raise NeedsPair
-            if not (made and version):
-                self.work.execute(layout(self.target))
-                self._unmade = True
-            answers |= self._ask(*rest)
+            self._lay_out(*answers["layout"][0])
+            answers = self._ask(*_HELD)
         schema, isolation, *hstore = answers["facts"][0]
         if answers["unfinished"] or isolation != "read committed":  # else what is read is older than the locks
             raise NeedsPair
         facts = Facts(schema, isolation, (hstore[0], hstore[1], hstore[2]) if hstore[0] else None)
         heads = tuple(row[0] for row in answers["version_heads"])
-        self.found = Found(heads, frozenset(), length or 255, "", facts)
+        self.found = Found(heads, frozenset(), id_length(answers), "", facts)
         self._begun = number
-        alone = {"key": self._key, "seen": answers["seen"][0][0], "run": self.journal.run}
+        numbers, last = answers["numbers"][0]
+        alone = {"key": self._key, "numbers": numbers, "last": last}
         self._preparing = Preparing(self.work, self.target, self._application, self._key + 1, alone)
+
+    def _lay_out(self, journal: bool, version: bool, foreign: bool) -> None:
+        if foreign and not version:
+            raise NeedsPair
+        if not (journal and version):
+            self.work.execute(layout(self.target))
+            self._unmade = True
 
     def _ask(self, *names: str) -> dict[str, list[tuple[Any, ...]]]:
         values = {
@@ -123,6 +124,8 @@ class SingleSession(Session):
             "step": True,
             "key": self._key,
             "work_key": self._key + 1,
+            "numbers": None,
+            "last": None,
             "version": version_name(self.target),
             "target": self.target.name,
         }
@@ -144,7 +147,7 @@ class SingleSession(Session):
             raise NeedsPair from e
 
     def do(self, send: Callable[[], None], *, last: bool) -> None:
-        """A whole step: what `send` puts into a pipeline, its COMMIT, and what comes after, in one flight.
+        """A whole step in one flight: what `send` puts into a pipeline, an entry with it, COMMIT, and what comes after.
 
         After the `last` one these are the version rows, else the next `prepare_work`. Raises psycopg.Error where the
         server has not said that it was committed.
@@ -153,6 +156,7 @@ class SingleSession(Session):
         try:
             with self.work.pipeline() as pipeline:
                 send()
+                self._preparing.count_entry()
                 commit.execute("COMMIT")
                 behind = self._send_look() if last else self._preparing.send(pipeline)
             found = behind.fetchall()

@@ -38,22 +38,30 @@ def _place(target: Target) -> _Place:
     return _Place(target.schema, (target.version_table_schema, target.version_table))
 
 
-def query(name: str, target: Target | None = None, channel: str = "") -> sql.SQL:
-    """The statement of this name, for this target. Parameters stay `%(name)s`."""
-    return _composed(name, _place(target) if target else _Place(), channel)
+def query(name: str, target: Target | None = None, channel: str = "", *, anyone: bool = False) -> sql.SQL:
+    """The statement of this name, for this target. Parameters stay `%(name)s`.
+
+    For `anyone` it reads the entries of all names that the journal knows, not only those of the target.
+    """
+    return _composed(name, _place(target) if target else _Place(), channel, anyone)
+
+
+def joined(names: str, target: Target, *, anyone: bool = False) -> sql.SQL:
+    """One statement of several parts, named in order with spaces between."""
+    return sql.SQL("".join(query(name, target, anyone=anyone).as_string() for name in names.split()))
 
 
 @lru_cache(maxsize=256)  # channels come and go
-def _composed(name: str, place: _Place, channel: str) -> sql.SQL:
+def _composed(name: str, place: _Place, channel: str, anyone: bool) -> sql.SQL:
     """As one text: it is asked for and put together at every step."""
-    composed = sql.SQL(_queries()[name]).format(**_identifiers(place, channel))
+    composed = sql.SQL(_queries()[name]).format(**_identifiers(place, channel, anyone))
     return sql.SQL(composed.as_string())
 
 
 def layout(target: Target) -> sql.Composed:
     """Everything that the tool keeps in a target, as one text of several statements without parameters."""
     return sql.SQL(_read("layout.sql")).format(
-        **_identifiers(_place(target), ""),
+        **_identifiers(_place(target)),
         meta_literal=sql.Literal(target.meta_schema),
         version_literal=sql.Literal(version_name(target)),
         journal_literal=sql.Literal(journal_name(target)),
@@ -99,17 +107,26 @@ _CALLED = sql.SQL("""((SELECT CASE
                  ) SELECT array_agg(target_name) FROM ours)
            ELSE ARRAY[%(target)s] END)::text[])""")
 
+# Revisions connect names, so where the last entry of each revision has one name, that name's are what all names' are.
+_LATEST = sql.SQL("""(SELECT DISTINCT ON (revision) target_name, revision, checksum, direction, event
+           FROM {meta}.migration_journal
+          WHERE {whose}event IN ('done', 'started', 'stamped', 'adopted')
+          ORDER BY revision, seq DESC)""")
+
 # A table of that name which has no such column is nobody's record of revisions.
 _HAS_FOREIGN = sql.SQL("""EXISTS (SELECT FROM pg_attribute
                 WHERE attrelid = to_regclass({foreign_literal}) AND attname = 'version_num' AND NOT attisdropped)""")
 
 
-def _identifiers(place: _Place, channel: str) -> dict[str, sql.Composable]:
+def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict[str, sql.Composable]:
     meta = sql.Identifier(meta_schema(place.schema))
+    called = _CALLED.format(meta=meta)
+    whose = sql.SQL("") if anyone else sql.SQL("target_name = ANY{} AND ").format(called)
     foreign = sql.Literal(_foreign(place.schema).as_string(None))
     return {
         "meta": meta,
-        "called": _CALLED.format(meta=meta),
+        "called": called,
+        "latest": _LATEST.format(meta=meta, whose=whose),
         "version": sql.Identifier(*place.version),
         "foreign": _foreign(place.schema),
         "own": sql.Identifier(place.schema or "public"),

@@ -290,7 +290,7 @@ def _planned(graph: Graph, heads: tuple[str, ...], steps: Sequence[RevisionStep]
 
 def _refuse_foreign(driver: psycopg.Connection, target: Target) -> None:
     row = driver.execute(query("layout", target), {"version": version_name(target)}).fetchone()
-    if row and not row[1] and row[3]:
+    if row and not row[1] and row[2]:
         heads = tuple(str(r[0]) for r in driver.execute(query("foreign_heads", target)).fetchall())
         if heads:
             raise TargetError(not_adopted(heads, target))

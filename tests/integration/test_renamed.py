@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.rows import dict_row
 
+from ehg_migrate.database.statements import query
 from ehg_migrate.errors import UsageError
-from ehg_migrate.model import Address, StateKind, Status
+from ehg_migrate.model import Address, StateKind, Status, Target
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.integration.fleets import SHARED, entries, execute, making, rows, statuses, tables
@@ -116,3 +121,49 @@ def test_another_project_in_the_same_database_is_no_former_name(
         theirs.rollback(run.id)
     assert statuses(mine.rollback(run.id)) == {"mine": Status.SUCCEEDED}
     assert tables(pg, database) == {"t1", "t2"}
+
+
+@pytest.fixture
+def journal(root: Path, make_project: MakeProject, database: Address, pg: Cluster) -> Iterator[psycopg.Connection]:
+    """A session at a target with an empty journal."""
+    called(make_project, root, "a", database).upgrade(to=["s1"])
+    with pg.connect(database.dbname, autocommit=False) as c:
+        c.execute("TRUNCATE ehg_migrate.migration_journal")
+        yield c
+
+
+# whose entry, of which revision, which event, and the revision that its heads name beside it
+_ENTRY = st.tuples(
+    st.sampled_from("abc"),
+    st.sampled_from("rstu"),
+    st.sampled_from([("done", "up"), ("done", "down"), ("started", "up"), ("failed", "up"), ("stamped", "up")]),
+    st.sampled_from(["", "r", "s"]),
+)
+
+
+@given(written=st.lists(_ENTRY, max_size=8))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_asked_without_names_is_the_same_or_says_so(
+    journal: psycopg.Connection, written: list[tuple[str, str, tuple[str, str], str]]
+) -> None:
+    """For each name; what is unfinished of nobody is not unfinished of the target."""
+    for name, revision_, (event, direction), beside in written:
+        heads = [h for h in (revision_, beside) if h]
+        journal.execute(
+            "INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,"
+            " heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)"
+            " VALUES (%s, 'r', %s, %s, %s, 'b', %s, '{}', %s, now(), 0, '', '', '', '')",
+            (name, event, revision_, direction, f"of {name}", heads),
+        )
+    cursor = journal.cursor(row_factory=dict_row)
+    for name in "abc":
+        target = Target(name, Address("h", 1, "u", "d", "disable"), ())
+        asked = {"target": name}
+        quick = cursor.execute(query("probe", target, anyone=True), asked).fetchone()
+        exact = cursor.execute(query("probe", target), asked).fetchone()
+        assert quick is not None
+        assert exact is not None
+        assert quick["others"] or quick == exact
+        cut = cursor.execute(query("unfinished", target, anyone=True)).fetchall()
+        assert cut or not cursor.execute(query("unfinished", target), asked).fetchall()
+    journal.rollback()
