@@ -2,12 +2,11 @@
 -- repeated. `{meta}` and `{version}` are put in as quoted identifiers.
 
 CREATE SCHEMA IF NOT EXISTS {meta};
-REVOKE ALL ON SCHEMA {meta} FROM PUBLIC;
 
 -- Alembic's own table; wider than Alembic makes it, since words are revision ids too.
 CREATE TABLE IF NOT EXISTS {version} (
     version_num varchar(255) NOT NULL,
-    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+    CONSTRAINT {version_key} PRIMARY KEY (version_num)
 );
 
 -- Each step, written in the transaction of the step. Rows are only ever added.
@@ -47,37 +46,16 @@ CREATE TABLE IF NOT EXISTS {meta}.migration_lease (
     broken_by   text NOT NULL DEFAULT ''  -- who told this runner to end; it does not come back then
 );
 
--- The applied revisions with the file each had when it was applied.
-CREATE OR REPLACE VIEW {meta}.applied AS
-SELECT target_name, revision, checksum, run, git_commit, started_at
-  FROM (SELECT DISTINCT ON (target_name, revision) *
-          FROM {meta}.migration_journal
-         WHERE event IN ('done', 'stamped', 'adopted')
-         ORDER BY target_name, revision, seq DESC) AS latest
- WHERE direction = 'up';
-
--- Steps that began outside a transaction and of which nobody knows that they ended.
-CREATE OR REPLACE VIEW {meta}.unfinished AS
-SELECT target_name, revision, direction
-  FROM (SELECT DISTINCT ON (target_name, revision) *
-          FROM {meta}.migration_journal
-         WHERE event IN ('done', 'started', 'stamped', 'adopted')
-         ORDER BY target_name, revision, seq DESC) AS latest
- WHERE event = 'started';
-
-REVOKE ALL ON ALL TABLES IN SCHEMA {meta} FROM PUBLIC;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA {meta} FROM PUBLIC;
-
--- Nobody else gets anything either, whatever default privileges say: Supabase's give its API roles all of it.
+-- Nobody else gets anything, whatever default privileges say: Supabase's give its API roles all of it.
 DO $$
 DECLARE r text;
 BEGIN
-    FOR r IN SELECT quote_ident(pg_get_userbyid(grantee))
+    FOR r IN SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
                FROM (SELECT (aclexplode(relacl)).grantee, relowner AS owner FROM pg_class
                       WHERE relnamespace = to_regnamespace({meta_literal})
                      UNION SELECT (aclexplode(nspacl)).grantee, nspowner FROM pg_namespace
                       WHERE oid = to_regnamespace({meta_literal})) AS granted
-              WHERE grantee NOT IN (0, owner) LOOP
+              WHERE grantee <> owner LOOP
         EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s', {meta_literal}, r);
         EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s', {meta_literal}, r);
         EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %s FROM %s', {meta_literal}, r);

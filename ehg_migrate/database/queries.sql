@@ -404,15 +404,13 @@ WITH needed AS (
     SELECT schema, name, unnest(privileges) AS privilege
       FROM (VALUES (%(meta)s::text, 'migration_journal', ARRAY['SELECT', 'INSERT']),
                    (%(meta)s, 'migration_lease', ARRAY['SELECT', 'INSERT', 'DELETE']),
-                   (%(meta)s, 'applied', ARRAY['SELECT']),
-                   (%(meta)s, 'unfinished', ARRAY['SELECT']),
                    (%(version_schema)s, %(version_table)s, ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'])
            ) AS v (schema, name, privileges)
 ), found AS (
     SELECT needed.*, n.oid AS schema_oid, c.oid AS table_oid
       FROM needed
       LEFT JOIN pg_namespace n ON n.nspname = needed.schema
-      LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = needed.name AND c.relkind IN ('r', 'p', 'v')
+      LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = needed.name AND c.relkind IN ('r', 'p')
 )
 SELECT r.rolname::text AS role, r.rolsuper AS superuser, r.rolbypassrls AS bypassrls, r.rolcreaterole AS createrole,
        has_database_privilege(current_database(), 'CREATE') AS makes_schemas,

@@ -62,11 +62,17 @@ def layout(target: Target) -> sql.Composed:
     """Everything that the tool keeps in a target, as one text of several statements without parameters."""
     return sql.SQL(_read("layout.sql")).format(
         **_identifiers(_place(target)),
+        version_key=sql.Identifier(_key_name(target.version_table)),
         meta_literal=sql.Literal(target.meta_schema),
         version_literal=sql.Literal(version_name(target)),
         journal_literal=sql.Literal(journal_name(target)),
         default_privileges=query("default_privileges"),
     )
+
+
+def _key_name(table: str) -> str:
+    """The name that Alembic gives to the version table's key, within PostgreSQL's 63 bytes."""
+    return table.encode()[:59].decode(errors="ignore") + "_pkc"
 
 
 def version_name(target: Target) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -150,7 +151,12 @@ def _beside(driver: psycopg.Connection, target: Target) -> psycopg.Connection:
 
 def untouched(settings: Settings, step: Step) -> bool:
     """Whether nothing may be asked in a step's transaction before the step itself: it may say how that is to be."""
-    return sets_transaction((settings.root / step.path).read_bytes())
+    return _untouched(settings.root, step.path, step.checksum)
+
+
+@lru_cache(maxsize=4096)  # asked at each step of each target
+def _untouched(root: Path, path: str, checksum: str) -> bool:
+    return sets_transaction((root / path).read_bytes())
 
 
 def scripts(settings: Settings, target: Target) -> tuple[Config, ScriptDirectory]:

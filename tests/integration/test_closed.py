@@ -17,7 +17,7 @@ from tests.support.running import Fleet, make_fleet
 
 API = ("anon", "authenticated", "service_role")
 OTHERS = ("authenticator", "stranger", "favoured")
-RELATIONS = {"alembic_version", "migration_journal", "migration_lease", "applied", "unfinished"}
+RELATIONS = {"alembic_version", "migration_journal", "migration_lease"}
 SEQUENCES = {"migration_journal_seq_seq"}
 TRIES = (
     "SELECT 1 FROM {}",

@@ -71,8 +71,9 @@ def test_each_schema_has_its_own(pg: Cluster, make: Callable[..., tuple[Address,
     found = column(pg, address, "SELECT schemaname || '/' || tablename FROM pg_tables WHERE tablename LIKE 's_'")
     assert found == {f"{s}/{t}" for s in NAMES.values() for t in ("s1", "s2", "s3") if s != ODD or t == "s1"}
     for name, schema in NAMES.items():
-        there = column(pg, address, f"SELECT revision FROM {meta_schema(schema)}.applied WHERE target_name = '{name}'")
-        assert there == ({"s1"} if name == "odd" else {"s1", "s2", "s3"})
+        asked = "SELECT revision FROM {}.migration_journal WHERE target_name = '{}' AND direction = '{}'"
+        up, down = (column(pg, address, asked.format(meta_schema(schema), name, d)) for d in ("up", "down"))
+        assert (up, down) == ({"s1", "s2", "s3"}, {"s2", "s3"} if name == "odd" else set())
     assert column(pg, address, "SELECT to_regnamespace('ehg_migrate') IS NULL") == {True}
 
 

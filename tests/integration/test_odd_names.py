@@ -16,7 +16,7 @@ from psycopg import sql
 from ehg_migrate.errors import EhgMigrateError, Problem
 from ehg_migrate.fleet import values
 from ehg_migrate.fleet.problems import Refused
-from ehg_migrate.model import Address, StateKind
+from ehg_migrate.model import Address, StateKind, Status
 from ehg_migrate.project import Project
 from ehg_migrate.report.junit import junit
 from tests.support.postgres import CANARY, Cluster
@@ -141,6 +141,20 @@ def test_version_tables_that_postgresql_keeps_work(
         place = sql.Identifier(name, name)
         with pg.connect(addresses[target].dbname) as c:
             assert c.execute(sql.SQL("SELECT * FROM {}").format(place)).fetchall() == []
+
+
+def test_version_tables_beside_each_other(pg: Cluster, database: Address, tmp_path: Path) -> None:
+    """Of several projects in one database, all in our schema: their keys have different names, however long."""
+    for number, table in enumerate(("alembic_version", "versions", "v" * 63, "ü" * 31)):
+        more = {f"p{number}": {"alembic": {"version_table": table}}}
+        steps = {"shared/1": revision(f"s{number}", label="shared")}
+        run = make_fleet(pg, tmp_path / f"{number}", {f"p{number}": database}, steps, more).upgrade()
+        assert [(r.status, r.problem) for r in run.results] == [(Status.SUCCEEDED, None)]
+    with pg.connect(database.dbname) as c:
+        keys = c.execute("SELECT conname FROM pg_constraint WHERE conname ~ '_pkc$' ORDER BY 1").fetchall()
+    assert sorted(k for (k,) in keys) == sorted(
+        ["alembic_version_pkc", "versions_pkc", "v" * 59 + "_pkc", "ü" * 29 + "_pkc"]
+    )
 
 
 @pytest.mark.parametrize("field", ["version_table", "version_table_schema"])

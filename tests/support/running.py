@@ -28,6 +28,12 @@ from tests.support.project import add_revision, revision, target_entry, write_pr
 CANARY_PARTS = ("battery:staple", "battery%3Astaple", "Correct horse", "Correct%20horse")
 """What no output may hold: pieces of the canary, as it is and as a URL has it."""
 
+_APPLIED = """
+SELECT revision FROM (SELECT DISTINCT ON (revision) revision, direction FROM ehg_migrate.migration_journal
+                       WHERE event IN ('done', 'stamped', 'adopted') ORDER BY revision, seq DESC) AS latest
+ WHERE direction = 'up' ORDER BY 1
+"""
+
 _OURS = "application_name LIKE '%%ehg_migrate 2%%'"  # a run's sessions: `ehg_migrate 2026...`, not a probe's
 
 
@@ -230,7 +236,7 @@ class Fleet:
         applied = sorted(graph.ids(graph.closure(self.heads(target))))
         assert self.tables(target) == applied, f"{target}: tables and version rows"
         if self.heads(target):
-            journalled = self.values(target, "SELECT revision FROM ehg_migrate.applied ORDER BY 1")
+            journalled = self.values(target, _APPLIED)
             assert journalled == applied, f"{target}: journal and version rows"
         if holds is not None:
             assert applied == sorted(holds)
