@@ -72,6 +72,14 @@ def in_a_folder(context: click.Context, parameter: click.Parameter, path: Path |
     return path
 
 
+def report(name: str, text: str) -> Callable[[F], F]:
+    """An option that takes a file to be written."""
+    return click.option(name, type=click.Path(dir_okay=False, path_type=Path), callback=in_a_folder, help=text)
+
+
+html = report("--html", "Write a page for people.")
+
+
 def project_options(command: F) -> F:
     """`--project`, `--local`, `--env-file`, given to the command as one `where`."""
     for option in (

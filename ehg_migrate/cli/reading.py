@@ -11,7 +11,9 @@ from ehg_migrate.cli import console, exits, options
 from ehg_migrate.report import text
 
 if TYPE_CHECKING:
-    from ehg_migrate.model import FleetPlan
+    from collections.abc import Sequence
+
+    from ehg_migrate.model import FleetPlan, Run, State
 
 
 @click.command()
@@ -31,14 +33,16 @@ def targets(selectors: tuple[str, ...], as_json: bool, **where: Any) -> None:
 @click.command()
 @options.targets
 @options.as_json
+@options.html
 @click.option("--exit-code", is_flag=True, help="Exit 3 where a target has pending steps.")
 @options.project_options
-def status(selectors: tuple[str, ...], as_json: bool, exit_code: bool, **where: Any) -> int:
+def status(selectors: tuple[str, ...], as_json: bool, html: Path | None, exit_code: bool, **where: Any) -> int:
     """What each target is now, from the targets themselves."""
     with options.opened(**where) as project:
         states = project.status(selectors)
         if project.unread:
             console.problem(project.unread, "note")
+        _write_page(html, states)
         if as_json:
             console.json("status", states)
         else:
@@ -101,6 +105,13 @@ def plan(
         return 1 if found.blocked or found.notes else exits.DIFFERENCES if exit_code and busy else 0
 
 
+def _write_page(file: Path | None, shown: Run | Sequence[State]) -> None:
+    if file:
+        from ehg_migrate.cli.reports import write_page
+
+        write_page(file, shown)
+
+
 def _keep(plan: FleetPlan, file: Path) -> None:
     try:
         file.write_text(f"{console.json_text('plan', plan)}\n", encoding="utf-8")
@@ -142,11 +153,13 @@ def runs(limit: int, target: str | None, as_json: bool, **where: Any) -> None:
 @click.command()
 @click.argument("run")
 @options.as_json
+@options.html
 @options.project_options
-def show(run: str, as_json: bool, **where: Any) -> None:
+def show(run: str, as_json: bool, html: Path | None, **where: Any) -> None:
     """One run with what happened to each target; the beginning of its id is enough."""
     with options.opened(**where) as project:
         found = project.show(run)
+        _write_page(html, found)
         if as_json:
             console.json("run", found)
         else:

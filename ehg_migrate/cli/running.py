@@ -9,7 +9,6 @@ import click
 
 from ehg_migrate.cli import console, exits, options
 from ehg_migrate.cli.confirm import confirm, confirm_protected
-from ehg_migrate.errors import Problem
 from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import Verb
 from ehg_migrate.report import text
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from ehg_migrate.project import Project
 
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
 reports = (
-    click.option("--junit", type=_FILE, callback=options.in_a_folder, help="Write a JUnit XML report."),
-    click.option("--summary", type=_FILE, callback=options.in_a_folder, help="Append a Markdown report."),
+    options.report("--junit", "Write a JUnit XML report."),
+    options.report("--summary", "Append a Markdown report."),
+    options.html,
 )
 
 
@@ -234,33 +233,11 @@ def _report(run: Run, plan: FleetPlan, how: dict[str, Any]) -> None:
             console.note(text.result_lines(result) if result.target in planned else ())
     console.note(text.notes_lines(run.notes))
     console.note(text.alike_lines(run.results))
-    _write_reports(run, how)
+    if any(how[name] for name in ("junit", "summary", "html")):
+        from ehg_migrate.cli.reports import write_reports
+
+        write_reports(run, how)
     if how["as_json"]:
         console.json("run", run)
     else:
         console.data(text.run_summary(run))
-
-
-def _junit(run: Run) -> str:
-    from ehg_migrate.report.junit import junit
-
-    return junit(run)
-
-
-def _markdown(run: Run) -> str:
-    from ehg_migrate.report.markdown import markdown
-
-    return markdown(run)
-
-
-def _write_reports(run: Run, how: dict[str, Any]) -> None:
-    """A report that cannot be written does not change what the run was: it is told, and the run's exit code stays."""
-    for name, mode, make in (("junit", "w", _junit), ("summary", "a", _markdown)):
-        if not how[name]:
-            continue
-        try:
-            with how[name].open(mode, encoding="utf-8", errors="backslashreplace") as file:
-                file.write(make(run))
-        except OSError as e:
-            hint = f"the run is in the ledger: `ehg-migrate show {run.id}`"
-            console.problem(Problem("report", f"`{how[name]}` cannot be written: {e.strerror}", hint), "warning")

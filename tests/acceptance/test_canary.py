@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from ehg_migrate.model import Address
-from tests.support.cli import ALEMBIC, PROGRAM, Said, ehg, environment
+from tests.support.cli import ALEMBIC, PROGRAM, REPORTS, Said, ehg, environment
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import free_port
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
@@ -153,7 +153,7 @@ def test_the_password_stays_where_it_is(
         assert_clean(said.everything, " ".join(command))
         return said
 
-    first = run("upgrade", "--yes", "--json", "--junit", "junit.xml", "--summary", "summary.md")
+    first = run("upgrade", "--yes", "--json", *REPORTS)
     assert outcomes(first) == {"good": ("failed", "statement_failed"), "wrong": ("failed", "wrong_password")}
     assert "***" in run("upgrade", "--yes", "-t", "good").err, "the revision's words are shown, without it"
     shown = f"show {first.json['data']['id']}"
@@ -244,7 +244,7 @@ def test_a_password_in_somebody_elses_statement(
         holder.execute(f"LOCK TABLE held; CREATE ROLE of_the_holder PASSWORD '{literal}'".encode())
         said = [
             ehg(tmp_path, *command.split(), **{PASSWORD_VARIABLE: CANARY})
-            for command in ("upgrade --yes --json --junit junit.xml --summary summary.md", "upgrade --yes", "history a")
+            for command in (f"upgrade --yes --json {' '.join(REPORTS)}", "upgrade --yes", "history a")
         ]
         holder.rollback()
     assert outcomes(said[0]) == {"a": ("failed", "lock_timeout")}

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ehg_migrate.model import Address
-from tests.support.cli import Said, ehg
+from tests.support.cli import REPORTS, Said, ehg
 from tests.support.hostile import (
     CLEAN,
     NASTY,
@@ -105,7 +105,7 @@ def test_what_a_server_says_harms_nobody(what: str, tmp_path: Path) -> None:
         assert [s["kind"] for s in status.json["data"]] == [kind]
         assert status.code == (0 if kind == "up_to_date" else 1)
         assert_clean(limited(tmp_path, "status"))
-        done = limited(tmp_path, "upgrade", "--yes", "--json", "--junit", "junit.xml", "--summary", "summary.md")
+        done = limited(tmp_path, "upgrade", "--yes", "--json", *REPORTS)
         assert_clean(done)
         assert done.code == (0 if kind == "up_to_date" else 1)
         check_reports(tmp_path, done.json["data"])
@@ -122,6 +122,9 @@ def check_reports(folder: Path, run: dict[str, Any]) -> None:
     summary = (folder / "summary.md").read_text()
     assert len([line for line in summary.splitlines() if line.startswith("| acme |")]) == 1
     assert_clean(Said(0, summary, (folder / "junit.xml").read_text()))
+    page = (folder / "page.html").read_text()
+    assert page.count('<th scope="row">acme</th>') == 1
+    assert_clean(Said(0, page, ""))
     with sqlite3.connect(folder / ".ehg" / "ledger.sqlite") as ledger:
         assert ledger.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert ledger.execute("SELECT target FROM results").fetchall() == [("acme",)]

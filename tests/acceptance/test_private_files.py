@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from ehg_migrate.model import Address
-from tests.support.cli import PROGRAM, environment
+from tests.support.cli import PROGRAM, REPORTS, environment
 from tests.support.postgres import CANARY, Cluster
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
 from tests.support.running import Gate
@@ -110,11 +110,11 @@ def test_reports_are_ordinary_files(pg: Cluster, make_database: Callable[[str], 
     """They are for others to read, and so follow the umask; a plan holds no secret."""
     write_project(tmp_path, {"acme": target_entry(make_database("private"))}, {"shared/s1": revision("s1")})
     quiet = environment({PASSWORD_VARIABLE: CANARY})
-    options = ["--yes", "--junit", "junit.xml", "--summary", "summary.md"]
+    options = ["--yes", *REPORTS]
     subprocess.run(
         [PROGRAM, "upgrade", *options], cwd=tmp_path, env=quiet, capture_output=True, umask=0o022, check=True
     )
-    assert {mode(tmp_path / name) for name in ("junit.xml", "summary.md")} == {"-rw-r--r--"}
+    assert {mode(tmp_path / name) for name in ("junit.xml", "summary.md", "page.html")} == {"-rw-r--r--"}
 
 
 def test_a_command_that_gives_a_password_is_no_shells_business(pg: Cluster, tmp_path: Path) -> None:

@@ -134,7 +134,9 @@ def test_the_table_has_all_commands_and_no_other() -> None:
         assert {word.strip("[]") for word in rest} <= known | values, name
 
 
-@pytest.mark.parametrize("option", ["--local", "--targets", "--json", "--junit", "--summary", "--yes", "--exit-code"])
+@pytest.mark.parametrize(
+    "option", ["--local", "--targets", "--json", "--junit", "--summary", "--html", "--yes", "--exit-code"]
+)
 def test_an_option_that_is_named_exists(option: str) -> None:
     """In at least one command, and the README names it."""
     assert f"`{option}" in README

@@ -28,7 +28,7 @@ from ehg_migrate.schema.saving import Saved
 from ehg_migrate.schema.snapshot import Snapshot
 from ehg_migrate.schema.squawk import SqlReport
 from ehg_migrate.schema.standing import Standing
-from tests.support.cli import PROGRAM, Said, ehg, environment
+from tests.support.cli import PROGRAM, REPORTS, Said, ehg, environment
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
 
@@ -108,8 +108,7 @@ op.get_bind().exec_driver_sql("SELECT CAST(%s::text AS int)", ({HOSTILE!r},))
             "bad/b1": revision("b1", label="bad", depends=["s2"], up_code=fail),
         },
     )
-    reports = ["--junit", "junit.xml", "--summary", "summary.md"]
-    first = ehg(folder, "upgrade", "--yes", "--json", *reports, **{PASSWORD_VARIABLE: pg.password})
+    first = ehg(folder, "upgrade", "--yes", "--json", *REPORTS, **{PASSWORD_VARIABLE: pg.password})
     return World(folder, pg.password, first)
 
 
@@ -294,6 +293,33 @@ def test_the_summary_has_a_row_for_each_target(world: World) -> None:
     assert "hunter2" not in text
     world.ehg("upgrade", "--yes", "-t", "good", "--summary", "summary.md")
     assert (world.folder / "summary.md").read_text().startswith(text)
+
+
+def test_the_page_is_of_the_run_and_of_what_there_is(world: World) -> None:
+    """Each target once, those that are not good first; of a former run, and of the fleet, it is written too."""
+    text = (world.folder / "page.html").read_text()
+    assert _named_on(text) == ["bad", "gone", "good"]
+    assert "&lt;script&gt;" in text
+    assert "<script" not in text
+    assert world.ehg("show", "<run>", "--html", "shown.html").code == 0
+    assert (world.folder / "shown.html").read_text() == text
+    assert world.ehg("status", "--html", "fleet.html").code == 1
+    assert _named_on((world.folder / "fleet.html").read_text()) == ["gone", "good", "bad"]
+
+
+def _named_on(page: str) -> list[str]:
+    return re.findall(r'<th scope="row">(\w+)</th>', page)
+
+
+@pytest.mark.parametrize("command", ["status -t good", "show <run>"])
+def test_a_page_that_was_asked_for_is_written_or_missed(world: World, command: str) -> None:
+    """Nobody takes an old file for a new one."""
+    link = world.folder / "page-link.html"
+    link.unlink(missing_ok=True)
+    link.symlink_to("nowhere/page.html")
+    said = world.ehg(*command.split(), "--html", link.name)
+    assert (said.code, said.out) == (1, "")
+    assert "Could not open file 'page-link.html': No such file or directory" in said.err
 
 
 def test_a_report_that_cannot_be_written_hides_nothing(world: World) -> None:

@@ -22,6 +22,8 @@ from tests.support.warm import WarmProgram
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 PROGRAM = str(SCRIPTS / "ehg-migrate")
 ALEMBIC = str(SCRIPTS / "alembic")
+REPORTS = ("--junit", "junit.xml", "--summary", "summary.md", "--html", "page.html")
+"""All that a run can write, beside the project."""
 
 _LONGEST = 120  # seconds of any command
 _started: set[str] = set()

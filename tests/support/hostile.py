@@ -150,6 +150,7 @@ PROBED = (
     ("heads", _TEXTS),
     ("checksums", _TEXT),
     ("unfinished", _TEXTS),
+    ("others", _BOOL),
     ("server_version", _TEXT),
     ("read_only", _BOOL),
 )
@@ -157,7 +158,7 @@ PROBED = (
 
 def probed(head: str, version: str = "17.0", unfinished: str = "") -> bytes:
     """The answer to the question what a target holds."""
-    return rows(PROBED, [[_array(head), None, _array(unfinished), version.encode(), b"f"]])
+    return rows(PROBED, [[_array(head), None, _array(unfinished), b"f", version.encode(), b"f"]])
 
 
 def _array(text: str) -> bytes:

@@ -1,8 +1,10 @@
-"""JUnit and Markdown: right for readers of either, whatever stands in the texts; and the doctor's findings."""
+"""JUnit, Markdown and HTML: right for readers of either, whatever stands in the texts; and the doctor's findings."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,11 +13,13 @@ from hypothesis import strategies as st
 
 from ehg_migrate.database.doctor import Finding, Level
 from ehg_migrate.errors import Problem
-from ehg_migrate.model import Status
+from ehg_migrate.model import RunStatus, State, StateKind, Status
+from ehg_migrate.redaction import register
 from ehg_migrate.report.doctor import doctor_lines
+from ehg_migrate.report.html import fleet_page, run_page
 from ehg_migrate.report.junit import junit
 from ehg_migrate.report.markdown import markdown
-from tests.unit.report.nouns import HOSTILE, failed, result, run
+from tests.unit.report.nouns import HOSTILE, NOON, done, failed, result, run, unreachable
 
 ANY = st.text(st.characters(), max_size=40) | st.just(HOSTILE)
 BAD = [s for s in Status if not s.good]
@@ -87,6 +91,78 @@ def test_no_text_leaves_its_cell(message: str) -> None:
     row = re.sub(r"\\.", "", lines[4])
     assert row.count("|") == 8
     assert not set(row) & set("<>[]")
+
+
+class Reader(HTMLParser):
+    """What a browser sees of a page: its elements in order, and the text of each."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        """A new element, without text yet."""
+        self.seen.append((tag, ""))
+
+    def handle_data(self, data: str) -> None:
+        """More text of the newest one."""
+        if self.seen:
+            tag, text = self.seen[-1]
+            self.seen[-1] = tag, text + data
+
+    def texts(self, *tags: str) -> list[str]:
+        """Of the elements of these kinds."""
+        return [text.strip() for tag, text in self.seen if tag in tags]
+
+
+def test_the_page_of_a_run() -> None:
+    """What went wrong stands first and open, with its hint; what was done is there to be unfolded."""
+    steps = (done("r2"), done("r3"))
+    good = result("a", heads_before=("r1",), heads_after=("r3",), steps=steps, notes=(Problem("n", "look at it"),))
+    left = result("c", Status.NOT_ATTEMPTED, not_done=("r2",))
+    page = Reader(run_page(run(good, failed("b", output="printed"), left, notes=(Problem("x", "no ledger"),))))
+    assert page.texts("h1", "span")[:2] == ["ehg-migrate upgrade 20260131-120000-abcd:", "failed"]
+    assert page.texts("th")[6:] == ["b", "c", "a"]
+    assert page.texts("p")[:3] == [
+        "no ledger", "it broke (SQLSTATE 42P07)\n  at versions/a.py:3\n  hint: mend it", "look at it",
+    ]  # fmt: skip
+    assert list(zip(page.texts("summary"), page.texts("pre"), strict=True)) == [
+        ("what its revisions printed (the end)", "printed"),
+        ("1 step not done", "r2"),
+        ("2 steps done", "up    r2  (shared)  0.25 s\nup    r3  (shared)  0.25 s"),
+    ]
+    assert page.texts("p")[-1] == "run 20260131-120000-abcd: 1 succeeded (a), 1 failed (b), 1 not_attempted (c)"
+
+
+def test_the_page_of_a_run_without_all_results_is_not_good() -> None:
+    """A target of which nothing was heard is none that is well."""
+    assert '<span class="good">running' in run_page(replace(run(result("a")), status=RunStatus.RUNNING))
+    assert '<span class="bad">running' in run_page(
+        replace(run(result("a")), status=RunStatus.RUNNING, targets=("a", "b"))
+    )
+
+
+def test_the_page_of_a_fleet() -> None:
+    """The same of states: who could not be asked, and why, before all others."""
+    states = [State("a", StateKind.PENDING, ("r1",), ("r2", "r3"), server_version="15.3"), unreachable("b")]
+    page = Reader(fleet_page(states, NOON))
+    assert page.texts("span")[0] == "1 pending (a), 1 unreachable (b)"
+    assert page.texts("dd") == ["2026-01-31 12:00:00Z", "2"]
+    assert page.texts("th")[5:] == ["b", "a"]
+    assert page.texts("td")[-5:] == ["", "r1", "2", "15.3", ""]
+    assert (page.texts("p")[0], page.texts("pre")) == ("connection refused\n  hint: start it", ["r2\nr3"])
+
+
+@given(ANY, ANY)
+def test_no_text_becomes_markup_of_the_page(message: str, output: str) -> None:
+    """The elements are those of a page with plain words; no secret and no control character is in it."""
+    register("never:shown:7")
+    page = run_page(run(failed("a", message + "never:shown:7", output=f"x{output}")))
+    plain = Reader(run_page(run(failed("a", "m", output="x"))))
+    assert [tag for tag, _ in Reader(page).seen] == [tag for tag, _ in plain.seen]
+    assert "never:shown:7" not in page
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", page)
 
 
 def test_the_doctor() -> None:
