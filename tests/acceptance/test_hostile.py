@@ -82,7 +82,7 @@ HOSTILE: dict[str, tuple[Callable[[], HostileServer], str]] = {
     "a length that is none": (lambda: HostileServer(always(b"D\xff\xff\xff\xff")), "unreachable"),
     "wrong columns": (lambda: HostileServer(always(rows([("a", 25)], [[b"x"]]))), "unreachable"),
     "wrong types": (
-        lambda: HostileServer(always(rows([(n, 23) for n, _ in PROBED], [[CLEAN.encode()] * 5]))),
+        lambda: HostileServer(always(rows([(n, 23) for n, _ in PROBED], [[CLEAN.encode()] * len(PROBED)]))),
         "unreachable",
     ),
     "no rows": (lambda: HostileServer(always(rows(PROBED, []))), "unreachable"),
