@@ -85,11 +85,6 @@ def journal_name(target: Target) -> str:
     return sql.Identifier(target.meta_schema, "migration_journal").as_string(None)
 
 
-def foreign_name(target: Target | None) -> str:
-    """Where another Alembic would keep its version table here, as `to_regclass` takes it."""
-    return _foreign(target.schema if target else "").as_string(None)
-
-
 def _foreign(schema: str) -> sql.Identifier:
     return sql.Identifier(schema or "public", VERSION_TABLE)
 
