@@ -44,6 +44,12 @@ def some(names: Sequence[str], most: int, between: str = ", ") -> str:
     return between.join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def quoted(names: Iterable[str], most: int | None = None) -> str:
+    """Names in backticks, all or the first of them: "`a`, `b` and 3 more"; `nothing` where there is none."""
+    words = [f"`{name}`" for name in names]
+    return some(words, len(words) if most is None else most) or "nothing"
+
+
 def described(error: BaseException) -> str:
     """`Type: message`. An exception of a revision may be anything: one whose message cannot be had, too."""
     try:

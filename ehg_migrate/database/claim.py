@@ -17,7 +17,7 @@ from psycopg import sql
 from ehg_migrate.database.connections import Notice, check_settings, settings
 from ehg_migrate.database.journal import Journal
 from ehg_migrate.database.statements import joined, layout, query, version_name
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Target
 
 _LONGEST_ID = 255  # of a version table that we make; where another has no limit, a longer id is not to be had either
@@ -203,7 +203,7 @@ def id_length(answers: dict[str, list[tuple[Any, ...]]]) -> int:
 
 def not_adopted(heads: tuple[str, ...], target: Target) -> Problem:
     """A database that somebody else's Alembic has migrated."""
-    names = ", ".join(f"`{h}`" for h in heads)
+    names = quoted(heads)
     return Problem(
         "not_adopted",
         f"`{target.schema or 'public'}.alembic_version` holds {names}, and this tool has no record of its own here",

@@ -6,12 +6,10 @@ a lock is held by it. What a step does outside of its transaction can only be se
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import psycopg
 
 from ehg_migrate.database.statements import query
-from ehg_migrate.errors import Problem, TargetError, some
+from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Target
 
 _NAMED = 5  # objects that a message names before the rest is counted
@@ -71,7 +69,7 @@ class Neighbours:
 def _touched(what: str, found: list[str]) -> Problem:
     return Problem(
         "touched_neighbour",
-        f"{what} made or changed what is in other schemas, so nothing of it was kept: {_some(found)}",
+        f"{what} made or changed what is in other schemas, so nothing of it was kept: {quoted(found, _NAMED)}",
         "write names without a schema; or name the schema in `touches` of the target, if it belongs to all of them",
     )
 
@@ -79,10 +77,7 @@ def _touched(what: str, found: list[str]) -> Problem:
 def _changed(what: str, found: list[str]) -> Problem:
     return Problem(
         "changed_neighbour",
-        f"while {what} was outside its transaction, other schemas changed, by it or by somebody else: {_some(found)}",
+        f"while {what} was outside its transaction, other schemas changed, by it or by somebody else: "
+        f"{quoted(found, _NAMED)}",
         "look at what it does there: it cannot be taken back by itself",
     )
-
-
-def _some(found: Iterable[str]) -> str:
-    return some([f"`{name}`" for name in found], _NAMED)

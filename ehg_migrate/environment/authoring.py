@@ -14,7 +14,7 @@ from alembic import command
 from alembic.script import Script
 from alembic.util import CommandError
 
-from ehg_migrate.errors import EhgMigrateError, Problem, RevisionsError, UsageError, described
+from ehg_migrate.errors import EhgMigrateError, Problem, RevisionsError, UsageError, described, quoted
 from ehg_migrate.revisions.history import History, branch_folders
 from ehg_migrate.revisions.loading import alembic_config, line_of
 from ehg_migrate.settings import Settings
@@ -36,7 +36,7 @@ def new_revision(
     message = _one_line(message)
     heads = _heads(history, branch)
     if len(heads) > 1:
-        listed = ", ".join(f"`{h}`" for h in heads)
+        listed = quoted(heads)
         hint = "merge them with `alembic merge` first"
         raise UsageError(Problem("second_head", f"branch `{branch}` has {len(heads)} heads: {listed}", hint))
     folder = settings.versions / branch

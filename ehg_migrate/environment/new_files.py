@@ -13,7 +13,7 @@ from alembic.script import Script
 from ehg_migrate.environment.invocation import Invocation
 from ehg_migrate.environment.placing import Place, find_branch, find_place
 from ehg_migrate.environment.scoping import scope, write_to
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.model import SHARED
 from ehg_migrate.revisions.history import History
@@ -56,7 +56,7 @@ def _prepare_merge(invocation: Invocation, settings: Settings) -> None:
     found = context.script.get_revisions(wanted)
     homes = dict.fromkeys(_branch_of(s, settings.versions) for s in found if s is not None)
     if len(homes) != 1:
-        names = ", ".join(f"`{b}`" for b in homes)
+        names = quoted(homes)
         raise UsageError(
             Problem(
                 "one_branch",

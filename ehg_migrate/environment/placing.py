@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.revisions.history import History
 from ehg_migrate.revisions.specs import resolve_all
 
@@ -55,7 +55,7 @@ def find_branch(arguments: Arguments, versions: Path, history: History, branches
         return homes[0]
     branch = _label(arguments) or (branches[0] if len(branches) == 1 else None)
     if branch is None:
-        hint = f"give `--head BRANCH@head`; branches here: {_names(branches)}"
+        hint = f"give `--head BRANCH@head`; branches here: {quoted(branches)}"
         raise UsageError(Problem("which_branch", "it is left open which branch the new file belongs to", hint))
     return branch
 
@@ -105,13 +105,9 @@ def _label(arguments: Arguments) -> str | None:
 def _not_one(given: Sequence[str], homes: Sequence[str], branches: Sequence[str]) -> Problem:
     text = " ".join(given)
     if not homes:
-        return Problem("which_branch", f"`--head {text}` is in no branch here", f"branches here: {_names(branches)}")
+        return Problem("which_branch", f"`--head {text}` is in no branch here", f"branches here: {quoted(branches)}")
     return Problem(
         "one_branch",
-        f"`--head {text}` lies in {_names(homes)}, and a file belongs to one branch",
+        f"`--head {text}` lies in {quoted(homes)}, and a file belongs to one branch",
         "continue one branch, and name what it needs of another with `--depends-on`",
     )
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"`{n}`" for n in names) or "none"

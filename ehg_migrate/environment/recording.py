@@ -15,7 +15,7 @@ from ehg_migrate.database.journal import Entry, Moment, Recorded
 from ehg_migrate.database.leaving import Leave, TargetConnection
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Direction, Step
 
 
@@ -231,11 +231,7 @@ def _thrown_away(revision: str) -> Problem:
 def _moved_rows(revision: str, found: tuple[str, ...], wanted: tuple[str, ...]) -> Problem:
     return Problem(
         "moved_rows",
-        f"revision `{revision}` changed the version table itself: it would hold {_names(found)} instead of "
-        f"{_names(wanted)}",
+        f"revision `{revision}` changed the version table itself: it would hold {quoted(sorted(found))} instead of "
+        f"{quoted(sorted(wanted))}",
         "take that out of the revision: the version rows of a step are written for it",
     )
-
-
-def _names(heads: tuple[str, ...]) -> str:
-    return ", ".join(f"`{h}`" for h in sorted(heads)) or "nothing"

@@ -28,7 +28,7 @@ from ehg_migrate.environment.placing import find_place
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.scoping import write_to
 from ehg_migrate.environment.steps import ExactStep
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import Direction, Origin, Step, Target
 from ehg_migrate.revisions.graph import Graph
@@ -93,7 +93,7 @@ class Stock:
                     raise
             after = tuple(sorted(session.heads()))
             recorder.settle(after)
-            return f"at {_names(after)}" + (f", run {self.run}" if set(after) != set(before) else ", as before")
+            return f"at {quoted(sorted(after))}" + (f", run {self.run}" if set(after) != set(before) else ", as before")
 
     # --- only looking
 
@@ -194,7 +194,9 @@ def check_rows(heads: tuple[str, ...], graph: Graph, history: History) -> None:
             continue
         branches = history.holders(head)
         place = (
-            f"of branch {_names(branches)}, which this target does not have" if branches else "which no file here has"
+            f"of branch {quoted(sorted(branches))}, which this target does not have"
+            if branches
+            else "which no file here has"
         )
         hint = "is the address that of another target? else add the branch to its `branches`"
         raise TargetError(
@@ -209,7 +211,7 @@ def check_rows(heads: tuple[str, ...], graph: Graph, history: History) -> None:
         raise TargetError(
             Problem(
                 "overlapping_rows",
-                f"the version table holds {_names(needless)} although another row implies it",
+                f"the version table holds {quoted(sorted(needless))} although another row implies it",
                 "`ehg-migrate upgrade` takes such rows out first; stock Alembic cannot go on from them",
             )
         )
@@ -294,7 +296,3 @@ def _refuse_foreign(driver: psycopg.Connection, target: Target) -> None:
         heads = tuple(str(r[0]) for r in driver.execute(query("foreign_heads", target)).fetchall())
         if heads:
             raise TargetError(not_adopted(heads, target))
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(f"`{n}`" for n in sorted(names)) or "nothing"

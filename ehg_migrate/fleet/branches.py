@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from ehg_migrate.errors import quoted
 from ehg_migrate.fleet.merge import Settings
-from ehg_migrate.fleet.problems import Report, listed
+from ehg_migrate.fleet.problems import Report
 from ehg_migrate.model import SHARED
 
 _FOLDER = "versions"
@@ -90,6 +91,6 @@ def _check_group(settings: Settings, group: str, folders: Folders, targets: Coll
             "branches",
             "missing_branch",
             f"there is no folder `versions/{group}`",
-            (f"choose among {listed(there)}; " if there else "")
+            (f"choose among {quoted(there, 8)}; " if there else "")
             + f"a new one is made by `ehg-migrate revision --branch {group}`, while no entry names it",
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ehg_migrate.errors import ConfigurationError, Problem, some
+from ehg_migrate.errors import ConfigurationError, Problem
 
 _LONGEST = 60
-_LISTED = 8
 
 
 class Refused(ValueError):
@@ -81,8 +80,3 @@ def clip(text: str) -> str:
     """The text on one line, or its beginning if it is too long for a message."""
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
-
-
-def listed(names: Iterable[str], limit: int = _LISTED) -> str:
-    """Names in backticks, shortened: "`a`, `b` and 7 more"."""
-    return some([f"`{name}`" for name in names], limit)

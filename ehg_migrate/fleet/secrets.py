@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.errors import ConfigurationError, Problem, quoted
 from ehg_migrate.fleet import passfile
 from ehg_migrate.fleet.command import output_of
 from ehg_migrate.fleet.private import check_private, read_private
-from ehg_migrate.fleet.problems import Refused, listed
+from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.fleet.references import parse_reference
 from ehg_migrate.model import SecretRef, Target
 from ehg_migrate.redaction import register
@@ -182,7 +182,7 @@ _RESOLVERS: dict[str, Callable[[SecretRef, Path], str]] = {
 
 def _missing(refused: Refused, users: Sequence[Target]) -> Problem:
     """The problem at the first target that has the reference; the others are named."""
-    others = f" (wanted also by {listed(t.name for t in users[1:])})" if len(users) > 1 else ""
+    others = f" (wanted also by {quoted((t.name for t in users[1:]), 8)})" if len(users) > 1 else ""
     return Problem(
         refused.code, f"{refused.message}{others}", refused.hint, f"{users[0].source or users[0].name}.password"
     )

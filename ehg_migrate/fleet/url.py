@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
+from ehg_migrate.errors import quoted
 from ehg_migrate.fleet import values
 from ehg_migrate.fleet.endpoint import ADDRESS_FIELDS, Endpoint, direct_ref, is_pooler, refuse_transaction_port
 from ehg_migrate.fleet.merge import Settings
-from ehg_migrate.fleet.problems import Refused, listed
+from ehg_migrate.fleet.problems import Refused
 
 OPTIONS = ("sslmode", "sslrootcert", "passfile", "connect_timeout", "host")
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
@@ -63,7 +64,7 @@ def parse_url(text: str) -> Url:
     if match is None or any(c.isspace() for c in text):
         raise Refused("bad_url", "this is not a URL of a database; it is not shown", _EXAMPLE)
     if match["scheme"].lower() not in _SCHEMES:
-        raise Refused("bad_url", f"the URL's scheme is none of {listed(_SCHEMES)}", _EXAMPLE)
+        raise Refused("bad_url", f"the URL's scheme is none of {quoted(_SCHEMES)}", _EXAMPLE)
     userinfo, rest = match["userinfo"] or "", (match["path"] or "") + (match["query"] or "")
     if ":" in userinfo or "@" in userinfo or "@" in rest:
         raise Refused(
@@ -83,15 +84,15 @@ def _options(query: str) -> dict[str, str]:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict")
     except ValueError:
         raise Refused(
-            "bad_url", "what stands behind `?` is not `option=value`", f"allowed are {listed(OPTIONS)}"
+            "bad_url", "what stands behind `?` is not `option=value`", f"allowed are {quoted(OPTIONS)}"
         ) from None
     names = [name for name, _ in pairs]
     unknown = sorted({n if _OPTION_NAME.fullmatch(n) else "?" for n in names if n not in OPTIONS})
     if unknown:
         raise Refused(
             "url_option",
-            f"the URL has options that it may not have: {listed(unknown)}",
-            f"allowed are {listed(OPTIONS)}; timeouts are fields of the entry, and a password is `password: env:NAME`",
+            f"the URL has options that it may not have: {quoted(unknown, 8)}",
+            f"allowed are {quoted(OPTIONS)}; timeouts are fields of the entry, and a password is `password: env:NAME`",
         )
     if len(set(names)) != len(names) or not all(value for _, value in pairs):
         raise Refused("url_option", "an option of the URL is empty or stands twice", "give each a value, once")

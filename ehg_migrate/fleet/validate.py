@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ehg_migrate.fleet.problems import Refused, Report, clip, describe, kind, listed
+from ehg_migrate.errors import quoted
+from ehg_migrate.fleet.problems import Refused, Report, clip, describe, kind
 from ehg_migrate.fleet.schema import Defaults, Entry, WaveEntry
 
 M = TypeVar("M", bound=BaseModel)
@@ -109,5 +110,5 @@ def _unknown(model: type[BaseModel], field: str) -> Refused:
             "move it to the targets' own entries",
         )
     near = [_MEANT[field]] if _MEANT.get(field) in known else get_close_matches(field, known, n=2)
-    hint = f"did you mean {listed(near)}?" if near else f"known are {listed(known, limit=len(known))}"
+    hint = f"did you mean {quoted(near, 8)}?" if near else f"known are {quoted(known)}"
     return Refused("unknown_field", f"`{clip(field)}` is no field of {_PLACES[model]}", hint)

@@ -7,7 +7,8 @@ import math
 import re
 from datetime import date
 
-from ehg_migrate.fleet.problems import Refused, describe, kind, listed
+from ehg_migrate.errors import quoted
+from ehg_migrate.fleet.problems import Refused, describe, kind
 from ehg_migrate.model import META_SCHEMA, PLATFORMS, SHARED
 
 NAME_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,62}"
@@ -44,7 +45,7 @@ def target_name(value: object) -> str:
         raise Refused(
             "reserved_name",
             f"`{text}` cannot be a target's name: the word has a meaning of its own",
-            f"rename the target; reserved are {listed(RESERVED)}",
+            f"rename the target; reserved are {quoted(RESERVED)}",
         )
     return text
 
@@ -193,7 +194,7 @@ def sslmode(value: object) -> str:
         )
     raise Refused(
         "sslmode",
-        f"expected one of {listed(SSLMODES)}, found {describe(value)}",
+        f"expected one of {quoted(SSLMODES)}, found {describe(value)}",
         "use `verify-full` unless you know better",
     )
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError, some
+from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError, quoted
 from ehg_migrate.model import (
     FleetPlan,
     Plan,
@@ -231,7 +231,7 @@ class PlanningProject(ReadingProject):
         if not gone:
             return touched
         rest = " ".join(f"-t {t}" for t in touched if t in self.fleet.by_name)
-        named = some([f"`{t}`" for t in gone], 8)
+        named = quoted(gone, 8)
         message = f"run `{run}` also worked on {named}, which targets/ does not have"
         hint = "use the checkout that has it; or say `-t NAME` of each, where one has another name now"
         hint += f"; without it: `rollback {run} {rest}`" if rest else ""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, quoted
 from ehg_migrate.model import SHARED
 from ehg_migrate.revisions.graph import Graph, Revision
 from ehg_migrate.revisions.history import History
@@ -167,7 +167,7 @@ def _bases_and_labels(graph: Graph) -> Iterator[Problem]:
         members = [r for r in graph.revisions if r.branch == branch]
         bases = [r for r in members if not r.parents]
         if len(bases) > 1 and any(not b.labels for b in bases):
-            files = ", ".join(f"`{b.path}`" for b in bases)
+            files = quoted(b.path for b in bases)
             yield Problem(
                 "second_base",
                 f"branch `{branch}` has {len(bases)} first revisions: {files}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import JournalEntry, Plan, Result, Step, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.specs import RELEASE, Releases, branch_members, lineage_above, resolve, resolve_all
@@ -95,14 +95,14 @@ def without_trace(graph: Graph, plan: Plan, did: Result, journal: Sequence[Journ
     if not (same and journal):
         raise _inexact(
             run,
-            f"by the ledger it brought the target from {_names(did.heads_before)} to {_names(did.heads_after)}; the "
-            f"target's journal has no trace of that, and the target holds {_names(plan.heads)}",
+            f"by the ledger it brought the target from {quoted(did.heads_before)} to {quoted(did.heads_after)}; the "
+            f"target's journal has no trace of that, and the target holds {quoted(plan.heads)}",
             "it was restored to another time, or its entry names another database now: look with `history` and `drift`",
         )
     note = Problem(
         "no_trace",
         f"the target's journal has no trace of run `{run}`, which by the ledger brought it to "
-        f"{_names(did.heads_after)}; it holds what it held before that",
+        f"{quoted(did.heads_after)}; it holds what it held before that",
         "it was restored to that time: `history` shows what was done until then",
     )
     return replace(plan, notes=(*plan.notes, note))
@@ -174,7 +174,7 @@ def half_taken_back(graph: Graph, target: str, revision: str) -> Problem:
 def _nothing_else(run: str, own: Mapping[str, JournalEntry], left: Mapping[str, JournalEntry]) -> None:
     other = [e.run for r, e in left.items() if r not in own or own[r].direction != e.direction]
     if other:
-        names = ", ".join(f"`{r}`" for r in dict.fromkeys(other))
+        names = quoted(dict.fromkeys(other))
         raise _inexact(run, f"later runs changed the target: {names}", f"roll back `{other[-1]}` first")
 
 
@@ -200,7 +200,7 @@ def _as_recorded(graph: Graph, run: str, heads: tuple[str, ...], last: JournalEn
     if not known or graph.canonical(heads) != graph.canonical(last.heads_after):
         raise _inexact(
             run,
-            f"the target holds {_names(heads)}, and run `{last.run}` left {_names(last.heads_after)}",
+            f"the target holds {quoted(heads)}, and run `{last.run}` left {quoted(last.heads_after)}",
             "somebody stamped it by hand; use `downgrade`, which shows what it would do",
         )
 
@@ -236,7 +236,7 @@ def plan_adoption(
         raise TargetError(
             Problem(
                 "unknown_revision",
-                f"`public.alembic_version` holds {_names(tuple(unknown))}, which this target's branches do not have"
+                f"`public.alembic_version` holds {quoted(unknown)}, which this target's branches do not have"
                 if unknown
                 else "there is no `public.alembic_version` with rows to take over",
                 "bring its revision files into versions/, or declare what is applied with `--heads`",
@@ -258,14 +258,10 @@ def overlap_note(graph: Graph, heads: tuple[str, ...]) -> tuple[Problem, ...]:
     return (
         Problem(
             "overlapping_rows",
-            f"the version table holds {_names(tuple(extra))} although another row implies it",
+            f"the version table holds {quoted(extra)} although another row implies it",
             "the next run takes the needless rows out before its first step",
         ),
     )
-
-
-def _names(revisions: tuple[str, ...]) -> str:
-    return ", ".join(f"`{r}`" for r in revisions) or "nothing"
 
 
 def _inexact(run: str, message: str, hint: str) -> TargetError:

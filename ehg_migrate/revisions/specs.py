@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.revisions.graph import Graph
 
 # a shorter beginning of an id meets others by chance; Alembic asks for as many
@@ -69,7 +69,7 @@ def branch_members(graph: Graph, branch: str) -> int:
     if members:
         return members
     if branch not in graph.labels:
-        known = ", ".join(f"`{b}`" for b in dict.fromkeys(r.branch for r in graph.revisions))
+        known = quoted(dict.fromkeys(r.branch for r in graph.revisions))
         raise UsageError(Problem(NO_BRANCH, f"there is no branch `{branch}` here", f"branches here: {known}"))
     return lineage_above(graph, graph.labels[branch])
 
@@ -92,7 +92,7 @@ def lineage_above(graph: Graph, i: int) -> int:
 def _heads(graph: Graph, spec: str, scope: int, *, single: bool) -> tuple[str, ...]:
     heads = graph.ids(graph.maximal(scope))
     if single and len(heads) > 1:
-        names = ", ".join(f"`{h}`" for h in heads)
+        names = quoted(heads)
         raise _unknown(spec, f"`{spec}` is not one revision but {len(heads)}: {names}", f"write `{spec}s`, or name one")
     return heads
 
@@ -114,7 +114,7 @@ def _by_id(graph: Graph, name: str, scope: int) -> str:
 
 def _release(graph: Graph, name: str, releases: Releases) -> tuple[str, ...]:
     if name not in releases:
-        known = ", ".join(f"`{r}`" for r in releases) or "none"
+        known = quoted(releases) if releases else "none"
         raise UsageError(
             Problem("unknown_release", f"there is no release point `{name}`", f"known release points: {known}")
         )

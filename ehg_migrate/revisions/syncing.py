@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, quoted
 from ehg_migrate.model import Plan, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.planner import overlap_note
@@ -32,6 +32,6 @@ def plan_sync(graph: Graph, target: str, heads: tuple[str, ...], source: Graph, 
 def _own(revisions: list[str]) -> tuple[Problem, ...]:
     if not revisions:
         return ()
-    names = ", ".join(f"`{r}`" for r in revisions)
+    names = quoted(revisions)
     message = f"{names}: of branches that this target does not have; what they made comes as SQL"
     return (Problem("own_branches", message, "put revisions that several targets need into `shared` or a group"),)

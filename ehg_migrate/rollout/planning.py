@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ehg_migrate.errors import Problem, TargetError, UsageError
+from ehg_migrate.errors import Problem, TargetError, UsageError, quoted
 from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import Direction, FleetPlan, Plan, Skipped, State, StateKind, Target, Verb
 from ehg_migrate.revisions.specs import ABSENT
@@ -81,7 +81,7 @@ def _is_readoptable(verb: Verb, state: State) -> bool:
 
 def adopted_already(heads: tuple[str, ...]) -> Problem:
     """A target that needs no adopting."""
-    held = ", ".join(f"`{h}`" for h in heads)
+    held = quoted(heads)
     return Problem("adopted_already", f"the target is ours already and holds {held}", "use `upgrade` or `downgrade`")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
-from ehg_migrate.errors import Problem, some
+from ehg_migrate.errors import Problem, quoted
 from ehg_migrate.model import Target
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
@@ -23,10 +23,10 @@ def lost_rows(
     was applied this checkout does not have `unknown`; `heads` are the rows that stand for the others.
     """
     declared = " ".join(f"--heads {h}" for h in heads) or "--heads REV"
-    named = some([f"`{r}`" for r in applied], 8)
+    named = quoted(applied, 8)
     message = f"the version table is empty or gone, though by the target's journal this is applied: {named}"
     if unknown:  # rows that are written from here would lack them, and the checkout that has them do them again
-        more = some([f"`{r}`" for r in unknown], 8)
+        more = quoted(unknown, 8)
         hint = f"use the checkout that has it: `ehg-migrate status -t {target}` names there what to do; "
         hint += f"if its file was taken out for good, `ehg-migrate adopt {target} {declared}`"
         return Problem(LOST_ROWS, f"{message}; and {more}, which this checkout does not have", hint)
@@ -44,7 +44,7 @@ def doubled_rows(heads: Sequence[str], target: Target) -> Problem:
     double = tuple(sorted({h for h in heads if heads.count(h) > 1}))
     return Problem(
         "doubled_rows",
-        f"the version table holds {_names(double)} more than once, so it has no primary key any more",
+        f"the version table holds {quoted(double)} more than once, so it has no primary key any more",
         _ONCE_AGAIN.format(table=table).as_string(None),
     )
 
@@ -60,7 +60,7 @@ def unaccounted(target: str, revisions: Sequence[str], heads: Sequence[str]) -> 
     stamp = f"`alembic -x target={target} stamp {' '.join(heads)}`"
     return Problem(
         "unaccounted",
-        f"by the target's journal {some([f'`{r}`' for r in revisions], 8)} is applied too, and no version row says so",
+        f"by the target's journal {quoted(revisions, 8)} is applied too, and no version row says so",
         "was it taken back by hand, or was a row lost? `upgrade` does it again; if it is still there, "
         f"{stamp} writes the row, and `ehg-migrate drift` tells then whether it is",
     )
@@ -79,7 +79,7 @@ def wrong_heads(heads: tuple[str, ...], goal: tuple[str, ...]) -> Problem:
     """All steps are done, and the rows are others."""
     return Problem(
         "wrong_heads",
-        f"after all steps the version table holds {_names(heads)} instead of {_names(goal)}",
+        f"after all steps the version table holds {quoted(heads)} instead of {quoted(goal)}",
         "a revision changed the version table, or another tool did; look with `history`",
     )
 
@@ -88,13 +88,9 @@ def stale_plan(planned: tuple[str, ...], found: tuple[str, ...]) -> Problem:
     """The plan does not begin where the target is."""
     return Problem(
         "stale_plan",
-        f"the plan was made for {_names(planned)}, and the target holds {_names(found)}",
+        f"the plan was made for {quoted(planned)}, and the target holds {quoted(found)}",
         "another runner or a person changed it; plan again",
     )
-
-
-def _names(heads: tuple[str, ...]) -> str:
-    return ", ".join(f"`{h}`" for h in heads) or "nothing"
 
 
 def worker_overdue(grace: float, deadline: float) -> Problem:

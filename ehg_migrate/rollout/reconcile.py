@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.ledger import Seen
 from ehg_migrate.model import Run, RunStatus, State, StateKind, Status
 
@@ -36,7 +36,7 @@ def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem,
     return (
         Problem(
             "ledger_disagrees",
-            f"by the ledger run `{last.run}` left {_names(last.heads)}, and it holds {_names(state.heads)}",
+            f"by the ledger run `{last.run}` left {quoted(last.heads)}, and it holds {quoted(state.heads)}",
             "`history` shows what was done since; if nothing, it was restored to an earlier time, or stamped",
         ),
     )
@@ -75,7 +75,3 @@ def left_at_work(run: Run, holders: Iterable[Held]) -> dict[str, Problem]:
         for h in holders
         if h.run == run.id
     }
-
-
-def _names(heads: tuple[str, ...]) -> str:
-    return ", ".join(f"`{h}`" for h in heads) or "nothing"

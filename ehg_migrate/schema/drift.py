@@ -15,7 +15,7 @@ from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.probe import Connection, Reading, ask_all
 from ehg_migrate.database.probe import read as read_state
 from ehg_migrate.database.together import Together
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import State, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.catalog import message, read_catalog_async
@@ -247,7 +247,7 @@ UNSEEN = "not_looked_at"
 
 def _unseen(there: Look) -> Iterator[Problem]:
     if there.unseen:
-        named = ", ".join(f"`{name}`" for name in there.unseen)
+        named = quoted(there.unseen)
         yield Problem(
             UNSEEN,
             f"not looked at, since a platform's schema would be called so: {named}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.errors import Problem, UsageError, quoted
 
 # template in this package -> file of the project
 _FILES = {
@@ -25,7 +25,7 @@ def lay_out(folder: Path) -> list[Path]:
     tops = dict.fromkeys(folder / Path(path).parts[0] for path in texts)
     taken = [path for path in tops if path.exists() or path.is_symlink()]
     if taken:
-        names = ", ".join(f"`{path}`" for path in taken)
+        names = quoted(map(str, taken))
         raise UsageError(Problem("exists", f"there is already {names}", "choose an empty folder"))
     try:
         return [_write(folder / path, text) for path, text in texts.items()]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.model import SHARED, Address, Target
 from ehg_migrate.project import Project
 from ehg_migrate.revisions.specs import NO_BRANCH, resolve_all
@@ -72,7 +72,7 @@ def _ordered(project: Project, branches: Sequence[str]) -> tuple[str, ...]:
     known = project.revisions.branches
     for branch in branches:
         if branch not in known:
-            names = ", ".join(f"`{b}`" for b in known)
+            names = quoted(known)
             raise UsageError(Problem(NO_BRANCH, f"there is no branch `{branch}`", f"there are {names}"))
     return tuple(sorted(dict.fromkeys(branches), key=lambda b: b != SHARED))
 

@@ -11,10 +11,10 @@ import psycopg
 
 from ehg_migrate.database.connections import apply_settings
 from ehg_migrate.database.doctor.examination import Examination
-from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, listed, span, warning
+from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, span, warning
 from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.database.proof import prove_session_mode
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Target
 
 _OLDEST, _NEWEST = 14, 18  # majors of PostgreSQL that the tests know
@@ -68,7 +68,9 @@ def settings(exam: Examination) -> Verdict:
     if lost:
         raise TargetError(
             Problem(
-                "settings_lost", f"the session did not keep {listed(lost)}", "use the session-mode port of the pooler"
+                "settings_lost",
+                f"the session did not keep {quoted(lost, 5)}",
+                "use the session-mode port of the pooler",
             )
         )
     biting = [_bite(name, now[name]) for name in _BITES if now.get(name)]
@@ -131,7 +133,7 @@ def _own_schema(row: dict[str, Any], meta: str) -> Iterator[Verdict]:
     create = f'let the owner of the database run: CREATE SCHEMA {meta} AUTHORIZATION "{row["role"]}"'
     if row["lacking"]:
         hint = f"let `{row['meta_owner'] or 'the owner'}` grant it to `{row['role']}`, or use the role that migrates"
-        yield error(f"the role lacks {listed(row['lacking'], most=10)}", hint)
+        yield error(f"the role lacks {quoted(row['lacking'], 10)}", hint)
     if row["meta_owner"] is None:
         if row["makes_schemas"]:
             yield good(f"schema `{meta}` is not there yet and can be made")
@@ -140,7 +142,7 @@ def _own_schema(row: dict[str, Any], meta: str) -> Iterator[Verdict]:
     elif row["owns_meta"]:
         yield good(f"schema `{meta}` is ours")
     elif row["absent"]:
-        message = f"schema `{meta}` belongs to `{row['meta_owner']}` and lacks {listed(row['absent'])}"
+        message = f"schema `{meta}` belongs to `{row['meta_owner']}` and lacks {quoted(row['absent'], 5)}"
         yield error(message, f'let a superuser run: ALTER SCHEMA {meta} OWNER TO "{row["role"]}"')
     elif not row["lacking"]:
         yield good(f"schema `{meta}` belongs to `{row['meta_owner']}` and can be used")

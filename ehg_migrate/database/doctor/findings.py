@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ehg_migrate.errors import some
-
 
 class Level(StrEnum):
     """How bad it is."""
@@ -71,8 +69,3 @@ def span(seconds: float) -> str:
         if seconds >= size:
             return f"{round(seconds / size, 1):g} {unit}"
     return f"{seconds * 1000:.3g} ms"
-
-
-def listed(names: Iterable[str], most: int = 5) -> str:
-    """Names in backticks, the first few of them."""
-    return some([f"`{name}`" for name in names], most)

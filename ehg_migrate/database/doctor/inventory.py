@@ -11,9 +11,10 @@ import psycopg
 
 from ehg_migrate.database.claim import not_adopted
 from ehg_migrate.database.doctor.examination import Examination
-from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, listed, span, warning
+from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, span, warning
 from ehg_migrate.database.session import lock_key
 from ehg_migrate.database.statements import version_name
+from ehg_migrate.errors import quoted
 from ehg_migrate.model import VERSION_TABLE
 from ehg_migrate.redaction import one_line
 
@@ -60,7 +61,7 @@ def version_table(exam: Examination) -> Verdict:
 def _heads(exam: Examination, found: dict[str, Any]) -> Verdict:
     if found["version"]:
         heads = [row["version_num"] for row in exam.rows("version_heads")]
-        return good(f"heads: {listed(heads)}" if heads else "the version table is empty")
+        return good(f"heads: {quoted(heads, 5)}" if heads else "the version table is empty")
     if found["has_foreign"]:
         foreign = tuple(str(row["version_num"]) for row in exam.rows("foreign_heads"))
         if foreign:

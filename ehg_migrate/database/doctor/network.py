@@ -17,8 +17,9 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from ehg_migrate.database.doctor.examination import Examination
-from ehg_migrate.database.doctor.findings import Level, Verdict, error, good, listed, warning
+from ehg_migrate.database.doctor.findings import Level, Verdict, error, good, warning
 from ehg_migrate.database.faults import connect_fault
+from ehg_migrate.errors import quoted
 from ehg_migrate.fleet.endpoint import direct_ref
 from ehg_migrate.fleet.values import is_ip
 
@@ -51,8 +52,8 @@ def judge_addresses(host: str, addresses: Sequence[str]) -> Verdict:
     parsed = [ipaddress.ip_address(a.partition("%")[0]) for a in addresses]
     if all(p.version == 6 and not p.is_loopback for p in parsed):
         hint = _POOLER if direct_ref(host) else "give the host an IPv4 address, or run this from a network with IPv6"
-        return warning(f"`{host}` has only IPv6 addresses: {listed(addresses)}", hint)
-    return good("an IP address, no name to resolve" if is_ip(host) else f"`{host}` is {listed(addresses)}")
+        return warning(f"`{host}` has only IPv6 addresses: {quoted(addresses, 5)}", hint)
+    return good("an IP address, no name to resolve" if is_ip(host) else f"`{host}` is {quoted(addresses, 5)}")
 
 
 def _folder(folder: Path) -> Verdict:
