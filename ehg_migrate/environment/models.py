@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import MetaData, Table
 
-from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.errors import ConfigurationError, Problem, described
 from ehg_migrate.model import VERSION_TABLE, Target
 from ehg_migrate.settings import Settings
 
@@ -56,7 +56,7 @@ def _load(branch: str, place: str, settings: Settings) -> MetaData:
         found = operator.attrgetter(attribute)(importlib.import_module(module))
     except Exception as e:
         raise _wrong(
-            f"`{place}` cannot be imported: {type(e).__name__}: {e}",
+            f"`{place}` cannot be imported: {described(e)}",
             "modules are looked for below `prepend_sys_path` and among the installed packages",
         ) from e
     metadata = found if isinstance(found, MetaData) else getattr(found, "metadata", None)

@@ -19,6 +19,7 @@ from ehg_migrate.database.statements import layout
 from ehg_migrate.environment.hosting import options
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.steps import ExactStep
+from ehg_migrate.errors import described
 from ehg_migrate.model import Step, Target
 from ehg_migrate.redaction import one_line, safe
 from ehg_migrate.revisions.loading import alembic_config, script_directory
@@ -65,7 +66,7 @@ def rendered(settings: Settings, target: Target, steps: tuple[Step, ...]) -> Ite
         try:
             yield Rendered(step, _render_one(config, script, target, step, models.get(step.branch)))
         except (Exception, SystemExit) as e:  # noqa: BLE001 - a revision may raise anything when there is no database
-            yield Rendered(step, "", one_line(f"{type(e).__name__}: {e}"))
+            yield Rendered(step, "", one_line(described(e)))
 
 
 def _titled(one: Rendered) -> str:

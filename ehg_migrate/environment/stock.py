@@ -145,7 +145,7 @@ def _problem(error: BaseException) -> Problem:
     if isinstance(error, psycopg.Error) or hasattr(error, "orig"):
         return run_fault(error, lost=bool(getattr(error, "connection_invalidated", False))).problem
     sys.stderr.write(safe("".join(traceback.format_exception(error))))  # a revision's own fault: its author wants this
-    return Problem("revision_raised", f"{type(error).__name__}: {error}".rstrip(": "))
+    return Problem("revision_raised", described(error))
 
 
 def _say(name: str, text: str) -> None:

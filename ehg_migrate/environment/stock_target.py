@@ -28,9 +28,10 @@ from ehg_migrate.environment.placing import find_place
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.scoping import write_to
 from ehg_migrate.environment.steps import ExactStep
-from ehg_migrate.errors import Problem, TargetError, quoted
+from ehg_migrate.errors import Problem, TargetError, described, quoted
 from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import Direction, Origin, Step, Target
+from ehg_migrate.redaction import one_line
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
 from ehg_migrate.settings import Settings
@@ -241,7 +242,8 @@ def _before(step: Step, settings: Settings, session: Session, recorder: Recorder
 def _note_failure(session: Session, recorder: Recorder, error: BaseException) -> None:
     step = recorder.current
     if step and session.still_locked():
-        recorder.failed(*step, " ".join(str(getattr(error, "orig", error)).split())[:1000])
+        server_said = getattr(error, "orig", None)
+        recorder.failed(*step, one_line(str(server_said) if server_said else described(error)))
 
 
 def _exactly(

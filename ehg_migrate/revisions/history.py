@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ehg_migrate.errors import Problem, RevisionsError
+from ehg_migrate.errors import Problem, RevisionsError, described
 from ehg_migrate.model import SHARED
 from ehg_migrate.revisions.graph import Graph, Revision, build
 from ehg_migrate.revisions.kept import Kept
@@ -239,7 +239,7 @@ def _loaded(path: Path, where: str, settings: Settings) -> Any:
     try:
         return load_module(path, settings)
     except (Exception, SystemExit) as e:  # any code may stand in the file, and all of it is the file's fault
-        raise _unreadable(where, f"the revision file does not load: {type(e).__name__}: {e}") from e
+        raise _unreadable(where, f"the revision file does not load: {described(e)}") from e
 
 
 def _id(names: Mapping[str, Any], path: Path, where: str) -> str:

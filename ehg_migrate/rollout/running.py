@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ehg_migrate.database.origin import find_origin, new_run_id
-from ehg_migrate.errors import Problem, some
+from ehg_migrate.errors import Problem, described, some
 from ehg_migrate.ledger import Ledger
 from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, State, StateKind, Status, Verb, Wave
 from ehg_migrate.rollout.astray import Astray, doubted, to_be_looked_at
@@ -164,7 +164,7 @@ def _harmless(watch: Watch, notes: list[Problem]) -> Watch:
             watch(event)
         except Exception as e:  # noqa: BLE001 - it is somebody else's code, and the run goes on without it
             broken.append(e)
-            notes.append(Problem("watcher_failed", f"progress was not shown: {type(e).__name__}: {e}"))
+            notes.append(Problem("watcher_failed", f"progress was not shown: {described(e)}"))
 
     return tell
 

@@ -17,7 +17,10 @@ REVISIONS = {
     "shared/1": revision("made", up="CREATE TABLE t (id serial PRIMARY KEY, name varchar(10))", label="shared"),
     "shared/2": revision("risky", "made", up="ALTER TABLE t ADD COLUMN n int NOT NULL;\nCREATE INDEX i ON t (n)"),
     "shared/3": revision("asking", "risky", up_code="op.get_bind().exec_driver_sql('SELECT 1').scalar() + 1"),
-    "shared/4": revision("broken", "asking", up="ALTER TABLE t ADD COLUMN"),
+    "shared/mute": revision(
+        "mute", "asking", up_code="class Mute(Exception):\n    def __str__(self): raise OSError\nraise Mute"
+    ),
+    "shared/4": revision("broken", "mute", up="ALTER TABLE t ADD COLUMN"),
 }
 
 
@@ -35,6 +38,7 @@ def test_each_revision_is_read_once(project: Path) -> None:
     assert sorted(set(found)) == [
         ("asking", "warning", "not_rendered"),
         ("broken", "error", "syntax-error"),
+        ("mute", "warning", "not_rendered"),
         ("risky", "warning", "adding-required-field"),
         ("risky", "warning", "require-concurrent-index-creation"),
     ]

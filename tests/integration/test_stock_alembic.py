@@ -164,6 +164,22 @@ class TestAllTargets:
         assert (place.heads(place.acme), place.tables(place.beta)) == (["a2"], BETA)
         assert [e[1:3] for e in place.ask(place.acme, JOURNAL)][-2:] == [("done", "a2"), ("failed", "a3")]
 
+    def test_one_fails_alone_without_words(self, place: Place) -> None:
+        """An exception whose message cannot be had is one target's all the same."""
+        mute = "class Mute(Exception):\n    def __str__(self): raise OSError\nraise Mute"
+        add_revision(place.folder, "acme/a3", revision("a3", "a2", up_code=mute))
+        said = place.run("upgrade", "heads").stderr
+        assert "acme: failed: Mute: its message cannot be had (OSError)" in said
+        assert place.tables(place.beta) == BETA
+
+    def test_a_secret_in_an_error_is_not_journalled(self, place: Place) -> None:
+        """What a revision raises goes into the journal as it goes into messages: masked."""
+        code = f"import os; raise ValueError('login with ' + os.environ['{PASSWORD_VARIABLE}'] + ' failed')"
+        add_revision(place.folder, "acme/a3", revision("a3", "a2", up_code=code))
+        place.run("-x", "target=acme", "upgrade", "heads")
+        details = "SELECT detail FROM ehg_migrate.migration_journal WHERE event = 'failed'"
+        assert place.ask(place.acme, details) == ["ValueError: login with *** failed"]
+
     def test_unreachable_and_unmigrated(self, place: Place, make_project: MakeProject) -> None:
         """Reading commands tell for each target why it cannot be read, and what another tool has migrated is named."""
         with place.pg.connect(place.beta.dbname) as c:

@@ -271,6 +271,11 @@ BAD: dict[str, tuple[str, str, str]] = {
         "the revision file does not load: NameError: name 'no_such_name' is not defined",
         CORRECT,
     ),
+    "no words": (
+        "class Mute(Exception):\n    def __str__(self): raise OSError\nraise Mute\nfrom x import *\n",
+        "the revision file does not load: Mute: its message cannot be had (OSError)",
+        CORRECT,
+    ),
     "exits": (
         'import sys\nsys.exit("no")\nfrom x import *\n',
         "the revision file does not load: SystemExit: no",
