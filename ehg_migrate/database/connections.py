@@ -143,7 +143,9 @@ def check_settings(row: Sequence[str], target: Target) -> None:
     if wrong or len(got) < len(wanted):
         raise TargetError(
             Problem(
-                "settings_lost", f"the session did not keep its timeouts: {wrong}", "use a session-mode pooler port"
+                "settings_lost",
+                f"the session did not keep its timeouts: {', '.join(wrong)}",
+                "use the session-mode port of the pooler",
             )
         )
 

@@ -67,7 +67,7 @@ class SchemaProject(ProjectBase):
 
         targets, passwords = self._reach(selectors)
         whole = self._scope(targets, regard)
-        return find_clusters(targets, passwords, self._at_once, lambda t: within(t, whole))
+        return find_clusters(targets, passwords, self._at_once, lambda t: within(t.schema, whole))
 
     def _side(self, text: str) -> Side:
         """As it is written; a target that is one schema is that one."""

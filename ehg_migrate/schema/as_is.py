@@ -9,7 +9,7 @@ from ehg_migrate.database.probe import ask_all
 from ehg_migrate.errors import Problem
 from ehg_migrate.schema.clone import apart, bring_to
 from ehg_migrate.schema.difference import Difference, differences
-from ehg_migrate.schema.drift import MOVED, Fleet, Look, read_there
+from ehg_migrate.schema.drift import MOVED, Fleet, Look, differs, read_there
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.recipe import Recipe
 from ehg_migrate.schema.reference import References
@@ -29,7 +29,7 @@ def drifted(
     """
     made = references.get(case.start for case in cases)
     expected = {case.targets[0]: (case.start.heads, made[case.start.key]) for case in cases}
-    suspects = [t for t in fleet.targets if _differs(looks.get(t.name), expected.get(t.name, ((), None))[1])]
+    suspects = [t for t in fleet.targets if differs(looks.get(t.name), expected.get(t.name, ((), None))[1])]
     read = ask_all(suspects, fleet.passwords, fleet.at_once, read_there) if suspects else {}
     found: dict[str, tuple[Catalog, tuple[Difference, ...]] | Problem] = {}
     for name, answer in read.items():
@@ -42,10 +42,6 @@ def drifted(
         catalog, held = answer
         found[name] = (catalog, differences(reference.catalog(), catalog)) if set(held) == set(heads) else MOVED
     return found
-
-
-def _differs(look: Look | Problem | None, expected: Reference | Problem | None) -> bool:
-    return isinstance(look, Look) and isinstance(expected, Reference) and look.fingerprint != expected.fingerprint
 
 
 def bring(scratch: Scratch, database: str, start: Recipe, there: Catalog) -> tuple[Difference, ...]:

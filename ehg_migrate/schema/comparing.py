@@ -18,7 +18,7 @@ from ehg_migrate.schema.catalog import read_catalog_async, read_fingerprint_asyn
 from ehg_migrate.schema.clusters import Cluster, clusters, grouped
 from ehg_migrate.schema.difference import Difference, differences, notes
 from ehg_migrate.schema.facts import Catalog
-from ehg_migrate.schema.scope import ALIAS, Scope, schema_scope
+from ehg_migrate.schema.scope import ALIAS, Scope, within
 from ehg_migrate.schema.snapshot import MANIFEST, Snapshot
 
 _HEADS = "heads:"
@@ -87,7 +87,7 @@ def scopes_of(sides: Sequence[Side], snapshots: Mapping[str, Snapshot], base: Sc
 
     A snapshot was read in its own, so the other side is read in the same. Raises UsageError where there is none.
     """
-    named = {s: snapshots[s.text].scope if s.text in snapshots else _scope(s, base) for s in sides}
+    named = {s: snapshots[s.text].scope if s.text in snapshots else within(s.schema, base) for s in sides}
     if len({scope.alias for scope in named.values()}) > 1:
         texts = " and ".join(f"`{s.text}`" for s in sides)
         raise _no_scope(f"one of {texts} is a schema and the other a whole target", "name a schema of each")
@@ -169,10 +169,6 @@ async def _translated(reading: Awaitable[T]) -> T:
         return await reading
     except psycopg.Error as e:
         raise TargetError(run_fault(e).problem) from e
-
-
-def _scope(one: Side, base: Scope) -> Scope:
-    return schema_scope(one.schema, base) if one.schema else base
 
 
 def _nameless(scope: Scope) -> Scope:

@@ -175,7 +175,7 @@ def find_drift(
     recipes = {t.name: _recipe(t, by_name[t.name], looks.get(t.name), fleet, scratch) for t in fleet.targets}
     made = references.get(r for r in recipes.values() if isinstance(r, Recipe))
     expected = {name: made[r.key] for name, r in recipes.items() if isinstance(r, Recipe)}
-    suspects = [t for t in fleet.targets if _differs(looks.get(t.name), expected.get(t.name))]
+    suspects = [t for t in fleet.targets if differs(looks.get(t.name), expected.get(t.name))]
     catalogs = ask_all(suspects, fleet.passwords, fleet.at_once, read_there) if suspects else {}
     found = []
     for target in fleet.targets:
@@ -203,7 +203,8 @@ def _recipe(
         return e.problem
 
 
-def _differs(there: Look | Problem | None, expected: Reference | Problem | None) -> bool:
+def differs(there: Look | Problem | None, expected: Reference | Problem | None) -> bool:
+    """Whether a schema that was seen is another than what its revisions produce; not where either is not known."""
     return isinstance(there, Look) and isinstance(expected, Reference) and there.fingerprint != expected.fingerprint
 
 

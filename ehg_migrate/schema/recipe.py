@@ -72,7 +72,7 @@ def recipe(target: Target, heads: Sequence[str], graph: Graph, ground: Ground, s
 
 def drift_scope(target: Target) -> Scope:
     """The scope in which a target is held against a reference: what the platform brings to every project is no fact."""
-    scope = replace(within(target, scope_of(target)), extension_versions=False, migrator=True)
+    scope = replace(within(target.schema, scope_of(target)), extension_versions=False, migrator=True)
     if target.platform == NO_PLATFORM:
         return scope
     return replace(scope, without_extensions=(*scope.without_extensions, *_BROUGHT))

@@ -82,9 +82,9 @@ def without_platform(scope: Scope) -> Scope:
     return replace(scope, without_schemas=(), without_roles=(), without_extensions=(), without_publications=())
 
 
-def within(target: Target, whole: Scope) -> Scope:
+def within(schema: str, whole: Scope) -> Scope:
     """What a target is of its database: `whole`, or its one schema."""
-    return schema_scope(target.schema, whole) if target.schema else whole
+    return schema_scope(schema, whole) if schema else whole
 
 
 def schema_scope(schema: str, base: Scope) -> Scope:
