@@ -1,4 +1,4 @@
-"""The named statements of `queries.sql` and `layout.sql`, with a target's own identifiers quoted into them."""
+"""The named statements of three files, and those of `layout.sql`, with a target's own identifiers quoted into them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from psycopg import sql
 
 from ehg_migrate.model import META_SCHEMA, VERSION_TABLE, Target, meta_schema
 
+_FILES = ("queries.sql", "neighbours.sql", "doctor.sql")
+
 
 @cache
 def _queries() -> dict[str, str]:
-    text = _read("queries.sql")
+    text = "".join(map(_read, _FILES))
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     return {name: _without_comments(body) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
