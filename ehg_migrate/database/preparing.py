@@ -22,10 +22,11 @@ _RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
 # clean the transaction that the rest has begun, and keep it with its lock for good; pgbouncer 1.18 does.
 _BEGIN = (b"BEGIN", b"COMMIT", b"BEGIN")
 
-# The statement that does the rest, in its parts, by whether the target is one schema. Its locks are the session's, or
-# the transaction's where there is one connection alone.
-_PREPARE = ("prepare prepare_path prepare_locked", "prepare prepare_home prepare_locked")
-PREPARE_ALONE = ("prepare prepare_path prepare_alone", "prepare prepare_home prepare_alone")
+# The statement that does the rest, in its parts. Its locks are the session's, or the transaction's where there is one
+# connection alone, which a target that is one schema never has.
+_PREPARE = "prepare prepare_path prepare_locked"
+_PREPARE_SCHEMA = "prepare prepare_home prepare_locked"
+PREPARE_ALONE = "prepare prepare_path prepare_alone"
 
 
 def preparation(target: Target, application: str) -> dict[str, object]:
@@ -55,7 +56,8 @@ class Preparing:
     ) -> None:
         self._work = work
         self._target = target
-        self._statement = joined((PREPARE_ALONE if alone else _PREPARE)[bool(target.schema)], target)
+        parts = PREPARE_ALONE if alone else _PREPARE_SCHEMA if target.schema else _PREPARE
+        self._statement = joined(parts, target)
         self._values = {
             **preparation(target, application),
             "work_key": work_key,

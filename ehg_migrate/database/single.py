@@ -34,7 +34,8 @@ class NeedsPair(Exception):
 
 
 class SingleSession(Session):
-    """What `Session` is, on one connection. `fresh` says that the target is expected to hold nothing of ours yet.
+    """What `Session` is, on one connection, for a target that is all of its database. `fresh` says that it is expected
+    to hold nothing of ours yet.
 
     Raises on entering: ConnectError where the server cannot be reached; NeedsPair in every other case but the usual:
     somebody else has a lock, a step is unfinished, a query fails.
@@ -90,7 +91,7 @@ class SingleSession(Session):
 
     def _look(self) -> None:
         """What it holds, in the transaction of the first step."""
-        begin = (*_RESET, PREPARE_ALONE[bool(self.target.schema)])
+        begin = (*_RESET, PREPARE_ALONE)
         answers = self._ask(*begin, "layout") if self._fresh else self._ask(*begin, *_HELD)
         number, *found, ours = answers["prepare"][0]
         check_settings(found, self.target)

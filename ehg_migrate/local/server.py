@@ -135,12 +135,6 @@ class LocalServer:
                 with suppress(psycopg.errors.DuplicateSchema, psycopg.errors.UniqueViolation):  # another command's
                     c.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
 
-    def drop_databases(self, names: Iterable[str]) -> None:
-        """Drops those that exist, whoever is connected to them."""
-        with session(self.address("postgres")) as c:
-            for name in names:
-                c.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
     # --- its life
 
     def _ensure_running(self) -> None:
