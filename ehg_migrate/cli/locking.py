@@ -53,4 +53,4 @@ def break_(target: str, yes: bool, as_json: bool, **where: Any) -> None:
         if as_json:
             console.json("locks", (broken,))
         else:
-            console.data(f"{broken.target}: ended {text.backends(broken.pids)}; look with `status`")
+            console.data(f"{broken.target}: ended {text.backends(broken.pids)}; look with `ehg-migrate status`")

@@ -75,7 +75,7 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
                 raise TargetError(_NOBODY)
             if holder.pids != seen.pids:
                 raise TargetError(
-                    Problem("other_holder", "somebody else holds the lock by now", "look with `locks` again")
+                    Problem("other_holder", "somebody else holds the lock by now", "look again: `ehg-migrate locks`")
                 )
             if holder.run:
                 connection.execute(query("break_lease", target), _broken(target, holder, actor))

@@ -275,7 +275,7 @@ def _strange(what: str) -> Problem:
     return Problem(
         "strange_answer",
         one_line(f"the server's answer was not understood: {what}"),
-        "is this PostgreSQL, and is schema `ehg_migrate` as this tool made it? `doctor` looks closer",
+        "is this PostgreSQL, and is schema `ehg_migrate` as this tool made it? `ehg-migrate doctor` looks closer",
     )
 
 
@@ -283,8 +283,8 @@ def _silent(target: Target) -> Problem:
     return Problem(
         "no_answer",
         f"no answer within {target.limits.look:g} s, which `connect_timeout` and `answer_timeout` are together",
-        "the server is too busy, a pooler does not pass it on, or somebody has locked the version table: `doctor` "
-        "tells which; else raise `answer_timeout`",
+        "the server is too busy, a pooler does not pass it on, or somebody has locked the version table: "
+        "`ehg-migrate doctor` tells which; else raise `answer_timeout`",
     )
 
 

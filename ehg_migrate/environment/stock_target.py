@@ -286,7 +286,7 @@ def _planned(graph: Graph, heads: tuple[str, ...], steps: Sequence[RevisionStep]
             Problem(
                 "not_closed",
                 "stock Alembic would leave a revision without one that it needs",
-                "use `ehg-migrate downgrade`, which shows what it would do",
+                "use `ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
             )
         )
     return planned

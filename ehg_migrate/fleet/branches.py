@@ -38,7 +38,7 @@ def read_folders(root: Path, report: Report) -> Folders:
         report.add(
             "missing_versions",
             f"the folder `{_FOLDER}/` cannot be read: {e.strerror}",
-            "create it with one folder for each branch, `versions/shared` for all targets; `init` does so",
+            "make it with one folder a branch, `versions/shared` for all targets, as `ehg-migrate init DIR` does",
             _FOLDER,
         )
         return Folders(frozenset(), frozenset(), missing=True)

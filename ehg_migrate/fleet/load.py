@@ -70,7 +70,7 @@ def _documents(root: Path, report: Report) -> Iterator[tuple[str, dict[Any, Any]
 
 
 def _files(root: Path, report: Report) -> list[Path]:
-    hint = "create `targets/fleet.yaml` with `targets:` in it; `init` makes an example"
+    hint = "create `targets/fleet.yaml` with `targets:` in it; `ehg-migrate init DIR` makes an example"
     try:
         paths = sorted((root / FOLDER).iterdir())
     except OSError as e:

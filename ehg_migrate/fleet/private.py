@@ -60,5 +60,5 @@ def check_private(mode: int, shown: str) -> None:
         raise Refused(
             "secret_file_mode",
             f"others than its owner may use the file `{shown}`: its mode is {stat.S_IMODE(mode):04o}",
-            f"chmod 600 {shown}",
+            f"run `chmod 600 {shown}`",
         )

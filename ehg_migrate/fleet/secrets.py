@@ -132,7 +132,7 @@ def _env(reference: SecretRef, root: Path) -> str:
         raise Refused(
             "secret_missing",
             f"the environment variable `{name}` {state}",
-            f"export {name}=..., or name a file that has it with `--env-file`",
+            f"`export {name}=...`, or name a file that has it with `--env-file`",
         )
     return os.environ[name]
 
@@ -153,7 +153,7 @@ def _keyring(reference: SecretRef, root: Path) -> str:
         from keyring.errors import KeyringError
     except ImportError:
         raise Refused(
-            "keyring_missing", "`keyring:` needs the package keyring", "pip install 'ehg_migrate[keyring]'"
+            "keyring_missing", "`keyring:` needs the package keyring", "run `pip install 'ehg_migrate[keyring]'`"
         ) from None
     try:
         secret = keyring.get_password(service, user)
@@ -167,7 +167,7 @@ def _keyring(reference: SecretRef, root: Path) -> str:
         raise Refused(
             "secret_missing",
             f"the keyring has no password of `{user}` for `{service}`",
-            f"keyring set {service} {user}",
+            f"run `keyring set {service} {user}`",
         )
     return str(secret)
 

@@ -221,7 +221,7 @@ OWNED_OPTIONS = {
     "transaction_per_migration": "each step has its own transaction, with its journal row in it",
     "fn": "the plan says which steps run",
     "on_version_apply": "the journal is written there",
-    "as_sql": "`plan --sql` makes the script",
+    "as_sql": "`ehg-migrate plan --sql` makes the script",
     "script": "it is made from `versions/`",
     "starting_rev": "the target's own version rows say where it stands",
     "output_buffer": "the output of a step is captured for its result",

@@ -93,7 +93,7 @@ def _known(state: State, look: Look | Problem | None) -> Look:
     """Only a target at its heads says what a new revision must do."""
     if not isinstance(look, Problem) and look and state.kind is StateKind.UP_TO_DATE:
         return look
-    hint = f"ehg-migrate upgrade --targets {state.target}"
+    hint = f"run `ehg-migrate upgrade --targets {state.target}` first"
     pending = Problem("pending_steps", f"{state.target} has pending steps: a new revision would come after those", hint)
     raise TargetError(state.problem or (look if isinstance(look, Problem) else pending))
 

@@ -62,4 +62,5 @@ class ExpectingProject(ProvingProject, StructureProject):
 
 
 def _unread(state: State) -> Problem:
-    return Problem("unknown", f"{state.target} is {state.kind.value.replace('_', ' ')}", "`status` says more")
+    what = state.kind.value.replace("_", " ")
+    return Problem("unknown", f"{state.target} is {what}", "`ehg-migrate status` says more")

@@ -75,7 +75,7 @@ class PlanningProject(ReadingProject):
         journals = self._journals(selectors)
         traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
         if not (traces or at_work):
-            hint = "`runs` lists the runs; `history TARGET` what was done to a target"
+            hint = "`ehg-migrate runs` lists the runs, `ehg-migrate history TARGET` what was done to a target"
             raise UsageError(Problem("unknown_run", f"no selected target has a trace of run `{run}`", hint))
 
         def make(state: State) -> Plan:
@@ -234,5 +234,5 @@ class PlanningProject(ReadingProject):
         named = quoted(gone, 8)
         message = f"run `{run}` also worked on {named}, which targets/ does not have"
         hint = "use the checkout that has it; or say `-t NAME` of each, where one has another name now"
-        hint += f"; without it: `rollback {run} {rest}`" if rest else ""
+        hint += f"; without it: `ehg-migrate rollback {run} {rest}`" if rest else ""
         raise UsageError(Problem("target_gone", message, hint))

@@ -206,7 +206,8 @@ def _still_differs(found: Corrective) -> Problem:
     return Problem(
         "still_differs",
         f"after the statements `{found.left}` is not what `{found.right}` is, so nothing of them was kept",
-        "on a clone it was; look at `schema compare` again: was something changed meanwhile?",
+        "on a clone it was: was something changed meanwhile? "
+        f"`ehg-migrate schema compare {found.left} {found.right}` tells",
     )
 
 

@@ -65,7 +65,8 @@ def lint(
 
 def _unknown_rules(ignore: frozenset[str]) -> Iterator[Problem]:
     """A rule that was mistyped would go on warning, and one that was renamed be ignored no more."""
-    hint = f"those are {', '.join(sorted(RULES))}; squawk's as `{SQL_RULE}RULE`, `rehearse`'s as `{EFFECT_RULE}RULE`"
+    hint = f"those are {', '.join(sorted(RULES))}; "
+    hint += f"squawk's as `{SQL_RULE}RULE`, those of rehearsals as `{EFFECT_RULE}RULE`"
     for rule in sorted(r for r in ignore - RULES - EFFECT_NAMES if not r.startswith(SQL_RULE)):
         near = meant(rule, EFFECT_NAMES) if rule.startswith(EFFECT_RULE) else hint
         yield Problem(

@@ -51,7 +51,7 @@ def _above(graph: Graph, spec: str, active: int, releases: Releases) -> int:
                 Problem(
                     "not_applied",
                     f"revision `{revision}` is not applied, so there is nothing above it to take back",
-                    "`history` shows what is applied",
+                    "`ehg-migrate history TARGET` shows what is applied",
                 )
             )
         removed |= lineage_above(graph, i) & ~(1 << i) & active
@@ -97,13 +97,14 @@ def without_trace(graph: Graph, plan: Plan, did: Result, journal: Sequence[Journ
             run,
             f"by the ledger it brought the target from {quoted(did.heads_before)} to {quoted(did.heads_after)}; the "
             f"target's journal has no trace of that, and the target holds {quoted(plan.heads)}",
-            "it was restored to another time, or its entry names another database now: look with `history` and `drift`",
+            "it was restored to another time, or its entry names another database now: look with "
+            "`ehg-migrate history TARGET` and `ehg-migrate drift`",
         )
     note = Problem(
         "no_trace",
         f"the target's journal has no trace of run `{run}`, which by the ledger brought it to "
         f"{quoted(did.heads_after)}; it holds what it held before that",
-        "it was restored to that time: `history` shows what was done until then",
+        "it was restored to that time: `ehg-migrate history TARGET` shows what was done until then",
     )
     return replace(plan, notes=(*plan.notes, note))
 
@@ -124,7 +125,7 @@ def _nothing_declared(run: str, since: Sequence[JournalEntry]) -> None:
         raise _inexact(
             run,
             f"{who} declared revisions to be applied and did not run them",
-            "`downgrade` runs their `downgrade()`, which shows what it would do",
+            "`ehg-migrate downgrade TARGET --to REV` runs their `downgrade()`, after showing what it would do",
         )
 
 
@@ -136,7 +137,11 @@ def _nothing_by_hand(run: str, since: Sequence[JournalEntry]) -> None:
             what = (
                 "changed the schema by SQL of `schema sync`" if e.event == "corrected" else "brought rows from a file"
             )
-            raise _inexact(run, f"{who} {what}, which has no way back", "`downgrade` takes back revisions alone")
+            raise _inexact(
+                run,
+                f"{who} {what}, which has no way back",
+                "`ehg-migrate downgrade TARGET --to REV` takes back revisions alone",
+            )
 
 
 def _nothing_half_done(run: str, since: Sequence[JournalEntry], left: Mapping[str, JournalEntry]) -> None:
@@ -152,7 +157,8 @@ def _nothing_half_done(run: str, since: Sequence[JournalEntry], left: Mapping[st
         raise _inexact(
             run,
             f"revision `{next(iter(half))}` ran outside a transaction and did not end",
-            "run `upgrade` to finish it and roll that back too, or repair it by hand and use `downgrade`",
+            "run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
+            "`ehg-migrate downgrade TARGET --to REV`",
         )
 
 
@@ -160,7 +166,8 @@ def half_taken_back(graph: Graph, target: str, revision: str) -> Problem:
     """A revision whose downgrade was cut outside a transaction: its row is there, a part of its schema may be gone."""
     r = graph[revision]
     below = r.parents[0] if r.parents else f"{r.branch}@base"
-    hint = f"finish that with `downgrade {target} --to {below}`; then `upgrade`, if it is wanted again"
+    hint = f"finish that with `ehg-migrate downgrade {target} --to {below}`; "
+    hint += "then `ehg-migrate upgrade`, if it is wanted again"
     if len(r.parents) == 1:  # what cannot be done a second time would be the end of every way out
         hint += f". If it fails since all of it is gone already: `alembic -x target={target} stamp {below}`"
     return Problem(
@@ -175,7 +182,7 @@ def _nothing_else(run: str, own: Mapping[str, JournalEntry], left: Mapping[str, 
     other = [e.run for r, e in left.items() if r not in own or own[r].direction != e.direction]
     if other:
         names = quoted(dict.fromkeys(other))
-        raise _inexact(run, f"later runs changed the target: {names}", f"roll back `{other[-1]}` first")
+        raise _inexact(run, f"later runs changed the target: {names}", f"run `ehg-migrate rollback {other[-1]}` first")
 
 
 def _still_known(graph: Graph, run: str, of_run: Iterable[JournalEntry], steps: Iterable[JournalEntry]) -> None:
@@ -191,7 +198,8 @@ def _still_known(graph: Graph, run: str, of_run: Iterable[JournalEntry], steps: 
             raise _inexact(
                 run,
                 f"`{graph[e.revision].path}` was edited after it was applied (checksum {e.checksum[:12]})",
-                f"use the file as it was (git commit {e.git_commit or 'unknown'}), or use `downgrade`",
+                f"use the file as it was (git commit {e.git_commit or 'unknown'}), or "
+                "`ehg-migrate downgrade TARGET --to REV`",
             )
 
 
@@ -201,7 +209,7 @@ def _as_recorded(graph: Graph, run: str, heads: tuple[str, ...], last: JournalEn
         raise _inexact(
             run,
             f"the target holds {quoted(heads)}, and run `{last.run}` left {quoted(last.heads_after)}",
-            "somebody stamped it by hand; use `downgrade`, which shows what it would do",
+            "somebody stamped it by hand; use `ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
         )
 
 
@@ -214,7 +222,8 @@ def _same_steps(run: str, left: Mapping[str, JournalEntry], planned: Iterable[St
         raise _inexact(
             run,
             "the steps back are not the run's own steps reversed: `down_revision` or `depends_on` changed since",
-            "use the checkout that applied it, or use `downgrade`, which shows what it would do",
+            "use the checkout that applied it, or "
+            "`ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
         )
 
 

@@ -42,7 +42,7 @@ def resolve(graph: Graph, spec: str, releases: Releases) -> tuple[str, ...]:
         raise _unknown(
             spec,
             "relative revisions mean something else on each target",
-            "name the revision; `status` shows them",
+            "name the revision; `ehg-migrate status` shows them",
         )
     branch, at, name = spec.rpartition("@")
     scope = branch_members(graph, branch) if at else graph.everything
@@ -108,7 +108,7 @@ def _by_id(graph: Graph, name: str, scope: int) -> str:
         return found[0]
     if found:
         raise _unknown(name, f"`{name}` begins {len(found)} ids: {', '.join(found[:5])}", "write more of the id")
-    hint = "`ehg-migrate plan` and `history` show the ids"
+    hint = "`ehg-migrate plan` and `ehg-migrate history TARGET` show the ids"
     raise UsageError(Problem(NO_REVISION, f"there is no revision `{name}` here", hint, where=f"revision `{name}`"))
 
 

@@ -176,7 +176,8 @@ def _exists(target: Target) -> Problem:
     return Problem(
         "schema_exists",
         f"schema `{target.schema}` is there already, and not empty",
-        f"`upgrade -t {target.name}` brings it to its heads; `adopt` takes over what another tool has made",
+        f"`ehg-migrate upgrade -t {target.name}` brings it to its heads; "
+        f"`ehg-migrate adopt {target.name}` takes over what another tool has made",
     )
 
 

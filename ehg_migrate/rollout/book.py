@@ -148,7 +148,7 @@ def _incomplete(targets: list[str]) -> Problem:
     return Problem(
         "ledger_incomplete",
         f"the ledger lacks {results}",
-        "the targets have what this run reports; `history TARGET` shows it",
+        "the targets have what this run reports; `ehg-migrate history TARGET` shows it",
     )
 
 
@@ -159,7 +159,7 @@ def _died(dead: tuple[Run, ...], run: Run) -> list[Problem]:
             "died_run",
             f"run `{r.id}` of {r.origin.actor} on {r.origin.host} died: it has results for {len(r.results)} of "
             f"{len(r.targets)} targets",
-            f"`resume {r.id}` completes it; `show {r.id}` tells how far it came",
+            f"`ehg-migrate resume {r.id}` completes it; `ehg-migrate show {r.id}` tells how far it came",
         )
         for r in dead
         if r.id not in (run.id, run.resumes)

@@ -43,7 +43,7 @@ def connected(address: str) -> Iterator[Client]:
     try:
         from distributed import Client
     except ImportError:
-        hint = "pip install 'ehg_migrate[dask]'"
+        hint = "run `pip install 'ehg_migrate[dask]'`"
         raise ConfigurationError(Problem("dask_missing", "`dask://` needs the package distributed", hint)) from None
     try:
         client = Client(address.removeprefix(SCHEME), timeout=_PATIENCE, set_as_default=False)

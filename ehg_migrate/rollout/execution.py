@@ -226,7 +226,8 @@ class Execution:
         problem = Problem(
             "indeterminate",
             f"{lost.fault.problem.message} in step `{lost.step.revision}`; it cannot be read since: {why.message}",
-            "run `status` when the target answers again; `upgrade` continues from what it then holds",
+            "run `ehg-migrate status` when the target answers again; `ehg-migrate upgrade` "
+            "continues from what it then holds",
             lost.fault.problem.where,
             lost.fault.problem.sqlstate,
         )

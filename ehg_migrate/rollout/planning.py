@@ -82,7 +82,11 @@ def _is_readoptable(verb: Verb, state: State) -> bool:
 def adopted_already(heads: tuple[str, ...]) -> Problem:
     """A target that needs no adopting."""
     held = quoted(heads)
-    return Problem("adopted_already", f"the target is ours already and holds {held}", "use `upgrade` or `downgrade`")
+    return Problem(
+        "adopted_already",
+        f"the target is ours already and holds {held}",
+        "use `ehg-migrate upgrade` or `ehg-migrate downgrade TARGET --to REV`",
+    )
 
 
 def _with_notes(plan: Plan, state: State) -> Plan:

@@ -61,7 +61,7 @@ def unaccounted(target: str, revisions: Sequence[str], heads: Sequence[str]) -> 
     return Problem(
         "unaccounted",
         f"by the target's journal {quoted(revisions, 8)} is applied too, and no version row says so",
-        "was it taken back by hand, or was a row lost? `upgrade` does it again; if it is still there, "
+        "was it taken back by hand, or was a row lost? `ehg-migrate upgrade` does it again; if it is still there, "
         f"{stamp} writes the row, and `ehg-migrate drift` tells then whether it is",
     )
 
@@ -80,7 +80,7 @@ def wrong_heads(heads: tuple[str, ...], goal: tuple[str, ...]) -> Problem:
     return Problem(
         "wrong_heads",
         f"after all steps the version table holds {quoted(heads)} instead of {quoted(goal)}",
-        "a revision changed the version table, or another tool did; look with `history`",
+        "a revision changed the version table, or another tool did; look with `ehg-migrate history TARGET`",
     )
 
 

@@ -37,7 +37,8 @@ def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem,
         Problem(
             "ledger_disagrees",
             f"by the ledger run `{last.run}` left {quoted(last.heads)}, and it holds {quoted(state.heads)}",
-            "`history` shows what was done since; if nothing, it was restored to an earlier time, or stamped",
+            f"`ehg-migrate history {state.target}` shows what was done since; if nothing, "
+            "it was restored to an earlier time, or stamped",
         ),
     )
 
@@ -53,7 +54,8 @@ def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
         left = tuple(t for t in run.targets if t not in results or not results[t].status.good)
     if not left:
         what = "failed" if failed_only else "is missing"
-        raise UsageError(Problem("nothing_left", f"nothing of run `{run.id}` {what}", "`show` tells what it did"))
+        hint = f"`ehg-migrate show {run.id}` tells what it did"
+        raise UsageError(Problem("nothing_left", f"nothing of run `{run.id}` {what}", hint))
     return left
 
 

@@ -192,7 +192,8 @@ def _foreign_head(head: str, details: Mapping[str, Applied], history: History) -
             "newer_checkout",
             f"the version table holds `{head}`, which run `{known.run}` applied from commit "
             f"{known.git_commit or 'unknown'} and this checkout does not have",
-            "update the checkout; to go back, run `downgrade` from the checkout that has the revision",
+            "update the checkout; to go back, run `ehg-migrate downgrade TARGET --to REV` from the checkout that has "
+            "the revision",
         )
     return StateKind.UNKNOWN, Problem(
         "unknown_revision",
@@ -225,7 +226,7 @@ def _half_done(reading: Reading, graph: Graph) -> list[Problem]:
         Problem(
             "half_done",
             f"revision `{r}` began outside a transaction and nobody saw it end",
-            "`upgrade` finishes it, or names what it left behind",
+            "`ehg-migrate upgrade` finishes it, or names what it left behind",
             graph[r].path if r in graph else "",
         )
         for r in (u.removeprefix("up ") for u in reading.unfinished)

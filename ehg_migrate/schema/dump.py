@@ -76,4 +76,5 @@ def _stable(text: str, scope: Scope, key: str) -> str:
 
 def _failed(target: Target, said: str) -> Problem:
     message = f"{target.name}: `pg_dump` fails: {one_line(said)}"
-    return Problem("dump_failed", message, "what it says is about this server; `doctor` looks at the connection")
+    hint = f"what it says is about this server; `ehg-migrate doctor -t {target.name}` looks at the connection"
+    return Problem("dump_failed", message, hint)

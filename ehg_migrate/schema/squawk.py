@@ -63,7 +63,7 @@ def lint_sql(settings: Settings, work: Iterable[tuple[Target, tuple[Step, ...]]]
 
 def _of_one(program: str, settings: Settings, one: Rendered) -> Iterator[SqlFinding]:
     if one.failure:
-        hint = "a revision that asks the database cannot be read without one; `rehearse` runs it"
+        hint = "a revision that asks the database cannot be read without one; `ehg-migrate rehearse` runs it"
         yield SqlFinding("not_rendered", "warning", one.step, "", one.failure, hint)
         return
     lines = one.sql.splitlines()

@@ -318,7 +318,7 @@ def test_a_wrong_upgrade_to_is_said_before_any_connection(
         assert proxy.connections == 0
     assert str(caught.value) == (
         "targets/t.yaml: targets.x.upgrade_to: there is no revision `haed` here\n"
-        "  hint: `ehg-migrate plan` and `history` show the ids\n"
+        "  hint: `ehg-migrate plan` and `ehg-migrate history TARGET` show the ids\n"
         "targets/t.yaml: targets.y.upgrade_to: there is no branch `crm` here\n"
         "  hint: branches here: `shared`"
     )

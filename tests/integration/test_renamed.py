@@ -81,7 +81,7 @@ def test_runs_under_former_names_are_taken_back(
     project = called(make_project, root, third, database)
     (refused,) = project.rollback(runs[1].id, [third]).results
     assert refused.problem is not None
-    assert refused.problem.hint == f"roll back `{runs[3].id}` first"
+    assert refused.problem.hint == f"run `ehg-migrate rollback {runs[3].id}` first"
     for run, left in zip(reversed(runs), [{"s1", "s2", "c1"}, {"s1", "s2"}, {"s1"}, set()], strict=True):
         assert statuses(project.rollback(run.id, [third])) == {third: Status.SUCCEEDED}
         assert tables(pg, database) == left

@@ -393,7 +393,7 @@ def test_a_downgrade_that_was_cut_outside_a_transaction_is_no_state_to_upgrade_f
     assert state.kind is StateKind.HALF_DONE
     assert state.problem
     assert state.problem.code == "half_taken_back"
-    assert state.problem.hint.startswith("finish that with `downgrade acme --to s1`")
+    assert state.problem.hint.startswith("finish that with `ehg-migrate downgrade acme --to s1`")
     refused = result_of(fleet.upgrade(), "acme")
     assert (refused.status, code_of(refused)) == (Status.REFUSED, "half_taken_back")
 

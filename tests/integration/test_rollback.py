@@ -215,7 +215,7 @@ def test_an_unknown_run_is_a_mistake(project: Project) -> None:
         project.rollback("20200101-000000-nobody")
     assert str(caught.value) == (
         "no selected target has a trace of run `20200101-000000-nobody`\n"
-        "  hint: `runs` lists the runs; `history TARGET` what was done to a target"
+        "  hint: `ehg-migrate runs` lists the runs, `ehg-migrate history TARGET` what was done to a target"
     )
 
 
@@ -233,7 +233,7 @@ def test_a_target_that_has_gone_is_not_passed_over(
     assert str(caught.value) == (
         f"run `{run.id}` also worked on `c`, which targets/ does not have\n"
         "  hint: use the checkout that has it; or say `-t NAME` of each, where one has another name now; "
-        f"without it: `rollback {run.id} -t a -t b`"
+        f"without it: `ehg-migrate rollback {run.id} -t a -t b`"
     )
     assert rows(pg, addresses["a"]) == {"a2"}
     assert statuses(project.rollback(run.id, ["a", "b"])) == {"a": Status.SUCCEEDED, "b": Status.UP_TO_DATE}
@@ -407,7 +407,10 @@ def test_what_is_ours_is_not_adopted(pg: Cluster, one: Project, database: Addres
     run = one.adopt("one", heads)
     (result,) = run.results
     assert result.status is Status.REFUSED
-    assert str(result.problem) == ("the target is ours already and holds `s3`\n  hint: use `upgrade` or `downgrade`")
+    assert str(result.problem) == (
+        "the target is ours already and holds `s3`\n  hint: use `ehg-migrate upgrade` or "
+        "`ehg-migrate downgrade TARGET --to REV`"
+    )
     assert (rows(pg, database), journal(pg, database)) == ({"s3"}, before)
 
 
@@ -477,7 +480,7 @@ def test_a_run_of_which_the_journal_has_no_trace(
     assert str(results["stripped"].problem) == (
         f"run `{run.id}` cannot be taken back exactly: by the ledger it brought the target from `s1` to `s2`; the "
         "target's journal has no trace of that, and the target holds nothing\n"
-        "  hint: it was restored to another time, or its entry names another database now: look with `history` and "
-        "`drift`"
+        "  hint: it was restored to another time, or its entry names another database now: look with "
+        "`ehg-migrate history TARGET` and `ehg-migrate drift`"
     )
     assert exits.of_run(back) == 4

@@ -131,7 +131,8 @@ def test_a_newer_checkout_is_ahead(project: Project) -> None:
     assert said(found) == (
         StateKind.AHEAD,
         f"the version table holds `s3`, which run `{run.id}` applied from commit {commit} and this checkout does not "
-        "have\n  hint: update the checkout; to go back, run `downgrade` from the checkout that has the revision",
+        "have\n  hint: update the checkout; to go back, run `ehg-migrate downgrade TARGET --to REV` from the "
+        "checkout that has the revision",
     )
     assert (found.heads, found.pending) == (("s3",), ())
 
@@ -510,7 +511,7 @@ def test_a_step_that_was_cut_outside_a_transaction_is_noted(project: Project, da
     assert (found.kind, found.pending) == (StateKind.PENDING, ("s4",))
     assert noted(found) == [
         "versions/shared/4.py: revision `s4` began outside a transaction and nobody saw it end\n"
-        "  hint: `upgrade` finishes it, or names what it left behind"
+        "  hint: `ehg-migrate upgrade` finishes it, or names what it left behind"
     ]
     add_revision(project.settings.root, "shared/4", revision("s4", "s3", up="SELECT 1"))
     Project.load(project.settings.root).upgrade()

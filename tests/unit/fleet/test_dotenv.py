@@ -101,7 +101,7 @@ def test_wrong_files(tmp_path: Path) -> None:
         load_env_file(tmp_path / "none")
     with pytest.raises(ConfigurationError, match="its mode is 0644") as caught:
         load_env_file(_env_file(tmp_path, "A=1\n", 0o644))
-    assert caught.value.problems[0].hint == f"chmod 600 {tmp_path / '.env'}"
+    assert caught.value.problems[0].hint == f"run `chmod 600 {tmp_path / '.env'}`"
     with pytest.raises(ConfigurationError) as caught:
         load_env_file(_env_file(tmp_path, "x\ny\n"))
     assert len(caught.value.problems) == 2

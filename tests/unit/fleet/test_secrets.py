@@ -94,8 +94,8 @@ _LINES = "the secret `file:secret` holds a line break or a NUL in it"
 @pytest.mark.parametrize(
     ("content", "mode", "code", "message", "hint"),
     [
-        (b"x", 0o640, "secret_file_mode", _OPEN.format("0640"), "chmod 600 secret"),
-        (b"x", 0o604, "secret_file_mode", _OPEN.format("0604"), "chmod 600 secret"),
+        (b"x", 0o640, "secret_file_mode", _OPEN.format("0640"), "run `chmod 600 secret`"),
+        (b"x", 0o604, "secret_file_mode", _OPEN.format("0604"), "run `chmod 600 secret`"),
         (b"", 0o600, "secret_empty", "the secret `file:secret` is empty", "put the password there"),
         (b"\n", 0o600, "secret_empty", "the secret `file:secret` is empty", "put the password there"),
         (b"S3cretCanary\nb\n", 0o600, "secret_format", _LINES, None),
@@ -217,7 +217,7 @@ def test_keyring(tmp_path: Path) -> None:
     missing = _wrong(SecretRef("keyring", ("ehg/acme/other",)), tmp_path)
     assert (missing.message, missing.hint) == (
         "the keyring has no password of `other` for `ehg/acme`",
-        "keyring set ehg/acme other",
+        "run `keyring set ehg/acme other`",
     )
     assert (
         _wrong(SecretRef("keyring", ("locked/u",)), tmp_path).message == "the keyring cannot be asked (KeyringLocked)"
@@ -228,7 +228,7 @@ def test_keyring_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Where the package cannot be imported the hint says how to install it."""
     monkeypatch.setitem(sys.modules, "keyring", None)
     problem = _wrong(SecretRef("keyring", ("ehg/acme",)), tmp_path)
-    assert (problem.code, problem.hint) == ("keyring_missing", "pip install 'ehg_migrate[keyring]'")
+    assert (problem.code, problem.hint) == ("keyring_missing", "run `pip install 'ehg_migrate[keyring]'`")
 
 
 def test_each_reference_once_and_all_problems_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def test_a_downgrade_to_what_is_not_applied_is_refused() -> None:
         plan_downgrade(fleet_graph(), "t", ("s2",), ["s3"], {})
     assert str(caught.value) == (
         "revision `s3` is not applied, so there is nothing above it to take back\n"
-        "  hint: `history` shows what is applied"
+        "  hint: `ehg-migrate history TARGET` shows what is applied"
     )
 
 
@@ -272,24 +272,26 @@ def heads_gone() -> tuple[Book, Graph]:
 
 
 REFUSALS: dict[Callable[[], tuple[Book, Graph]], str] = {
-    later_run: "later runs changed the target: `B`\n  hint: roll back `B` first",
+    later_run: "later runs changed the target: `B`\n  hint: run `ehg-migrate rollback B` first",
     edited_file: "`versions/shared/s1.py` was edited after it was applied (checksum sum-s1)\n"
-    "  hint: use the file as it was (git commit c0ffee), or use `downgrade`",
+    "  hint: use the file as it was (git commit c0ffee), or `ehg-migrate downgrade TARGET --to REV`",
     edited_between: "`versions/shared/s1.py` was edited after it was applied (checksum ffffffffffff)\n"
-    "  hint: use the file as it was (git commit c0ffee), or use `downgrade`",
+    "  hint: use the file as it was (git commit c0ffee), or `ehg-migrate downgrade TARGET --to REV`",
     unknown_revision: "revision `s2` is not in versions/ of this checkout\n  hint: use the checkout that applied it",
     half_done: "revision `s3` ran outside a transaction and did not end\n"
-    "  hint: run `upgrade` to finish it and roll that back too, or repair it by hand and use `downgrade`",
+    "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
+    "`ehg-migrate downgrade TARGET --to REV`",
     half_done_later: "revision `s2` ran outside a transaction and did not end\n"
-    "  hint: run `upgrade` to finish it and roll that back too, or repair it by hand and use `downgrade`",
+    "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
+    "`ehg-migrate downgrade TARGET --to REV`",
     adopted: "it declared revisions to be applied and did not run them\n"
-    "  hint: `downgrade` runs their `downgrade()`, which shows what it would do",
+    "  hint: `ehg-migrate downgrade TARGET --to REV` runs their `downgrade()`, after showing what it would do",
     stamped_later: "run `S` declared revisions to be applied and did not run them\n"
-    "  hint: `downgrade` runs their `downgrade()`, which shows what it would do",
+    "  hint: `ehg-migrate downgrade TARGET --to REV` runs their `downgrade()`, after showing what it would do",
     heads_moved: "the target holds `s1`, and run `A` left `s2`\n"
-    "  hint: somebody stamped it by hand; use `downgrade`, which shows what it would do",
+    "  hint: somebody stamped it by hand; use `ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
     heads_gone: "the target holds nothing, and run `A` left `s1`\n"
-    "  hint: somebody stamped it by hand; use `downgrade`, which shows what it would do",
+    "  hint: somebody stamped it by hand; use `ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
 }
 
 
@@ -311,7 +313,8 @@ def test_a_changed_graph_is_refused() -> None:
     assert str(caught.value) == (
         "run `B` cannot be taken back exactly: the steps back are not the run's own steps reversed: `down_revision` or "
         "`depends_on` changed since\n"
-        "  hint: use the checkout that applied it, or use `downgrade`, which shows what it would do"
+        "  hint: use the checkout that applied it, or "
+        "`ehg-migrate downgrade TARGET --to REV`, which shows what it would do"
     )
 
 

@@ -65,8 +65,10 @@ def test_one_head_is_the_head() -> None:
     assert resolve(graph, "head", {}) == resolve(graph, "shared@head", {}) == ("s2",)
 
 
-_IDS = "hint: `ehg-migrate plan` and `history` show the ids"
-_RELATIVE = "relative revisions mean something else on each target\n  hint: name the revision; `status` shows them"
+_IDS = "hint: `ehg-migrate plan` and `ehg-migrate history TARGET` show the ids"
+_RELATIVE = (
+    "relative revisions mean something else on each target\n  hint: name the revision; `ehg-migrate status` shows them"
+)
 MISTAKES = {
     "+1": ("revision_spec", f"revision `+1`: {_RELATIVE}"),
     "-2": ("revision_spec", f"revision `-2`: {_RELATIVE}"),
