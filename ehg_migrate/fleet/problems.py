@@ -61,7 +61,7 @@ def describe(value: object) -> str:
         return f"the text `{clip(value)}`" if value else "an empty text"
     if isinstance(value, (int, float)):
         return f"the number `{clip(str(value))}`"
-    return kind(value)
+    return "an empty list" if value == [] else kind(value)
 
 
 def kind(value: object) -> str:

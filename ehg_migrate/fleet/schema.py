@@ -186,7 +186,7 @@ class WaveEntry(_Model):
     model_config = ConfigDict(json_schema_extra={"required": ["name", "targets"]})
 
     name: Name | None = _field("a name", "What the wave is called: `--targets wave:canary`.", "canary")
-    targets: list[Text] | None = _field(
+    targets: Annotated[list[Text], Field(min_length=1)] | None = _field(
         "a list of selectors", "Which targets: names, globs, `tag:...`, `env:...`, `!` to leave out.", ["tag:canary"]
     )
     soak: Seconds | None = _field(

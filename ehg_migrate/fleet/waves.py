@@ -70,7 +70,8 @@ def _draft(place: str, entry: object, report: Report) -> Draft | None:
     if given.name is None or given.targets is None:
         return None
     for number, selector in enumerate(given.targets):
-        if selector.strip().removeprefix("!").strip().startswith(("wave:", "shard:")):
+        parts = (part.strip().removeprefix("!").strip() for part in selector.split(","))
+        if any(part.startswith(("wave:", "shard:")) for part in parts):
             hint = "name targets by their name, `tag:...` or `env:...`"
             report.add("bad_selector", f"`{selector}` cannot choose a wave", hint, f"{place}.targets[{number}]")
     return Draft(place, given.name, tuple(given.targets), given.soak or 0.0)

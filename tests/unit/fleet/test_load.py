@@ -313,3 +313,22 @@ def test_waves_of_two_files(project: Project, mistakes: Callable[[Path], tuple[P
     (problem,) = mistakes(root)
     assert (problem.code, problem.where) == ("duplicate_waves", "targets/y.yaml: waves")
     assert problem.message == "waves stand in two files, also at `targets/x.yaml: waves`"
+
+
+@pytest.mark.parametrize(
+    ("targets", "where", "message"),
+    [
+        ("[]", "", "expected a list of selectors, found an empty list"),
+        ("['a1,wave:*']", "[0]", "`a1,wave:*` cannot choose a wave"),
+        ("[a1, 'b1, !wave:x']", "[1]", "`b1, !wave:x` cannot choose a wave"),
+        ("['a*, shard:1/2']", "[0]", "`a*, shard:1/2` cannot choose a wave"),
+    ],
+)
+def test_a_wave_says_whom_it_takes(
+    project: Project, mistakes: Callable[[Path], tuple[Problem, ...]], targets: str, where: str, message: str
+) -> None:
+    """Else all of the fleet would be in the first one: nobody chosen is no selection, and each has no wave as yet."""
+    entries = "targets:\n" + "".join(f"  {n}: {{url: 'postgresql://u@127.0.0.1/{n}'}}\n" for n in ("a1", "b1"))
+    root = project(entries, waves=f"waves: [{{name: canary, targets: {targets}}}]\n")
+    (problem,) = mistakes(root)
+    assert (problem.where, problem.message) == (f"targets/waves.yaml: waves[0].targets{where}", message)
