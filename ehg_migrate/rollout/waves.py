@@ -12,6 +12,7 @@ from ehg_migrate.rollout.stop import Enough, Stop
 
 _TICK = 0.2  # seconds between two looks whether to stop
 _NAMED = 5  # targets that a reason names
+_NO_WAVES = "--no-waves"
 
 
 def in_waves(waves: Sequence[Wave], names: Collection[str]) -> tuple[Wave, ...]:
@@ -43,17 +44,29 @@ def end_wave(
     stop: Stop,
     notice: Callable[[str], None],
 ) -> None:
-    """Holds the others back if a target of the wave is not where it should be; else waits for as long as it soaks."""
+    """Holds the others back if a target of the wave is not where it should be; else waits for as long as it soaks.
+
+    A wish to stop holds them back by itself: what it has cut short did not end badly.
+    """
     bad = [results[t] for t in wave.targets if not results[t].status.good]
+    if stop.asked:
+        return
     if bad:
-        which = some([f"{r.target} {r.status.value}" for r in bad], _NAMED)
-        why = f"wave `{wave.name}` did not end well ({which}), so the next did not begin"
-        stop.enough = stop.enough or Enough(why, "--no-waves")
+        stop.enough = _held_back(wave, bad, stop.enough)
         return
     changed = any(results[t].status is Status.SUCCEEDED for t in wave.targets)
     if wave.soak and changed and any(p.steps for p in plan.plans if p.target in following):
         notice(f"wave `{wave.name}` is done; the next begins in {wave.soak:g} s")
         _wait(wave.soak, stop)
+
+
+def _held_back(wave: Wave, bad: Sequence[Result], before: Enough | None) -> Enough:
+    """Why the next waves do not begin. Where something held them back before, it would again."""
+    if before and _NO_WAVES in before.in_spite:
+        return before  # an earlier wave
+    which = some([f"{r.target} {r.status.value}" for r in bad], _NAMED)
+    why = f"wave `{wave.name}` did not end well ({which}), so the next did not begin"
+    return Enough(why, f"{before.in_spite} {_NO_WAVES}" if before else _NO_WAVES)
 
 
 def _wait(seconds: float, stop: Stop) -> None:

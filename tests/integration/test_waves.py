@@ -16,7 +16,7 @@ from ehg_migrate.rollout.stop import Stop
 from tests.acceptance.test_drift import scratch_url
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE
-from tests.support.running import Fleet, make_fleet, result_of, step
+from tests.support.running import Fleet, Gate, make_fleet, result_of, step
 
 MakeDatabase = Callable[[str], Address]
 
@@ -120,6 +120,44 @@ def test_a_schema_that_differs_holds_them_back(fleet: Fleet, pg: Cluster, monkey
     assert [result_of(run, n).status for n in "cbad"] == [Status.SCHEMA_DIFFERS, *[Status.NOT_ATTEMPTED] * 3]
     assert held(fleet) == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
     assert fleet.load().show(run.id).results == run.results
+
+
+def test_the_way_out_of_both_limits(fleet: Fleet) -> None:
+    """Where enough had failed and a wave ended badly, the hint names what it takes to go on in spite of both."""
+    (fleet.folder / "targets" / "waves.yaml").write_text("waves: [{name: first, targets: [a, b]}]\n")
+    in_the_way(fleet, "a")
+    run = fleet.upgrade(parallel=1, max_failures=1)
+    hints = {r.target: r.problem.hint.split("; ")[1] for r in run.results if r.problem and r.target != "a"}
+    assert hints["b"] == "with `--max-failures 0` in spite of it"
+    assert hints["c"] == hints["d"] == "with `--max-failures 0 --no-waves` in spite of it"
+    said = fleet.cli("resume", run.id, "--yes", "--max-failures", "0", "--no-waves")
+    assert (said.returncode, held(fleet)) == (1, {"a": ["s1"], "b": ["s2"], "c": ["s2"], "d": ["s2"]}), said
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_wish_to_stop_is_told_as_such(fleet: Fleet, tmp_path: Path, begun: bool) -> None:
+    """A wave that it has cut did not end badly: nothing has to be mended, and `resume` does all of it, wave by wave."""
+    stop, gate = Stop(), Gate(tmp_path / "gate")
+    fleet.write("shared/s1", step("s1", None, gate.code, label="shared"))
+    if begun:
+        future = fleet.background(lambda: fleet.upgrade(stop=stop))
+        assert gate.pid
+        stop.ask()
+        gate.open()
+        run = future.result(60)
+    else:
+        gate.open()
+        stop.ask()
+        run = fleet.upgrade(stop=stop)
+    assert run.status is RunStatus.INTERRUPTED
+    assert result_of(run, "c").status is (Status.CANCELLED if begun else Status.NOT_ATTEMPTED)
+    for name in "bad":
+        problem = result_of(run, name).problem
+        assert problem is not None
+        assert problem.message == "the run was stopped before this target began"
+        assert problem.hint == f"`ehg-migrate resume {run.id}` goes on"
+    assert fleet.run(fleet.load().plan_resume(run.id)).status is RunStatus.SUCCEEDED
+    assert order(fleet)[:2] == ["c", "b"]
 
 
 def test_a_pause_between(fleet: Fleet) -> None:
