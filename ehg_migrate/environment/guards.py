@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query, version_name
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import Problem, TargetError, some
 from ehg_migrate.model import Direction, Step
+from ehg_migrate.revisions.loading import is_as_planned
 
 
 def check_ids(session: Session, steps: tuple[Step, ...]) -> None:
@@ -29,6 +31,15 @@ def check_steps(session: Session, steps: tuple[Step, ...]) -> None:
     check_ids(session, steps)
     refuse_half_taken_back(session, steps)
     refuse_half_done(session, steps)
+
+
+def check_files(root: Path, steps: tuple[Step, ...]) -> None:
+    """Raises TargetError where a step's file is not the one that was planned: a run may last, and a checkout change."""
+    other = [s.path for s in steps if not is_as_planned(root, s)]
+    if other:
+        named = some([f"`{path}`" for path in other], 8)
+        hint = "look at what it is now, and plan again"
+        raise TargetError(Problem("stale_plan", f"since the plan was made it was edited or taken away: {named}", hint))
 
 
 def was_started(session: Session, revision: str) -> tuple[str, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import os
 import sys
 import traceback
@@ -17,6 +18,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script, ScriptDirectory
 from alembic.util import load_python_file
 
+from ehg_migrate.model import Step
 from ehg_migrate.settings import Settings
 
 
@@ -67,6 +69,14 @@ def load_scripts(script: ScriptDirectory, files: Iterable[Path]) -> dict[str, Sc
     """These files by their revisions, loaded in this order; the directory loads itself when somebody asks it."""
     loaded = (Script._from_path(script, file) for file in files)
     return {s.revision: s for s in loaded if s is not None}
+
+
+def is_as_planned(root: Path, step: Step) -> bool:
+    """Whether the file of a step is still the one that its plan was made from."""
+    try:
+        return hashlib.sha256((root / step.path).read_bytes()).hexdigest() == step.checksum
+    except OSError:
+        return False
 
 
 def load_module(path: Path, settings: Settings) -> ModuleType:

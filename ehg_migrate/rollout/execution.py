@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from ehg_migrate.database.faults import Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session, is_proven
 from ehg_migrate.database.single import NeedsPair, SingleSession
-from ehg_migrate.environment.guards import check_steps, drop_hint, half_done, leftovers, was_started
+from ehg_migrate.environment.guards import check_files, check_steps, drop_hint, half_done, leftovers, was_started
 from ehg_migrate.environment.hosting import sqlalchemy_connection
 from ehg_migrate.environment.naming import Past
 from ehg_migrate.errors import Problem, TargetError
@@ -137,6 +137,7 @@ class Execution:
             if lost and steps and session.broken_by:
                 return self._result(Status.FAILED, heads, lock_broken(session.broken_by))
             check_steps(session, steps)
+            check_files(self.job.settings.root, steps)
         except TargetError as e:
             begun = lost is not None or bool(self.done)
             return self._result(Status.INDETERMINATE if begun else Status.REFUSED, heads, e.problem)

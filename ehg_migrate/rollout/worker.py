@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import hashlib
 import os
 import resource
 import signal
@@ -86,18 +85,11 @@ def _was_clean(job: Job, result: Result) -> bool:
 
     And by no env.py but ours: another may leave anything behind.
     """
-    from ehg_migrate.revisions.loading import has_our_environment
+    from ehg_migrate.revisions.loading import has_our_environment, is_as_planned
 
     if not job.clean or result.status is not Status.SUCCEEDED or not has_our_environment(job.settings):
         return False
-    try:
-        return all(_digest(job.settings.root / s.path) == s.checksum for s in job.plan.steps)
-    except OSError:
-        return False
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return all(is_as_planned(job.settings.root, s) for s in job.plan.steps)
 
 
 def _next(pipe: Pipe) -> tuple[Job, tuple[str, ...]]:

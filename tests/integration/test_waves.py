@@ -16,7 +16,7 @@ from ehg_migrate.rollout.stop import Stop
 from tests.acceptance.test_drift import scratch_url
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE
-from tests.support.running import Fleet, Gate, make_fleet, result_of, step
+from tests.support.running import Fleet, Gate, code_of, make_fleet, result_of, step
 
 MakeDatabase = Callable[[str], Address]
 
@@ -158,6 +158,27 @@ def test_a_wish_to_stop_is_told_as_such(fleet: Fleet, tmp_path: Path, begun: boo
         assert problem.hint == f"`ehg-migrate resume {run.id}` goes on"
     assert fleet.run(fleet.load().plan_resume(run.id)).status is RunStatus.SUCCEEDED
     assert order(fleet)[:2] == ["c", "b"]
+
+
+@pytest.mark.parametrize("code", ["", "import os"], ids=["plain", "any"])
+def test_a_file_that_changes_meanwhile(fleet: Fleet, code: str) -> None:
+    """A wave gets what was planned, or nothing: what a checkout brings while the others soak was read by nobody."""
+    soak(fleet, 0.01)
+    fleet.write("shared/s2", step("s2", "s1", code))
+
+    def hear(text: str) -> None:
+        if "the next begins" in text:
+            fleet.write("shared/s2", step("s2", "s1", "op.execute('CREATE TABLE other (n int)')"))
+
+    run = fleet.upgrade(notice=hear)
+    assert [(result_of(run, n).status, code_of(result_of(run, n))) for n in "cbad"] == [
+        (Status.SUCCEEDED, ""), (Status.REFUSED, "stale_plan"), *[(Status.NOT_ATTEMPTED, "not_attempted")] * 2,
+    ]  # fmt: skip
+    problem = result_of(run, "b").problem
+    assert problem is not None
+    assert problem.message == "since the plan was made it was edited or taken away: `versions/shared/s2.py`"
+    assert held(fleet) == {"a": [], "b": [], "c": ["s2"], "d": []}
+    assert fleet.tables("b") == []
 
 
 def test_a_pause_between(fleet: Fleet) -> None:
