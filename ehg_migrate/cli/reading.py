@@ -90,6 +90,8 @@ def plan(
             found = project.plan_with_findings(selectors, to, console.note, waves=waves)
         else:
             found = project.plan_with_known(project.plan(selectors, to, waves=waves))
+        if file or as_json:
+            found = project.with_entries(found)
         if file:
             _keep(found, file)
         if as_json:

@@ -6,7 +6,7 @@ The value that travels is only ever selector -> Target -> State -> Plan -> Resul
 from __future__ import annotations
 
 from ehg_migrate.model.finding import Finding, Level
-from ehg_migrate.model.plan import Direction, FleetPlan, Plan, Skipped, State, StateKind, Step, Verb, Wave
+from ehg_migrate.model.plan import Direction, Entry, FleetPlan, Plan, Skipped, State, StateKind, Step, Verb, Wave
 from ehg_migrate.model.run import GATES, JournalEntry, Origin, Result, Run, RunStatus, Status, StepResult
 from ehg_migrate.model.target import (
     META_SCHEMA,
@@ -25,6 +25,7 @@ from ehg_migrate.model.target import (
 __all__ = [
     "META_SCHEMA", "VERSION_TABLE", "SHARED", "PLATFORMS", "SUPABASE", "NO_PLATFORM", "meta_schema",
     "Target", "Address", "Limits", "SecretRef",
-    "State", "StateKind", "Plan", "FleetPlan", "Step", "Direction", "Verb", "Skipped", "Wave", "Finding", "Level",
+    "State", "StateKind", "Plan", "FleetPlan", "Step", "Direction", "Verb", "Skipped", "Wave", "Entry",
+    "Finding", "Level",
     "Run", "RunStatus", "Result", "Status", "StepResult", "Origin", "GATES", "JournalEntry",
 ]  # fmt: skip

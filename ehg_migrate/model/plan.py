@@ -112,6 +112,15 @@ class Wave:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """What targets/ said of a target when a plan of it was kept."""
+
+    target: str
+    address: str  # for people
+    checksum: str  # of all that decides what revisions do there
+
+
+@dataclass(frozen=True, slots=True)
 class FleetPlan:
     """What a run would do to a selection: a plan where one can be made, and why not elsewhere."""
 
@@ -127,6 +136,7 @@ class FleetPlan:
     notes: tuple[Problem, ...] = ()  # of the plan as a whole; a run takes them over
     judged: bool = False  # whether its steps were looked at in a rehearsal, and those refused that must be
     waves: tuple[Wave, ...] = ()  # in which its targets are done, one after the other; none where it is all at once
+    entries: tuple[Entry, ...] = ()  # of its targets, where it is kept
 
     @property
     def targets(self) -> tuple[str, ...]:

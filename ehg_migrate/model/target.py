@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 META_SCHEMA = "ehg_migrate"
@@ -101,6 +101,18 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.address}, schema {self.schema}" if self.schema else str(self.address)
+
+    @property
+    def meant(self) -> tuple[Hashable, ...]:
+        """Which database or schema, and all else that decides what revisions do there."""
+        return (
+            replace(self.address, sslrootcert=None, passfile=None),
+            (self.schema, self.touches, self.protected),
+            (self.version_table_schema, self.version_table),
+            self.branches,
+            repr(sorted(self.x.items())),
+            repr(sorted(self.alembic.items())),
+        )
 
 
 _PLAIN = re.compile("[a-z0-9_]{1,40}")  # behind `ehg_migrate_`, within PostgreSQL's 63 bytes

@@ -45,13 +45,22 @@ class PlanningProject(ReadingProject):
     def plan_saved(self, file: Path, *, soon: bool = False) -> FleetPlan:
         """The plan of a file that `plan -o` has written, made anew for the same targets and held to it.
 
-        A target that would now get other steps than the rest of those, or from other files, is refused (`stale_plan`).
+        A target that would now get other steps than the rest of those, or from other files, or that is another database
+        by now, is refused (`stale_plan`).
         Raises UsageError: the file is no such plan, a target of it is gone, the waves are others.
         """
-        from ehg_migrate.project.saved import held_to, read_plan
+        from ehg_migrate.project.saved import held_to, read_plan, refuse_strangers
 
         saved = read_plan(file)
-        return held_to(saved, self.plan(saved.targets, saved.wish, soon=soon, waves=bool(saved.waves)))
+        refuse_strangers(saved, self.fleet.by_name)
+        now = self.plan(saved.targets, saved.wish, soon=soon, waves=bool(saved.waves))
+        return held_to(saved, self.with_entries(now))
+
+    def with_entries(self, plan: FleetPlan) -> FleetPlan:
+        """The plan as it is kept: with what targets/ says of its targets, so that it is not done to others."""
+        from ehg_migrate.project.saved import entry
+
+        return replace(plan, entries=tuple(entry(self.fleet.by_name[t], local=self._local) for t in plan.targets))
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""

@@ -5,15 +5,17 @@ The file decides only whether: what is done is planned anew, from what the targe
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ehg_migrate import json_form
 from ehg_migrate.errors import Problem, UsageError, some
-from ehg_migrate.model import FleetPlan, Plan, State, StateKind, Step, Verb
+from ehg_migrate.model import Entry, FleetPlan, Plan, Skipped, State, StateKind, Step, Target, Verb
+from ehg_migrate.redaction import inert, one_line
 from ehg_migrate.rollout.reasons import stale_plan
 
 _LARGEST = 256 * 1024 * 1024  # bytes
@@ -23,9 +25,11 @@ _AGAIN = "make a new one: `ehg-migrate plan -o FILE`"
 def read_plan(file: Path) -> FleetPlan:
     """The plan of an upgrade that `plan -o`, or `plan --json`, has written. Raises UsageError for anything else."""
     try:
-        if file.stat().st_size > _LARGEST:
+        with file.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)  # a pipe has no size
+        if len(content) > _LARGEST:
             raise _unreadable(file, "it is too large for a plan")
-        form = json.loads(file.read_bytes())
+        form = json.loads(content)
     except OSError as e:
         raise _unreadable(file, e.strerror or type(e).__name__) from None
     except (ValueError, RecursionError):
@@ -53,6 +57,20 @@ def _unreadable(file: Path, why: str) -> UsageError:
     return UsageError(Problem("bad_plan_file", f"`{file}` cannot be used as a plan: {why}", _AGAIN))
 
 
+def refuse_strangers(saved: FleetPlan, fleet: Container[str]) -> None:
+    """Raises UsageError where the plan is for targets that targets/ does not have. No name in it is a selector."""
+    gone = [one_line(t) for t in saved.targets if t not in fleet]
+    if gone:
+        named = some([f"`{t}`" for t in gone], 8)
+        raise UsageError(Problem("target_gone", f"the saved plan is for {named}, which targets/ does not have", _AGAIN))
+
+
+def entry(target: Target, *, local: bool) -> Entry:
+    """What targets/ says of a target, as a kept plan has it."""
+    checksum = hashlib.sha256(repr((local, target.meant)).encode()).hexdigest()
+    return Entry(target.name, "--local" if local else str(target), checksum)
+
+
 def held_to(saved: FleetPlan, now: FleetPlan) -> FleetPlan:
     """The plan made now, without the targets for which it is another than the saved one: these are refused.
 
@@ -62,15 +80,46 @@ def held_to(saved: FleetPlan, now: FleetPlan) -> FleetPlan:
     if saved.waves != now.waves:
         raise UsageError(Problem("stale_plan", "the waves are others than those of the saved plan", _AGAIN))
     approved = {p.target: p for p in saved.plans}
+    moved = _moved(saved, now)
     kept: list[Plan] = []
     refused: list[State] = []
     for plan in now.plans:
-        problem = _otherwise(approved.get(plan.target), plan)
+        problem = moved.get(plan.target) or _otherwise(approved.get(plan.target), plan)
         if problem is None:
             kept.append(plan)
         else:
             refused.append(State(plan.target, StateKind.REFUSED, plan.heads, problem=problem))
-    return replace(now, selector=saved.selector, plans=tuple(kept), blocked=(*now.blocked, *refused))
+    lost = [s for s in now.skipped if s.target in approved and approved[s.target].steps]
+    refused += (State(s.target, StateKind.REFUSED, problem=_skipped(s)) for s in lost)
+    return replace(
+        now,
+        selector=inert(one_line(saved.selector)),  # to be read by people; anything may stand in a file
+        plans=tuple(kept),
+        blocked=(*now.blocked, *refused),
+        skipped=tuple(s for s in now.skipped if s not in lost),
+    )
+
+
+def _moved(saved: FleetPlan, now: FleetPlan) -> dict[str, Problem]:
+    """The targets that are other databases than those of the saved plan, or give other arguments to revisions."""
+    before = {e.target: e for e in saved.entries}
+    return {
+        e.target: _is_another(before.get(e.target), e)
+        for e in now.entries
+        if e.target not in before or e.checksum != before[e.target].checksum
+    }
+
+
+def _is_another(before: Entry | None, now: Entry) -> Problem:
+    if before is None or before.address == now.address:
+        why = "its entry in targets/ is not that of the saved plan"
+    else:
+        why = f"it is `{now.address}`, and the saved plan was made for `{before.address}`"
+    return Problem("stale_plan", why, _AGAIN)
+
+
+def _skipped(now: Skipped) -> Problem:
+    return Problem("stale_plan", f"the saved plan has steps for it, and now it gets none: {now.reason.message}", _AGAIN)
 
 
 def _otherwise(approved: Plan | None, now: Plan) -> Problem | None:
@@ -86,6 +135,8 @@ def _otherwise(approved: Plan | None, now: Plan) -> Problem | None:
     edited = [s.revision for s in now.steps if files.get(s.revision, s.checksum) != s.checksum]
     if edited:
         return _changed("other files since", edited)
+    if set(approved.heads) == set(now.heads):
+        return _changed("they come in another order", [s.revision for s in now.steps])
     return replace(stale_plan(approved.heads, now.heads), hint=_AGAIN)
 
 

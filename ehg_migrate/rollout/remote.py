@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-from collections.abc import Hashable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -65,21 +64,9 @@ def _prove_steps(job: Job, settings: Settings) -> None:
 def _target(planned: Target, root: Path) -> Target:
     """The entry of this machine's files, with its own paths of certificates, if the same would be done by it."""
     here = load_fleet(root).by_name.get(planned.name)
-    if here is None or _meant(here) != _meant(planned):
+    if here is None or here.meant != planned.meant:
         raise ConfigurationError(_other_files(f"{root / 'targets'} has not the same entry for `{planned.name}`"))
     return here
-
-
-def _meant(target: Target) -> tuple[Hashable, ...]:
-    """Which database or schema, and all else that decides what revisions do there."""
-    return (
-        replace(target.address, sslrootcert=None, passfile=None),
-        (target.schema, target.touches, target.protected),
-        (target.version_table_schema, target.version_table),
-        target.branches,
-        repr(sorted(target.x.items())),
-        repr(sorted(target.alembic.items())),
-    )
 
 
 def _other_files(what: str) -> Problem:

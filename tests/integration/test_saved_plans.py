@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ehg_migrate.errors import UsageError
 from ehg_migrate.model import Address, Result, Run, Status
 from tests.support.postgres import CANARY, Cluster
-from tests.support.project import PASSWORD_VARIABLE
+from tests.support.project import PASSWORD_VARIABLE, target_entry
 from tests.support.running import Fleet, make_fleet, result_of, step
 
 MakeDatabase = Callable[[str], Address]
@@ -136,13 +137,102 @@ def test_waves(fleet: Fleet, file: Path) -> None:
     assert held(fleet) == {"a": [], "b": [], "c": []}
 
 
-def test_a_target_that_is_gone(fleet: Fleet, file: Path) -> None:
-    """Nothing begins where the fleet is not the one that was planned for."""
+def rewrite(fleet: Fleet, target: str, **more: Any) -> None:
+    """The target's entry in targets/ with other fields."""
+    (path,) = (fleet.folder / "targets").glob("*.yaml")
+    entries = yaml.safe_load(path.read_text())
+    entries["targets"][target] |= more
+    path.write_text(yaml.safe_dump(entries))
+
+
+def test_a_target_that_is_another_database_now(fleet: Fleet, file: Path, make_database: MakeDatabase) -> None:
+    """The name and the revisions are what was approved; who reads a plan approves it for the database, too."""
+    before, now = fleet.addresses["b"], make_database("b")
+    rewrite(fleet, "b", url=target_entry(now)["url"])
+    run = do(fleet, file)
+    assert refusal(result_of(run, "b")) == f"it is `{now}`, and the saved plan was made for `{before}`"
+    assert held(fleet) == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
+    assert Fleet(fleet.pg, fleet.folder, {"b": now}).heads("b") == []
+
+
+def test_an_entry_that_gives_other_arguments(fleet: Fleet, file: Path) -> None:
+    """They are a part of what a revision does; a longer time limit is not."""
+    rewrite(fleet, "a", deadline="2h", tags=["new"])
+    rewrite(fleet, "b", x={"tenant": "other"})
+    run = do(fleet, file)
+    assert refusal(result_of(run, "b")) == "its entry in targets/ is not that of the saved plan"
+    assert held(fleet) == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
+
+
+def test_a_plan_of_embedded_databases(fleet: Fleet) -> None:
+    """It is not done to the targets themselves, though it is the same steps of the same names."""
+    saved = fleet.folder / "local.json"
+    assert fleet.cli("plan", "--local", "-o", str(saved)).returncode == 0
+    said = fleet.cli("upgrade", "--plan", str(saved), "--yes")
+    assert said.returncode == 4, said
+    address = fleet.addresses["a"]
+    assert f"a: refused\n  it is `{address}`, and the saved plan was made for `--local`\n" in said.stderr
+    assert held(fleet) == {"a": [], "b": [], "c": []}
+    said = fleet.cli("upgrade", "--local", "--plan", str(saved), "--yes")
+    assert (said.returncode, said.stdout.split(": ")[1]) == (0, "3 succeeded (a, b, c)\n")
+
+
+def test_a_target_that_would_get_nothing_now(fleet: Fleet) -> None:
+    """A branch was taken from it, so the wish does not concern it any more: what was approved is not done."""
+    fleet.write("crm/m1", step("m1", None, label="crm"))
+    for name in "ab":
+        rewrite(fleet, name, branches=["crm"])
+    saved = fleet.folder / "plan.json"
+    assert fleet.cli("plan", "--to", "crm@head", "-o", str(saved)).returncode == 0
+    rewrite(fleet, "a", branches=[])
+    run = do(fleet, saved)
+    assert refusal(result_of(run, "a")).startswith("the saved plan has steps for it, and now it gets none: ")
+    assert result_of(run, "c").status is Status.SKIPPED
+    assert held(fleet) == {"a": [], "b": ["m1"], "c": []}
+
+
+def test_steps_in_another_order(fleet: Fleet, file: Path) -> None:
+    """Which of two lines of a branch comes first is decided by the files' names; heads and contents are the same."""
+    fleet.write("shared/b", step("u1", None))
+    fleet.write("shared/d", step("t1", None))
+    assert fleet.cli("plan", "-o", str(file)).returncode == 0
+    (fleet.folder / "versions/shared/b.py").rename(fleet.folder / "versions/shared/e.py")
+    planned = [s.revision for p in fleet.plan("a").plans for s in p.steps]
+    assert sorted(planned) == ["s1", "s2", "t1", "u1"]
+    assert refusal(result_of(do(fleet, file), "a")) == (
+        "the revisions are not those of the saved plan; they come in another order: "
+        + ", ".join(f"`{r}`" for r in planned)
+    )
+    assert held(fleet) == {"a": [], "b": [], "c": []}
+
+
+def test_a_pipe_that_never_ends(fleet: Fleet) -> None:
+    """It has no size, so it is read only as far as a plan may reach."""
+    with pytest.raises(UsageError, match="it is too large for a plan"):
+        fleet.load().plan_saved(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("name", ["gone", "all", "!b", "tag:x", "shard:1/2", "*\n::error::x"])
+def test_a_target_that_is_gone(fleet: Fleet, file: Path, name: str) -> None:
+    """Nothing begins where the fleet is not the one that was planned for; what the file has there is no selector."""
     data = json.loads(file.read_text())
-    data["data"]["plans"][2]["target"] = "gone"
+    data["data"]["plans"][2]["target"] = name
     file.write_text(json.dumps(data))
-    with pytest.raises(UsageError, match="no target matches `gone`"):
+    with pytest.raises(UsageError) as caught:
         fleet.load().plan_saved(file)
+    (problem,) = caught.value.problems
+    assert problem.message == f"the saved plan is for `{' '.join(name.split())}`, which targets/ does not have"
+
+
+def test_a_selection_that_is_a_command(fleet: Fleet, file: Path) -> None:
+    """Whoever can write the file writes nothing that a pipeline obeys into the record of runs, which is shown later."""
+    data = json.loads(file.read_text())
+    data["data"]["selector"] = "all\n::error::x ##vso[task.complete]\x1b[31m"
+    file.write_text(json.dumps(data))
+    run = do(fleet, file)
+    assert "##vso[" not in run.selector
+    assert run.selector.splitlines() == [run.selector]
+    assert "\x1b" not in run.selector
 
 
 def _changed(**more: Any) -> Callable[[Any], Any]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ehg_migrate import redaction
 from ehg_migrate.cli import console
 from ehg_migrate.errors import Problem
-from ehg_migrate.model import Result, Status
+from ehg_migrate.model import Direction, Result, Status, Step
 from ehg_migrate.report.text import problem_lines
 
 SECRET = """p@ss:w/o%rd#?&'"\\ of it"""
@@ -111,6 +111,14 @@ def test_a_password_that_equals_a_word_of_ours_breaks_no_program(word: str) -> N
     data = json.loads(printed(Result("acme", Status.SUCCEEDED, problem=problem)))["data"]
     assert (data["target"], data["status"], data["problem"]["code"]) == ("acme", "succeeded", "wrong_password")
     assert data["problem"]["message"] == "said ***"
+
+
+def test_a_checksum_is_not_masked() -> None:
+    """A password of a few hexadecimal digits would make a saved plan that nothing can be held to."""
+    redaction.register("fa11")
+    step = Step("s1", Direction.UP, "shared", f"c0fa11{'0' * 58}", "doc fa11", "versions/s1.py", (), ("s1",))
+    data = json.loads(printed(step))["data"]
+    assert (data["checksum"], data["doc"]) == (step.checksum, "doc ***")
 
 
 def test_a_message_of_many_lines_says_nothing_in_our_name(capsys: pytest.CaptureFixture[str]) -> None:
