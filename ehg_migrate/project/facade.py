@@ -89,7 +89,7 @@ class Project(SchemasProject):
         astray = self._astray([p.target for p in plan.plans]) if plan.verb is not Verb.ADOPT else {}
         if self.unread:
             plan = replace(plan, notes=(*plan.notes, self.unread))
-        looked_at = tuple(dict.fromkeys((*busy, *astray)))
+        looked_at = tuple(dict.fromkeys((*busy, *astray, *plan.unseen)))
         targets, passwords = self._reach(looked_at) if looked_at else ((), {})
         parallel = how.get("parallel") or self.settings.parallel
         # which is first matters only where some must wait

@@ -114,11 +114,11 @@ class PlanningProject(ReadingProject):
     def plan_resume(self, run: str, *, failed_only: bool = False, waves: bool = True) -> FleetPlan:
         """What is missing of a run, planned anew from what its targets hold: all of it, or only what failed.
 
-        An upgrade goes on in the fleet's waves, or at once.
+        An upgrade goes on in the fleet's waves, or at once; targets whose schema the run has not looked at are in it.
 
         Raises UsageError where nothing is missing or the run still works, LedgerError where the ledger cannot be read.
         """
-        from ehg_migrate.rollout.reconcile import unfinished
+        from ehg_migrate.rollout.reconcile import unfinished, unseen
 
         found = self.show(run)
         if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
@@ -132,7 +132,10 @@ class PlanningProject(ReadingProject):
         elif found.verb is Verb.ADOPT:
             plan = self.plan_adoption(left[0], found.wish)
         else:
-            plan = self.plan(left, found.wish, waves=waves)
+            looks = not (failed_only or self._local or self.settings.verify == "never")
+            doubtful = tuple(t for t in unseen(found) if t in self.fleet.by_name) if looks else ()
+            plan = self.plan(tuple(dict.fromkeys((*left, *doubtful))), found.wish, waves=waves)
+            plan = replace(plan, unseen=doubtful)
         return replace(plan, resumes=found.id)
 
     def protected(self, plan: FleetPlan) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ehg_migrate.errors import Problem
@@ -27,13 +27,15 @@ def doubted(result: Result, astray: Astray) -> Result:
     return replace(result, status=Status.SCHEMA_DIFFERS, problem=problem)
 
 
-def to_be_looked_at(results: Iterable[Result]) -> Iterator[Result]:
-    """Those that got steps, and those that are in doubt, each as good as it is if its schema matches."""
+def to_be_looked_at(results: Iterable[Result], unseen: Collection[str] = ()) -> Iterator[Result]:
+    """Those that got steps, now or `unseen`, and those in doubt, each as good as it is if its schema matches."""
     for result in results:
         if _in_doubt(result):
             status = Status.SUCCEEDED if result.steps else Status.UP_TO_DATE
             yield replace(result, status=status, problem=None)
-        elif result.status is Status.SUCCEEDED and result.steps:
+        elif (result.status is Status.SUCCEEDED and result.steps) or (
+            result.status is Status.UP_TO_DATE and result.target in unseen
+        ):
             yield result
 
 

@@ -59,6 +59,13 @@ def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
     return left
 
 
+def unseen(run: Run) -> tuple[str, ...]:
+    """The targets that a run changed and whose schema it may not have looked at: it was stopped, died, or could not."""
+    cut = run.status in (RunStatus.INTERRUPTED, RunStatus.DIED)
+    unsure = (Status.INDETERMINATE, Status.SUCCEEDED) if cut else (Status.INDETERMINATE,)
+    return tuple(r.target for r in run.results if r.steps and r.status in unsure)
+
+
 def still_running(run: Run) -> Problem:
     """What such a run has done is not all that it will have done."""
     where = f"process {run.origin.pid} on {run.origin.host}"

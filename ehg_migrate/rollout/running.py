@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -98,7 +98,7 @@ def _do_all(settings: Settings, plan: FleetPlan, work: Work, how: How, book: Boo
             book.record(result)
             failed += [done.target] if done.status in _FAILURES else []
             how.stop.enough = how.stop.enough or _enough(failed, how.max_failures)
-        results |= {r.target: r for r in _verified(how, [results[t] for t in wave.targets], book)}
+        results |= {r.target: r for r in _verified(how, [results[t] for t in wave.targets], plan.unseen, book)}
         if following := waves[place:]:
             from ehg_migrate.rollout.waves import end_wave  # most fleets have none
 
@@ -138,11 +138,15 @@ def _worked(settings: Settings, verb: Verb, work: Work, how: How) -> Iterator[Re
         yield from run_plans(settings, work, how.execute, how.watch, how.stop)
 
 
-def _verified(how: How, results: Sequence[Result], book: Book) -> tuple[Result, ...]:
+def _verified(how: How, results: Sequence[Result], unseen: Collection[str], book: Book) -> tuple[Result, ...]:
     """The results that are others after the look; none where the run was stopped, since nobody wants to wait then."""
-    if how.verify is None or how.stop.asked:
+    if how.verify is None:
         return ()
-    verified = how.verify(tuple(to_be_looked_at(results)))
+    due = tuple(to_be_looked_at(results, unseen))
+    if how.stop.asked:
+        book.notes += [_not_looked_at(due)] if due else []
+        return ()
+    verified = how.verify(due)
     before = {r.target: r for r in results}
     changed = tuple(r for r in verified.results if r != before[r.target])
     for result in changed:
@@ -151,6 +155,12 @@ def _verified(how: How, results: Sequence[Result], book: Book) -> tuple[Result, 
         book.record(*changed)
     book.notes.extend(verified.notes)
     return changed
+
+
+def _not_looked_at(due: Sequence[Result]) -> Problem:
+    named = some([r.target for r in due], _NAMED)
+    hint = "`resume` looks, before it goes on to another wave; so does `ehg-migrate drift`"
+    return Problem("not_verified", f"not verified: {named}: the run was stopped before anybody looked", hint)
 
 
 def _harmless(watch: Watch, notes: list[Problem]) -> Watch:

@@ -49,6 +49,12 @@ def in_the_way(fleet: Fleet, target: str) -> None:
         c.execute("CREATE TABLE s2 (n int)")
 
 
+def verifying(fleet: Fleet, how: str) -> None:
+    """From now on schemas are looked at."""
+    settings = fleet.folder / "alembic.ini"
+    settings.write_text(settings.read_text().replace("verify = never", f"verify = {how}"))
+
+
 def order(fleet: Fleet) -> list[str]:
     """In which the targets of the last run began."""
     return [e.target for e in fleet.events if e.kind is EventKind.STARTED]
@@ -120,6 +126,39 @@ def test_a_schema_that_differs_holds_them_back(fleet: Fleet, pg: Cluster, monkey
     assert [result_of(run, n).status for n in "cbad"] == [Status.SCHEMA_DIFFERS, *[Status.NOT_ATTEMPTED] * 3]
     assert held(fleet) == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
     assert fleet.load().show(run.id).results == run.results
+
+
+def test_a_stopped_wave_is_looked_at_before_the_next(
+    fleet: Fleet, pg: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its steps were done nobody had looked when it was stopped: that is told, and `resume` begins with it."""
+    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
+    assert fleet.run(fleet.load().plan(to=("s1",)), verify="never").status is RunStatus.SUCCEEDED
+    with fleet.connect("c") as c:
+        c.execute("ALTER TABLE s1 DROP COLUMN n")
+    gate, stop = Gate(tmp_path / "gate"), Stop()
+    fleet.write("shared/s2", step("s2", "s1", gate.code))
+    verifying(fleet, "auto")
+    future = fleet.background(lambda: fleet.upgrade(stop=stop))
+    assert gate.pid
+    stop.ask()
+    gate.open()
+    run = future.result(60)
+    assert [result_of(run, n).status for n in "cbad"] == [Status.SUCCEEDED, *[Status.NOT_ATTEMPTED] * 3]
+    assert [n.message for n in run.notes] == ["not verified: c: the run was stopped before anybody looked"]
+    again = fleet.run(fleet.load().plan_resume(run.id))
+    assert [result_of(again, n).status for n in "cbad"] == [Status.SCHEMA_DIFFERS, *[Status.NOT_ATTEMPTED] * 3]
+    assert held(fleet) == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
+
+
+def test_a_wave_that_could_not_be_judged(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `always` it holds the next one back, and so it does when the run is resumed and nothing was mended."""
+    monkeypatch.setenv("EHG_SCRATCH_URL", "postgresql://127.0.0.1:1/nobody")
+    verifying(fleet, "always")
+    run = fleet.upgrade()
+    for found in (run, fleet.run(fleet.load().plan_resume(run.id))):
+        assert [result_of(found, n).status for n in "cbad"] == [Status.INDETERMINATE, *[Status.NOT_ATTEMPTED] * 3]
+    assert held(fleet) == {"a": [], "b": [], "c": ["s2"], "d": []}
 
 
 def test_the_way_out_of_both_limits(fleet: Fleet) -> None:
