@@ -209,8 +209,9 @@ def runs_lines(runs: Iterable[Run]) -> list[str]:
 
 
 def _outcome(run: Run) -> str:
-    bad = [r.target for r in run.results if not r.status.good and r.status is not Status.NOT_ATTEMPTED]
-    return f"{len(run.results)} of {len(run.targets)}" + (f", not good: {some(bad)}" if bad else "")
+    begun = [r for r in run.results if r.status is not Status.NOT_ATTEMPTED]
+    bad = [r.target for r in begun if not r.status.good]
+    return f"{len(begun)} of {len(run.targets)}" + (f", not good: {some(bad)}" if bad else "")
 
 
 def locks_lines(held: Iterable[Held]) -> Iterator[str]:
