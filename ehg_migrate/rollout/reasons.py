@@ -11,6 +11,11 @@ from ehg_migrate.errors import Problem, quoted
 from ehg_migrate.model import Target
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
+OF_SAVED_PLAN = Problem(
+    "saved_plan",
+    "this was a saved plan; `resume` and `retry` plan anew, and would do what was not approved",
+    "when it is mended, say `upgrade --plan FILE` again with the same file: it does the rest",
+)
 LOST_ROWS = "lost_rows"
 
 

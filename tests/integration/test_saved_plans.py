@@ -80,6 +80,22 @@ def test_the_rest_of_it(fleet: Fleet, file: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_failed_is_done_by_the_same_file(fleet: Fleet, file: Path) -> None:
+    """Whatever a result's own hint says of `resume`, which plans anew: the run says what does only what was approved."""
+    with fleet.connect("a") as c:
+        c.execute("CREATE TABLE s2 (n int)")
+    said = fleet.cli("upgrade", "--plan", str(file), "--yes", "--max-failures", "1", "-p", "1")
+    assert (said.returncode, held(fleet)) == (1, {"a": ["s1"], "b": [], "c": []}), said
+    assert (
+        "  hint: when it is mended, say `upgrade --plan FILE` again with the same file: it does the rest" in said.stderr
+    )
+    with fleet.connect("a") as c:
+        c.execute("DROP TABLE s2")
+    run = do(fleet, file)
+    assert [n.code for n in run.notes] == []
+    assert held(fleet) == {"a": ["s2"], "b": ["s2"], "c": ["c1", "s2"]}
+
+
 def test_a_revision_that_is_new(fleet: Fleet, file: Path) -> None:
     """It was not read by whoever approved: the target that would get it is left alone, and that is no failure."""
     fleet.write("c/c2", step("c2", "c1"))
