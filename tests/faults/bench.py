@@ -12,14 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 
-from ehg_migrate.model import Address, RunStatus
+from ehg_migrate.model import Address, RunStatus, Wave
 from ehg_migrate.project import Project
 from tests.faults.histories import TEMPLATE, History
 from tests.faults.proxy import FaultProxy
+from tests.faults.waves import file_of
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, target_entry, write_project
@@ -86,6 +88,13 @@ class Bench:
         return self._places[name]
 
     @cached_property
+    def scratch_url(self) -> str:
+        """Where runs make what schemas should be: the server that stays up, past every proxy."""
+        address = self.place("steady").cluster.address("postgres")
+        secret = quote(Cluster.password, safe="")
+        return f"postgresql://{address.user}:{secret}@{address.host}:{address.port}/postgres?sslmode=disable"
+
+    @cached_property
     def program(self) -> WarmProgram:
         """`ehg-migrate`, ready to run."""
         return self._stack.enter_context(WarmProgram())
@@ -130,8 +139,19 @@ class Bench:
         return dumps
 
 
-def lay_out(folder: Path, history: History, addresses: dict[str, Address], ledger: str = "", **limits: Any) -> Path:
-    """The project of a history. Limits are short, so that what hangs is over soon; `ledger` is a URL."""
+@dataclass(frozen=True)
+class Manner:
+    """What a project says beside its targets and revisions: its ledger (a URL), its waves, if runs are verified."""
+
+    ledger: str = ""
+    waves: tuple[Wave, ...] = ()
+    verified: bool = False
+
+
+def lay_out(
+    folder: Path, history: History, addresses: dict[str, Address], manner: Manner = Manner(), **limits: Any
+) -> Path:
+    """The project of a history. Limits are short, so that what hangs is over soon."""
     entries = {t: target_entry(a, branches=list(history.groups[t]), x={"target": t}) for t, a in addresses.items()}
     defaults = {
         "connect_timeout": 2,
@@ -142,5 +162,13 @@ def lay_out(folder: Path, history: History, addresses: dict[str, Address], ledge
         "retries": 2,
         **limits,
     }
-    settings = {"ledger": ledger, "ledger_password": f"env:{PASSWORD_VARIABLE}"} if ledger else {}
-    return write_project(folder, entries, history.files(), defaults=defaults, settings=settings)
+    settings: dict[str, str] = {}
+    if manner.ledger:
+        settings |= {"ledger": manner.ledger, "ledger_password": f"env:{PASSWORD_VARIABLE}"}
+    if manner.verified:
+        settings |= {"verify": "always", "prelude": "prelude.sql"}
+    write_project(folder, entries, history.files(), defaults=defaults, settings=settings)
+    (folder / "prelude.sql").write_text(TEMPLATE)
+    if manner.waves:
+        (folder / "targets" / "waves.yaml").write_text(file_of(manner.waves))
+    return folder

@@ -47,7 +47,8 @@ def summary(cases: list[dict[str, Any]], wall: float) -> list[str]:
         *(_kind(kind, [c for c in cases if c["kind"] == kind]) for kind in sorted({c["kind"] for c in cases})),
         f"{len(cases)} cases, {struck} struck, {len(bad)} with violations; {seconds:.1f} s a case, {wall:.0f} s in all",
         f"{single} targets were entered by one connection",
-        *(f"{c['violations'][0][:100]}\n  {c['command']}" for c in bad),
+        *(f"{n:4} {form}" for form, n in sorted(Counter(f for c in cases for f in c["forms"]).items())),
+        *(f"{c['violations'][0][:100]}\n  {c['command']}\n  kept in {c['kept']}" for c in bad),
     ]
 
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from ehg_migrate.errors import EhgMigrateError
 from ehg_migrate.model import Result, Run, RunStatus, Status
-from tests.faults import invariants
+from tests.faults import invariants, waves
+from tests.faults.approval import only_approved
 from tests.faults.bench import Bench, Place
-from tests.faults.fault import Fault
+from tests.faults.evidence import Witness
+from tests.faults.fault import RUNNER, Fault
 from tests.faults.healing import Former, healed
 from tests.faults.histories import make_history
 from tests.faults.kinds import Entry, choose
 from tests.faults.scene import Outcome, Scene
 from tests.faults.seeds import CASES_OF_A_HISTORY
+from tests.faults.task import Task, prepare
 from tests.faults.truth import Truth
 
 _ENTERED_BY_ONE = "Q RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; BEGIN"  # with all that it asks first
 _IN_POSTGRES = 0.2  # of the ledgers that nothing is wrong with
+_SETTINGS = ("EHG_FAULT_PLAIN", "EHG_FAULT_WAVES", "EHG_FAULT_SAVED")  # that make a seed's case another one
 
 
 @dataclass
@@ -33,16 +38,19 @@ class Report:
     verb: str = ""
     fired: bool = False
     single: int = 0  # how many targets were entered by one connection
+    forms: list[str] = field(default_factory=list)  # of the run: `waves`, `verified`, `saved`, ...
     statuses: list[str] = field(default_factory=list)
     seconds: float = 0.0
     violations: list[str] = field(default_factory=list)
+    kept: str = ""  # the folder with what may explain them
     story: list[str] = field(default_factory=list)  # what the proxy saw and the run said; for a failing case
 
     @property
     def command(self) -> str:
         """What does this case again."""
+        given = "".join(f"{name}={os.environ[name]} " for name in _SETTINGS if name in os.environ)
         settings = f"EHG_FAULT_CASES=1 EHG_FAULT_SEED={self.seed} EHG_FAULT_KIND={self.entry}"
-        return f"{settings} .venv/bin/pytest -q tests/faults"
+        return f"{given}{settings} .venv/bin/pytest -q tests/faults"
 
 
 @dataclass
@@ -51,9 +59,9 @@ class Case:
 
     scene: Scene
     fault: Fault
-    verb: str
-    arguments: Sequence[str]
+    task: Task
     report: Report
+    began: float = 0.0  # when it, and who works beside it, was about to start, by the clock
     longest: float = 0.0  # seconds from the run's start to its end
 
 
@@ -65,15 +73,20 @@ def run_case(bench: Bench, seed: int, kind: str = "") -> Report:
     report = Report(seed, entry=entry.name)
     history = make_history(seed // CASES_OF_A_HISTORY)
     with Scene(bench, bench.place(entry.place), history, seed, _ledger_place(bench, entry, seed)) as scene:
-        verb, arguments = _prepare(scene, rng)
-        case = Case(scene, entry.make(scene, rng), verb, arguments, report)
-        report.kind, report.verb = case.fault.kind, verb
-        report.violations += _do(case)
+        task = prepare(scene, entry, rng)
+        case = Case(scene, entry.make(scene, rng), task, report)
+        report.kind, report.verb, report.forms = case.fault.kind, task.verb, [*task.forms(scene)]
+        with Witness(scene) as witness:
+            for violation in _do(case):
+                if not report.violations:
+                    witness.look("found")
+                report.violations.append(violation)
         report.fired = case.fault.fired
         report.single = sum(_ENTERED_BY_ONE in line for line in scene.place.proxy.log)
         if report.violations:
             log = [line for proxy in scene.proxies for line in _around_faults(proxy.log)]
-            report.story = [f"{verb} {arguments}", *log, *report.story]
+            report.story = [" ".join(task.arguments), f"waves: {scene.waves}", *log, *report.story]
+            report.kept = str(witness.keep(report.violations, report.story))
     report.seconds = time.monotonic() - start
     return report
 
@@ -91,63 +104,18 @@ def _around_faults(log: list[str]) -> list[str]:
     return [line for i, line in enumerate(log) if any(-40 <= i - at <= 40 for at in struck)]
 
 
-# --- before
-
-
-def _prepare(scene: Scene, rng: random.Random) -> tuple[str, Sequence[str]]:
-    """What the targets hold before the run, and the run's verb and arguments."""
-    verb = rng.choices(("upgrade", "downgrade", "rollback"), (6, 2, 2))[0]
-    if verb != "downgrade" and rng.random() < 0.5:
-        _part(scene, rng)
-    if verb == "upgrade":
-        for target in scene.databases:
-            scene.steps[target] = len(scene.history.members(target)) - len(scene.truth(target).applied())
-        parallel = rng.choice((1, 2, 4))
-        if scene.history.is_plain:  # the more targets a worker serves, the more it enters by one connection
-            parallel = min(parallel, 2)
-        return verb, ["upgrade", "--parallel", str(parallel)]
-    run = scene.project.upgrade()
-    _good(run)
-    done = {r.target: len(r.steps) for r in run.results}
-    if verb == "rollback" and any(done.values()):
-        scene.steps = done
-        return verb, ["rollback", run.id]
-    return "downgrade", _downgrade(scene, rng)
-
-
-def _downgrade(scene: Scene, rng: random.Random) -> list[str]:
-    """To what has something above it, or to nothing."""
-    history = scene.history
-    target = rng.choice(list(scene.databases))
-    above = {n.id: [m for m in history.members(target) if n.id in m.parents] for n in history.members(target)}
-    to = rng.choice(["base", *(i for i, more in above.items() if more)])
-    needing = [m for m in history.members(target) if to == "base" or to in history.closure(m.parents)]
-    scene.steps = dict.fromkeys(scene.databases, 0) | {target: len(needing)}
-    return ["downgrade", target, "--to", to]
-
-
-def _part(scene: Scene, rng: random.Random) -> None:
-    """Some revision of each of some targets, and what it needs."""
-    for target in scene.databases:
-        if rng.random() < 0.7:
-            _good(scene.project.upgrade([target], [rng.choice(scene.history.members(target)).id]))
-
-
-def _good(run: Run) -> None:
-    assert run.status is RunStatus.SUCCEEDED, [(r.target, r.status, r.problem, r.output) for r in run.results]
-
-
 # --- the run and the checks after it
 
 
 def _do(case: Case) -> Iterator[str]:
     scene, fault = case.scene, case.fault
+    case.began = time.time()
     fault.before()
     for proxy in scene.proxies:
         proxy.rules = fault.rules  # each names its database
     began = time.monotonic()
     try:
-        scene.process = scene.start(case.arguments)
+        scene.process = scene.start(case.task.arguments)
         outcome = scene.finish(scene.process)
         case.longest = time.monotonic() - began
         others = [(name, scene.finish(process, name)) for process, name in fault.others]
@@ -168,26 +136,51 @@ def _do(case: Case) -> Iterator[str]:
         if not (fault.hides and fault.hurts(scene, target)):
             yield from (f"{target}: {v}" for v in invariants.consistent(scene.history, target, truth))
     yield from _said(case, outcome, truths)
+    yield from _formal(case, outcome.run, truths)
     yield from (v for _, other in others if other.run for v in _recorded(scene, other.run))
     yield from invariants.no_secret(_texts(case, outcome, others))
     sure = {r.target for r in outcome.run.results if r.status is not Status.INDETERMINATE} if outcome.run else set()
     settled = {t: truth for t, truth in truths.items() if t in sure and not fault.others}
-    yield from healed(scene, fault, Former(case.arguments, outcome.run), settled, case.report.story)
+    former = Former(case.task.arguments, outcome.run, case.task.approval, _outsiders(case))
+    yield from healed(scene, fault, former, settled, case.report.story)
+
+
+def _outsiders(case: Case) -> frozenset[str]:
+    """The targets on which somebody else works, by other rules."""
+    return frozenset({case.fault.target}) if case.fault.others else frozenset()
+
+
+def _formal(case: Case, run: Run | None, truths: Mapping[str, Truth]) -> Iterator[str]:
+    """What holds of an upgrade in waves, and of one by an approved plan."""
+    scene, outsiders = case.scene, _outsiders(case)
+    if case.task.approval:
+        yield from only_approved(case.task.approval, run, truths, outsiders)
+    if case.task.verb != "upgrade":
+        return
+    came = {t: scene.place.proxy.entered(d, RUNNER, case.began) for t, d in scene.databases.items()}
+    entered = {t: at for t, at in came.items() if at is not None and t not in outsiders}
+    others = bool(case.fault.others)  # one of both may have done what the other did not look at, or wait behind
+    known = [replace(w, soak=0.0) for w in scene.waves] if others else scene.waves
+    good = {
+        t: truth.rows == scene.history.heads(t) and (t != scene.astray or others)
+        for t, truth in truths.items()
+        if t not in outsiders
+    }
+    yield from waves.in_order(known, entered, truths, good)
 
 
 def _said(case: Case, outcome: Outcome, truths: dict[str, Truth]) -> Iterator[str]:
     """What the run said, held against the truth."""
-    fault, scene = case.fault, case.scene
-    run = outcome.run
+    fault, run = case.fault, outcome.run
     if run is None:
-        if not (fault.silent and fault.fired):
+        void = bool(case.task.approval and case.task.approval.void) and outcome.code == 2
+        if not void and not (fault.silent and fault.fired):
             yield f"no result, exit {outcome.code}: {outcome.err[-600:]}"
         return
     case.report.statuses = [r.status.value for r in run.results]
     yield from invariants.exit_code(run, outcome.code)
     for result in run.results:
-        hurt = fault.fired and fault.hurts(scene, result.target)
-        for violation in _of_one(case, result, run, truths[result.target], hurt):
+        for violation in _of_one(case, result, run, truths[result.target]):
             yield f"{result.target} ({result.status}): {violation}"
     yield from _noted(case, run)
 
@@ -195,7 +188,8 @@ def _said(case: Case, outcome: Outcome, truths: dict[str, Truth]) -> Iterator[st
 def _noted(case: Case, run: Run) -> Iterator[str]:
     """The ledger has the whole run, or the run says what it lacks."""
     fault, scene = case.fault, case.scene
-    codes = [n.code for n in run.notes if n.code != "died_run"]
+    other = {"died_run", *(("verified", "not_verified") if scene.verified else ())}
+    codes = [n.code for n in run.notes if n.code not in other]
     if not fault.ledger:
         yield from (f"a note without a reason: {code}" for code in codes)
     elif fault.fired and not fault.spares and not codes:
@@ -219,15 +213,38 @@ def _named(scene: Scene, run: Run) -> Iterator[str]:
             yield f"the ledger lacks the result of {result.target}, and the run's notes do not say so: {run.notes}"
 
 
-def _of_one(case: Case, result: Result, run: Run, truth: Truth, hurt: bool) -> Iterator[str]:
+def _excused(case: Case, result: Result, run: Run) -> bool:
+    """Whether there is a reason for what the run says of a target that is not good."""
+    fault, scene = case.fault, case.scene
+    if fault.fired and fault.hurts(scene, result.target) and result.status in fault.excused:
+        return True
+    match result.status:
+        case Status.NOT_ATTEMPTED:
+            return case.task.verb == "upgrade" and result.target in waves.held_back_by(scene.waves, run)
+        case Status.SCHEMA_DIFFERS:
+            return result.target == scene.astray
+        case Status.REFUSED:
+            return bool(case.task.approval and result.target in case.task.approval.stale)
+    return False
+
+
+def _of_one(case: Case, result: Result, run: Run, truth: Truth) -> Iterator[str]:
     fault, history = case.fault, case.scene.history
-    if not result.status.good and not (hurt and result.status in fault.excused):
+    if not result.status.good and not _excused(case, result, run):
         why = result.problem.message if result.problem else "no reason"
         yield f"not excused by {fault.kind}: {why}"
+    if (
+        result.status.good
+        and result.steps
+        and result.target == case.scene.astray
+        and run.status is not RunStatus.INTERRUPTED
+    ):
+        yield "good, and its schema is not what its revisions make"
     if not fault.others:
         yield from invariants.true_result(history, result, run.id, truth)
     yield from invariants.true_times(result, run.id, truth, case.longest)
-    if not (fault.hides or fault.blinds or fault.others):
+    unseen = case.scene.verified and not result.not_done  # the look behind its last step was hurt
+    if not (fault.hides or fault.blinds or fault.others or unseen):
         yield from invariants.needless_doubt(history, result, run.id, truth)
 
 

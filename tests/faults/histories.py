@@ -17,7 +17,8 @@ from textwrap import indent
 SHARED = "shared"
 TEMPLATE = """
 CREATE SCHEMA lab;
-CREATE TABLE lab.trail (seq bigint GENERATED ALWAYS AS IDENTITY, revision text, direction text, target text);
+CREATE TABLE lab.trail (seq bigint GENERATED ALWAYS AS IDENTITY, revision text, direction text, target text,
+                        at timestamptz DEFAULT clock_timestamp());
 CREATE TABLE lab.data (revision text, target text, part integer);
 CREATE TABLE lab.big (n integer);
 INSERT INTO lab.big SELECT generate_series(1, 200);

@@ -29,6 +29,11 @@ class Entry(NamedTuple):
         """What EHG_FAULT_KIND calls it."""
         return self.make.__name__
 
+    @property
+    def edits(self) -> bool:
+        """Whether it changes a revision's file, which no approval outlives."""
+        return self.make.__module__ == revisions.__name__
+
 
 FAULTS: tuple[Entry, ...] = (
     Entry(network.cut, 10, "steady"),

@@ -44,7 +44,7 @@ def lock_holder(scene: Scene, rng: random.Random) -> Fault:
 def second_runner(scene: Scene, rng: random.Random) -> Fault:
     """The same command from two places at once; one of them is killed, perhaps."""
     fault = Fault("second_runner", [], BROKEN, everywhere=True)
-    fault.before = lambda: fault.others.append((scene.start(["upgrade"], "second"), "second"))
+    fault.before = lambda: fault.others.append((scene.start(scene.upgrade, "second"), "second"))
     return fault
 
 

@@ -7,8 +7,10 @@ import contextlib
 import re
 import socket
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
@@ -125,17 +127,24 @@ class FaultProxy:
         self.door = Door.OPEN
         self.on_error: Callable[[str], None] | None = None
         self.links: list[Link] = []
+        self.came: list[tuple[float, str, str]] = []  # when, to which database, as whom
         self._count = 0
         self._released = asyncio.Event()
         self._loop = LoopThread("fault-proxy")
         self.host = LOOPBACK
         self.port = self._loop.listen(self._serve)
 
+    def entered(self, database: str, application: str, since: float) -> float | None:
+        """When a client whose name matches first came to a database; None if none has since."""
+        return min(
+            (at for at, d, a in self.came if at >= since and d == database and re.search(application, a)), default=None
+        )
+
     def reset(self) -> None:
         """As new: no rules, no delay, every connection of before ended, an empty log."""
         self.rules, self.delay, self.rate, self.on_error = [], 0.0, 0, None
         self._loop.call(self._release(deliver=False))
-        self.log = []
+        self.log, self.came = [], []
 
     def release(self, *, deliver: bool = True) -> None:
         """Ends every standstill: what was held back is delivered, or lost; half-open sides end; the door is open."""
@@ -187,7 +196,7 @@ class FaultProxy:
 
     async def _turn_away(self, writer: asyncio.StreamWriter) -> None:
         released = self._released
-        self.log.append(f"a new connection meets a door that is {self.door}")
+        self.log.append(f"{_now()} a new connection meets a door that is {self.door}")
         if self.door is Door.SILENT:
             await released.wait()
         _reset(writer)
@@ -204,6 +213,7 @@ class FaultProxy:
         name, application = words.get("database", ""), words.get("application_name", "")
         link = Link(self._count, client, server, port, name, application)
         self.links.append(link)
+        self.came.append((time.time(), name, application))
         return link
 
     async def _from_client(self, reader: asyncio.StreamReader, link: Link) -> None:
@@ -229,7 +239,7 @@ class FaultProxy:
             link.server.close()
         if link.call_when_sent and kind in _ENDS_QUERY:
             call, link.call_when_sent = link.call_when_sent, None
-            await asyncio.get_running_loop().run_in_executor(None, call, link)
+            await self._called(call, link)
 
     async def _from_server(self, reader: asyncio.StreamReader, link: Link) -> None:
         try:
@@ -283,7 +293,7 @@ class FaultProxy:
         match rule.act:
             case Act.CALL:
                 assert rule.call is not None
-                await asyncio.get_running_loop().run_in_executor(None, rule.call, link)
+                await self._called(rule.call, link)
             case Act.CALL_IN_FLIGHT:
                 link.call_when_sent = rule.call
             case Act.CUT_IN_FLIGHT:
@@ -304,6 +314,10 @@ class FaultProxy:
             _reset(link.server)
         return rule.act in (Act.CALL, Act.CALL_IN_FLIGHT, Act.CUT_IN_FLIGHT, Act.LOSE_ANSWER)
 
+    async def _called(self, call: Callable[[Link], None], link: Link) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, call, link)
+        self._say(link, "fault: is done")
+
     async def _release(self, *, deliver: bool) -> None:
         self.door = Door.OPEN
         for link in list(self.links):
@@ -318,7 +332,12 @@ class FaultProxy:
             await asyncio.sleep(0.005)
 
     def _say(self, link: Link, what: str) -> None:
-        self.log.append(f"{link.number}: {' '.join(what.split())[:160]}")
+        self.log.append(f"{_now()} {link.number}: {' '.join(what.split())[:160]}")
+
+
+def _now() -> str:
+    """As the logs of servers have it, in UTC."""
+    return datetime.now(UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def _text(kind: bytes, body: bytes) -> str:

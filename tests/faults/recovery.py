@@ -11,7 +11,7 @@ from tests.faults.scene import Scene
 Repeat = Callable[[Callable[[], Run]], Iterator[str]]
 """Does a run as often as it may need, and gives the violations."""
 
-_FAILED = (Status.FAILED, Status.INDETERMINATE, Status.REFUSED)
+_FAILED = (Status.FAILED, Status.SCHEMA_DIFFERS, Status.INDETERMINATE, Status.REFUSED)
 
 
 def recovered(scene: Scene, former: str, repeat: Repeat, *, failed_only: bool) -> Iterator[str]:

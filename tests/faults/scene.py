@@ -20,12 +20,14 @@ from typing import Protocol, Self
 import psutil
 
 from ehg_migrate import json_form
-from ehg_migrate.model import Address, Run
+from ehg_migrate.model import Address, Run, Wave
 from ehg_migrate.project import Project
-from tests.faults.bench import Bench, Place, lay_out
+from ehg_migrate.schema.scratch import VARIABLE
+from tests.faults.bench import Bench, Manner, Place, lay_out
 from tests.faults.histories import History
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import Truth, read_truth
+from tests.faults.waves import draw_waves
 from tests.support.programs import LOOPBACK
 
 _COLD = 0.1  # of the runs: started from nothing, as by a shell
@@ -71,6 +73,10 @@ class Scene:
     folder: Path = field(init=False)
     databases: dict[str, str] = field(init=False)  # target -> database
     steps: dict[str, int] = field(default_factory=dict)  # target -> how many the run should do
+    waves: tuple[Wave, ...] = ()  # of the fleet
+    upgrade: tuple[str, ...] = ("upgrade",)  # how one is said here
+    verified: bool = False  # whether runs look at what they have made
+    astray: str = ""  # the target whose schema is not what its revisions make
     process: Process | None = None
     errors: list[str] = field(default_factory=list)  # what went wrong in a fault's own action
     limit_files: int = 0  # RLIMIT_FSIZE of the run, bytes
@@ -86,6 +92,7 @@ class Scene:
         if self.ledger_place:
             self.ledger_place.create_databases([self.ledger_database])
         self.folder = self.bench.folder / f"case_{self.seed}"
+        self.waves = draw_waves(self.history, self.random("waves"))
         self.lay_out()
         return self
 
@@ -107,11 +114,31 @@ class Scene:
         """Writes the project, through the proxy; again with other limits."""
         port = self.place.proxy.port
         addresses = {t: Address(LOOPBACK, port, "postgres", name, "disable") for t, name in self.databases.items()}
-        lay_out(self.folder, self.history, addresses, ledger=self.ledger_url, **limits)
+        manner = Manner(self.ledger_url, self.waves, self.verified)
+        lay_out(self.folder, self.history, addresses, manner, **limits)
 
     def keep(self, close: Callable[[], object]) -> None:
         """To be called when the scene is left."""
         self._stack.callback(close)
+
+    def verify(self, astray: str) -> None:
+        """From now on runs look at what they have made, and on the target `astray` it is not what it should be."""
+        os.environ[VARIABLE] = self.bench.scratch_url
+        self.keep(lambda: os.environ.pop(VARIABLE))
+        self.verified, self.astray = True, astray
+        self.lay_out()
+        if astray:
+            self._alter(astray, "ADD COLUMN astray integer")
+
+    def mend(self) -> None:
+        """What is astray is not any more."""
+        if self.astray:
+            self._alter(self.astray, "DROP COLUMN astray")
+        self.astray = ""
+
+    def _alter(self, target: str, change: str) -> None:
+        with self.place.cluster.admin(self.databases[target]) as connection:
+            connection.execute(f"ALTER TABLE lab.big {change}".encode())
 
     @property
     def project(self) -> Project:
@@ -168,7 +195,8 @@ class Scene:
         Mostly from a process that has imported it. Not where it needs another beginning, and some anyhow: those begin
         as they do in a shell.
         """
-        words = [*arguments, "--yes", "--json", "--project", str(self.folder)]
+        yes = () if arguments[0] == "plan" else ("--yes",)
+        words = [*arguments, *yes, "--json", "--project", str(self.folder)]
         if self.prefix or self.environment or self.limit_files or self.random(f"cold {name}").random() < _COLD:
             return self.launch([*self.prefix, sys.executable, "-m", "ehg_migrate", *words], name)
         out, err = self.folder / f"{name}.out", self.folder / f"{name}.err"
@@ -220,6 +248,10 @@ class Scene:
         while any(any(_members(p.pid)) for p in self._started) and time.monotonic() < until:
             time.sleep(0.02)
         return [" ".join(command)[:80] for p in self._started for command in _commands(p.pid)]
+
+    def members(self) -> list[int]:
+        """The processes of the runs, by number."""
+        return [member.pid for p in self._started for member in _members(p.pid)]
 
     # --- processes to be hurt
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import clocks
+from tests.faults import clocks, invariants
 from tests.faults.bench import Bench
 from tests.faults.driver import Report, run_case
 from tests.faults.kinds import FAULTS
@@ -48,6 +48,24 @@ def test_the_short_form_has_every_kind() -> None:
     assert set(SHORT) == {entry.name for entry in FAULTS}
 
 
+def test_a_case_with_a_violation_leaves_what_may_explain_it(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's sessions, locks, processes, sockets and log, the run's output and the times of what happened."""
+    monkeypatch.setenv("EHG_FAULT_KEPT", str(tmp_path))
+    no_secret = invariants.no_secret
+    monkeypatch.setattr(invariants, "no_secret", lambda texts: ["on purpose"])
+    report = run_case(bench, 123, "nothing")
+    assert report.violations == ["on purpose"]
+    kept = {file.name: file.read_text() for file in Path(report.kept).iterdir()}
+    assert Path(report.kept).parent == tmp_path
+    assert kept["case.txt"].startswith("on purpose\n")
+    assert {"run.out", "run.err", "proxy.log", "log", "found.txt"} <= kept.keys()
+    for said in ("postgres: checkpointer", "activity:\n", "backend_type=client backend", "locks:\n", "mode=", "0A "):
+        assert said in kept["found.txt"], said
+    assert list(no_secret(kept)) == []
+
+
 def test_a_run_can_be_given_another_clock(tmp_path: Path) -> None:
     """A process sees the clock that is set for it, also when it is set again, and its monotonic one stays real."""
     file = tmp_path / "clock"
@@ -70,7 +88,7 @@ def test_a_run_can_be_given_another_clock(tmp_path: Path) -> None:
 
 
 def _told(report: Report) -> str:
-    lines = [f"{report.kind} during {report.verb}; again with:", f"  {report.command}"]
+    lines = [f"{report.kind} during {report.verb}; again with:", f"  {report.command}", f"kept in {report.kept}"]
     return "\n".join([*lines, *(f"  - {v}" for v in report.violations), *report.story])
 
 

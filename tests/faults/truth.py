@@ -26,7 +26,7 @@ _JOURNAL = (
     "SELECT run, event, revision, direction, heads_before, heads_after, target_name, seconds"
     " FROM ehg_migrate.migration_journal ORDER BY seq"
 )
-_TRAIL = "SELECT revision, direction, target FROM lab.trail ORDER BY seq"
+_TRAIL = "SELECT revision, direction, target, extract(epoch FROM at)::float FROM lab.trail ORDER BY seq"
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,14 @@ class Truth:
     rows: tuple[str, ...]
     journal: tuple[Entry, ...]
     trail: tuple[tuple[str, str, str], ...]  # (revision, direction, target), in order
+    times: tuple[float, ...]  # of its rows, by the server's clock
     objects: frozenset[str]
     data: Counter[tuple[str, str]]  # (revision, target)
+
+    @property
+    def last(self) -> float:
+        """When its last step ran; 0 where none has."""
+        return max(self.times, default=0.0)
 
     def applied(self) -> frozenset[str]:
         """By the journal: what went up and did not come down again."""
@@ -79,10 +85,12 @@ def read_truth(connection: psycopg.Connection) -> Truth:
         laid_out = bool(ours and ours[0])
         rows = _all(connection, "SELECT version_num FROM ehg_migrate.alembic_version ORDER BY 1") if laid_out else []
         journal = _all(connection, _JOURNAL) if laid_out else []
+        trail = _all(connection, _TRAIL)
         return Truth(
             rows=tuple(sorted(r[0] for r in rows)),
             journal=tuple(Entry(r[0], r[1], r[2], r[3], tuple(r[4]), tuple(r[5]), *r[6:]) for r in journal),
-            trail=tuple((r, d, t) for r, d, t in _all(connection, _TRAIL)),
+            trail=tuple((r, d, t) for r, d, t, _ in trail),
+            times=tuple(at for *_, at in trail),
             objects=frozenset(r[0] for r in _all(connection, _OBJECTS)),
             data=Counter((r, t) for r, t in _all(connection, "SELECT revision, target FROM lab.data")),
         )

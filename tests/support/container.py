@@ -39,6 +39,11 @@ class ContainerServer:
         """The port that Docker mapped; another one after a restart."""
         return int(self._container.get_exposed_port(5432))
 
+    @property
+    def pid(self) -> int:
+        """Never one of this machine's."""
+        raise ProcessLookupError("the server runs in a container")
+
     def start(self) -> None:
         """Starts it; makes it look like Supabase's the first time."""
         if self._prepared:

@@ -47,6 +47,11 @@ class Cluster:
         return self._server.port
 
     @property
+    def pid(self) -> int:
+        """Of the server's first process. Raises OSError where it does not run here."""
+        return self._server.pid
+
+    @property
     def ca_file(self) -> Path:
         """The root that signed the server's certificate, for `sslrootcert`."""
         return self._server.ca_file

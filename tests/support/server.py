@@ -80,6 +80,10 @@ class Server(Protocol):
     def port(self) -> int:
         """The TCP port on `host`; stays the same over a restart of our own process."""
 
+    @property
+    def pid(self) -> int:
+        """Of the first process on this machine. Raises OSError where there is none."""
+
     def start(self) -> None:
         """Returns when connections are accepted."""
 
@@ -137,6 +141,11 @@ class ProcessServer:
         """The TCP port, chosen at the first start."""
         return self._port
 
+    @property
+    def pid(self) -> int:
+        """Of the process that starts the others, by the file that it keeps."""
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
     def start(self) -> None:
         """Starts it; takes another port if somebody took ours before the first start."""
         for _ in range(_STARTS):
@@ -159,7 +168,7 @@ class ProcessServer:
     def signal(self, number: signal.Signals) -> None:
         """Nothing happens if it is not running. The server first, so that none of its children is born meanwhile."""
         with contextlib.suppress(OSError, psutil.NoSuchProcess):
-            server = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
+            server = psutil.Process(self.pid)
             server.send_signal(number)
             for backend in server.children():
                 with contextlib.suppress(psutil.NoSuchProcess):
