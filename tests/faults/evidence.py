@@ -7,6 +7,7 @@ be; it is kept only where a case has a violation.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
@@ -26,7 +27,7 @@ from tests.faults.scene import Scene
 
 _LARGEST = 400_000  # characters of one file that are kept, its end
 _LATE = (8.0, 20.0)  # seconds from a run's start to a look at what may hang; few runs last so long
-_TICK = 0.2
+_TICK, _STANDSTILL = 0.2, 1.0  # seconds
 _PATIENCE = 2000  # milliseconds for each question: the server may be what hangs
 _QUESTIONS = {
     "activity": "SELECT * FROM pg_stat_activity ORDER BY backend_type, pid",
@@ -41,6 +42,7 @@ class Witness:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._texts: dict[str, str] = {}
+        self._standstills: list[str] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -54,43 +56,52 @@ class Witness:
 
     def look(self, name: str) -> None:
         """The server, its processes and those of the run, and their sockets, as they are now."""
-        now = datetime.now(UTC).strftime("%H:%M:%S.%f")[:-3]
         parts = (
             _processes(self._scene),
             _sockets(self._scene),
             *(f"{q}:\n{_asked(self._scene, q)}" for q in _QUESTIONS),
         )
-        self._texts[f"{name}.txt"] = "\n\n".join((f"at {now}, UTC", *parts))
+        self._texts[f"{name}.txt"] = "\n\n".join((f"at {_now()}, UTC", *parts))
 
     def keep(self, violations: list[str], story: list[str]) -> Path:
         """All of it, and what was written meanwhile, in a folder that stays. Returns the folder."""
         folder = kept_folder() / f"{self._scene.seed}-{os.getpid()}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        self._texts["case.txt"] = "\n".join((*violations, "", *story))
+        self._texts["case.txt"] = "\n".join((*violations, *self._standstills, "", *story))
         for file in self._written():
             self._texts[file.name] = file.read_text(errors="replace")
-        for number, proxy in enumerate(self._scene.proxies):
-            self._texts[f"proxy{number or ''}.log"] = "\n".join(proxy.log)
+        for place, name in zip(_places(self._scene), ("targets", "ledger"), strict=False):
+            self._texts[f"{name}-proxy.log"] = "\n".join(place.proxy.log)
+            if place.cluster.log_file:
+                self._texts[f"{name}-server.log"] = place.cluster.log_file.read_text(errors="replace")
         for name, text in self._texts.items():
             (folder / name).write_text(text[-_LARGEST:])
         return folder
 
     def _written(self) -> Iterator[Path]:
-        """By the run and the others, and the servers' logs."""
+        """By the run and the others, and of the project."""
         for pattern in ("*.out", "*.err", "*.json", "targets/*.yaml"):
             yield from self._scene.folder.glob(pattern)
-        for place in _places(self._scene):
-            if place.cluster.log_file:
-                yield place.cluster.log_file
 
     def _watch(self) -> None:
-        began = time.monotonic()
-        for seconds in _LATE:
-            while time.monotonic() - began < seconds:
-                if self._over.wait(_TICK):
-                    return
-            self.look(f"after-{seconds:.0f}-s")
+        """A look when it is late; and whether this process itself stands still, as everything on this machine may."""
+        began = last = time.monotonic()
+        late = iter(_LATE)
+        due = next(late)
+        while not self._over.wait(_TICK):
+            now = time.monotonic()
+            if now - last > _STANDSTILL:
+                self._standstills.append(f"until {_now()} nothing here ran for {now - last:.1f} s")
+            last = now
+            if now - began > due:
+                self.look(f"after-{due:.0f}-s")
+                due, last = next(late, math.inf), time.monotonic()
+
+
+def _now() -> str:
+    """As the proxy's log and servers' logs have it, in UTC."""
+    return datetime.now(UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def kept_folder() -> Path:
@@ -115,7 +126,7 @@ def _pids(scene: Scene) -> Iterator[int]:
     for place in _places(scene):
         if place.bouncer:
             yield place.bouncer.pid
-        with contextlib.suppress(OSError, psutil.Error):
+        with contextlib.suppress(OSError, psutil.Error, ValueError, IndexError):  # it may be starting
             server = psutil.Process(place.cluster.pid)
             yield from (server.pid, *(p.pid for p in server.children()))
 

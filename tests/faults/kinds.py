@@ -30,6 +30,11 @@ class Entry(NamedTuple):
         return self.make.__name__
 
     @property
+    def sleeps(self) -> bool:
+        """Whether a run can: libfaketime 0.9.10 answers Python's `time.sleep` with EINVAL."""
+        return self.make is not clocks.clock
+
+    @property
     def edits(self) -> bool:
         """Whether it changes a revision's file, which no approval outlives."""
         return self.make.__module__ == revisions.__name__

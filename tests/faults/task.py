@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ehg_migrate.model import Run, RunStatus
 from tests.faults.approval import SAVED, Approval, approve
@@ -36,6 +36,9 @@ class Task:
 
 def prepare(scene: Scene, entry: Entry, rng: random.Random) -> Task:
     """Brings the targets to where the run begins; `entry` is the fault that will befall it."""
+    if scene.waves and not entry.sleeps:
+        scene.waves = tuple(replace(w, soak=0.0) for w in scene.waves)
+        scene.lay_out()
     verb = rng.choices(("upgrade", "downgrade", "rollback"), (6, 2, 2))[0]
     if verb != "downgrade" and rng.random() < 0.5:
         _part(scene, rng)

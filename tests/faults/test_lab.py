@@ -60,7 +60,7 @@ def test_a_case_with_a_violation_leaves_what_may_explain_it(
     kept = {file.name: file.read_text() for file in Path(report.kept).iterdir()}
     assert Path(report.kept).parent == tmp_path
     assert kept["case.txt"].startswith("on purpose\n")
-    assert {"run.out", "run.err", "proxy.log", "log", "found.txt"} <= kept.keys()
+    assert {"run.out", "run.err", "targets-proxy.log", "targets-server.log", "found.txt"} <= kept.keys()
     for said in ("postgres: checkpointer", "activity:\n", "backend_type=client backend", "locks:\n", "mode=", "0A "):
         assert said in kept["found.txt"], said
     assert list(no_secret(kept)) == []
