@@ -47,9 +47,9 @@ class Approval:
 def approve(scene: Scene, rng: random.Random) -> Approval:
     """Keeps a plan of everything in a file; then the project, or a target, becomes another, perhaps."""
     file = scene.folder / "approved.json"
-    at_first = {t: scene.truth(t).applied() for t in scene.databases}
     between = rng.choices(list(_BETWEEN), list(_BETWEEN.values()))[0]
     with _changed(scene, rng, between):
+        at_first = {t: scene.truth(t).applied() for t in scene.databases}
         made = scene.finish(scene.start(["plan", "-o", str(file)], "plan"), "plan")
     assert made.code in (0, 1), made.err
     plan = json.loads(file.read_text())["data"]
@@ -71,6 +71,8 @@ def _changed(scene: Scene, rng: random.Random, between: str) -> Iterator[None]:
         case "edited":
             with _file(scene, rng.choice(history.members(target))).open("a") as text:
                 text.write("# as it was read\n")
+        case "back" if not scene.truth(target).rows:
+            scene.project.upgrade([target], [rng.choice(history.members(target)).id])
         case "waves" if waves:
             first, *others, last_wave = waves
             scene.waves = (
@@ -84,9 +86,8 @@ def _changed(scene: Scene, rng: random.Random, between: str) -> Iterator[None]:
         case "part":
             scene.project.upgrade([target], [rng.choice(history.members(target)).id])
         case "back":
-            rows = scene.truth(target).rows
-            if rows:
-                scene.project.downgrade(target, _below(history.by_id[rng.choice(rows)]))
+            row = rng.choice(scene.truth(target).rows)
+            scene.project.downgrade(target, _below(history.by_id[row]))
 
 
 def _below(node: Node) -> tuple[str, ...]:
