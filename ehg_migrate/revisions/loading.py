@@ -9,10 +9,12 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from alembic import context
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script, ScriptDirectory
@@ -81,11 +83,17 @@ def is_as_planned(root: Path, step: Step) -> bool:
 
 def load_module(path: Path, settings: Settings) -> ModuleType:
     """The module of one revision file. Runs its top level, with `alembic.context` in place; raises what that raises."""
-    config = alembic_config(settings)
-    script = script_directory(config, (path.parent,))
     # what a revision prints while it loads must not end up in our data on stdout
-    with contextlib.redirect_stdout(sys.stderr), EnvironmentContext(config, script):
+    with contextlib.redirect_stdout(sys.stderr), _alembic_context(settings, path.parent):
         return load_python_file(os.fspath(path.parent), path.name)
+
+
+def _alembic_context(settings: Settings, folder: Path) -> AbstractContextManager[object]:
+    """`alembic.context` for what is loaded within; that of a command of Alembic's, where env.py is run by one."""
+    if hasattr(context, "config"):  # a second one would, at its end, take the command's away
+        return contextlib.nullcontext()
+    config = alembic_config(settings)
+    return EnvironmentContext(config, script_directory(config, (folder,)))
 
 
 def line_of(error: BaseException, versions: Path) -> str:

@@ -517,6 +517,26 @@ class TestFiles:
         place.good("-x", "target=beta", "upgrade", "heads")
         assert {"t_x1", "t_y1"} <= set(place.tables(place.beta))
 
+    def test_computed_names(self, place: Place) -> None:
+        """A file that has to be loaded to know who it is leaves every command its `alembic.context`."""
+        computed = table("s3", "s2").replace("revision = 's3'", "revision = 's' + str(3)")
+        add_revision(place.folder, "shared/s3", f"from alembic import context\ncontext.config\n{computed}")
+        assert len(place.good("history").stdout.splitlines()) == len(REVISIONS) + 1
+        place.good("revision", "-m", "next", "--head", "shared@head")
+        place.good("upgrade", "heads")
+        place.good("-x", "target=beta", "downgrade", "shared@s2")
+        assert "s2 (acme) (head)" not in place.good("current").stdout
+        assert [len(place.tables(a)) for a in (place.acme, place.beta)] == [len(ACME) + 1, len(BETA)]
+
+    def test_computed_names_that_raise(self, place: Place) -> None:
+        """What such a file raises is said in one line, masked."""
+        raising = "\nrevision = 's' + str(3)\nraise RuntimeError('password=hunter2000')"
+        add_revision(place.folder, "shared/s3", table("s3", "s2") + raising)
+        for arguments in (["upgrade", "heads"], ["history"], ["revision", "-m", "x", "--head", "acme@head"]):
+            said = place.bad(*arguments)
+            assert "versions/shared/s3.py" in said
+            assert "RuntimeError: password=***" in said
+
     def test_equal_ids_apart(self, place: Place) -> None:
         """A file for one of two branches that exclude one another continues the right one of two equal ids."""
         add_revision(place.folder, "red/1", revision("v1", label="red"))
