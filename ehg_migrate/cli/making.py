@@ -146,7 +146,7 @@ def psql(target: str, arguments: tuple[str, ...], root: Path) -> int:
 
     from ehg_migrate.project import Project
 
-    with options.given_back(root), Project.load(root, local=True) as project:
+    with Project.load(root, local=True) as project:
         address = project.local_address(target)
         program = project.embedded().program("psql")
         place = ["-h", address.host, "-p", str(address.port), "-U", address.user, "-d", address.dbname]

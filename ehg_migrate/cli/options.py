@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -118,21 +117,9 @@ def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = Fals
 
         load_env_file(env_file)
     forget_environment()
-    with given_back(root), Project.load(root, local=local) as project:
+    with Project.load(root, local=local) as project:
         for warning in () if quiet else project.findings.warnings:
             console.problem(warning, f"warning [{warning.code}]")
         gc.freeze()  # see `main`
         gc.enable()
         yield project
-
-
-@contextmanager
-def given_back(root: Path) -> Iterator[None]:
-    """What is kept in the project in it belongs, afterwards, to whose project it is."""
-    try:
-        yield
-    finally:
-        if os.geteuid() == 0 and root.is_dir() and root.stat().st_uid != 0:
-            from ehg_migrate.cli.ownership import give_back
-
-            give_back(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -61,9 +62,12 @@ class ProjectBase:
     def load(cls, root: Path | str = ".", *, local: bool = False) -> Self:
         """Reads alembic.ini, targets/ and versions/ of the project in `root`. Connects nowhere, resolves no secret."""
         settings = read_settings(Path(root).resolve())
-        fleet = read_fleet(settings)
-        register_variables(fleet.targets, settings.ledger_secret)
-        project = cls(settings, fleet, read_history(settings, keep=True), read_releases(settings), local=local)
+        try:
+            fleet = read_fleet(settings)
+            register_variables(fleet.targets, settings.ledger_secret)
+            project = cls(settings, fleet, read_history(settings, keep=True), read_releases(settings), local=local)
+        finally:
+            _give_back(settings.root)
         errors = project.findings.errors
         if errors:
             raise RevisionsError(errors)
@@ -76,7 +80,10 @@ class ProjectBase:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server = None
-        self._in_use.close()
+        try:
+            self._in_use.close()
+        finally:
+            _give_back(self.settings.root)
 
     @cached_property
     def findings(self) -> Findings:
@@ -202,6 +209,14 @@ def _unread(why: str) -> Problem:
         f"what the ledger last saw of these targets is not known: {why}",
         "where a schema differed then, nothing says so now; `ehg-migrate drift` looks at the targets themselves",
     )
+
+
+def _give_back(root: Path) -> None:
+    """What root keeps in another user's project becomes that user's."""
+    if os.geteuid() == 0 and root.stat().st_uid != 0:
+        from ehg_migrate.project.ownership import give_back
+
+        give_back(root)
 
 
 def _start_workers() -> None:

@@ -43,6 +43,7 @@ class Kit:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            stack.enter_context(self.project)
             self.servers = stack.enter_context(ScratchServers(self.project.settings.scratch_home))
             self.scratch = self.servers.get(MAJOR, api_roles=True)
             self._stack = stack.pop_all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import subprocess
 import sys
@@ -105,6 +107,18 @@ def users(tmp_path: Path, pg: Cluster) -> Iterator[Users]:
     with pg.admin() as c:
         kept = [row[0] for row in c.execute("SELECT datname FROM pg_database WHERE datname ~ '^ehg_kept_'").fetchall()]
     pg.drop_databases(kept)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave behind what others cannot use")
+def test_what_root_keeps_becomes_the_owners(users: Users) -> None:
+    """A pytest of root's in another user's project shuts that user out of nothing."""
+    users.write("test_it.py", "def test_it(migrated_connection): pass\n")
+    nobody = pwd.getpwnam("nobody")
+    os.chown(users.folder, nobody.pw_uid, nobody.pw_gid)
+    assert users.pytest().code == 0
+    kept = [users.folder / ".ehg", *(users.folder / ".ehg").rglob("*")]
+    assert (users.folder / ".ehg" / "testing.lock") in kept
+    assert {path.stat().st_uid for path in kept} == {nobody.pw_uid}
 
 
 def test_a_good_project(users: Users, pg: Cluster) -> None:

@@ -102,5 +102,12 @@ def test_what_root_keeps_becomes_the_owners(
     assert left == {"folder", "file", "same"}
     assert {outside.stat().st_uid, (outside / "file").stat().st_uid} == {0}
     (folder / ".ehg" / "targets.json").unlink()
+    (folder / "versions" / "shared" / "s1.py").touch()
+    with Project.load(folder) as project:
+        assert (folder / ".ehg" / "targets.json").stat().st_uid == nobody.pw_uid
+        (folder / ".ehg" / "ledger.sqlite").unlink()
+        assert project.upgrade().status is RunStatus.SUCCEEDED
+    assert {p.name for p in (folder / ".ehg").rglob("*") if p.lstat().st_uid == 0} == left
+    (folder / ".ehg" / "targets.json").unlink()
     assert ehg(folder, "local", "psql", "nowhere").code == 2
     assert (folder / ".ehg" / "targets.json").stat().st_uid == nobody.pw_uid
