@@ -118,7 +118,7 @@ class Claim:
                 return
             holder = self._holder(self._keys["work_key" if row and row[1] else "key"])
             if time.monotonic() >= deadline:
-                raise TargetError(_busy(holder, queue))
+                raise TargetError(_busy(holder, queue, self._target.name))
             if holder and not told:
                 self._notice(f"waiting for another runner: {holder}")
                 told = True
@@ -211,9 +211,9 @@ def not_adopted(heads: tuple[str, ...], target: Target) -> Problem:
     )
 
 
-def _busy(holder: str, waited: float) -> Problem:
+def _busy(holder: str, waited: float, name: str) -> Problem:
     return Problem(
         "locked",
         f"another runner is at work here, waited {waited:g} s: {holder or 'it has just gone'}",
-        "let it end, or raise `queue_timeout`",
+        f"let it end, or raise `queue_timeout`; `ehg-migrate locks break {name}` ends one that is dead or will not end",
     )

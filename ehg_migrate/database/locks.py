@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,24 +68,39 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
     The server rolls their open step back. Raises TargetError: unreachable, nobody holds the lock or somebody else does
     by now, not allowed, or a session does not end.
     """
-    with closing(connect(target, password, "ehg_migrate locks break")) as connection:
-        try:
-            holder = _of(target, connection.cursor(row_factory=dict_row).execute(*_question(target)).fetchall())
-            if not holder.pids:
-                raise TargetError(_NOBODY)
-            if holder.pids != seen.pids:
-                raise TargetError(
-                    Problem("other_holder", "somebody else holds the lock by now", "look again: `ehg-migrate locks`")
-                )
-            if holder.run:
-                connection.execute(query("break_lease", target), _broken(target, holder, actor))
-            for pid in holder.pids:
-                connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
-            _wait_until_gone(connection, target, holder)
-        except _NOTHING_OF_OURS as e:
-            raise TargetError(_NOBODY) from e
-        except psycopg.Error as e:
-            raise TargetError(run_fault(e).problem) from e
+    with _told(), closing(_open(target, password)) as connection:
+        holder = _same_holder(connection, target, seen)
+        if holder.run:
+            connection.execute(query("break_lease", target), _broken(target, holder, actor))
+        with suppress(psycopg.OperationalError):  # our own session was one of them
+            connection.execute(query("end_holders"), {"pids": list(holder.pids)})
+    with _told(), closing(_open(target, password)) as connection:
+        _wait_until_gone(connection, target, holder)
+    return holder
+
+
+def _open(target: Target, password: str | None) -> psycopg.Connection:
+    return connect(target, password, "ehg_migrate locks break")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the server says, as a TargetError."""
+    try:
+        yield
+    except _NOTHING_OF_OURS as e:
+        raise TargetError(_NOBODY) from e
+    except psycopg.Error as e:
+        raise TargetError(run_fault(e).problem) from e
+
+
+def _same_holder(connection: psycopg.Connection, target: Target, seen: Held) -> Held:
+    holder = _of(target, connection.cursor(row_factory=dict_row).execute(*_question(target)).fetchall())
+    if not holder.pids:
+        raise TargetError(_NOBODY)
+    if holder.pids != seen.pids:
+        hint = "look again: `ehg-migrate locks`"
+        raise TargetError(Problem("other_holder", "somebody else holds the lock by now", hint))
     return holder
 
 

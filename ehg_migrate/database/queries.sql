@@ -131,9 +131,11 @@ SELECT l.pid, a.application_name, host(a.client_addr), a.backend_start, a.state
    AND (l.classid::bigint << 32 | l.objid::bigint) = %(key)s
 
 -- name: holders
--- Both connections of whoever has the lock, with what the runner wrote down of itself.
-SELECT l.pid, a.application_name, a.client_addr::text AS client_addr, a.backend_start, a.state,
-       a.query, e.run, e.actor, e.host, e.pid AS process
+-- Both connections of whoever has the lock, with what the runner wrote down of itself. Where a session that has it is the
+-- one that asks, a pooler which cleans nothing has handed it on: whoever took the lock there has gone.
+SELECT l.pid, a.application_name, a.client_addr::text AS client_addr, a.backend_start,
+       CASE WHEN l.pid = pg_backend_pid() THEN 'left behind' ELSE a.state END AS state,
+       CASE WHEN l.pid <> pg_backend_pid() THEN a.query END AS query, e.run, e.actor, e.host, e.pid AS process
   FROM pg_locks l
   LEFT JOIN pg_stat_activity a ON a.pid = l.pid
   LEFT JOIN {meta}.migration_lease e ON e.backend_pid = l.pid
@@ -155,6 +157,11 @@ SELECT %(key)s, pg_backend_pid(), %(run)s, %(actor)s, %(host)s, %(pid)s, %(git_c
 -- INSERT comes after it, and an UPDATE by ON CONFLICT needs a privilege that nothing else here needs.
 DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND current_setting('ehg_migrate.ours')::boolean
 RETURNING run, broken_by
+
+-- name: end_holders
+-- The one that asks last: a pooler may have given us the very session that is to end.
+SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM unnest(%(pids)s::integer[]) AS pid
+                                        ORDER BY pid = pg_backend_pid() OFFSET 0) AS holders
 
 -- name: break_lease
 -- A runner with one connection has written none; then this takes the place of what a killed one may have left.

@@ -15,11 +15,13 @@ import psycopg
 import pytest
 
 from ehg_migrate.cli import exits
+from ehg_migrate.database.session import lock_key
 from ehg_migrate.model import Address, StateKind, Status
 from ehg_migrate.project import Project
 from ehg_migrate.rollout.jobs import Event, EventKind
 from tests.conftest import REF_A, REF_B, MakeProject
 from tests.integration.fleets import SHARED, execute, journal, nothing_of_ours, own, rows, statuses, tables
+from tests.support.cli import ehg
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry
@@ -420,3 +422,33 @@ def test_a_pooler_that_cleans_nothing_keeps_nothing_of_ours(
             kept = [opened.enter_context(bouncer.connect(database.dbname)) for _ in range(4)]
             for connection in kept:
                 assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the-same-session", "another-session"])
+def test_a_lock_that_a_pooler_keeps_is_shown_and_ended(
+    same: bool, pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """What a killed runner leaves there; also where the pooler gives that very session to whoever looks."""
+    with PgBouncer(pg, "session", pool_size=4, server_reset_query="") as bouncer, ExitStack() as opened:
+        entry = target_entry(bouncer.address(database.dbname), queue_timeout="0s")
+        folder = make_project(tmp_path, {"one": entry}, SHARED)
+        project = Project.load(folder)
+        project.upgrade(to=["s1"])
+        dead = bouncer.connect(database.dbname)
+        question = "SELECT pg_backend_pid() FROM pg_advisory_lock(%s)"
+        (left,) = dead.execute(question, (lock_key(project.fleet.by_name["one"]),)).fetchone() or (0,)
+        dead.close()
+        if not same:  # the pooler gives away first what it got back last
+            opened.enter_context(bouncer.connect(database.dbname)).execute("SELECT 1")
+            (result,) = project.upgrade().results
+            assert result.problem is not None
+            assert (result.problem.code, result.status) == ("locked", Status.REFUSED)
+            assert "`ehg-migrate locks break one` ends one" in result.problem.hint
+        said = ehg(folder, "locks")
+        assert f"backend {left} {'left behind' if same else 'idle'}" in said.out
+        assert "pg_locks" not in said.out, "what we ask is nothing that the holder does"
+        said = ehg(folder, "locks", "break", "one", "--yes")
+        assert (said.code, said.out) == (0, f"one: ended backend {left}; look with `status`\n")
+        with pg.admin(database.dbname) as admin:
+            assert not admin.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (left,)).fetchall()
+        assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}

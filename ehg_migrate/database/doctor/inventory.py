@@ -122,7 +122,8 @@ def lock(exam: Examination) -> Verdict:
     rows = exam.rows("holder", {"key": lock_key(exam.target)})
     if not rows:
         return good("nobody holds the lock")
-    return warning(f"another runner is at work: {_holder(exam, rows[0])}", "let it end; a run waits `queue_timeout`")
+    hint = f"let it end; `ehg-migrate locks break {exam.target.name}` ends one that is dead or will not end"
+    return warning(f"another runner is at work: {_holder(exam, rows[0])}", hint)
 
 
 def _holder(exam: Examination, held: dict[str, Any]) -> str:
