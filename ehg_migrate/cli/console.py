@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring_ascii as escape
@@ -144,8 +145,9 @@ def _sayable(text: str, stream: TextIO) -> str:
 
 
 def _put(text: str, stream: TextIO) -> None:
-    """All of the text, or OSError. Without a buffer (PYTHONUNBUFFERED) Python writes once, however much it was."""
-    raw = getattr(stream, "buffer", None)
+    """All of the text, or OSError. Past Python's buffers, which lose what a pipe that does not block has no room for."""
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)
     if not stream.encoding or not isinstance(raw, io.RawIOBase):  # a live display's stand-in has no encoding
         click.echo(text, stream, nl=False)
         return
@@ -154,8 +156,16 @@ def _put(text: str, stream: TextIO) -> None:
     while data:
         written = raw.write(data)
         if written is None:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        data = data[written:]
+            _wait_for_room(raw)
+        else:
+            data = data[written:]
+
+
+def _wait_for_room(raw: io.RawIOBase) -> None:
+    """Until the reader has taken something, or is gone."""
+    poll = select.poll()
+    poll.register(raw.fileno(), select.POLLOUT)
+    poll.poll()
 
 
 def _forget(descriptor: int) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from ehg_migrate.cli import console
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Direction, Result, Status, Step
 from ehg_migrate.report.text import problem_lines
+from tests.support.programs import wait_until
 
 SECRET = """p@ss:w/o%rd#?&'"\\ of it"""
 AROUND = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
@@ -101,6 +103,22 @@ def test_nothing_is_lost_without_a_buffer() -> None:
         [sys.executable, "-uc", WRITER, str(1 << 30)], capture_output=True, env=os.environ, text=True, check=True
     )
     assert json.loads(done.stdout)["data"] == ["x" * 1000] * 1000
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_pipe_that_does_not_block_is_waited_for(stream: str, unbuffered: str) -> None:
+    """As whoever starts us from Node.js hands it on: what has no room yet is written when there is some."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    program = f"from ehg_migrate.cli import console; console.{'data' if stream == 'stdout' else 'note'}(['x' * 999] * 1000)"
+    variables = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen([sys.executable, "-c", program], env=variables, **{stream: writing}) as process:
+        wait_until(lambda: not select.select([], [writing], [], 0)[1], "the pipe is full")
+        os.close(writing)
+        with open(reading, "rb") as end:
+            assert end.read() == b"".join([b"x" * 999 + b"\n"] * 1000)
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("word", ["succeeded", "password", "acme", "statement_failed", "status"])
