@@ -145,7 +145,7 @@ def _sayable(text: str, stream: TextIO) -> str:
 
 
 def _put(text: str, stream: TextIO) -> None:
-    """All of the text, or OSError. Past Python's buffers, which lose what a pipe that does not block has no room for."""
+    """All of the text, or OSError. Past Python's buffers: they lose what a pipe that does not block has no room for."""
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)
     if not stream.encoding or not isinstance(raw, io.RawIOBase):  # a live display's stand-in has no encoding

@@ -111,12 +111,13 @@ def test_a_pipe_that_does_not_block_is_waited_for(stream: str, unbuffered: str) 
     """As whoever starts us from Node.js hands it on: what has no room yet is written when there is some."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    program = f"from ehg_migrate.cli import console; console.{'data' if stream == 'stdout' else 'note'}(['x' * 999] * 1000)"
+    say = "data" if stream == "stdout" else "note"
+    program = f"from ehg_migrate.cli import console; console.{say}(['x' * 999] * 1000)"
     variables = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with subprocess.Popen([sys.executable, "-c", program], env=variables, **{stream: writing}) as process:
         wait_until(lambda: not select.select([], [writing], [], 0)[1], "the pipe is full")
         os.close(writing)
-        with open(reading, "rb") as end:
+        with os.fdopen(reading, "rb") as end:
             assert end.read() == b"".join([b"x" * 999 + b"\n"] * 1000)
     assert process.returncode == 0
 
