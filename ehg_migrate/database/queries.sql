@@ -108,9 +108,12 @@ SELECT set_config('ehg_migrate.ours', ended::text, false)::boolean, locked
           FROM (SELECT pg_try_advisory_lock(%(key)s) AS locked OFFSET 0) AS asked OFFSET 0) AS looked
 
 -- name: numbers
--- The sequence that numbers the journal's entries, and the last number that it gave.
-SELECT numbers::oid, pg_sequence_last_value(numbers)
-  FROM (SELECT pg_get_serial_sequence('{meta}.migration_journal', 'seq')::regclass AS numbers) AS asked
+-- The sequence that numbers the journal's entries, and the last number that it gave. A role may write entries and not read
+-- it: then it is none, and a number that none gives, so that nobody is believed not to have written. Since PostgreSQL 18 it
+-- has no last number for such a role, as if it had given none.
+SELECT numbers, CASE WHEN numbers IS NULL THEN -1 ELSE pg_sequence_last_value(numbers) END
+  FROM (SELECT CASE WHEN has_sequence_privilege(seq, 'USAGE, SELECT') THEN seq END AS numbers
+          FROM (SELECT pg_get_serial_sequence('{meta}.migration_journal', 'seq')::regclass::oid AS seq) AS asked) AS read
 
 -- name: unlock
 -- All: a lock that was polled for may have been taken more than once.

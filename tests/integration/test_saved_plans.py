@@ -81,7 +81,7 @@ def test_the_rest_of_it(fleet: Fleet, file: Path) -> None:
 
 
 def test_what_failed_is_done_by_the_same_file(fleet: Fleet, file: Path) -> None:
-    """Whatever a result says of `resume`, which plans anew: the run says what does only what was approved."""
+    """Whatever a result hints of `resume`, which plans anew, the run says what does only what was approved."""
     with fleet.connect("a") as c:
         c.execute("CREATE TABLE s2 (n int)")
     said = fleet.cli("upgrade", "--plan", str(file), "--yes", "--max-failures", "1", "-p", "1")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from ehg_migrate.database.hosts import place
+from ehg_migrate.database.origin import find_origin
 from ehg_migrate.database.session import lock_key
-from ehg_migrate.model import Address, Result, Run, RunStatus, Status
+from ehg_migrate.database.single import NeedsPair, SingleSession
+from ehg_migrate.database.statements import layout
+from ehg_migrate.model import Address, Result, Run, RunStatus, Status, Target
 from ehg_migrate.rollout import pool
 from ehg_migrate.rollout.jobs import Job, Learned
 from ehg_migrate.rollout.sharing import Shared
+from tests.support.bare import BareServer, majors
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
@@ -276,18 +282,80 @@ def test_a_step_that_another_runner_has_done_in_between_is_not_called_ours(line:
     assert [n.code for n in result.notes] == ["done_by_another"]
 
 
-# an entry of another run comes with the step's own, as if somebody had been quick
-_INTRUDER = """
-CREATE FUNCTION intrude() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
+_INTRUSION = """
     INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,
            heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)
     VALUES ('two', 'other', 'normalized', 'x', 'up', '', '', '{}', '{}', now(), 0, '', '', '', '');
+"""
+# an entry of another run comes with the step's own, as if somebody had been quick
+_INTRUDER = f"""
+CREATE FUNCTION intrude() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    {_INTRUSION}
     RETURN NULL;
 END $$;
 CREATE TRIGGER intrude AFTER INSERT ON ehg_migrate.migration_journal
     FOR EACH ROW WHEN (NEW.revision = 'b') EXECUTE FUNCTION intrude();
 """
+
+
+def test_a_role_that_may_not_read_the_journals_numbers(line: Line, pg: Cluster) -> None:
+    """It needs no privilege on the sequence to write. One step is done on one connection; behind it nobody can tell."""
+    role = f"limited_{line.fleet.addresses['two'].dbname}"
+    with pg.admin() as c:
+        c.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), pg.password))
+    for target in ("one", "two"):
+        with line.fleet.admin(target) as c:
+            c.execute(f"GRANT ALL ON SCHEMA public TO {role}; GRANT USAGE ON SCHEMA ehg_migrate TO {role};"
+                      f" GRANT ALL ON ALL TABLES IN SCHEMA ehg_migrate TO {role}".encode())  # fmt: skip
+    entries = line.fleet.folder / "targets" / "t.yaml"
+    entries.write_text(entries.read_text().replace("postgresql://postgres@", f"postgresql://{role}@"))
+    line.write("b")
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert len(line.working("two")) == 1
+    line.write("b", "c", "d")
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert len(line.working("two")) == 3
+    assert line.fleet.journal("two") == [("done", n) for n in "abcd"]
+
+
+@pytest.mark.parametrize("major", sorted(majors()))
+def test_nobody_is_overlooked_by_a_role_that_may_not_read_the_numbers(major: int, tmp_path: Path) -> None:
+    """PostgreSQL 18 tells it that there is no number yet, not that it may not know: as if nobody had written."""
+    with BareServer(majors()[major]) as server, server.connect("postgres") as admin:
+        target = Target("two", Address(admin.info.host, 5432, "limited", "postgres", "disable"), ("shared",))
+        admin.execute(layout(target))
+        admin.execute(
+            "CREATE ROLE limited LOGIN; GRANT USAGE ON SCHEMA ehg_migrate TO limited;"
+            " GRANT ALL ON ALL TABLES IN SCHEMA ehg_migrate TO limited"
+        )
+        for readable in (False, True):
+            if readable:
+                admin.execute("GRANT SELECT ON ALL SEQUENCES IN SCHEMA ehg_migrate TO limited")
+            for written in (True, False):
+                with SingleSession(target, None, "run", find_origin(tmp_path)) as session:
+                    with session.beside():
+                        if written:
+                            admin.execute(_INTRUSION)
+                    believed = contextlib.nullcontext() if readable and not written else pytest.raises(NeedsPair)
+                    with believed:
+                        session.prepare_work()
+
+
+@pytest.mark.parametrize("reset", ["TRUNCATE {} RESTART IDENTITY", "ALTER SEQUENCE {}_seq_seq RESTART WITH 1000"])
+def test_numbers_that_begin_anew_between_two_steps(line: Line, reset: str) -> None:
+    """Whoever did that was not this run: the rest is done with two connections."""
+    line.fleet.write("shared/b", step("b", "a", code=SLOW.format(1)))
+    line.fleet.write("shared/c", step("c", "b"))
+    with line.fleet.admin("two") as c:
+        change = reset.format("ehg_migrate.migration_journal")
+        c.execute(
+            f"CREATE FUNCTION reset() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change}; RETURN NULL; END $$;"
+            " CREATE CONSTRAINT TRIGGER reset AFTER UPDATE ON ehg_migrate.alembic_version"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.version_num = 'b') EXECUTE FUNCTION reset()"
+        )
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert len(line.working("two")) == 3
 
 
 def test_where_a_transaction_keeps_its_first_snapshot_there_are_two_connections(line: Line) -> None:
