@@ -79,8 +79,9 @@ class DaskExecutor:
             while len(self._doing) < self._parallel and (job := take_next(waiting, self._hosts)):
                 self._submit(job)
             yield from self._listen(watch, self._hosts.pause_left(_TICK) if waiting else _TICK)
-        if self._lost:
-            yield from Pool(self._parallel, watch, stop).run(self._lost)
+        lost, self._lost = self._lost, []  # another wave may follow, and what is looked at here has its last word
+        if lost:
+            yield from Pool(self._parallel, watch, stop).run(lost)
 
     def _submit(self, job: Job) -> None:
         topic = _topic(job)

@@ -125,6 +125,27 @@ def test_scheduler_killed(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> N
     fleet.check()
 
 
+def test_scheduler_killed_in_a_wave(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
+    """What the runner's own look has found stands, whatever the next wave comes to; each target has one last word."""
+    gate = Gate(tmp_path / "gate")
+    fleet = fleet_of(2, **{"shared/s3": step("s3", "s2", gate.code)})
+    (fleet.folder / "targets" / "waves.yaml").write_text("waves: [{name: canary, targets: [t1]}]\n")
+    with DaskCluster(1, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        running = fleet.background(lambda: fleet.upgrade(executor=dask.executor))
+        _ = gate.pid
+        dask.scheduler.kill()
+        gate.open()
+        run = running.result(90)
+    assert [e.target for e in fleet.events if e.result].count("t1") == 1
+    # the process of the target may have ended with the cluster, before its step had
+    whole = fleet.heads("t1") == ["s3"]
+    assert {r.target: (r.status, list(r.heads_after)) for r in run.results} == {
+        "t1": (Status.SUCCEEDED if whole else Status.FAILED, fleet.heads("t1")),
+        "t0": (Status.FAILED if whole else Status.NOT_ATTEMPTED, []),
+    }
+    assert fleet.heads("t0") == []
+
+
 def test_stop(dask: DaskCluster, fleet_of: MakeFleet, tmp_path: Path) -> None:
     """The wish to stop reaches the cluster: what runs finishes its step, and nothing new begins."""
     gate = Gate(tmp_path / "gate")
