@@ -60,10 +60,17 @@ def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
 
 
 def unseen(run: Run) -> tuple[str, ...]:
-    """The targets that a run changed and whose schema it may not have looked at: it was stopped, died, or could not."""
+    """The targets at whose schema a run should have looked and may not have: it was stopped, died, or could not.
+
+    Those that it changed itself; where it resumed another run, also those that the other one had changed.
+    """
     cut = run.status in (RunStatus.INTERRUPTED, RunStatus.DIED)
-    unsure = (Status.INDETERMINATE, Status.SUCCEEDED) if cut else (Status.INDETERMINATE,)
-    return tuple(r.target for r in run.results if r.steps and r.status in unsure)
+    return tuple(
+        r.target
+        for r in run.results
+        if r.status is Status.INDETERMINATE
+        or (cut and r.status in (Status.SUCCEEDED, Status.UP_TO_DATE) and (r.steps or run.resumes))
+    )
 
 
 def still_running(run: Run) -> Problem:

@@ -146,17 +146,22 @@ def test_a_stopped_wave_is_looked_at_before_the_next(
     run = future.result(60)
     assert [result_of(run, n).status for n in "cbad"] == [Status.SUCCEEDED, *[Status.NOT_ATTEMPTED] * 3]
     assert [n.message for n in run.notes] == ["not verified: c: the run was stopped before anybody looked"]
-    again = fleet.run(fleet.load().plan_resume(run.id))
+    stop.asked = 1  # once more, before it has looked
+    cut = fleet.run(fleet.load().plan_resume(run.id), stop=stop)
+    assert (cut.status, result_of(cut, "c").status) == (RunStatus.INTERRUPTED, Status.UP_TO_DATE)
+    again = fleet.run(fleet.load().plan_resume(cut.id))
     assert [result_of(again, n).status for n in "cbad"] == [Status.SCHEMA_DIFFERS, *[Status.NOT_ATTEMPTED] * 3]
     assert held(fleet) == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
 
 
 def test_a_wave_that_could_not_be_judged(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `always` it holds the next one back, and so it does when the run is resumed and nothing was mended."""
+    """With `always` it holds the next one back, and so it does whenever the run is resumed and nothing was mended."""
     monkeypatch.setenv("EHG_SCRATCH_URL", "postgresql://127.0.0.1:1/nobody")
     verifying(fleet, "always")
-    run = fleet.upgrade()
-    for found in (run, fleet.run(fleet.load().plan_resume(run.id))):
+    runs = [fleet.upgrade()]
+    for _ in range(2):
+        runs.append(fleet.run(fleet.load().plan_resume(runs[-1].id)))
+    for found in runs:
         assert [result_of(found, n).status for n in "cbad"] == [Status.INDETERMINATE, *[Status.NOT_ATTEMPTED] * 3]
     assert held(fleet) == {"a": [], "b": [], "c": ["s2"], "d": []}
 
