@@ -14,7 +14,6 @@ from ehg_migrate.rollout.astray import Astray, doubted, to_be_looked_at
 from ehg_migrate.rollout.book import Book
 from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Event, EventKind, Watch
-from ehg_migrate.rollout.reasons import OF_SAVED_PLAN
 from ehg_migrate.rollout.runner import Reach, Work, adopt_plans, run_plans
 from ehg_migrate.rollout.stop import Enough, Stop
 from ehg_migrate.settings import Settings
@@ -76,6 +75,8 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         _do_all(settings, plan, Work(run.id, run.origin, plan.plans, reach), how, book, results)
         status = _status(list(results.values()), stopped=bool(how.stop.asked))
         if plan.entries and status is not RunStatus.SUCCEEDED:
+            from ehg_migrate.rollout.reasons import OF_SAVED_PLAN  # seldom
+
             book.notes.append(OF_SAVED_PLAN)
         book.finish(status)
     return replace(

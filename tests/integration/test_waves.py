@@ -146,8 +146,7 @@ def test_a_stopped_wave_is_looked_at_before_the_next(
     run = future.result(60)
     assert [result_of(run, n).status for n in "cbad"] == [Status.SUCCEEDED, *[Status.NOT_ATTEMPTED] * 3]
     assert [n.message for n in run.notes] == ["not verified: c: the run was stopped before anybody looked"]
-    stop.asked = 1  # once more, before it has looked
-    cut = fleet.run(fleet.load().plan_resume(run.id), stop=stop)
+    cut = fleet.run(fleet.load().plan_resume(run.id), stop=stop)  # before it has looked
     assert (cut.status, result_of(cut, "c").status) == (RunStatus.INTERRUPTED, Status.UP_TO_DATE)
     again = fleet.run(fleet.load().plan_resume(cut.id))
     assert [result_of(again, n).status for n in "cbad"] == [Status.SCHEMA_DIFFERS, *[Status.NOT_ATTEMPTED] * 3]
