@@ -48,10 +48,9 @@ def end_wave(
 
     A wish to stop holds them back by itself: what it has cut short did not end badly.
     """
-    bad = [results[t] for t in wave.targets if not results[t].status.good]
     if stop.asked:
         return
-    if bad:
+    if bad := [results[t] for t in wave.targets if not results[t].status.good]:
         stop.enough = _held_back(wave, bad, stop.enough)
         return
     changed = any(results[t].status is Status.SUCCEEDED for t in wave.targets)
