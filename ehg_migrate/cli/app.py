@@ -52,8 +52,8 @@ class _Commands(Mapping[str, click.Command]):
 def cli() -> None:
     """Migrate a fleet of PostgreSQL databases with one Alembic environment.
 
-    Exit codes: 0 done or nothing to do, 1 a target failed, 2 could not start, 3 differences (--exit-code),
-    4 blocked by a rule, 130 interrupted.
+    Exit codes: 0 done or nothing to do, 1 a target failed or was refused, 2 could not start, 3 differences
+    (--exit-code), 4 blocked by a rule, 130 interrupted.
     """
 
 

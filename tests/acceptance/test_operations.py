@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ehg_migrate.database import faults
+from ehg_migrate.database.doctor import CHECKS
+from ehg_migrate.database.refusals import REFUSALS
 from ehg_migrate.model import GATES, Limits, StateKind, Status
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +95,24 @@ def test_every_refusal_is_explained() -> None:
     assert len(refusal_codes()) > 5, "the search finds them"
     named = {*first_cells("Refusals"), *re.findall(r"`(\w+)`", section("What a target can be"))}
     assert sorted(refusal_codes() - named) == []
+
+
+def failure_codes() -> set[str]:
+    """Codes that an error of the driver, the server or a pooler becomes."""
+    states = {code for code, _, _ in faults._STATES.values()} | {code for code, _ in faults._LOST.values()}
+    return states | {code for _, code, _, _ in REFUSALS} | {"cancelled", "connect_failed", "statement_failed"}
+
+
+def test_every_failure_is_explained() -> None:
+    """In the table of failures, or that of refusals or states where it forbids to begin."""
+    named = {*first_cells("Failures"), *first_cells("Refusals")}
+    named |= set(re.findall(r"`(\w+)`", section("What a target can be")))
+    assert sorted(failure_codes() - named) == []
+
+
+def test_every_check_of_doctor_is_explained() -> None:
+    """In their order, under the names that JSON has."""
+    assert first_cells("Who else is there") == list(CHECKS)
 
 
 def test_every_state_and_status_is_explained() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from ehg_migrate import settings
 from ehg_migrate.errors import ConfigurationError
 from ehg_migrate.settings import read_settings
 
@@ -26,7 +29,7 @@ def test_defaults(tmp_path: Path) -> None:
 
 
 def test_all_of_it(tmp_path: Path) -> None:
-    """Every setting; a `%` in the folder's name, and what stands in [DEFAULT], disturb nobody."""
+    """What is written is read; a `%` in the folder's name, and what stands in [DEFAULT], disturb nobody."""
     found = read_settings(
         written(
             tmp_path / "50% of it",
@@ -138,3 +141,10 @@ def test_a_byte_order_mark(tmp_path: Path) -> None:
     """It is named as what it is; the line behind it is right."""
     with pytest.raises(ConfigurationError, match="byte order mark"):
         read_settings(written(tmp_path, "\ufeff[alembic]\n"))
+
+
+def test_every_setting_stands_in_the_ini_of_a_new_project() -> None:
+    """As a comment, with what may be written."""
+    template = (resources.files("ehg_migrate.environment") / "alembic.ini.tmpl").read_text(encoding="utf-8")
+    section = template.partition("[ehg_migrate]")[2].partition("\n[")[0]
+    assert set(re.findall(r"^# (\w+) =", section, re.MULTILINE)) == settings._KNOWN
