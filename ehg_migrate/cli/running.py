@@ -1,4 +1,4 @@
-"""Commands that change targets: upgrade, downgrade, rollback, resume, adopt. Each shows its plan, asks, runs."""
+"""Commands that change targets: upgrade, downgrade, rollback, resume, retry, adopt. Each shows its plan, asks, runs."""
 
 from __future__ import annotations
 
@@ -187,11 +187,12 @@ def _busy(plan: FleetPlan) -> list[str]:
 @click.option("--heads", multiple=True, metavar="REV", help="Declare these applied instead of reading the old table.")
 @run_options
 def adopt(target: str, heads: tuple[str, ...], yes: bool, **how: Any) -> int:
-    """Take over a database that already holds revisions: from its public.alembic_version, or as declared."""
+    """Take over a database that already holds revisions: from its `alembic_version`, or as declared."""
     with options.opened(**options.where(how)) as project:
         plan = project.plan_adoption(target, heads)
         for p in plan.plans:
-            source = "by your word" if heads else "by its public.alembic_version"
+            schema = project.fleet.by_name[p.target].schema or "public"
+            source = "by your word" if heads else f"by its {schema}.alembic_version"
             console.note(f"{p.target}: nothing is run; these revisions are declared applied, {source}:")
             console.note(f"  {revision}" for revision in project.declared(p))
             console.note(f"  version rows: {text.names(p.goal)}")

@@ -39,7 +39,7 @@ class Reading:
     heads: tuple[str, ...] = ()
     checksums: str | None = None  # md5 over `revision checksum` of all applied revisions; None without a journal
     unfinished: tuple[str, ...] = ()  # `up s1`: steps that began outside a transaction and did not end
-    foreign_heads: tuple[str, ...] = ()  # rows of a public.alembic_version, read where ours does not exist
+    foreign_heads: tuple[str, ...] = ()  # rows of an `alembic_version` of another's, read where ours does not exist
     server_version: str = ""
     read_only: bool = False
     seconds: float = 0.0

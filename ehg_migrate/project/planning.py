@@ -102,12 +102,13 @@ class PlanningProject(ReadingProject):
         return replace(self._plan(Verb.ROLLBACK, selectors, make), undoes=run)
 
     def plan_adoption(self, target: str, heads: Sequence[str] = ()) -> FleetPlan:
-        """What `adopt` would declare: the rows of its `public.alembic_version`, or `heads`. Nothing would be run."""
+        """What `adopt` would declare: the rows of its old `alembic_version`, or `heads`. Nothing would be run."""
         found = self._one(target)
 
         def make(state: State) -> Plan:
             foreign = state.heads if state.kind is StateKind.NOT_ADOPTED else ()
-            return plan_adoption(self._graph(found), state.target, foreign, heads, self.releases)
+            schema = found.schema or "public"
+            return plan_adoption(self._graph(found), state.target, foreign, heads, self.releases, schema)
 
         return replace(self._plan(Verb.ADOPT, (found.name,), make), wish=tuple(heads))
 

@@ -232,9 +232,16 @@ def _taken_back(run: str, by: str) -> Problem:
 
 
 def plan_adoption(
-    graph: Graph, target: str, foreign: tuple[str, ...], declared: Sequence[str], releases: Releases
+    graph: Graph,
+    target: str,
+    foreign: tuple[str, ...],
+    declared: Sequence[str],
+    releases: Releases,
+    schema: str = "public",
 ) -> Plan:
-    """Declares that a database holds what its old version table says, or what `declared` names. Runs nothing.
+    """Declares that a database holds what its old version table, in `schema`, says, or what `declared` names.
+
+    Nothing would be run.
 
     Raises UsageError for a name that is no revision here, TargetError for rows that no file here explains.
     """
@@ -245,15 +252,15 @@ def plan_adoption(
         raise TargetError(
             Problem(
                 "unknown_revision",
-                f"`public.alembic_version` holds {quoted(unknown)}, which this target's branches do not have"
+                f"`{schema}.alembic_version` holds {quoted(unknown)}, which this target's branches do not have"
                 if unknown
-                else "there is no `public.alembic_version` with rows to take over",
+                else f"there is no `{schema}.alembic_version` with rows to take over",
                 "bring its revision files into versions/, or declare what is applied with `--heads`",
             )
         )
     note = Problem(
         "old_table_stays",
-        "`public.alembic_version` stays as it is and is no longer read",
+        f"`{schema}.alembic_version` stays as it is and is no longer read",
         "drop it when no other tool uses it",
     )
     return Plan(target, Verb.ADOPT, (), graph.canonical(foreign), (), (note,))

@@ -343,6 +343,8 @@ def test_adopting_takes_rows_over_or_declares() -> None:
     taken = plan_adoption(graph, "t", ("a1", "s1"), (), {})
     assert (taken.verb, taken.heads, taken.goal, taken.steps) == (Verb.ADOPT, (), ("a1",), ())
     assert [n.code for n in taken.notes] == ["old_table_stays"]
+    (note,) = plan_adoption(graph, "t", ("a1",), (), {}, "staging").notes
+    assert note.message == "`staging.alembic_version` stays as it is and is no longer read"
     declared = plan_adoption(graph, "t", (), ["shared@head", "a1"], {})
     assert (declared.goal, declared.notes) == (("a1", "s3"), ())
 
