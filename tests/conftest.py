@@ -15,6 +15,7 @@ from ehg_migrate.model import Address
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, write_project
+from tests.support.running import Gate
 from tests.support.session import forget_servers, session_folder
 from tests.support.standin import StandIn
 
@@ -45,6 +46,14 @@ class MakeProject(Protocol):
         defaults: Mapping[str, Any] | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> Path: ...
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """Opened at the end, whatever comes, so that nobody waits there for ever."""
+    made = Gate(tmp_path / "gate")
+    yield made
+    made.open()
 
 
 @pytest.fixture(autouse=True)

@@ -20,14 +20,6 @@ from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, wri
 from tests.support.running import Gate
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    """Opened at the end, so that nobody waits there for ever."""
-    made = Gate(tmp_path / "gate")
-    yield made
-    made.open()
-
-
 def mode(path: Path) -> str:
     """As `ls` has it."""
     return stat.filemode(path.stat().st_mode)

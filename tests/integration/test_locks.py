@@ -46,14 +46,6 @@ def one(
         fleet.check_secrets()
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    """Opened at the end, whatever comes."""
-    gate = Gate(tmp_path / "gate")
-    yield gate
-    gate.open()
-
-
 def refused(result: Result) -> str:
     """The message of a Result that was refused because of the lock, with nothing done."""
     assert (result.status, code_of(result), result.steps) == (Status.REFUSED, "locked", ())

@@ -33,11 +33,6 @@ def fleet(pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch:
     return made
 
 
-def held(fleet: Fleet) -> dict[str, list[str]]:
-    """What each really holds."""
-    return {name: fleet.heads(name) for name in TARGETS}
-
-
 def statuses(results: tuple[Result, ...]) -> list[Status]:
     """By the order of the targets."""
     return [r.status for r in sorted(results, key=lambda r: r.target)]
@@ -53,12 +48,12 @@ def test_no_other_target_begins(fleet: Fleet) -> None:
     assert problem.message == "1 failed (a), and after 1 no other target begins"
     resume = f"`ehg-migrate resume {run.id}` goes on"
     assert problem.hint == f"when that is mended, {resume}; with `--max-failures 0` in spite of it"
-    assert held(fleet) == {"a": ["s1"], "b": [], "c": []}
+    assert fleet.held() == {"a": ["s1"], "b": [], "c": []}
     with fleet.connect("a") as c:
         c.execute("DROP TABLE s2")
     project = fleet.load()
     assert project.run(project.plan_resume(run.id)).status is RunStatus.SUCCEEDED
-    assert held(fleet) == {name: ["s2"] for name in TARGETS}
+    assert fleet.held() == {name: ["s2"] for name in TARGETS}
 
 
 def test_going_on_in_spite_of_it(fleet: Fleet) -> None:
@@ -66,10 +61,10 @@ def test_going_on_in_spite_of_it(fleet: Fleet) -> None:
     (fleet.folder / "alembic.ini").open("a").write("max_failures = 1\n")
     run = ehg(fleet.folder, "upgrade", "--yes", "--parallel", "1", "--json").json["data"]
     again = ehg(fleet.folder, "resume", run["id"], "--yes", "--parallel", "1")
-    assert (again.code, held(fleet)) == (1, {"a": ["s1"], "b": [], "c": []})
+    assert (again.code, fleet.held()) == (1, {"a": ["s1"], "b": [], "c": []})
     assert "with `--max-failures 0` in spite of it" in again.err
     said = ehg(fleet.folder, "resume", run["id"], "--yes", "--parallel", "1", "--max-failures", "0")
-    assert (said.code, held(fleet)) == (1, {"a": ["s1"], "b": ["s2"], "c": ["s2"]})
+    assert (said.code, fleet.held()) == (1, {"a": ["s1"], "b": ["s2"], "c": ["s2"]})
 
 
 def test_what_is_at_work_ends_all_its_steps(fleet: Fleet, tmp_path: Path) -> None:
@@ -83,7 +78,7 @@ def test_what_is_at_work_ends_all_its_steps(fleet: Fleet, tmp_path: Path) -> Non
     gate.open()
     run = future.result(60)
     assert statuses(run.results) == [Status.FAILED, Status.SUCCEEDED, Status.NOT_ATTEMPTED]
-    assert held(fleet) == {"a": ["s1"], "b": ["b2"], "c": []}
+    assert fleet.held() == {"a": ["s1"], "b": ["b2"], "c": []}
 
 
 @pytest.mark.parametrize(("words", "done"), [((), 1), (("--max-failures", "2"), 3), (("--max-failures", "0"), 3)])
@@ -93,7 +88,7 @@ def test_the_project_says_how_many(fleet: Fleet, words: tuple[str, ...], done: i
     ini.write_text(ini.read_text().replace("[ehg_migrate]\n", "[ehg_migrate]\nmax_failures = 1\n"))
     said = ehg(fleet.folder, "upgrade", "--yes", "--parallel", "1", *words)
     assert said.code == 1
-    assert sum(bool(heads) for heads in held(fleet).values()) == done
+    assert sum(bool(heads) for heads in fleet.held().values()) == done
     assert ("2 not_attempted (b, c)" in said.out) == (done == 1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,18 +19,10 @@ MakeDatabase = Callable[[str], Address]
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    """In the only step of target b; nobody waits there when the test is over."""
-    made = Gate(tmp_path / "gate")
-    yield made
-    made.open()
-
-
-@pytest.fixture
 def fleet(
     pg: Cluster, make_database: MakeDatabase, tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> Fleet:
-    """Two targets, each with a step of its own."""
+    """Two targets, each with a step of its own; that of b waits in the gate."""
     monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
     steps = {"a/a1": step("a1", label="a"), "b/b1": step("b1", label="b", code=gate.code)}
     return make_fleet(pg, tmp_path / "project", {name: make_database(name) for name in "ab"}, steps)

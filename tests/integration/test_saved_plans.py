@@ -42,11 +42,6 @@ def file(fleet: Fleet) -> Path:
     return saved
 
 
-def held(fleet: Fleet) -> dict[str, list[str]]:
-    """What each really holds."""
-    return {name: fleet.heads(name) for name in TARGETS}
-
-
 def do(fleet: Fleet, file: Path) -> Run:
     """The saved plan done here."""
     return fleet.run(fleet.load().plan_saved(file))
@@ -66,7 +61,7 @@ def test_what_was_read_is_done(fleet: Fleet, file: Path) -> None:
     assert CANARY not in file.read_text()
     said = fleet.cli("upgrade", "--plan", str(file), "--yes")
     assert (said.returncode, said.stdout.split(": ")[1]) == (0, "3 succeeded (a, b, c)\n")
-    assert held(fleet) == {"a": ["s2"], "b": ["s2"], "c": ["c1", "s2"]}
+    assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": ["c1", "s2"]}
     said = fleet.cli("upgrade", "--plan", str(file), "--yes")
     assert (said.returncode, said.stdout.split(": ")[1]) == (0, "3 up_to_date (a, b, c)\n")
 
@@ -103,7 +98,7 @@ def test_a_revision_that_is_new(fleet: Fleet, file: Path) -> None:
     assert refusal(result_of(run, "c")) == (
         "the revisions are not those of the saved plan; its goal is another: `c2`, `s2`"
     )
-    assert held(fleet) == {"a": ["s2"], "b": ["s2"], "c": []}
+    assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": []}
     said = fleet.cli("upgrade", "--plan", str(file), "--yes")
     assert said.returncode == 4, said
 
@@ -114,7 +109,7 @@ def test_a_file_that_was_edited(fleet: Fleet, file: Path) -> None:
     assert refusal(result_of(do(fleet, file), "c")) == (
         "the revisions are not those of the saved plan; other files since: `c1`"
     )
-    assert held(fleet) == {"a": ["s2"], "b": ["s2"], "c": []}
+    assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": []}
 
 
 def test_a_target_that_was_taken_back(fleet: Fleet, file: Path) -> None:
@@ -135,7 +130,7 @@ def test_a_target_that_could_not_be_read(fleet: Fleet, pg: Cluster, tmp_path: Pa
         assert fleet.cli("plan", "-o", str(saved)).returncode == 1
         admin.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true".encode())
     assert refusal(result_of(do(fleet, saved), "b")) == "the saved plan has no steps for this target"
-    assert held(fleet) == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
+    assert fleet.held() == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
 
 
 def test_waves(fleet: Fleet, file: Path) -> None:
@@ -150,7 +145,7 @@ def test_waves(fleet: Fleet, file: Path) -> None:
     assert (said.returncode, said.stderr.splitlines()[0]) == (
         2, "error: the waves are others than those of the saved plan",
     )  # fmt: skip
-    assert held(fleet) == {"a": [], "b": [], "c": []}
+    assert fleet.held() == {"a": [], "b": [], "c": []}
 
 
 def rewrite(fleet: Fleet, target: str, **more: Any) -> None:
@@ -299,4 +294,4 @@ def test_words_that_contradict_each_other(fleet: Fleet, file: Path) -> None:
     assert (said.returncode, "There is no folder" in said.stderr) == (2, True), said
     said = fleet.cli("plan", "-o", "/dev/full")
     assert (said.returncode, "No space left on device" in said.stderr) == (1, True), said
-    assert held(fleet) == {"a": [], "b": [], "c": []}
+    assert fleet.held() == {"a": [], "b": [], "c": []}

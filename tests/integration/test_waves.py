@@ -60,11 +60,6 @@ def order(fleet: Fleet) -> list[str]:
     return [e.target for e in fleet.events if e.kind is EventKind.STARTED]
 
 
-def held(fleet: Fleet) -> dict[str, list[str]]:
-    """What each really holds."""
-    return {name: fleet.heads(name) for name in TARGETS}
-
-
 def test_one_wave_after_the_other(fleet: Fleet) -> None:
     """However many may be at work; the run is one, told of wave by wave."""
     said: list[str] = []
@@ -77,7 +72,7 @@ def test_one_wave_after_the_other(fleet: Fleet) -> None:
     for before, after in (("c", "b"), ("b", "a"), ("b", "d")):
         assert told.index((before, EventKind.FINISHED)) < told.index((after, EventKind.STARTED))
     assert said == ["wave 1 of 3, `canary`: c", "wave 2 of 3, `early`: b", "wave 3 of 3, `rest`: a, d"]
-    assert held(fleet) == {name: ["s2"] for name in TARGETS}
+    assert fleet.held() == {name: ["s2"] for name in TARGETS}
 
 
 def test_a_failure_holds_the_next_waves_back(fleet: Fleet) -> None:
@@ -95,14 +90,14 @@ def test_a_failure_holds_the_next_waves_back(fleet: Fleet) -> None:
     assert problem.hint == (
         f"when that is mended, `ehg-migrate resume {run.id}` goes on; with `--no-waves` in spite of it"
     )
-    assert held(fleet) == {"a": ["s1"], "b": ["s2"], "c": [], "d": []}
+    assert fleet.held() == {"a": ["s1"], "b": ["s2"], "c": [], "d": []}
     again = fleet.run(fleet.load().plan_resume(run.id))
     assert [r.status for r in again.results] == [Status.FAILED, Status.NOT_ATTEMPTED, Status.NOT_ATTEMPTED]
     with fleet.connect("a") as c:
         c.execute("DROP TABLE s2")
     assert fleet.run(fleet.load().plan_resume(again.id)).status is RunStatus.SUCCEEDED
     assert order(fleet)[0] == "a"
-    assert held(fleet) == {name: ["s2"] for name in TARGETS}
+    assert fleet.held() == {name: ["s2"] for name in TARGETS}
 
 
 def test_one_that_cannot_be_reached_holds_them_back(fleet: Fleet, pg: Cluster) -> None:
@@ -124,7 +119,7 @@ def test_a_schema_that_differs_holds_them_back(fleet: Fleet, pg: Cluster, monkey
         c.execute("ALTER TABLE s1 DROP COLUMN n")
     run = fleet.upgrade(verify="always")
     assert [result_of(run, n).status for n in "cbad"] == [Status.SCHEMA_DIFFERS, *[Status.NOT_ATTEMPTED] * 3]
-    assert held(fleet) == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
+    assert fleet.held() == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
     assert fleet.load().show(run.id).results == run.results
 
 
@@ -235,12 +230,12 @@ def test_a_pause_between(fleet: Fleet) -> None:
 
     future = fleet.background(lambda: fleet.upgrade(notice=hear, stop=stop))
     assert waiting.wait(60)
-    assert held(fleet) == {"a": [], "b": [], "c": ["s2"], "d": []}
+    assert fleet.held() == {"a": [], "b": [], "c": ["s2"], "d": []}
     stop.ask()
     run = future.result(60)
     assert run.status is RunStatus.INTERRUPTED
     assert [result_of(run, n).status for n in "cbad"] == [Status.SUCCEEDED, *[Status.NOT_ATTEMPTED] * 3]
-    assert held(fleet) == {"a": [], "b": [], "c": ["s2"], "d": []}
+    assert fleet.held() == {"a": [], "b": [], "c": ["s2"], "d": []}
 
 
 def test_no_pause_where_nothing_was_done_or_nothing_is_left(fleet: Fleet) -> None:
@@ -272,7 +267,7 @@ def test_all_at_once(fleet: Fleet) -> None:
     in_the_way(fleet, "c")
     said = fleet.cli("upgrade", "--no-waves", "--yes")
     assert said.returncode == 1
-    assert held(fleet) == {"a": ["s2"], "b": ["s2"], "c": ["s1"], "d": ["s2"]}
+    assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": ["s1"], "d": ["s2"]}
     (run, *_) = json.loads(fleet.cli("runs", "--json").stdout)["data"]
     assert fleet.load().plan_rollback(run["id"]).waves == ()
 
@@ -286,4 +281,4 @@ def test_shards_do_not_wait_for_each_other(fleet: Fleet) -> None:
     )
     assert [p.target for p in fleet.plan("wave:rest", "shard:1/2").plans] == ["a"]
     said = fleet.cli("upgrade", "--shard", "1/2", "--no-waves", "--yes")
-    assert (said.returncode, held(fleet)) == (0, {"a": ["s2"], "b": [], "c": ["s2"], "d": []})
+    assert (said.returncode, fleet.held()) == (0, {"a": ["s2"], "b": [], "c": ["s2"], "d": []})

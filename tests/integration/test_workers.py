@@ -261,14 +261,6 @@ def two(
         fleet.check_secrets()
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    """Opened at the end, whatever comes."""
-    gate = Gate(tmp_path / "gate")
-    yield gate
-    gate.open()
-
-
 def test_a_file_that_cannot_be_imported_stops_its_own_target(two: Callable[..., Fleet]) -> None:
     """Its syntax is good, so it can be planned; the worker cannot load it, and says which line of which file."""
     fleet = two()

@@ -180,6 +180,10 @@ class Fleet:
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             return []
 
+    def held(self) -> dict[str, list[str]]:
+        """The same of each target."""
+        return {name: self.heads(name) for name in self.addresses}
+
     def tables(self, target: str) -> list[str]:
         """Those that revisions made."""
         return self.values(target, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
