@@ -53,7 +53,7 @@ class World:
     def at_terminal(self, *arguments: str, answers: tuple[str, ...]) -> tuple[int, str]:
         """A command on a terminal, whose questions get these answers; its exit code and all that it said."""
         child = pexpect.spawn(
-            PROGRAM, list(arguments), cwd=str(self.folder), env=environment(self.variables),  # type: ignore[arg-type]
+            PROGRAM, list(arguments), cwd=str(self.folder), env=environment(self.variables),
             encoding="utf-8", timeout=60, dimensions=(50, 200),
         )  # fmt: skip
         said = ""

@@ -39,7 +39,7 @@ class Terminal:
             PROGRAM,
             list(arguments),
             cwd=str(self.folder),
-            env=environment(more),  # type: ignore[arg-type]  # pexpect's stub wants os._Environ
+            env=environment(more),
             encoding="utf-8",
             timeout=WAIT,
             dimensions=(24, 80),

@@ -304,7 +304,7 @@ def test_a_deadlock_is_tried_again(bench: Bench) -> None:
 def _lock(session: psycopg.Connection, table: str) -> Run:
     session.execute(f"LOCK TABLE {table}".encode())
     session.execute("COMMIT")
-    return None  # type: ignore[return-value]  # nothing to tell
+    return None
 
 
 def _waits(fleet: Fleet, session: psycopg.Connection) -> bool:

@@ -97,7 +97,7 @@ def test_a_url_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
     """Refused before anything is started, without showing what stands in it."""
     monkeypatch.setenv("EHG_SCRATCH_URL", url)
     with pytest.raises(LocalServerError) as caught:
-        ScratchServers(tmp_path)  # type: ignore[arg-type]
+        ScratchServers(tmp_path)
     assert caught.value.problems[0].code == "scratch_url"
     assert "secret-word" not in str(caught.value)
 

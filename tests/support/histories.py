@@ -13,7 +13,7 @@ def table(id_: str, down: str | tuple[str, ...] | None = None, **more: object) -
     """A revision that makes one table, named after it, and fills it."""
     name = re.sub(r"\W", "_", id_)[:40]
     up = f"CREATE TABLE t_{name} (id int PRIMARY KEY, n int DEFAULT 1); INSERT INTO t_{name} VALUES (1)"
-    return revision(id_, down, up=up, down_sql=f"DROP TABLE t_{name}", **more)  # type: ignore[arg-type]
+    return revision(id_, down, up=up, down_sql=f"DROP TABLE t_{name}", **more)
 
 
 def code(id_: str, down: str | None, up: str, undo: str = "pass", head: str = "") -> str:

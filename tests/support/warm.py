@@ -171,7 +171,7 @@ def _be_the_program(request: dict[str, Any]) -> NoReturn:
         os.close(opened)
     sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115 - as Python opens them
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    multiprocessing.util.spawnv_passfds = _fork_helper  # type: ignore[attr-defined]  # what starts its helpers
+    multiprocessing.util.spawnv_passfds = _fork_helper  # what starts its helpers
     sys.argv = ["ehg-migrate", *request["arguments"]]
     from ehg_migrate.cli import main
 

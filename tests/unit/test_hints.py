@@ -22,7 +22,7 @@ COMMANDS = sorted(set(cli.commands) - _ALSO_OTHERS)
 def texts(node: ast.AST) -> Iterator[str]:
     """Each text below, with what is put into it as one word."""
     if isinstance(node, ast.JoinedStr):
-        yield "".join(v.value if isinstance(v, ast.Constant) else "X" for v in node.values)  # type: ignore[misc]
+        yield "".join(v.value if isinstance(v, ast.Constant) else "X" for v in node.values)
     elif isinstance(node, ast.Constant):
         yield node.value if isinstance(node.value, str) else ""
     else:

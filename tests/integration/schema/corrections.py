@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ehg_migrate.schema.proof import Correction, Left
-from tests.integration.schema.mutations import DOCS, Mutation
+from tests.integration.schema.mutations import Mutation
 
-_BEGIN, _END = "<!-- corrections -->\n", "<!-- end of corrections -->\n"
+TABLE = "corrections"
+"""Its name in the page."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,6 @@ def table(done: Mapping[Mutation, Corrected], of: int) -> str:
         if not correction.proven
     ]
     return "\n".join([counts, "| mutation | | what is left, and why |", "|---|---|---|", *lines]) + "\n"
-
-
-def table_in_docs() -> str:
-    """What stands there now."""
-    return DOCS.read_text().split(_BEGIN)[1].split(_END)[0]
-
-
-def write_docs(text: str) -> None:
-    """Puts the table in its place."""
-    before, rest = DOCS.read_text().split(_BEGIN)
-    DOCS.write_text(before + _BEGIN + text + _END + rest.split(_END)[1])
 
 
 def _left(correction: Correction) -> str:

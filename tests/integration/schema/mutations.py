@@ -11,8 +11,9 @@ from ehg_migrate.schema import Change, Difference
 
 HERE = Path(__file__).parent
 _BASE = (HERE / "base.sql").read_text()
-DOCS = HERE.parents[2] / "docs" / "schema.md"
-_BEGIN, _END = "<!-- mutations -->\n", "<!-- end of mutations -->\n"
+_DOCS = HERE.parents[2] / "docs" / "schema.md"
+TABLE = "mutations"
+"""Its name in the page."""
 
 
 _SINCE_15 = {
@@ -72,19 +73,29 @@ def table(rows: Mapping[Mutation, str]) -> str:
     return "\n".join(["| kind | mutation | seen as |", "|---|---|---|", *lines]) + "\n"
 
 
-def table_in_docs(of: Iterable[Mutation] | None = None) -> str:
-    """What stands there now, of these mutations or of all."""
-    text = DOCS.read_text().split(_BEGIN)[1].split(_END)[0]
-    if of is None:
-        return text
+def table_in_docs(name: str) -> str:
+    """What stands there now."""
+    return _around(name)[1]
+
+
+def rows_of(text: str, of: Iterable[Mutation]) -> str:
+    """The table without other mutations than these."""
     starts = ("| kind |", "|---", *(f"| {m.kind} | {m.what} |" for m in of))
     return "".join(line for line in text.splitlines(keepends=True) if line.startswith(starts))
 
 
-def write_docs(text: str) -> None:
-    """Puts the table in its place."""
-    before, rest = DOCS.read_text().split(_BEGIN)
-    DOCS.write_text(before + _BEGIN + text + _END + rest.split(_END)[1])
+def write_docs(name: str, text: str) -> None:
+    """Puts a table in its place."""
+    before, _, after = _around(name)
+    _DOCS.write_text(before + text + after)
+
+
+def _around(name: str) -> tuple[str, str, str]:
+    """The page before a table, with its mark; the table; the rest."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    before, rest = _DOCS.read_text().split(begin)
+    table, after = rest.split(end)
+    return before + begin, table, end + after
 
 
 def _words(difference: Difference) -> str:

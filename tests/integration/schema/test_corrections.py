@@ -12,8 +12,8 @@ import pytest
 from ehg_migrate.schema import Catalog, Scope, differences, read_catalog
 from ehg_migrate.schema.proof import Correction, correct
 from ehg_migrate.schema.search import PREAMBLE
-from tests.integration.schema.corrections import Corrected, table, table_in_docs, write_docs
-from tests.integration.schema.mutations import Mutation, mutations
+from tests.integration.schema.corrections import TABLE, Corrected, table
+from tests.integration.schema.mutations import Mutation, mutations, table_in_docs, write_docs
 from tests.integration.schema.mutations import base as base_schema
 from tests.support.bare import BareServer, majors
 
@@ -47,15 +47,15 @@ def test_mutations_are_corrected_exactly_both_ways(server: BareServer) -> None:
     """
     everything = mutations("citext")
     whole = bool(os.environ.get("EHG_ALL_MUTATIONS") or os.environ.get("EHG_WRITE_DOCS"))
-    chosen = [m for i, m in enumerate(everything) if whole or i % 4 == 0 or f"| {m} |" in table_in_docs()]
+    chosen = [m for i, m in enumerate(everything) if whole or i % 4 == 0 or f"| {m} |" in table_in_docs(TABLE)]
     with server.connect("base") as connection:
         before = read_catalog(connection, SCOPE)
         done = {m: _both_ways(connection, m, before) for m in chosen}
         assert read_catalog(connection, SCOPE) == before, "a search has left something behind"
     rows = table(done, len(everything))
     if os.environ.get("EHG_WRITE_DOCS"):
-        write_docs(rows)
-    assert rows == table_in_docs(), "run this test once with EHG_WRITE_DOCS=1 and read what it writes"
+        write_docs(TABLE, rows)
+    assert rows == table_in_docs(TABLE), "run this test once with EHG_WRITE_DOCS=1 and read what it writes"
     assert sum(not c.back.proven for c in done.values()) <= 0.05 * len(everything)
     assert sum(not c.forth.proven for c in done.values()) <= 0.05 * len(everything)
 

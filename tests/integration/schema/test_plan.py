@@ -30,7 +30,7 @@ def test_no_large_catalogue_is_read_once_for_each_row() -> None:
             cursor = connection.execute(explained.encode())
             while cursor.description is None:
                 assert cursor.nextset()
-            ((plan,),) = cursor.fetchone()  # type: ignore[misc]  # one row with a list of one plan
+            ((plan,),) = cursor.fetchone()  # one row with a list of one plan
             repeated = [(n["Relation Name"], n["Actual Loops"]) for n in _nodes(plan["Plan"]) if _repeated(n)]
             assert repeated == [], answer
 

@@ -153,7 +153,7 @@ def ground(pg: Cluster, pg_module_db: Address) -> Iterator[TargetConnection]:
     with TargetConnection.connect(
         **keywords(pg.superuser_address(pg_module_db.dbname)), password=pg.password
     ) as connection:
-        connection.execute(GROUND)  # type: ignore[arg-type]  # a text of several statements
+        connection.execute(GROUND)  # a text of several statements
         connection.commit()
         yield connection
 
@@ -171,7 +171,7 @@ def watched(connection: TargetConnection, statements: tuple[str, ...], file: Pat
 
     def upgrade() -> None:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
 
     Tracer(connection, file).running(upgrade)()
     return loads(file.read_text())
