@@ -65,6 +65,12 @@ class State:
     server_version: str = ""
     seconds: float = 0.0
 
+    @property
+    def trouble(self) -> Problem:
+        """Why nothing can be said or done that stands on this state."""
+        what, hint = self.kind.value.replace("_", " "), f"`ehg-migrate status -t {self.target}` says more"
+        return self.problem or Problem("unknown", f"the target is {what}", hint)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.model import State
+from ehg_migrate.errors import TargetError
 from ehg_migrate.project.base import nobody
 from ehg_migrate.project.proving import ProvingProject
 from ehg_migrate.project.schema import Regard
@@ -50,17 +49,12 @@ class ExpectingProject(ProvingProject, StructureProject):
         fleet, (state,), looking = self._look((self._one(name).name,))
         look = looking.found.get(state.target)
         if not isinstance(look, Look):
-            raise TargetError(state.problem or look or _unread(state))
+            raise TargetError(state.problem or look or state.trouble)
         target = fleet.targets[0]
         if wanted.heads:
             heads = resolve_all(self._graph(target), wanted.heads, self.releases)
         elif state.kind.plannable:
             heads = state.heads
         else:
-            raise TargetError(state.problem or _unread(state))
+            raise TargetError(state.trouble)
         return self._recipe(target, heads, look, servers)
-
-
-def _unread(state: State) -> Problem:
-    what = state.kind.value.replace("_", " ")
-    return Problem("unknown", f"{state.target} is {what}", "`ehg-migrate status` says more")

@@ -127,7 +127,10 @@ class SchemasProject(CorrectingProject):
 
         found, pair = amends.corrective, amends.pair
         if not found.proven:
-            raise UsageError(Problem("unproven", f"no SQL is proven that makes `{found.left}` like `{found.right}`"))
+            hint = "what `remaining` names must be mended by hand, or in a revision"
+            raise UsageError(
+                Problem("unproven", f"no SQL is proven that makes `{found.left}` like `{found.right}`", hint)
+            )
         made = Amendment(
             "corrected",
             [PREAMBLE, *(s.sql for s in found.statements)],
@@ -177,8 +180,7 @@ class SchemasProject(CorrectingProject):
         """What a target holds. Raises TargetError where that is not known, or must not be built on."""
         (state,) = self._states(names)
         if not state.kind.plannable:
-            problem = state.problem or Problem("unknown", f"it is {state.kind.value.replace('_', ' ')}")
-            raise TargetError(replace(problem, message=f"{state.target}: {problem.message}"))
+            raise TargetError(replace(state.trouble, message=f"{state.target}: {state.trouble.message}"))
         return state
 
 

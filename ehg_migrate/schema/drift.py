@@ -193,9 +193,9 @@ def _recipe(
     target: Target, state: State, there: Look | Problem | None, fleet: Fleet, scratch: ScratchServers
 ) -> Recipe | Problem:
     if not state.kind.plannable:
-        return state.problem or Problem("unknown", f"the target is {state.kind.value.replace('_', ' ')}")
+        return state.trouble
     if not isinstance(there, Look):
-        return there or Problem("unknown", "the schema of the target was not read")
+        return there or Problem("unknown", "the schema of the target was not read", "look again")
     label = scratch.label(there.ground.major, api_roles=bool(there.ground.roles))
     try:
         return recipe(target, state.heads, fleet.graph(target), there.ground, label)
