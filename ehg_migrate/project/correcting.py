@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Unpack
 from ehg_migrate.errors import Problem, TargetError, UsageError, quoted
 from ehg_migrate.model import SHARED, State, StateKind, Target
 from ehg_migrate.project.base import nobody
+from ehg_migrate.project.comparing import Regard
 from ehg_migrate.project.expecting import ExpectingProject
 from ehg_migrate.project.linting import LintingProject
-from ehg_migrate.project.schema import Regard
 
 if TYPE_CHECKING:
     from ehg_migrate.database.connections import Notice

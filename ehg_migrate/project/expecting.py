@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import TargetError
 from ehg_migrate.project.base import nobody
+from ehg_migrate.project.comparing import Regard
 from ehg_migrate.project.proving import ProvingProject
-from ehg_migrate.project.schema import Regard
 from ehg_migrate.project.structure import StructureProject
 from ehg_migrate.revisions.specs import resolve_all
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from ehg_migrate.project.schema import Regard, SchemaProject
+from ehg_migrate.project.comparing import ComparingProject, Regard
 
 if TYPE_CHECKING:
     from ehg_migrate.schema.saving import Saved
 
 
-class StructureProject(SchemaProject):
+class StructureProject(ComparingProject):
     """A project whose schemas can live beside its code."""
 
     def save_snapshot(self, name: str, folder: Path, *, check: bool = False, **regard: Unpack[Regard]) -> Saved:

@@ -33,7 +33,7 @@ class Regarded(TypedDict):
     owners: bool
 
 
-class SchemaProject(ProjectBase):
+class ComparingProject(ProjectBase):
     """A project that can say what its targets' schemas are. Nothing here needs revisions, or writes to a target."""
 
     def compare(self, left: str, right: str, *, notice: Notice = nobody, **regard: Unpack[Regard]) -> Comparison:
