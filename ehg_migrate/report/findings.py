@@ -35,8 +35,7 @@ def finding_lines(findings: Iterable[Finding], *, notes: bool = True) -> Iterato
 def findings_summary(findings: Iterable[Finding]) -> str:
     """`2 findings: 1 error, 1 note`; those that are allowed are told apart."""
     counts = Counter("allowed" if f.allowed else f.level.value for f in findings)
-    words = {"error": "error", "warning": "warning", "note": "note"}
-    told = [number(counts[level], word) for level, word in words.items() if counts[level]]
+    told = [number(counts[level], level) for level in ("error", "warning", "note") if counts[level]]
     told += [f"{counts['allowed']} allowed"] if counts["allowed"] else []
     return number(counts.total(), "finding") + (f": {', '.join(told)}" if told else "")
 
