@@ -69,11 +69,11 @@ class Scope:
             raise ValueError("an alias is for exactly one schema")
 
 
-def scope_of(target: Target, *, watched: tuple[str, ...] = ()) -> Scope:
+def scope_of(target: Target) -> Scope:
     """The scope of a target: all of its database but what is not ours and its version table, wherever that is."""
     version = f"{target.version_table_schema}.{target.version_table}"
     tables = dict.fromkeys((*Scope().without_tables, version))
-    scope = Scope(without_tables=tuple(tables), watched=watched)
+    scope = Scope(without_tables=tuple(tables))
     return without_platform(scope) if target.platform == NO_PLATFORM else scope
 
 
