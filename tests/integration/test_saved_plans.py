@@ -80,7 +80,7 @@ def test_what_failed_is_done_by_the_same_file(fleet: Fleet, file: Path) -> None:
     with fleet.connect("a") as c:
         c.execute("CREATE TABLE s2 (n int)")
     said = fleet.cli("upgrade", "--plan", str(file), "--yes", "--max-failures", "1", "-p", "1")
-    assert (said.returncode, held(fleet)) == (1, {"a": ["s1"], "b": [], "c": []}), said
+    assert (said.returncode, fleet.held()) == (1, {"a": ["s1"], "b": [], "c": []}), said
     assert (
         "  hint: when it is mended, say `upgrade --plan FILE` again with the same file: it does the rest" in said.stderr
     )
@@ -88,7 +88,7 @@ def test_what_failed_is_done_by_the_same_file(fleet: Fleet, file: Path) -> None:
         c.execute("DROP TABLE s2")
     run = do(fleet, file)
     assert [n.code for n in run.notes] == []
-    assert held(fleet) == {"a": ["s2"], "b": ["s2"], "c": ["c1", "s2"]}
+    assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": ["c1", "s2"]}
 
 
 def test_a_revision_that_is_new(fleet: Fleet, file: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_target_that_is_another_database_now(fleet: Fleet, file: Path, make_da
     rewrite(fleet, "b", url=target_entry(now)["url"])
     run = do(fleet, file)
     assert refusal(result_of(run, "b")) == f"it is `{now}`, and the saved plan was made for `{before}`"
-    assert held(fleet) == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
+    assert fleet.held() == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
     assert Fleet(fleet.pg, fleet.folder, {"b": now}).heads("b") == []
 
 
@@ -172,7 +172,7 @@ def test_an_entry_that_gives_other_arguments(fleet: Fleet, file: Path) -> None:
     rewrite(fleet, "b", x={"tenant": "other"})
     run = do(fleet, file)
     assert refusal(result_of(run, "b")) == "its entry in targets/ is not that of the saved plan"
-    assert held(fleet) == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
+    assert fleet.held() == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
 
 
 def test_a_plan_of_embedded_databases(fleet: Fleet) -> None:
@@ -183,7 +183,7 @@ def test_a_plan_of_embedded_databases(fleet: Fleet) -> None:
     assert said.returncode == 4, said
     address = fleet.addresses["a"]
     assert f"a: refused\n  it is `{address}`, and the saved plan was made for `--local`\n" in said.stderr
-    assert held(fleet) == {"a": [], "b": [], "c": []}
+    assert fleet.held() == {"a": [], "b": [], "c": []}
     said = fleet.cli("upgrade", "--local", "--plan", str(saved), "--yes")
     assert (said.returncode, said.stdout.split(": ")[1]) == (0, "3 succeeded (a, b, c)\n")
 
@@ -199,7 +199,7 @@ def test_a_target_that_would_get_nothing_now(fleet: Fleet) -> None:
     run = do(fleet, saved)
     assert refusal(result_of(run, "a")).startswith("the saved plan has steps for it, and now it gets none: ")
     assert result_of(run, "c").status is Status.SKIPPED
-    assert held(fleet) == {"a": [], "b": ["m1"], "c": []}
+    assert fleet.held() == {"a": [], "b": ["m1"], "c": []}
 
 
 def test_steps_in_another_order(fleet: Fleet, file: Path) -> None:
@@ -214,7 +214,7 @@ def test_steps_in_another_order(fleet: Fleet, file: Path) -> None:
         "the revisions are not those of the saved plan; they come in another order: "
         + ", ".join(f"`{r}`" for r in planned)
     )
-    assert held(fleet) == {"a": [], "b": [], "c": []}
+    assert fleet.held() == {"a": [], "b": [], "c": []}
 
 
 def test_a_pipe_that_never_ends(fleet: Fleet) -> None:

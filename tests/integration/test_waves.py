@@ -145,7 +145,7 @@ def test_a_stopped_wave_is_looked_at_before_the_next(
     assert (cut.status, result_of(cut, "c").status) == (RunStatus.INTERRUPTED, Status.UP_TO_DATE)
     again = fleet.run(fleet.load().plan_resume(cut.id))
     assert [result_of(again, n).status for n in "cbad"] == [Status.SCHEMA_DIFFERS, *[Status.NOT_ATTEMPTED] * 3]
-    assert held(fleet) == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
+    assert fleet.held() == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
 
 
 def test_a_wave_that_could_not_be_judged(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_a_wave_that_could_not_be_judged(fleet: Fleet, monkeypatch: pytest.Monke
         runs.append(fleet.run(fleet.load().plan_resume(runs[-1].id)))
     for found in runs:
         assert [result_of(found, n).status for n in "cbad"] == [Status.INDETERMINATE, *[Status.NOT_ATTEMPTED] * 3]
-    assert held(fleet) == {"a": [], "b": [], "c": ["s2"], "d": []}
+    assert fleet.held() == {"a": [], "b": [], "c": ["s2"], "d": []}
 
 
 def test_the_way_out_of_both_limits(fleet: Fleet) -> None:
@@ -169,7 +169,7 @@ def test_the_way_out_of_both_limits(fleet: Fleet) -> None:
     assert hints["b"] == "with `--max-failures 0` in spite of it"
     assert hints["c"] == hints["d"] == "with `--max-failures 0 --no-waves` in spite of it"
     said = fleet.cli("resume", run.id, "--yes", "--max-failures", "0", "--no-waves")
-    assert (said.returncode, held(fleet)) == (1, {"a": ["s1"], "b": ["s2"], "c": ["s2"], "d": ["s2"]}), said
+    assert (said.returncode, fleet.held()) == (1, {"a": ["s1"], "b": ["s2"], "c": ["s2"], "d": ["s2"]}), said
 
 
 @pytest.mark.parametrize("begun", [True, False])
@@ -215,7 +215,7 @@ def test_a_file_that_changes_meanwhile(fleet: Fleet, code: str) -> None:
     problem = result_of(run, "b").problem
     assert problem is not None
     assert problem.message == "since the plan was made it was edited or taken away: `versions/shared/s2.py`"
-    assert held(fleet) == {"a": [], "b": [], "c": ["s2"], "d": []}
+    assert fleet.held() == {"a": [], "b": [], "c": ["s2"], "d": []}
     assert fleet.tables("b") == []
 
 
