@@ -31,7 +31,7 @@ class Book:
     def __init__(self, opener: Callable[[], Ledger], run: Run, *, short: bool = False) -> None:
         self.notes: list[Problem] = []
         self._opener = opener
-        self._run = run
+        self.run = run
         self._short = short
         self._ledger: Ledger | None = None
         self._late: list[Result] = []  # not written yet
@@ -68,10 +68,10 @@ class Book:
             if results := [r for r in came if r]:
                 self._write_down(results)
             elif not last and self._ledger:
-                self._try(partial(self._ledger.heartbeat, self._run.id))
+                self._try(partial(self._ledger.heartbeat, self.run.id))
 
     def _write_down(self, results: list[Result]) -> None:
-        if self._failed or not self._try(lambda: self._opened().record(self._run.id, *results)):
+        if self._failed or not self._try(lambda: self._opened().record(self.run.id, *results)):
             self._late += results
 
     def _wait(self) -> list[Result | None]:
@@ -92,7 +92,7 @@ class Book:
         self._catch_up()
         if self._late:
             self.notes.append(_incomplete([r.target for r in self._late]))
-        self._try(lambda: self._opened().finish(self._run.id, status, self.notes))
+        self._try(lambda: self._opened().finish(self.run.id, status, self.notes))
 
     def _come_to_end(self) -> None:
         self._came.put(None)
@@ -103,14 +103,14 @@ class Book:
 
     def _catch_up(self) -> None:
         """Writes the results that are not written yet, until the ledger fails."""
-        while self._late and self._try(lambda: self._opened().record(self._run.id, self._late[0])):
+        while self._late and self._try(lambda: self._opened().record(self.run.id, self._late[0])):
             del self._late[0]
 
     def _write_whole(self, status: RunStatus) -> None:
         ledger = self._opener()
         try:
-            notes = (*self.notes, *_died(ledger.died(1), self._run))
-            over = replace(self._run, status=status, finished_at=datetime.now(UTC), results=tuple(self._late))
+            notes = (*self.notes, *_died(ledger.died(1), self.run))
+            over = replace(self.run, status=status, finished_at=datetime.now(UTC), results=tuple(self._late))
             ledger.enter(replace(over, notes=notes))
         finally:
             ledger.close()
@@ -125,9 +125,9 @@ class Book:
     def _begin(self) -> None:
         ledger = self._opener()
         try:
-            if not ledger.holds(self._run.id):  # its start may have been written, and the answer lost
-                ledger.start(self._run)
-            self.notes += _died(ledger.died(2), self._run)
+            if not ledger.holds(self.run.id):  # its start may have been written, and the answer lost
+                ledger.start(self.run)
+            self.notes += _died(ledger.died(2), self.run)
         except EhgMigrateError:
             ledger.close()
             raise

@@ -14,7 +14,7 @@ BY_ANOTHER = Problem("done_by_another", "another runner brought the target to th
 OF_SAVED_PLAN = Problem(
     "saved_plan",
     "this was a saved plan; `resume` and `retry` plan anew, and would do what was not approved",
-    "when it is mended, say `upgrade --plan FILE` again with the same file: it does the rest",
+    "when it is mended, `ehg-migrate upgrade --plan FILE` with the same file does the rest",
 )
 LOST_ROWS = "lost_rows"
 

@@ -148,7 +148,7 @@ def _verified(how: How, results: Sequence[Result], unseen: Collection[str], book
         return ()
     due = tuple(to_be_looked_at(results, unseen))
     if how.stop.asked:
-        book.notes += [_not_looked_at(due)] if due else []
+        book.notes += [_not_looked_at(due, book.run)] if due else []
         return ()
     verified = how.verify(due)
     before = {r.target: r for r in results}
@@ -161,9 +161,9 @@ def _verified(how: How, results: Sequence[Result], unseen: Collection[str], book
     return changed
 
 
-def _not_looked_at(due: Sequence[Result]) -> Problem:
+def _not_looked_at(due: Sequence[Result], run: Run) -> Problem:
     named = some([r.target for r in due], _NAMED)
-    hint = "`resume` looks, before it goes on to another wave; so does `ehg-migrate drift`"
+    hint = f"`ehg-migrate resume {run.id}` looks, before it goes on to another wave; so does `ehg-migrate drift`"
     return Problem("not_verified", f"not verified: {named}: the run was stopped before anybody looked", hint)
 
 

@@ -82,7 +82,7 @@ def test_what_failed_is_done_by_the_same_file(fleet: Fleet, file: Path) -> None:
     said = fleet.cli("upgrade", "--plan", str(file), "--yes", "--max-failures", "1", "-p", "1")
     assert (said.returncode, fleet.held()) == (1, {"a": ["s1"], "b": [], "c": []}), said
     assert (
-        "  hint: when it is mended, say `upgrade --plan FILE` again with the same file: it does the rest" in said.stderr
+        "  hint: when it is mended, `ehg-migrate upgrade --plan FILE` with the same file does the rest" in said.stderr
     )
     with fleet.connect("a") as c:
         c.execute("DROP TABLE s2")
