@@ -51,11 +51,11 @@ def test_a_hint_names_a_command_as_it_is_typed(source: Path) -> None:
     for text in (t for hint in hints(ast.parse(source.read_text(encoding="utf-8"))) for t in texts(hint)):
         assert not re.search(rf"`({'|'.join(COMMANDS)})[ `]", text), text
         for written in re.findall(rf"`{PROGRAM}([^`]+)`", text):
-            _try(written.partition(" > ")[0].split())
+            _try([__file__ if word == "FILE" else word for word in written.partition(" > ")[0].split()])
 
 
 def _try(words: list[str]) -> None:
-    """Whether the command line takes them. A placeholder for a command stands for any."""
+    """Whether the command line takes them; a file is there. A placeholder for a command stands for any."""
     command: click.Command = cli
     while words and isinstance(command, click.Group) and words[0] in command.commands:
         command = command.commands[words.pop(0)]
