@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,7 @@ def history(target: str, as_json: bool, **where: Any) -> None:
 
 @click.command()
 @click.option("--limit", "-n", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--target", help="Only runs that touched this target.")
+@click.option("--target", help="Only runs that touched this target, by the name that it had then.")
 @options.as_json
 @options.project_options
 def runs(limit: int, target: str | None, as_json: bool, **where: Any) -> None:
@@ -149,7 +150,13 @@ def runs(limit: int, target: str | None, as_json: bool, **where: Any) -> None:
             console.json("runs", found)
         else:
             console.data(text.runs_lines(found) if found else ())
-            console.note(() if found else "the ledger has no run" + (f" that touched `{target}`" if target else ""))
+            console.note(() if found else _no_runs(target))
+
+
+def _no_runs(target: str | None) -> Iterator[str]:
+    yield "the ledger has no run" + (f" that touched `{target}`" if target else "")
+    if target:
+        yield f"  hint: it knows targets by their names of that time; `ehg-migrate history {target}` knows former ones"
 
 
 @click.command()

@@ -52,6 +52,9 @@ def test_the_local_ledger_is_apart(fleet: Path) -> None:
     assert done.code == 0
     assert len(ehg(fleet, "runs", "--local").out.splitlines()) >= 2
     assert ehg(fleet, "runs").err == "the ledger has no run\n"
+    said = ehg(fleet, "runs", "--target", "renamed")
+    assert (said.code, said.out) == (0, "")
+    assert "hint: it knows targets by their names of that time; `ehg-migrate history renamed` knows" in said.err
     run = done.out.splitlines()[-1].split()[1].rstrip(":")
     assert ehg(fleet, "show", run, "--local").code == 0
     for verb in ("show", "resume", "retry"):
