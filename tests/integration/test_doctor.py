@@ -450,6 +450,25 @@ def test_the_version_table_and_who_can_reach_it(pg: Cluster, database: Address) 
     assert bad(look(database)) == {}
 
 
+@pytest.mark.parametrize("lost", ["TRUNCATE ehg_migrate.alembic_version", "DROP TABLE ehg_migrate.alembic_version"])
+def test_version_rows_that_are_gone_are_not_nothing(lost: str, pg: Cluster, database: Address) -> None:
+    """Where the journal says what is applied: `status` refuses such a target, so it is not called well."""
+    with Session(target(database), pg.password, "r1", ORIGIN):
+        pass
+    _execute(pg, database, lost)
+    _execute(
+        pg,
+        database,
+        "INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,"
+        " heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)"
+        " VALUES ('acme', 'r', 'done', 'aaaa', 'up', 'shared', '', ARRAY[]::text[], ARRAY['aaaa'], now(), 0, '', '', '', '')",
+    )
+    finding = look(database)["version_table"]
+    assert finding.level is Level.ERROR
+    assert finding.message.endswith("though by the target's journal this is applied: `aaaa`")
+    assert finding.hint == "`ehg-migrate status -t acme` says how the rows are written again"
+
+
 def test_a_version_table_that_is_kept_in_public_is_open_to_the_api(pg: Cluster, database: Address) -> None:
     """Supabase's default grants give `anon` every right on it, until it is revoked."""
     with pg.connect(database.dbname) as c:

@@ -59,9 +59,15 @@ def version_table(exam: Examination) -> Verdict:
 
 
 def _heads(exam: Examination, found: dict[str, Any]) -> Verdict:
+    heads = [row["version_num"] for row in exam.rows("version_heads")] if found["version"] else []
+    if heads:
+        return good(f"heads: {quoted(heads, 5)}")
+    if found["journal"] and (applied := exam.rows("applied_checksums", {"target": exam.target.name})):
+        lost = quoted(sorted(row["revision"] for row in applied), 5)
+        message = f"the version table is empty or gone, though by the target's journal this is applied: {lost}"
+        return error(message, f"`ehg-migrate status -t {exam.target.name}` says how the rows are written again")
     if found["version"]:
-        heads = [row["version_num"] for row in exam.rows("version_heads")]
-        return good(f"heads: {quoted(heads, 5)}" if heads else "the version table is empty")
+        return good("the version table is empty")
     if found["has_foreign"]:
         foreign = tuple(str(row["version_num"]) for row in exam.rows("foreign_heads"))
         if foreign:
