@@ -197,6 +197,8 @@ async def read(connection: Connection, target: Target) -> Reading:
     except psycopg.errors.InsufficientPrivilege as e:
         raise TargetError(_not_ours(e)) from e
     row = await cursor.fetchone() or {}
+    if row["others"] is None and row["guarded"]:
+        raise TargetError(hidden(target))
     if row["others"]:
         row = await (await connection.execute(*_question("probe", target, values))).fetchone() or {}
     return Reading(
@@ -259,7 +261,10 @@ async def _journal(connection: Connection, target: Target) -> tuple[JournalEntry
         cursor = await connection.execute(query("journal", target), {"target": target.name})
     except _ABSENT:
         return ()
-    return tuple(read_entry(row) for row in await cursor.fetchall())
+    rows = await cursor.fetchall()
+    if not rows and (await (await connection.execute(query("guarded", target))).fetchone() or {})["guarded"]:
+        raise TargetError(hidden(target))
+    return tuple(read_entry(row) for row in rows)
 
 
 async def _applied(connection: Connection, target: Target) -> dict[str, Applied]:
@@ -285,6 +290,17 @@ def _silent(target: Target) -> Problem:
         f"no answer within {target.limits.look:g} s, which `connect_timeout` and `answer_timeout` are together",
         "the server is too busy, a pooler does not pass it on, or somebody has locked the version table: "
         "`ehg-migrate doctor` tells which; else raise `answer_timeout`",
+    )
+
+
+def hidden(target: Target) -> Problem:
+    """Nothing is seen, and row-level security decides what is."""
+    tables = (version_name(target), *(f"{target.meta_schema}.migration_{name}" for name in ("journal", "lease")))
+    off = "; ".join(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY" for table in tables)
+    return Problem(
+        "no_privilege",
+        "row-level security may hide from the role of this target what is applied here: not one row is seen",
+        f"let their owner say `{off}`; or use a role with BYPASSRLS",
     )
 
 

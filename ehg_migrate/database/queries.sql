@@ -7,8 +7,10 @@
 -- The whole state of an up-to-date target in one round trip. Fails with 42P01 or 3F000 where nothing of ours is there.
 -- It reads the journal once, in place of once for `applied_checksums` and once for `unfinished`, which takes the server a
 -- quarter less time. Where a step is unfinished, what its revision was before is not among the checksums; who misses it
--- asks those two. Asked for anyone's it says whether some are of `others`; where none are, it answers the same.
+-- asks those two. Asked for anyone's it says whether some are of `others`; where none are, it answers the same. Where no
+-- entry is seen, `others` is NULL, and `guarded` says whether entries or version rows may be there and not be shown to us.
 SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads, checksums, unfinished, others,
+       {guarded} AS guarded,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
   FROM (SELECT md5(string_agg(revision || ' ' || checksum, ',' ORDER BY revision COLLATE "C")
@@ -30,6 +32,9 @@ SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS has_journal,
 -- name: probe_schema
 -- One more value of both where the target is one schema.
 EXISTS (SELECT FROM pg_namespace WHERE nspname = %(own)s) AS has_schema
+
+-- name: guarded
+SELECT {guarded} AS guarded
 
 -- name: foreign_heads
 SELECT version_num::text FROM {foreign} ORDER BY 1

@@ -121,6 +121,10 @@ _HAS_FOREIGN = sql.SQL("""EXISTS (SELECT FROM pg_attribute
                 WHERE attrelid = to_regclass({foreign_literal}) AND attname = 'version_num' AND NOT attisdropped)""")
 
 
+# Whether row-level security chooses for our role what it sees; then nothing seen does not mean that nothing is there.
+_GUARDED = sql.SQL("(row_security_active({version_literal}) OR row_security_active({journal_literal}))")
+
+
 def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict[str, sql.Composable]:
     meta = sql.Identifier(meta_schema(place.schema))
     called = _CALLED.format(meta=meta)
@@ -134,6 +138,10 @@ def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict
         "foreign": _foreign(place.schema),
         "own": sql.Identifier(place.schema or "public"),
         "foreign_literal": foreign,
+        "guarded": _GUARDED.format(
+            version_literal=sql.Literal(sql.Identifier(*place.version).as_string(None)),
+            journal_literal=sql.Literal(f"{meta.as_string(None)}.migration_journal"),
+        ),
         "has_foreign": _HAS_FOREIGN.format(foreign_literal=foreign),
         "channel": sql.Identifier(channel or "none"),
     }

@@ -461,7 +461,7 @@ def test_version_rows_that_are_gone_are_not_nothing(lost: str, pg: Cluster, data
         database,
         "INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,"
         " heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)"
-        " VALUES ('acme', 'r', 'done', 'aaaa', 'up', 'shared', '', ARRAY[]::text[], ARRAY['aaaa'], now(), 0, '', '', '', '')",
+        " VALUES ('acme', 'r', 'done', 'aaaa', 'up', 'shared', '', ARRAY['b'], ARRAY['a'], now(), 0, '', '', '', '')",
     )
     finding = look(database)["version_table"]
     assert finding.level is Level.ERROR

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ehg_migrate.errors import TargetError
 from ehg_migrate.model import Address, State, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
@@ -28,6 +29,8 @@ CONCURRENTLY = """\
 with op.get_context().autocommit_block():
     op.execute("CREATE INDEX CONCURRENTLY cut ON s1 (id)")
 """
+
+OURS = ("SCHEMA", "ALL TABLES IN SCHEMA")
 
 
 @pytest.fixture
@@ -433,6 +436,28 @@ def test_a_role_that_may_not_look_is_refused(
     )
     assert found.problem is not None
     assert found.problem.sqlstate == "42501"
+
+
+def test_what_row_level_security_hides_is_not_taken_for_nothing(
+    project: Project, reader: Address, make_project: MakeProject, tmp_path: Path, database: Address, pg: Cluster
+) -> None:
+    """Its role sees no row: it is neither pending, nor has it no past; the hint, said by the owner, leads out."""
+    project.upgrade()
+    execute(pg, database, *(f"GRANT ALL ON {what} ehg_migrate TO {reader.user}" for what in OURS))
+    for table in ("alembic_version", "migration_journal", "migration_lease"):
+        execute(pg, database, f"ALTER TABLE ehg_migrate.{table} ENABLE ROW LEVEL SECURITY")
+    other = Project.load(make_project(tmp_path, entries({"one": reader}), {}))
+    found = state(other)
+    assert found.problem is not None
+    assert (found.kind, found.problem.code) == (StateKind.REFUSED, "no_privilege")
+    for run in (other.upgrade(), other.downgrade("one", ["shared@base"])):
+        assert statuses(run) == {"one": Status.REFUSED}
+    with pytest.raises(TargetError, match="row-level security may hide"):
+        other.history("one")
+    assert [f.message for f in other.doctor() if f.check == "version_table"] == [found.problem.message]
+    execute(pg, database, *found.problem.hint.split("`")[1].split("; "))
+    assert state(other).kind is StateKind.UP_TO_DATE
+    execute(pg, database, *(f"REVOKE ALL ON {what} ehg_migrate FROM {reader.user}" for what in OURS))
 
 
 @pytest.mark.parametrize("upgraded", [True, False])

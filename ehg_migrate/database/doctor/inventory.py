@@ -12,6 +12,7 @@ import psycopg
 from ehg_migrate.database.claim import not_adopted
 from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, span, warning
+from ehg_migrate.database.probe import hidden
 from ehg_migrate.database.session import lock_key
 from ehg_migrate.database.statements import version_name
 from ehg_migrate.errors import quoted
@@ -62,10 +63,14 @@ def _heads(exam: Examination, found: dict[str, Any]) -> Verdict:
     heads = [row["version_num"] for row in exam.rows("version_heads")] if found["version"] else []
     if heads:
         return good(f"heads: {quoted(heads, 5)}")
-    if found["journal"] and (applied := exam.rows("applied_checksums", {"target": exam.target.name})):
+    asked = {"target": exam.target.name}
+    if found["journal"] and (applied := exam.rows("applied_checksums", asked)):
         lost = quoted(sorted(row["revision"] for row in applied), 5)
         message = f"the version table is empty or gone, though by the target's journal this is applied: {lost}"
         return error(message, f"`ehg-migrate status -t {exam.target.name}` says how the rows are written again")
+    if found["journal"] and found["version"] and not exam.rows("journal", asked) and exam.row("guarded")["guarded"]:
+        problem = hidden(exam.target)
+        return error(problem.message, problem.hint)
     if found["version"]:
         return good("the version table is empty")
     if found["has_foreign"]:
