@@ -118,11 +118,21 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
         code, hint = _LOST.get(state or "", ("connection_lost", "run again; if it stays, look at the server's log"))
         return Fault(Problem(code, text, hint, sqlstate=state), Retry.LOOK)
     code, hint, retry = _STATES.get(state or "", ("statement_failed", _DEFAULT_HINT, Retry.NEVER))
+    if hint == _DEFAULT_HINT and (function := _raised_in(error)):
+        hint = f"the function `{function}` of the database raised it, perhaps as a trigger: correct it or the revision"
     if state == "57014" and "user request" in _words(error):
         code, hint = "cancelled", "somebody cancelled the statement"
     if state == "25001" and "before any query" in _words(error):
         code, hint = "statement_failed", _SET_FIRST
     return Fault(Problem(code, text, hint, sqlstate=state), retry)
+
+
+def _raised_in(error: BaseException) -> str:
+    """The function of PL/pgSQL in which it was raised, if it was not a block of the revision itself."""
+    diag = getattr(getattr(error, "orig", None) or error, "diag", None)
+    context = (getattr(diag, "context", None) or "")[:_LONGEST]
+    found = re.match(r"PL/pgSQL function (?!inline_code_block)(.+?) line \d+ at RAISE", context)
+    return one_line(found[1], 200) if found else ""
 
 
 def sqlstate(error: BaseException) -> str | None:

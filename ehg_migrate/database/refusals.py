@@ -44,8 +44,21 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
         False,
     ),
     (
+        r"too many connections for (database|role)",
+        "too_many_connections",
+        "it has a limit of its own: close sessions, or raise it: ALTER DATABASE ... CONNECTION LIMIT, or ALTER ROLE "
+        "... CONNECTION LIMIT",
+        True,
+    ),
+    (
+        r"remaining connection slots|too many clients",
+        "too_many_connections",
+        "the server has no place for another session: close some, or raise its `max_connections`",
+        True,
+    ),
+    (
         r"EMAXCONNSESSION|MaxClientsInSessionMode|EMAXCONN\b|max client connections reached|"
-        r"no more connections allowed|too many connections|remaining connection slots|too many clients",
+        r"no more connections allowed|too many connections",
         "too_many_connections",
         "the session pool is shared with the application; close sessions or raise the pool size",
         True,

@@ -478,6 +478,23 @@ def test_a_database_that_takes_no_writes_is_refused(
     assert statuses(project.upgrade()) == {"one": Status.REFUSED}
 
 
+def test_what_a_function_of_the_database_raises_is_not_laid_to_the_revision(
+    project: Project, database: Address, pg: Cluster
+) -> None:
+    """The hint names the function, as of an event trigger; what a revision's own block raises is the revision's."""
+    with pg.admin(database.dbname) as c:
+        c.execute(
+            "CREATE FUNCTION guard() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no DDL today''; END';"
+            "CREATE EVENT TRIGGER guard ON ddl_command_end WHEN TAG IN ('CREATE VIEW') EXECUTE FUNCTION guard()"
+        )
+    for name, statement in (("v1", "CREATE VIEW v AS SELECT 1"), ("v2", "DO 'BEGIN RAISE ''mine''; END'")):
+        add_revision(project.settings.root, "shared/4", revision(name, "s3", up=statement))
+        (result,) = Project.load(project.settings.root).upgrade().results
+        assert result.problem is not None
+        assert result.problem.code == "statement_failed"
+        assert ("function `guard()`" in result.problem.hint) == (name == "v1")
+
+
 # --- notes
 
 

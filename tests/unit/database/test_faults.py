@@ -78,6 +78,11 @@ def test_a_password_that_is_a_word_of_the_message_does_not_hide_what_happened(mo
         ('FATAL:  permission denied for database "d"\nDETAIL:  User does not have CONNECT privilege.', "grant CONNECT"),
         ('FATAL:  database "d" is not currently accepting connections', "ALLOW_CONNECTIONS"),
         ("SSL error: certificate verify failed", "expired"),
+        ('FATAL:  too many connections for database "d"', "ALTER DATABASE ... CONNECTION LIMIT"),
+        ('FATAL:  too many connections for role "r"', "ALTER ROLE ... CONNECTION LIMIT"),
+        ("FATAL:  sorry, too many clients already", "`max_connections`"),
+        ("FATAL:  remaining connection slots are reserved for roles with SUPERUSER", "`max_connections`"),
+        ("FATAL:  (EMAXCONNSESSION) max clients reached in session mode", "raise the pool size"),
     ],
 )
 def test_hints_say_what_to_do(words: str, hint: str) -> None:
