@@ -127,7 +127,8 @@ def _judge(
             kind, problem = _foreign_head(head, details, history)
             return kind, problem, ()
     if reading.read_only:
-        hint = "a replica, or a project with a full disk; look at the project, and use its primary"
+        which = f"`ehg-migrate doctor -t {target.name}` tells which"
+        hint = f"a replica, a project with a full disk, or a setting of the role or the database: {which}"
         return StateKind.REFUSED, Problem("read_only", "the database takes no writes", hint), ()
     cut = [r for u in reading.unfinished if (r := u.removeprefix("down ")) != u and r in graph]
     if cut:

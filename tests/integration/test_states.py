@@ -472,8 +472,12 @@ def test_a_database_that_takes_no_writes_is_refused(
     assert said(found) == (
         StateKind.REFUSED,
         "the database takes no writes\n"
-        "  hint: a replica, or a project with a full disk; look at the project, and use its primary",
+        "  hint: a replica, a project with a full disk, or a setting of the role or the database: "
+        "`ehg-migrate doctor -t one` tells which",
     )
+    (why,) = (f for f in project.doctor() if f.check == "writable")
+    assert "set by: database" in why.message
+    assert "ALTER DATABASE" in why.hint
     assert found.heads == (("s3",) if upgraded else ())
     assert statuses(project.upgrade()) == {"one": Status.REFUSED}
 
