@@ -99,8 +99,8 @@ def _ledger_place(bench: Bench, entry: Entry, seed: int) -> Place | None:
 
 
 def _around_faults(log: list[str]) -> list[str]:
-    """What the proxy saw some lines before a fault and after it."""
-    struck = [i for i, line in enumerate(log) if ": fault: " in line]
+    """What the proxy saw some lines before a fault, or a standstill of its own, and after it."""
+    struck = [i for i, line in enumerate(log) if ": fault: " in line or "stood still" in line]
     return [line for i, line in enumerate(log) if any(-40 <= i - at <= 40 for at in struck)]
 
 

@@ -7,14 +7,12 @@ be; it is kept only where a case has a violation.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,11 +21,11 @@ import psutil
 import psycopg
 
 from tests.faults.bench import Place
+from tests.faults.proxy import clock_now
 from tests.faults.scene import Scene
 
 _LARGEST = 400_000  # characters of one file that are kept, its end
 _LATE = (8.0, 20.0)  # seconds from a run's start to a look at what may hang; few runs last so long
-_TICK, _STANDSTILL = 0.2, 1.0  # seconds
 _PATIENCE = 2000  # milliseconds for each question: the server may be what hangs
 _QUESTIONS = {
     "activity": "SELECT * FROM pg_stat_activity ORDER BY backend_type, pid",
@@ -42,7 +40,6 @@ class Witness:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._texts: dict[str, str] = {}
-        self._standstills: list[str] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -61,14 +58,14 @@ class Witness:
             _sockets(self._scene),
             *(f"{q}:\n{_asked(self._scene, q)}" for q in _QUESTIONS),
         )
-        self._texts[f"{name}.txt"] = "\n\n".join((f"at {_now()}, UTC", *parts))
+        self._texts[f"{name}.txt"] = "\n\n".join((f"at {clock_now()}, UTC", *parts))
 
     def keep(self, violations: list[str], story: list[str]) -> Path:
         """All of it, and what was written meanwhile, in a folder that stays. Returns the folder."""
         folder = kept_folder() / f"{self._scene.seed}-{os.getpid()}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        self._texts["case.txt"] = "\n".join((*violations, *self._standstills, "", *story))
+        self._texts["case.txt"] = "\n".join((*violations, "", *story))
         for file in self._written():
             self._texts[file.name] = file.read_text(errors="replace")
         for place, name in zip(_places(self._scene), ("targets", "ledger"), strict=False):
@@ -85,23 +82,11 @@ class Witness:
             yield from self._scene.folder.glob(pattern)
 
     def _watch(self) -> None:
-        """A look when it is late; and whether this process itself stands still, as everything on this machine may."""
-        began = last = time.monotonic()
-        late = iter(_LATE)
-        due = next(late)
-        while not self._over.wait(_TICK):
-            now = time.monotonic()
-            if now - last > _STANDSTILL:
-                self._standstills.append(f"until {_now()} nothing here ran for {now - last:.1f} s")
-            last = now
-            if now - began > due:
-                self.look(f"after-{due:.0f}-s")
-                due, last = next(late, math.inf), time.monotonic()
-
-
-def _now() -> str:
-    """As the proxy's log and servers' logs have it, in UTC."""
-    return datetime.now(UTC).strftime("%H:%M:%S.%f")[:-3]
+        began = time.monotonic()
+        for seconds in _LATE:
+            if self._over.wait(max(0.0, began + seconds - time.monotonic())):
+                return
+            self.look(f"after-{seconds:.0f}-s")
 
 
 def kept_folder() -> Path:

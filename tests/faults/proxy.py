@@ -30,6 +30,8 @@ from tests.support.protocol import (
 
 _ENDS_QUERY = (b"Q", b"S")  # a simple query, or the Sync after an extended one: now the server answers
 
+_BEAT, _STANDSTILL = 0.2, 1.0  # seconds
+
 
 class Act(StrEnum):
     """What a rule does to the connection that brought the message."""
@@ -133,6 +135,7 @@ class FaultProxy:
         self._loop = LoopThread("fault-proxy")
         self.host = LOOPBACK
         self.port = self._loop.listen(self._serve)
+        self._loop.call(self._begin_to_beat())
 
     def entered(self, database: str, application: str, since: float) -> float | None:
         """When a client whose name matches first came to a database; None if none has since."""
@@ -194,9 +197,21 @@ class FaultProxy:
             self.links.remove(link)
             self._say(link, "ends")
 
+    async def _begin_to_beat(self) -> None:
+        self._beating = asyncio.ensure_future(self._beat())
+
+    async def _beat(self) -> None:
+        """Notes when it could do nothing itself: what was slow then was not the server."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_BEAT)  # the time itself is what is looked at
+            stood = time.monotonic() - before - _BEAT
+            if stood > _STANDSTILL:
+                self.log.append(f"{clock_now()} the proxy itself stood still for {stood:.1f} s")
+
     async def _turn_away(self, writer: asyncio.StreamWriter) -> None:
         released = self._released
-        self.log.append(f"{_now()} a new connection meets a door that is {self.door}")
+        self.log.append(f"{clock_now()} a new connection meets a door that is {self.door}")
         if self.door is Door.SILENT:
             await released.wait()
         _reset(writer)
@@ -332,10 +347,10 @@ class FaultProxy:
             await asyncio.sleep(0.005)
 
     def _say(self, link: Link, what: str) -> None:
-        self.log.append(f"{_now()} {link.number}: {' '.join(what.split())[:160]}")
+        self.log.append(f"{clock_now()} {link.number}: {' '.join(what.split())[:160]}")
 
 
-def _now() -> str:
+def clock_now() -> str:
     """As the logs of servers have it, in UTC."""
     return datetime.now(UTC).strftime("%H:%M:%S.%f")[:-3]
 
