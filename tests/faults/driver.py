@@ -157,8 +157,8 @@ def _formal(case: Case, run: Run | None, truths: Mapping[str, Truth]) -> Iterato
         yield from only_approved(case.task.approval, run, truths, outsiders)
     if case.task.verb != "upgrade":
         return
-    came = {t: scene.place.proxy.entered(d, RUNNER, case.began) for t, d in scene.databases.items()}
-    entered = {t: at for t, at in came.items() if at is not None and t not in outsiders}
+    alone = {t: d for t, d in scene.databases.items() if t not in outsiders}
+    entered = waves.entered(scene.place.proxy, alone, RUNNER, case.began)
     others = bool(case.fault.others)  # one of both may have done what the other did not look at, or wait behind
     known = [replace(w, soak=0.0) for w in scene.waves] if others else scene.waves
     good = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from psycopg import sql
@@ -13,11 +14,11 @@ from ehg_migrate.errors import EhgMigrateError
 from ehg_migrate.model import Result, Run, RunStatus, StateKind
 from tests.faults import invariants
 from tests.faults.approval import Approval
-from tests.faults.fault import Fault
+from tests.faults.fault import RUNNER, Fault
 from tests.faults.recovery import recovered, to_complete
 from tests.faults.scene import Scene
 from tests.faults.truth import Truth
-from tests.faults.waves import held_back
+from tests.faults.waves import entered, held_back, in_order
 
 _TRIES = 3
 
@@ -41,8 +42,8 @@ def healed(scene: Scene, fault: Fault, former: Former, settled: Mapping[str, Tru
     yield from _released(scene, fault, settled)
     if not fault.ledger:
         yield from _died(scene)
-    yield from _recovered(scene, fault, former, story)
-    yield from _repeat(scene, scene.project.upgrade, "upgrade", story)
+    yield from _in_waves(scene, former, _recovered(scene, fault, former, story))
+    yield from _in_waves(scene, former, _repeat(scene, scene.project.upgrade, "upgrade", story))
     yield from _as_clean(scene, fault)
 
 
@@ -60,6 +61,18 @@ def _released(scene: Scene, fault: Fault, settled: Mapping[str, Truth]) -> Itera
         yield from (f"{target}, released: {v}" for v in invariants.consistent(scene.history, target, truth))
         if target in settled and settled[target] != truth:
             yield f"{target} has changed after the run had told of it: {settled[target]} became {truth}"
+
+
+def _in_waves(scene: Scene, former: Former, runs: Iterator[str]) -> Iterator[str]:
+    """What the runs give, and whether each wave waited, however many of them it took to do the one before."""
+    since = time.time()
+    yield from runs
+    if former.arguments[0] != "upgrade" or not scene.waves:  # else a hint may lead to a target by itself
+        return
+    truths = {t: scene.truth(t) for t in scene.databases}
+    good = {t: truth.rows == scene.history.heads(t) for t, truth in truths.items()}
+    waves = [replace(w, soak=0.0) for w in scene.waves]  # what one run has changed, the next does not wait for
+    yield from in_order(waves, entered(scene.place.proxy, scene.databases, RUNNER, since), truths, good)
 
 
 def _recovered(scene: Scene, fault: Fault, former: Former, story: list[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ import yaml
 
 from ehg_migrate.model import Run, Wave
 from tests.faults.histories import History
+from tests.faults.proxy import FaultProxy
 from tests.faults.truth import Truth
 
 _IN_WAVES = float(os.environ.get("EHG_FAULT_WAVES", "0.4"))
@@ -50,6 +51,12 @@ def held_back(waves: Collection[Wave], bad: Collection[str]) -> frozenset[str]:
 def held_back_by(waves: Collection[Wave], run: Run) -> frozenset[str]:
     """Those that the run had to leave alone, by its own results."""
     return held_back(waves, [r.target for r in run.results if not r.status.good])
+
+
+def entered(proxy: FaultProxy, databases: Mapping[str, str], application: str, since: float) -> dict[str, float]:
+    """When a run first came to each target that it came to; `databases` by target."""
+    came = {t: proxy.entered(d, application, since) for t, d in databases.items()}
+    return {t: at for t, at in came.items() if at is not None}
 
 
 def in_order(
