@@ -12,13 +12,13 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psutil
-import psycopg
 
 from tests.faults.bench import Place
 from tests.faults.proxy import clock_now
@@ -54,9 +54,8 @@ class Witness:
     def look(self, name: str) -> None:
         """The server, its processes and those of the run, and their sockets, as they are now."""
         parts = (
-            _processes(self._scene),
-            _sockets(self._scene),
-            *(f"{q}:\n{_asked(self._scene, q)}" for q in _QUESTIONS),
+            *(_tried(make, self._scene) for make in (_processes, _sockets)),
+            *(f"{q}:\n{_tried(partial(_asked, question=q), self._scene)}" for q in _QUESTIONS),
         )
         self._texts[f"{name}.txt"] = "\n\n".join((f"at {clock_now()}, UTC", *parts))
 
@@ -94,6 +93,13 @@ def kept_folder() -> Path:
     return Path(os.environ.get("EHG_FAULT_KEPT") or Path(tempfile.gettempdir()) / "ehg-faults-kept")
 
 
+def _tried(make: Callable[[Scene], str], scene: Scene) -> str:
+    try:
+        return make(scene)
+    except Exception as e:  # noqa: BLE001 - what is broken here must not hide the rest, nor what was found
+        return f"not told: {type(e).__name__}: {e}"
+
+
 def _processes(scene: Scene) -> str:
     """State, where it waits in the kernel, and its title, of each process of the servers, the pooler and the runs."""
     lines = ["   pid   ppid state, waits in, threads, title"]
@@ -110,8 +116,9 @@ def _pids(scene: Scene) -> Iterator[int]:
     yield from scene.members()
     for place in _places(scene):
         if place.bouncer:
-            yield place.bouncer.pid
-        with contextlib.suppress(OSError, psutil.Error, ValueError, IndexError):  # it may be starting
+            with contextlib.suppress(AssertionError):  # it was killed
+                yield place.bouncer.pid
+        with contextlib.suppress(OSError, psutil.Error, ValueError, IndexError):  # it is down, or starts
             server = psutil.Process(place.cluster.pid)
             yield from (server.pid, *(p.pid for p in server.children()))
 
@@ -144,11 +151,8 @@ def _pooler_port(place: Place) -> tuple[int, ...]:
 def _asked(scene: Scene, question: str) -> str:
     address = scene.place.cluster.superuser_address("postgres")
     options = f"-c statement_timeout={_PATIENCE}"
-    try:
-        with scene.place.cluster.open(address, options=options, connect_timeout=2) as connection:
-            cursor = connection.execute(_QUESTIONS[question].encode())
-            names = [c.name for c in cursor.description or ()]
-            rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    except (psycopg.Error, OSError) as e:
-        return f"not told: {e}"
+    with scene.place.cluster.open(address, options=options, connect_timeout=2) as connection:
+        cursor = connection.execute(_QUESTIONS[question].encode())
+        names = [c.name for c in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor]
     return "\n".join(", ".join(f"{k}={v}" for k, v in row.items() if v is not None) for row in rows)
