@@ -154,7 +154,7 @@ def untouched(settings: Settings, step: Step) -> bool:
     return _untouched(settings.root, step.path, step.checksum)
 
 
-@lru_cache(maxsize=4096)  # asked at each step of each target
+@lru_cache(maxsize=4096)  # asked at each step of each target; the checksum says which contents are meant
 def _untouched(root: Path, path: str, checksum: str) -> bool:
     return sets_transaction((root / path).read_bytes())
 
