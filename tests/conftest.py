@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,8 +31,9 @@ _numbers = itertools.count(1)
 
 
 def pytest_configure() -> None:
-    """Before workers are started, which inherit the environment."""
+    """Before workers are started, which inherit the environment. With `nohup` commands would not hear that signal."""
     session_folder()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class MakeProject(Protocol):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 from psycopg.rows import dict_row
@@ -45,6 +46,7 @@ class Reading:
     seconds: float = 0.0
     has_schema: bool = True  # False where the target is one schema, which is not there
     lacks_table: bool = False  # our journal is there, and the version table is not
+    mixed: bool = False  # checksums and unfinished steps are of all names in the journal, which has others than its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,13 @@ def probe(
         return reading
 
     return ask_all(targets, passwords, at_once, ask)  # type: ignore[return-value]  # read gives a Reading
+
+
+def probe_exactly(
+    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
+) -> dict[str, Reading | Problem]:
+    """The same where a first reading was `mixed`: by the target's own names in the journal, which costs more to ask."""
+    return ask_all(targets, passwords, at_once, partial(read, exactly=True))  # type: ignore[return-value]
 
 
 def journals(
@@ -187,20 +196,18 @@ async def _connect(target: Target, password: str | None) -> Connection:
     raise last
 
 
-async def read(connection: Connection, target: Target) -> Reading:
+async def read(connection: Connection, target: Target, *, exactly: bool = False) -> Reading:
     start = time.monotonic()
-    values = {"target": target.name}
     try:
-        cursor = await connection.execute(*_question("probe", target, values, anyone=True))
+        asked = _question("probe", target, {"target": target.name}, anyone=not exactly)
+        cursor = await connection.execute(*asked)
     except _ABSENT:
         return await _read_fresh(connection, target, start)
     except psycopg.errors.InsufficientPrivilege as e:
         raise TargetError(_not_ours(e)) from e
     row = await cursor.fetchone() or {}
-    if row["others"] is None and row["guarded"]:
+    if row["others"] is None and row["guarded"] and not exactly:
         raise TargetError(hidden(target))
-    if row["others"]:
-        row = await (await connection.execute(*_question("probe", target, values))).fetchone() or {}
     return Reading(
         heads=_believable(row["heads"]),  # type: ignore[arg-type]  # text[], in the database's own order
         checksums=row["checksums"],  # type: ignore[arg-type]  # text or NULL
@@ -209,6 +216,7 @@ async def read(connection: Connection, target: Target) -> Reading:
         read_only=bool(row["read_only"]),
         seconds=time.monotonic() - start,
         has_schema=bool(row.get("has_schema", True)),
+        mixed=bool(row["others"]) and not exactly,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 
-from ehg_migrate.database.probe import Applied, Reading, applied, probe
+from ehg_migrate.database.probe import Applied, Reading, applied, probe, probe_exactly
 from ehg_migrate.errors import ConfigurationError, Problem, UsageError
 from ehg_migrate.model import State, StateKind, Target
 from ehg_migrate.revisions.graph import Graph
@@ -33,9 +33,15 @@ def read_states(
     """
     targets = tuple(targets)
     goals = _goals(targets, history, releases)
-    readings = probe(targets, passwords, at_once)
+    readings = dict(probe(targets, passwords, at_once))
     expected = cache(lambda branches, heads: expected_checksums(history.graph(branches), heads))
-    curious = [t for t in targets if _wants_details(t, readings[t.name], history.graph(t.branches), expected)]
+
+    def wants_details(target: Target) -> bool:
+        return _wants_details(target, readings[target.name], history.graph(target.branches), expected)
+
+    if unclear := [t for t in targets if _is_mixed(readings[t.name]) and wants_details(t)]:
+        readings |= probe_exactly(unclear, passwords, at_once)
+    curious = [t for t in targets if wants_details(t)]
     details = applied(curious, passwords, at_once) if curious else {}
     return tuple(_state(t, readings[t.name], details.get(t.name), history, goals[t.name]) for t in targets)
 
@@ -72,10 +78,16 @@ Expected = Callable[[tuple[str, ...], tuple[str, ...]], str | None]
 """For branches and heads what `expected_checksums` gives; most targets of a fleet ask for the same."""
 
 
+def _is_mixed(reading: Reading | Problem) -> bool:
+    return isinstance(reading, Reading) and reading.mixed
+
+
 def _wants_details(target: Target, reading: Reading | Problem, graph: Graph, expected: Expected) -> bool:
     """Only where the journal's one hash is not what the files give, or a row is not ours, its rows are fetched."""
     if isinstance(reading, Problem):
         return False
+    if reading.mixed and reading.unfinished:
+        return True
     if not reading.heads:
         return reading.checksums is not None or reading.lacks_table
     if any(h not in graph for h in reading.heads):

@@ -186,10 +186,13 @@ def _said(case: Case, outcome: Outcome, truths: dict[str, Truth]) -> Iterator[st
 
 
 def _noted(case: Case, run: Run) -> Iterator[str]:
-    """The ledger has the whole run, or the run says what it lacks."""
+    """The ledger has the whole run, or the run says what it lacks; and how the rest of a saved plan is done."""
     fault, scene = case.fault, case.scene
-    other = {"died_run", *(("verified", "not_verified") if scene.verified else ())}
+    other = {"died_run", "saved_plan", *(("verified", "not_verified") if scene.verified else ())}
     codes = [n.code for n in run.notes if n.code not in other]
+    left = bool(case.task.approval) and run.status is not RunStatus.SUCCEEDED
+    if left != any(n.code == "saved_plan" for n in run.notes):
+        yield f"by a saved plan and not done is {left}, and its notes are {[n.code for n in run.notes]}"
     if not fault.ledger:
         yield from (f"a note without a reason: {code}" for code in codes)
     elif fault.fired and not fault.spares and not codes:

@@ -144,7 +144,7 @@ def _follow_hint(scene: Scene, result: Result) -> Iterator[str]:
     """What the hint says a person is to do: drop an INVALID index, or finish a downgrade that was cut."""
     hint = result.problem.hint if result.problem else ""
     _drop_indexes(scene, result.target, hint)
-    for command in re.findall(r"`downgrade ([^`]+)`", hint):
+    for command in re.findall(r"`ehg-migrate downgrade ([^`]+)`", hint):
         target, *to = [word for word in command.split() if word != "--to"]
         for _ in range(_TRIES):
             (done,) = scene.project.downgrade(target, to).results
