@@ -12,7 +12,7 @@ from benchmarks.simulation.model import Costs, Outcome, Site, Task, Use
 from benchmarks.simulation.phases import CORES, HOST_PARALLEL, HOST_RATE, LEDGER, LOOKS, PARALLEL, THREAD, Phase
 from benchmarks.simulation.waiting import Host, Waiting
 
-_PROBE_ATTEMPTS, _PROBE_LONGEST, _PROBE_JITTER = 3, 2.0, 0.3  # `database/probe.py`
+_PROBE_ATTEMPTS, _PROBE_LONGEST, _PROBE_JITTER = 3, 2.0, 0.3  # `database/asking.py`
 _ATTEMPTS, _LONGEST, _JITTER = 5, 10.0, 0.5  # `database/connections.py`
 _FIRST_WAIT = 0.2
 _EVENTS, _STEP_EVENTS = 2, 2  # that a worker sends: the pool wakes for each, and looks at all workers
@@ -98,7 +98,7 @@ class _Runner:
     # --- the looks
 
     def _look(self, task: Task) -> Asking:
-        """Whether the target was reached; `hosts.turn` and the gate of `database/probe.py`."""
+        """Whether the target was reached; `hosts.turn` and the gate of `database/asking.py`."""
         host = self._hosts[task.host]
         with host.places.request() as place:
             yield place

@@ -12,9 +12,9 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.sql import SQL
 
+from ehg_migrate.database.asking import ask_all
 from ehg_migrate.database.connections import connect
 from ehg_migrate.database.faults import run_fault
-from ehg_migrate.database.probe import ask_all
 from ehg_migrate.database.session import lock_key, named_run
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError

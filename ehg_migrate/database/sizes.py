@@ -10,8 +10,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.faults import run_fault
-from ehg_migrate.database.probe import Connection, ask_all
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
 

@@ -66,8 +66,6 @@ def layout(target: Target) -> sql.Composed:
         **_identifiers(_place(target)),
         version_key=sql.Identifier(_key_name(target.version_table)),
         meta_literal=sql.Literal(target.meta_schema),
-        version_literal=sql.Literal(version_name(target)),
-        journal_literal=sql.Literal(journal_name(target)),
         default_privileges=query("default_privileges"),
     )
 
@@ -80,11 +78,6 @@ def _key_name(table: str) -> str:
 def version_name(target: Target) -> str:
     """The version table as `to_regclass` takes it."""
     return sql.Identifier(target.version_table_schema, target.version_table).as_string(None)
-
-
-def journal_name(target: Target) -> str:
-    """The journal as `to_regclass` takes it."""
-    return sql.Identifier(target.meta_schema, "migration_journal").as_string(None)
 
 
 def _foreign(schema: str) -> sql.Identifier:
@@ -130,6 +123,8 @@ def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict
     called = _CALLED.format(meta=meta)
     whose = sql.SQL("") if anyone else sql.SQL("target_name = ANY{} AND ").format(called)
     foreign = sql.Literal(_foreign(place.schema).as_string(None))
+    version = sql.Literal(sql.Identifier(*place.version).as_string(None))
+    journal = sql.Literal(sql.Identifier(meta_schema(place.schema), "migration_journal").as_string(None))
     return {
         "meta": meta,
         "called": called,
@@ -138,10 +133,9 @@ def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict
         "foreign": _foreign(place.schema),
         "own": sql.Identifier(place.schema or "public"),
         "foreign_literal": foreign,
-        "guarded": _GUARDED.format(
-            version_literal=sql.Literal(sql.Identifier(*place.version).as_string(None)),
-            journal_literal=sql.Literal(f"{meta.as_string(None)}.migration_journal"),
-        ),
+        "version_literal": version,
+        "journal_literal": journal,
+        "guarded": _GUARDED.format(version_literal=version, journal_literal=journal),
         "has_foreign": _HAS_FOREIGN.format(foreign_literal=foreign),
         "channel": sql.Identifier(channel or "none"),
     }

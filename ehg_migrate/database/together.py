@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 from psycopg.abc import Params
 
-from ehg_migrate.database.probe import Connection
+from ehg_migrate.database.asking import Connection
 
 
 class Together:

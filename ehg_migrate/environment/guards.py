@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query, version_name
-from ehg_migrate.errors import Problem, TargetError, some
+from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Direction, Step
 from ehg_migrate.revisions.loading import is_as_planned
 
@@ -37,7 +37,7 @@ def check_files(root: Path, steps: tuple[Step, ...]) -> None:
     """Raises TargetError where a step's file is not the one that was planned: a run may last, and a checkout change."""
     other = [s.path for s in steps if not is_as_planned(root, s)]
     if other:
-        named = some([f"`{path}`" for path in other], 8)
+        named = quoted(other, 8)
         hint = "look at what it is now, and plan again"
         raise TargetError(Problem("stale_plan", f"since the plan was made it was edited or taken away: {named}", hint))
 

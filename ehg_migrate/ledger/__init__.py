@@ -6,8 +6,8 @@ stops or undoes work there, it only raises LedgerError and the caller decides.
 
 from __future__ import annotations
 
+from ehg_migrate.ledger.backend import Backend
 from ehg_migrate.ledger.migrations import migrate
-from ehg_migrate.ledger.postgres import open_postgres
 from ehg_migrate.ledger.rows import Seen
 from ehg_migrate.ledger.sqlite import PREFIX, open_sqlite
 from ehg_migrate.ledger.store import Ledger
@@ -23,6 +23,12 @@ def open_ledger(url: str, *, password: str | None = None) -> Ledger:
     Raises LedgerError, each with its own code and hint: a URL that makes no sense, a folder or file that cannot be
     written, a full disk, a file that is not ours, a schema newer than this tool, a server that does not let us in.
     """
-    backend = open_sqlite(url) if url.startswith(PREFIX) else open_postgres(url, password)
+    backend = open_sqlite(url) if url.startswith(PREFIX) else _open_postgres(url, password)
     migrate(backend)
     return Ledger(backend)
+
+
+def _open_postgres(url: str, password: str | None) -> Backend:
+    from ehg_migrate.ledger.postgres import open_postgres  # who has a file does without
+
+    return open_postgres(url, password)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ehg_migrate import json_form
-from ehg_migrate.errors import Problem, UsageError, some
+from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.model import Entry, FleetPlan, Plan, Skipped, State, StateKind, Step, Target, Verb
 from ehg_migrate.redaction import inert, one_line
 from ehg_migrate.rollout.reasons import stale_plan
@@ -61,7 +61,7 @@ def refuse_strangers(saved: FleetPlan, fleet: Container[str]) -> None:
     """Raises UsageError where the plan is for targets that targets/ does not have. No name in it is a selector."""
     gone = [one_line(t) for t in saved.targets if t not in fleet]
     if gone:
-        named = some([f"`{t}`" for t in gone], 8)
+        named = quoted(gone, 8)
         raise UsageError(Problem("target_gone", f"the saved plan is for {named}, which targets/ does not have", _AGAIN))
 
 
@@ -141,7 +141,7 @@ def _otherwise(approved: Plan | None, now: Plan) -> Problem | None:
 
 
 def _changed(what: str, revisions: Sequence[str]) -> Problem:
-    named = some([f"`{r}`" for r in revisions], 8) or "nothing"
+    named = quoted(revisions, 8)
     return Problem("stale_plan", f"the revisions are not those of the saved plan; {what}: {named}", _AGAIN)
 
 

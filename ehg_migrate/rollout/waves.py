@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from ehg_migrate.errors import Problem, UsageError, some
+from ehg_migrate.errors import Problem, UsageError, quoted, some
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.model import FleetPlan, Result, Status, Wave
 from ehg_migrate.rollout.stop import Enough, Stop
@@ -30,7 +30,7 @@ def refuse_shards(fleet: Fleet, selectors: Sequence[str]) -> None:
         return
     waves = [w.name for w in in_waves(fleet.waves, {t.name for t in fleet.select(rest)})]
     if waves:
-        named = some([f"`{w}`" for w in waves], _NAMED)
+        named = quoted(waves, _NAMED)
         message = f"a shard does not wait for the waves of other shards, and here are {named}"
         hint = f"one wave after the other: `--targets wave:{waves[0]} --shard ...` first; or `--no-waves`"
         raise UsageError(Problem("shards_of_waves", message, hint))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ehg_migrate.database.probe import ask_all
+from ehg_migrate.database.asking import ask_all
 from ehg_migrate.errors import Problem
 from ehg_migrate.schema.clone import apart, bring_to
 from ehg_migrate.schema.difference import Difference, differences

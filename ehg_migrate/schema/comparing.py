@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import psycopg
 
+from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.faults import run_fault
-from ehg_migrate.database.probe import Connection, ask_all
 from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.model import Target
 from ehg_migrate.revisions.specs import RELEASE

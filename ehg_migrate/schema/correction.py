@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg.rows import dict_row
 
+from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import run_fault
-from ehg_migrate.database.probe import Connection, ask_all
 from ehg_migrate.errors import LocalServerError, Problem, TargetError, some
 from ehg_migrate.model import Target
 from ehg_migrate.schema.catalog import read_catalog, read_catalog_async

@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.faults import run_fault
-from ehg_migrate.database.probe import Connection, Reading, ask_all
+from ehg_migrate.database.probe import Reading
 from ehg_migrate.database.probe import read as read_state
 from ehg_migrate.database.together import Together
 from ehg_migrate.errors import Problem, TargetError, quoted

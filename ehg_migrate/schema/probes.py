@@ -17,8 +17,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.faults import run_fault
-from ehg_migrate.database.probe import Connection, ask_all
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Target
 from ehg_migrate.schema.facts import Catalog, Fact

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import psycopg
 
+from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.faults import run_fault
-from ehg_migrate.database.probe import Connection, Reading, ask_all
+from ehg_migrate.database.probe import Reading
 from ehg_migrate.database.probe import read as read_state
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import State, Target

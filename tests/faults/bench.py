@@ -89,7 +89,7 @@ class Bench:
 
     @cached_property
     def scratch_url(self) -> str:
-        """Where runs make what schemas should be: the server that stays up, past every proxy."""
+        """Where runs make what schemas should be: the server that stays up, past every proxy. For a variable only."""
         address = self.place("steady").cluster.address("postgres")
         secret = quote(Cluster.password, safe="")
         return f"postgresql://{address.user}:{secret}@{address.host}:{address.port}/postgres?sslmode=disable"

@@ -1,0 +1,137 @@
+"""Many targets asked at once: one cheap connection each, in its time, by the rules of its host; none hides another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+from psycopg.rows import dict_row
+
+from ehg_migrate.database.addresses import addresses_async
+from ehg_migrate.database.faults import ConnectError, Retry, connect_fault
+from ehg_migrate.database.hosts import Hosts
+from ehg_migrate.database.parameters import parameters
+from ehg_migrate.database.patience import pauses
+from ehg_migrate.database.sockets import shut
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import Target
+from ehg_migrate.redaction import one_line
+
+_ATTEMPTS = 3
+
+Connection = psycopg.AsyncConnection[dict[str, object]]
+Ask = Callable[[Connection, Target], Awaitable[object]]
+
+
+def ask_all(
+    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int, ask: Ask
+) -> dict[str, object]:
+    """What each target answers to `ask`, by name, or a Problem; `at_once` connections at a time."""
+    targets = tuple(targets)
+
+    async def every() -> dict[str, object]:
+        gate, hosts = asyncio.Semaphore(at_once), Hosts(targets)
+        answers = [_one(t, passwords.get(t.name), gate, hosts, ask) for t in targets]
+        return dict(await asyncio.gather(*answers))
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(every())
+    with ThreadPoolExecutor(1) as thread:  # the caller has a loop of its own in this one, as notebooks do
+        return thread.submit(asyncio.run, every()).result()
+
+
+async def _one(
+    target: Target, password: str | None, gate: asyncio.Semaphore, hosts: Hosts, ask: Ask
+) -> tuple[str, object]:
+    async with hosts.turn(target), gate:
+        try:
+            return target.name, await _in_time(target, password, ask)
+        except TargetError as e:
+            return target.name, e.problem
+        except Exception as e:  # noqa: BLE001 - a server that answers nonsense must not hide the other targets
+            return target.name, strange(f"{type(e).__name__}: {e}")
+
+
+async def _in_time(target: Target, password: str | None, ask: Ask) -> object:
+    """All attempts have one limit together, so that a server which accepts and says nothing costs it once."""
+    try:
+        async with asyncio.timeout(target.limits.look or None):
+            return await _with_retries(target, password, ask)
+    except TimeoutError as e:
+        raise TargetError(_silent(target)) from e
+
+
+async def _with_retries(target: Target, password: str | None, ask: Ask) -> object:
+    # an attempt that could not end in time would hide why the one before it failed
+    waits = pauses(_ATTEMPTS, within=target.limits.answer, longest=2, spread=0.3)
+    while True:
+        try:
+            return await _ask_once(target, password, ask)
+        except ConnectError as e:
+            wait = next(waits, None) if e.retry is Retry.CONNECT else None
+            if wait is None:
+                raise
+        await asyncio.sleep(wait)
+
+
+async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
+    try:
+        connection = await _connect(target, password)
+        try:
+            return await _asked(connection, target, ask)
+        finally:
+            await connection.close()
+    except (psycopg.Error, OSError, UnicodeError) as e:  # the last: a host or a row that is no text
+        raise ConnectError(e) from e
+
+
+async def _asked(connection: Connection, target: Target, ask: Ask) -> object:
+    """Ends at once where it is cancelled: psycopg would ask the server to cancel too, and wait for its answer."""
+    asking = asyncio.ensure_future(ask(connection, target))
+    asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, whoever waits for it or not
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError, psycopg.Error):
+            shut(connection.fileno())
+        await asyncio.wait([asking])
+        asking.exception()
+        raise
+
+
+async def _connect(target: Target, password: str | None) -> Connection:
+    """By the first address of the target that answers; see `connections`. Raises psycopg.Error."""
+    values = parameters(target, password, "ehg_migrate probe")
+    last: psycopg.Error | None = None
+    for address in await addresses_async(target.address):
+        try:
+            return await psycopg.AsyncConnection.connect(**values | address, autocommit=True, row_factory=dict_row)
+        except psycopg.Error as e:
+            last = e
+            if connect_fault(e).retry is not Retry.CONNECT:
+                break
+    assert last is not None
+    raise last
+
+
+def strange(what: str) -> Problem:
+    """What answered is not what was asked."""
+    return Problem(
+        "strange_answer",
+        one_line(f"the server's answer was not understood: {what}"),
+        "is this PostgreSQL, and is schema `ehg_migrate` as this tool made it? `ehg-migrate doctor` looks closer",
+    )
+
+
+def _silent(target: Target) -> Problem:
+    return Problem(
+        "no_answer",
+        f"no answer within {target.limits.look:g} s, which `connect_timeout` and `answer_timeout` are together",
+        "the server is too busy, a pooler does not pass it on, or somebody has locked the version table: "
+        "`ehg-migrate doctor` tells which; else raise `answer_timeout`",
+    )
