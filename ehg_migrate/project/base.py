@@ -167,11 +167,17 @@ class ProjectBase:
         return graph.canonical(one) == graph.canonical(other)
 
     def _states(self, selectors: Selectors, *, soon: bool = False) -> tuple[State, ...]:
-        """`soon`: they are to be upgraded at once, so what workers are made from starts while targets still answer."""
-        from ehg_migrate.database.probe import probe
+        """`soon`: they are to be upgraded at once, so what workers are made from starts while targets still answer.
+
+        Where revisions are new since the last command there will be work: then it starts before they are asked.
+        """
+        targets, passwords = self._reach(selectors)
+        if soon and self.revisions.novel:
+            _start_workers()
+
+        from ehg_migrate.database.probe import probe  # while they start
         from ehg_migrate.rollout.states import foreseeing, read_states
 
-        targets, passwords = self._reach(selectors)
         look = foreseeing(self.revisions, self.releases, _start_workers) if soon else probe
         return read_states(targets, passwords, self.revisions, self.releases, self._at_once, look)
 

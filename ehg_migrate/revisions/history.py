@@ -43,6 +43,7 @@ class History:
     branches: Mapping[str, tuple[Revision, ...]]  # folder -> its revisions, in file order
     problems: tuple[Problem, ...] = ()
     loose: tuple[str, ...] = ()  # revision files that lie in no branch folder
+    novel: bool = False  # there are files that the command before, in this checkout, did not have as they are
     _built: dict[tuple[str, ...], tuple[Graph, tuple[Problem, ...]]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -89,7 +90,8 @@ def read_history(settings: Settings, *, keep: bool = False) -> History:
                 except RevisionsError as e:
                     problems += e.problems
             branches[folder.name] = tuple(found)
-    return History(branches, tuple(problems), tuple(_loose(settings)))
+    novel = kept is not None and kept.novel
+    return History(branches, tuple(problems), tuple(_loose(settings)), novel)
 
 
 def _known(entry: os.DirEntry[str], branch: str, settings: Settings, kept: Kept | None) -> Revision:

@@ -38,6 +38,7 @@ class Kept:
         self._old = self._load()
         self._now: dict[str, tuple[Signature, Revision]] = {}
         self._new = False
+        self.novel = False  # a file was read that is new or changed since another command read the others
         self._temporary: Path | None = None
         self._made_folder = False
         self._begun = 0  # by the clock of the file system, before the first file was read
@@ -69,6 +70,7 @@ class Kept:
 
     def keep(self, path: str, stat: os.stat_result, revision: Revision) -> None:
         """Remembers what was read after `stat` was taken, and after `find` had not found it."""
+        self.novel = bool(self._old)
         if max(stat.st_mtime_ns, stat.st_ctime_ns) + _TICK < self._begun:
             self._now[path] = (_signature(stat), revision)
             self._new = True
