@@ -43,7 +43,8 @@ class History:
     branches: Mapping[str, tuple[Revision, ...]]  # folder -> its revisions, in file order
     problems: tuple[Problem, ...] = ()
     loose: tuple[str, ...] = ()  # revision files that lie in no branch folder
-    novel: bool = False  # there are files that the command before, in this checkout, did not have as they are
+    # some are new or changed since the last command read these files
+    novel: bool = field(default=False, compare=False)
     _built: dict[tuple[str, ...], tuple[Graph, tuple[Problem, ...]]] = field(
         default_factory=dict, repr=False, compare=False
     )

@@ -279,6 +279,21 @@ def test_what_is_spoilt_is_as_if_it_were_not_there(
     assert len(list(settings.kept_revisions.parent.iterdir())) == 1, "no temporary file stays"
 
 
+def test_only_what_came_since_the_last_command_is_new(settings: Settings) -> None:
+    """Not a first look at a checkout, and not a file that is read each time since it takes in another one."""
+    settle(settings)
+    assert not read_history(settings).novel
+    assert not read_history(settings, keep=True).novel
+    assert not read_history(settings, keep=True).novel
+    add_revision(settings.root, "acme/2", revision("a2", "a1"))
+    settle(settings)
+    assert read_history(settings, keep=True).novel
+    assert not read_history(settings, keep=True).novel
+    shared(settings).write_text(shared(settings).read_text() + "# more\n")
+    settle(settings)
+    assert read_history(settings, keep=True).novel
+
+
 def test_where_nothing_can_be_written_all_files_are_read(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file stands where the folder should be: no error, no trace, the same history."""
     settings.kept_revisions.parent.write_text("in the way")
