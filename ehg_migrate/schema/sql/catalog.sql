@@ -28,11 +28,11 @@ SET LOCAL lock_timeout = '5s';
 SET LOCAL statement_timeout = '2min';
 SET LOCAL work_mem = '32MB';
 -- the planner knows nothing of the sizes of WITH queries; nested loops over them made 2,000 tables take eight times longer,
--- sorting them for a merge a tenth
+-- sorting them for a merge up to a tenth
 SET LOCAL enable_nestloop = off;
 SET LOCAL enable_mergejoin = off;
 SET LOCAL jit = off;
--- thinking of plans for several processes costs a tenth of a small database's whole time
+-- no plan for several processes is worth the thinking
 SET LOCAL max_parallel_workers_per_gather = 0
 
 -- name: commit
