@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 LONGEST_NAME = 63
 """NAMEDATALEN - 1: PostgreSQL would cut an application's name after it, with a notice."""
 
-ITS_OWN: dict[str, Any] = {"hostaddr": "", "options": "", "password": "", "target_session_attrs": "any"}
+ITS_OWN: dict[str, Any] = {
+    "hostaddr": "",
+    "options": "",
+    "password": "",
+    "target_session_attrs": "any",
+    "client_encoding": "UTF8",  # else a SQL_ASCII database answers in bytes
+}
 """What libpq would else take from PGHOSTADDR, which leads to another server, PGOPTIONS, PGPASSWORD and so on.
 
 An application that imports us keeps its variables; a parameter that is given, though empty, goes before them.
@@ -32,7 +38,6 @@ def parameters(target: Target, password: str | None, application: str) -> dict[s
         "passfile": a.passfile,
         "connect_timeout": max(2, round(target.limits.connect)) if target.limits.connect else None,
         "application_name": application[:LONGEST_NAME],
-        "client_encoding": "UTF8",  # else a SQL_ASCII database answers in bytes
         "gssencmode": "disable",  # costs a round trip, and poolers do not speak it
     }
     return ITS_OWN | {key: value for key, value in values.items() if value is not None}

@@ -10,6 +10,7 @@ import pytest
 
 from ehg_migrate.errors import LocalServerError
 from ehg_migrate.model import Address, Target
+from ehg_migrate.schema import Scope, read_catalog
 from ehg_migrate.schema.ground import Ground, at_home, ground_query, lay
 from ehg_migrate.schema.scratch import Scratch, ScratchServers, nearest
 from tests.support.postgres import Cluster
@@ -90,6 +91,16 @@ def test_what_a_killed_user_left(scratch: Scratch, pg: Cluster) -> None:
     with Scratch(pg.address("postgres"), pg.password):
         assert "ehg_scratch_7_1" not in databases(pg)
         assert mine in databases(pg)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_an_encoding_that_only_the_shell_speaks(pg: Cluster, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """PGCLIENTENCODING is for other programs: a catalogue on a scratch server is read as it is."""
+    monkeypatch.setenv("PGCLIENTENCODING", encoding)
+    with Scratch(pg.address("postgres"), pg.password) as scratch, scratch.connect(scratch.fresh()) as c:
+        c.execute("CREATE TABLE \"grün\" (\"é\" text DEFAULT 'ü')")
+        found = read_catalog(c, Scope())
+    assert [str(f) for f in found.facts if f.kind == "column"] == ['column public."grün"."é"']
 
 
 @pytest.mark.parametrize("url", ["nonsense", "postgresql://a:secret-word@h:port/x", "mysql://u:secret-word@h/x"])
