@@ -22,6 +22,9 @@ SELECT CASE r.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
            'partition of', CASE WHEN r.relispartition
                                 THEN (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = r.oid) END,
            'partition bound', pg_get_expr(r.relpartbound, r.oid),
+           -- DETACH CONCURRENTLY was cut: the rows are no longer in the partitioned table, whatever else is as before
+           'detach pending', CASE WHEN r.relispartition
+                                  THEN (SELECT nullif(inhdetachpending, false) FROM pg_inherits WHERE inhrelid = r.oid) END,
            'inherits', CASE WHEN NOT r.relispartition
                             THEN (SELECT jsonb_agg(inhparent::regclass::text ORDER BY inhseqno)
                                     FROM pg_inherits WHERE inhrelid = r.oid) END,

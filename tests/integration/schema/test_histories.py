@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ehg_migrate.schema import Catalog, Scope, differences, notes, read_catalog, read_fingerprint
+from ehg_migrate.schema import Catalog, Clause, Scope, differences, notes, read_catalog, read_fingerprint
 from tests.integration.schema.mutations import base, written_for
 from tests.support.bare import BareServer, majors
 
@@ -162,6 +162,26 @@ def test_supabase_triggers_and_policies_on_watched_ground(bare: BareServer, copy
         "extra publication table supabase_realtime: app.cats",
         "extra trigger ours on auth.users",
     ]
+
+
+def test_a_partition_that_was_detached_in_vain_is_a_fact(bare: BareServer, copy: str) -> None:
+    """Its rows have left the partitioned table; what it keeps of it may be all that it had of its own."""
+    with bare.connect(copy) as connection, bare.connect(copy) as elsewhere:
+        connection.execute(
+            "ALTER TABLE app.log_2025 ADD CHECK (day IS NOT NULL AND day >= '2025-01-01' AND day < '2026-01-01')"
+        )
+        before = read_catalog(connection, OWNERS)
+        with elsewhere.transaction():
+            elsewhere.execute("SELECT FROM app.log")
+            connection.execute("SET lock_timeout = '100ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                connection.execute("ALTER TABLE app.log DETACH PARTITION app.log_2025 CONCURRENTLY")
+        (found,) = differences(before, read_catalog(connection, OWNERS))
+        connection.execute("ALTER TABLE app.log DETACH PARTITION app.log_2025 FINALIZE")
+    assert (str(found), found.clauses) == (
+        "changed table app.log_2025",
+        (Clause("detach pending", None, True),),
+    )
 
 
 def test_an_index_that_was_built_in_vain_is_a_fact(bare: BareServer, copy: str) -> None:
