@@ -5,7 +5,7 @@
 -- numbers of rows by xmin change. VACUUM, freezing, ANALYZE, and work with rows and temporary tables leave them as they are.
 -- An xmin comes again after 2^32 transactions: the epoch is in the token, and so is how many rows have an xmin of an earlier
 -- epoch that is still to come in this one. Whoever restores, fails over or upgrades starts another server process, and
--- its time is in the token too: another history may use the same numbers again.
+-- its time is in the token too: another history may use the same numbers again. So is the reader, of whom facts speak.
 
 -- name: token
 WITH temporary AS MATERIALIZED (
@@ -21,7 +21,7 @@ WITH temporary AS MATERIALIZED (
       FROM versions CROSS JOIN (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS snapshot (next)
 )
 SELECT encode(sha256(convert_to(concat_ws(E'\n',
-           version(), pg_postmaster_start_time(), d.oid, d.xmin, d.datdba,
+           version(), current_user, pg_postmaster_start_time(), d.oid, d.xmin, d.datdba,
            c.list, c.still_to_come, c.epoch,
            -- what views show of catalogues that few may read
            (SELECT string_agg(oid || ' ' || rolname, ', ' ORDER BY oid) FROM pg_roles),

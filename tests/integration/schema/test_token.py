@@ -65,6 +65,19 @@ def test_what_is_no_change_leaves_the_token(bare: BareServer, copy: str) -> None
         assert read_fingerprint(connection, Scope(owners=True))
 
 
+def test_another_reader_has_another_token(bare: BareServer, copy: str) -> None:
+    """A fact names the role that migrates by what it is and not by its name: each role reads its own fingerprint."""
+    migrator = Scope(migrator=True)
+    with bare.connect(copy) as connection:
+        connection.execute("GRANT SELECT ON app.animals TO authenticated")
+        seen = set()
+        for role in ("anon", "authenticated"):
+            connection.execute(f"SET ROLE {role}".encode())
+            seen.add((read_token(connection), read_fingerprint(connection, migrator)))
+            connection.execute("RESET ROLE")
+    assert [len(set(column)) for column in zip(*seen, strict=True)] == [2, 2]
+
+
 def test_every_change_makes_another_token(bare: BareServer, copy: str) -> None:
     """Each of them, one after the other; of roles only the names are in facts."""
     with bare.connect(copy) as connection:
