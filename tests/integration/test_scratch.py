@@ -98,7 +98,7 @@ def test_an_encoding_that_only_the_shell_speaks(pg: Cluster, monkeypatch: pytest
     """PGCLIENTENCODING is for other programs: a catalogue on a scratch server is read as it is."""
     monkeypatch.setenv("PGCLIENTENCODING", encoding)
     with Scratch(pg.address("postgres"), pg.password) as scratch, scratch.connect(scratch.fresh()) as c:
-        c.execute("CREATE TABLE \"grün\" (\"é\" text DEFAULT 'ü')")
+        c.execute('CREATE TABLE "grün" ("é" text DEFAULT \'ü\')')
         found = read_catalog(c, Scope())
     assert [str(f) for f in found.facts if f.kind == "column"] == ['column public."grün"."é"']
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ehg_migrate.schema.corrections.words import (
     Between,
     Ways,
+    comment_text,
     differs,
     last,
     option_changes,
@@ -24,9 +26,9 @@ _MOST_COLUMNS = 32  # of an index
 
 
 def create_constraint(fact: Fact, _: Between) -> Ways:
-    """Not one that a parent brings; of a partition it is a fact only where it is switched off."""
+    """Not one that a parent brings; of a partition it is a fact only where something of it is the partition's own."""
     if fact.definition.get("inherited only"):
-        return _switched(fact, "DISABLE")
+        return _own(replace(fact, definition={}), fact)
     name, table = place(fact.identity)
     return run(f"ALTER TABLE {table} ADD CONSTRAINT {name} {fact.definition['definition']}")
 
@@ -37,18 +39,35 @@ def drop_constraint(fact: Fact, between: Between) -> Ways:
     if not _stays(table, between):
         return ()
     if fact.definition.get("inherited only"):
-        return _switched(fact, "ENABLE")
+        return _own(fact, replace(fact, definition={}))
     return run(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
 
 
 def alter_constraint(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
     """Made anew where nothing gentler leads there."""
-    name, table = place(after.identity)
-    index = f"{rest(table)}.{name}"
     if differs(before, after, "definition", "validated", "deferrable", "inherited only"):
         yield _redefined(before, after)
     elif differs(before, after, "not enforced on"):
         yield _enforced(before, after)
+    yield from _of_its_index(before, after)
+
+
+def _own(before: Fact, after: Fact) -> Ways:
+    """What a partition has of its own, in one way: on one side there is no more of the constraint. A check is one."""
+    if "check" in (before.definition.get("type"), after.definition.get("type")):
+        return ()
+    ways = [_switched(before, "ENABLE"), _switched(after, "DISABLE"), *_of_its_index(before, after)]
+    if differs(before, after, "comment"):
+        name, table = place(after.identity)
+        comment = comment_text(after.definition.get("comment"))
+        ways.append(run(f"COMMENT ON CONSTRAINT {name} ON {table} IS {comment}"))
+    statements = tuple(s for found in ways if found for s in found[0])
+    return (statements,) if statements else ()
+
+
+def _of_its_index(before: Fact, after: Fact) -> Iterator[Ways]:
+    name, table = place(after.identity)
+    index = f"{rest(table)}.{name}"
     for change in option_changes(part(before, "index options"), part(after, "index options")):
         yield run(f"ALTER INDEX {index} {change}")
     if differs(before, after, "index tablespace"):

@@ -75,7 +75,7 @@ _FUNCTIONS = {
     "moving inverse": "MINVFUNC",
     "moving final": "MFINALFUNC",
 }
-_VALUES = {"state": "STYPE", "state size": "SSPACE", "moving state": "MSTYPE"}
+_VALUES = {"state": "STYPE", "state size": "SSPACE", "moving state": "MSTYPE", "moving state size": "MSSPACE"}
 _CONSTANTS = {"initial": "INITCOND", "moving initial": "MINITCOND"}
 _MODIFIES = {"s": "SHAREABLE", "w": "READ_WRITE"}
 
@@ -85,8 +85,9 @@ def _aggregate(fact: Fact) -> str:
     words = [f"{word} = {routine_name(parts[name])}" for name, word in _FUNCTIONS.items() if name in parts]
     words += [f"{word} = {parts[name]}" for name, word in _VALUES.items() if name in parts]
     words += [f"{word} = {literal(parts[name])}" for name, word in _CONSTANTS.items() if name in parts]
-    words += ["FINALFUNC_EXTRA"] if parts.get("final extra") else []
-    words += [f"FINALFUNC_MODIFY = {_MODIFIES[parts['final modifies']]}"] if "final modifies" in parts else []
+    for name, word in (("final", "FINALFUNC"), ("moving final", "MFINALFUNC")):
+        words += [f"{word}_EXTRA"] if parts.get(f"{name} extra") else []
+        words += [f"{word}_MODIFY = {_MODIFIES[parts[f'{name} modifies']]}"] if f"{name} modifies" in parts else []
     words += [f"SORTOP = {operator(parts['sort operator'])}"] if "sort operator" in parts else []
     words += ["HYPOTHETICAL"] if parts.get("kind") == "hypothetical set" else []
     words += [f"PARALLEL = {fact.definition['parallel'].upper()}"] if "parallel" in fact.definition else []

@@ -99,7 +99,8 @@ SELECT 'column order', r.ident, jsonb_build_object('columns', jsonb_agg(quote_id
  GROUP BY r.ident
 
 -- name: constraint
--- Not those of a partition that come with the partitioned table, unless they are not enforced there. Not NOT NULL, which
+-- Not those of a partition that come with the partitioned table, unless they are not enforced there, or have a comment or an
+-- index with clauses of its own. Not NOT NULL, which
 -- stands at the column: PostgreSQL 18 made constraints of them. A foreign key whose triggers were switched off is not enforced, whatever it says.
 SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
        jsonb_build_object(
@@ -124,7 +125,9 @@ SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
                FROM pg_trigger WHERE tgenabled = 'D' AND tgconstraint <> 0
               GROUP BY tgconstraint) AS off ON off.tgconstraint = c.oid
   LEFT JOIN pg_index x ON x.indexrelid = c.conindid AND c.contype IN ('p', 'u', 'x')
- WHERE c.conparentid = 0 OR off.tables IS NOT NULL
+ WHERE c.conparentid = 0 OR off.tables IS NOT NULL OR x.indisclustered OR NOT x.indisvalid
+    OR x.indexrelid IN (SELECT oid FROM pg_class WHERE relkind = 'i' AND (reloptions IS NOT NULL OR reltablespace <> 0))
+    OR c.oid IN (SELECT objoid FROM comments WHERE classoid = 'pg_constraint'::regclass)
 
 -- name: index
 -- Not those of constraints. An index that CREATE INDEX CONCURRENTLY left behind is there, and is not valid.

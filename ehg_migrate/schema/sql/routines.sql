@@ -43,7 +43,10 @@ SELECT CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE '
                    'moving inverse', nullif(a.aggminvtransfn::regprocedure::text, '-'),
                    'moving state', CASE WHEN a.aggmtranstype <> 0 THEN format_type(a.aggmtranstype, NULL) END,
                    'moving initial', a.aggminitval,
+                   'moving state size', nullif(a.aggmtransspace, 0),
                    'moving final', nullif(a.aggmfinalfn::regprocedure::text, '-'),
+                   'moving final extra', CASE WHEN a.aggmfinalextra THEN true END,
+                   'moving final modifies', nullif(a.aggmfinalmodify, 'r'),
                    'sort operator', nullif(a.aggsortop::regoperator::text, '0'))
                  FROM pg_aggregate a WHERE a.aggfnoid = p.oid) END,
            'owner', CASE WHEN {owners} THEN (SELECT name FROM roles r WHERE r.oid = p.proowner) END),

@@ -30,7 +30,7 @@ SELECT 'text search dictionary', s.name || '.' || quote_ident(x.dictname),
 -- name: template
 SELECT 'text search template', s.name || '.' || quote_ident(t.tmplname),
        jsonb_build_object('init', nullif(t.tmplinit::regprocedure::text, '-'), 'lexize', t.tmpllexize::regprocedure::text),
-       NULL, NULL, NULL
+       'pg_ts_template'::regclass, t.oid, 0
   FROM pg_ts_template t
   JOIN ours s ON s.oid = t.tmplnamespace
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_template'::regclass AND m.objid = t.oid)
@@ -39,7 +39,7 @@ SELECT 'text search template', s.name || '.' || quote_ident(t.tmplname),
 SELECT 'text search parser', s.name || '.' || quote_ident(p.prsname),
        jsonb_build_object('start', p.prsstart::regprocedure::text, 'token', p.prstoken::regprocedure::text,
                           'end', p.prsend::regprocedure::text, 'types', p.prslextype::regprocedure::text),
-       NULL, NULL, NULL
+       'pg_ts_parser'::regclass, p.oid, 0
   FROM pg_ts_parser p
   JOIN ours s ON s.oid = p.prsnamespace
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_parser'::regclass AND m.objid = p.oid)

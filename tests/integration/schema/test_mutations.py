@@ -10,6 +10,7 @@ import pytest
 
 from ehg_migrate.schema import Catalog, Difference, Scope, differences, read_catalog, read_fingerprint
 from ehg_migrate.schema.catalog import read_token
+from ehg_migrate.schema.proof import correct
 from tests.integration.schema.mutations import (
     TABLE,
     Mutation,
@@ -99,6 +100,51 @@ def test_a_trigger_that_is_switched_off_on_a_partition_of_a_partition(bare: Bare
         connection.execute("ALTER TABLE app.deep_2 DISABLE TRIGGER ALL")
         seen = differences(before, read_catalog(connection, SCOPE))
     assert [str(d) for d in seen if d.kind == "trigger"] == ["extra trigger t on app.deep_2"]
+
+
+RARE = """
+    CREATE TABLE app.keys (id integer PRIMARY KEY, up integer CONSTRAINT up REFERENCES app.keys) PARTITION BY LIST (id);
+    CREATE TABLE app.keys_1 PARTITION OF app.keys FOR VALUES IN (1);
+    CREATE FUNCTION app.plus(integer, integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2';
+    CREATE FUNCTION app.minus(integer, integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1 - $2';
+    CREATE AGGREGATE app.moving(integer) (sfunc = app.plus, stype = integer, msfunc = app.plus, minvfunc = app.minus,
+                                          mstype = integer, mfinalfunc = int4abs);
+    CREATE TEXT SEARCH TEMPLATE app.plain (LEXIZE = dsimple_lexize);
+    CREATE TEXT SEARCH PARSER app.parts (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end,
+                                         LEXTYPES = prsd_lextype)
+"""
+"""What the base schema has no example of."""
+
+_MOVING = """CREATE OR REPLACE AGGREGATE app.moving(integer) (sfunc = app.plus, stype = integer, msfunc = app.plus,
+             minvfunc = app.minus, mstype = integer, mfinalfunc = int4abs, """
+CHANGES_OF_RARE = {
+    "ALTER INDEX app.keys_1_pkey SET (fillfactor = 50)": "extra constraint keys_1_pkey on app.keys_1",
+    "ALTER TABLE app.keys_1 CLUSTER ON keys_1_pkey": "extra constraint keys_1_pkey on app.keys_1",
+    "COMMENT ON CONSTRAINT keys_1_pkey ON app.keys_1 IS 'own'": "extra constraint keys_1_pkey on app.keys_1",
+    "COMMENT ON CONSTRAINT up ON app.keys_1 IS 'own'": "extra constraint up on app.keys_1",
+    f"{_MOVING} mfinalfunc_modify = read_write)": "changed aggregate app.moving(integer)",
+    f"{_MOVING} msspace = 100)": "changed aggregate app.moving(integer)",
+    "COMMENT ON TEXT SEARCH TEMPLATE app.plain IS 'so'": "changed text search template app.plain",
+    "COMMENT ON TEXT SEARCH PARSER app.parts IS 'so'": "changed text search parser app.parts",
+}
+
+
+def test_what_is_rarely_used_is_seen_and_corrected_too(bare: BareServer) -> None:
+    """What a partition has of its own of a constraint that comes with the partitioned table, and the like.
+
+    Templates and parsers are a superuser's, and nothing corrects them.
+    """
+    with bare.connect("base") as connection, connection.transaction(force_rollback=True):
+        connection.execute(RARE.encode())
+        before = read_catalog(connection, SCOPE)
+        for statement, expected in CHANGES_OF_RARE.items():
+            with connection.transaction(force_rollback=True):
+                connection.execute(statement.encode())
+                after = read_catalog(connection, SCOPE)
+                assert read_fingerprint(connection, SCOPE) == after.fingerprint
+                assert [str(d) for d in differences(before, after)] == [expected], statement
+                assert correct(connection, before, SCOPE).proven is ("text search" not in expected), statement
+            assert correct(connection, after, SCOPE).proven is ("text search" not in expected), statement
 
 
 def test_what_only_version_18_has() -> None:
