@@ -13,6 +13,7 @@ from ehg_migrate.schema.corrections.words import (
     differs,
     last,
     option_changes,
+    options,
     part,
     place,
     rest,
@@ -30,7 +31,17 @@ def create_constraint(fact: Fact, _: Between) -> Ways:
     if fact.definition.get("inherited only"):
         return _own(replace(fact, definition={}), fact)
     name, table = place(fact.identity)
-    return run(f"ALTER TABLE {table} ADD CONSTRAINT {name} {fact.definition['definition']}")
+    return run(f"ALTER TABLE {table} ADD CONSTRAINT {name} {_with_options(fact)}")
+
+
+def _with_options(fact: Fact) -> str:
+    """The definition of a key with the options of its index, which that of a partitioned table takes only so."""
+    definition = str(fact.definition["definition"])
+    given = options(part(fact, "index options"))
+    if not given or fact.definition["type"] == "exclusion":  # of the latter they stand before its WHERE
+        return definition
+    found = _DEFERRABLE.search(definition)
+    return f"{_DEFERRABLE.sub('', definition)} WITH ({given}){found[0] if found else ''}"
 
 
 def drop_constraint(fact: Fact, between: Between) -> Ways:
@@ -110,7 +121,7 @@ def _anew(fact: Fact) -> Ways:
     name, table = place(fact.identity)
     return run(
         f"ALTER TABLE {table} DROP CONSTRAINT {name}",
-        f"ALTER TABLE {table} ADD CONSTRAINT {name} {fact.definition['definition']}",
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} {_with_options(fact)}",
     )
 
 

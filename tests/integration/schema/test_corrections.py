@@ -263,6 +263,19 @@ def test_a_foreign_key_that_is_switched_off_on_one_side(base: psycopg.Connection
                 assert found.left == ()
 
 
+@pytest.mark.parametrize("key", ["PRIMARY KEY (id)", "UNIQUE NULLS NOT DISTINCT (id) INCLUDE (n)", "UNIQUE (id)"])
+def test_a_key_of_a_partitioned_table_with_options(base: psycopg.Connection, key: str) -> None:
+    """Its index takes them only when it is made; so do those of its partitions."""
+    key = f"{key} WITH (fillfactor = 70, deduplicate_items = off) DEFERRABLE"
+    table = f'CREATE TABLE app."of (a) key" (id int, n int, CONSTRAINT "k (x)" {key}) PARTITION BY LIST (id)'
+    base.execute(f'{table}; CREATE TABLE app.one PARTITION OF app."of (a) key" FOR VALUES IN (1)'.encode())
+    goal = read_catalog(base, SCOPE)
+    base.execute('DROP TABLE app."of (a) key"')
+    found = correct(base, goal, SCOPE)
+    _check_claim(base, found, goal)
+    assert found.left == ()
+
+
 OF_18 = (
     "CREATE TABLE app.one (a integer, b integer GENERATED ALWAYS AS (a * 2) STORED)",
     "CREATE TABLE app.one (a integer, b integer GENERATED ALWAYS AS (a * 3) VIRTUAL)",
