@@ -16,6 +16,8 @@ from ehg_migrate.schema.scope import Scope
 KIND = "snapshot"
 MANIFEST = "snapshot.json"
 """The file that makes a folder a snapshot; see `tree.py`."""
+TOO_DEEP = "it is nested too deeply"
+"""What nothing that we have written is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,14 @@ def read_snapshot(path: Path) -> Snapshot:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         snapshot = load(Snapshot, _data(document))
+        fingerprint = snapshot.catalog.fingerprint
+    except RecursionError as e:
+        raise _unusable(path, TOO_DEEP) from e
     except OSError as e:
         raise _unusable(path, f"it cannot be read: {e.strerror}") from e
     except ValueError as e:  # not UTF-8, not JSON, or other JSON
         raise _unusable(path, str(e)) from e
-    if snapshot.catalog.fingerprint != snapshot.fingerprint:
+    if fingerprint != snapshot.fingerprint:
         raise _unusable(path, "its facts do not make its fingerprint: it was edited or damaged")
     return snapshot
 

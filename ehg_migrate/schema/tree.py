@@ -21,7 +21,7 @@ from ehg_migrate.json_form import SCHEMA_VERSION, dump, load
 from ehg_migrate.schema.facts import NOTES, Catalog, Fact
 from ehg_migrate.schema.paths import RELATIONS, place_of, relation_of
 from ehg_migrate.schema.scope import Scope
-from ehg_migrate.schema.snapshot import MANIFEST, Snapshot, read_snapshot
+from ehg_migrate.schema.snapshot import MANIFEST, TOO_DEEP, Snapshot, read_snapshot
 
 KIND = "snapshot_tree"
 HEADER = "# written by `ehg-migrate snapshot`; what is changed here by hand makes the snapshot unusable\n"
@@ -33,11 +33,19 @@ _NO_BLOCK = re.compile("[ \t](?:\n|$)|[\r\x85\u2028\u2029\ufeff]")
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Bodies and queries line by line."""
+    """Bodies and queries line by line; what several facts share is written out in each."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 class _Loader(yaml.CSafeLoader):
-    """And back."""
+    """And back. We write no aliases, by which a few lines may stand for a billion values."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node in self.constructed_objects or node in self.recursive_objects:
+            raise yaml.YAMLError("an alias")
+        return super().construct_object(node, deep)
 
 
 def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.Node:
@@ -51,7 +59,19 @@ def _joined(loader: yaml.CSafeLoader, node: yaml.SequenceNode) -> str:
     return "\n".join(loader.construct_sequence(node))
 
 
+def _named(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    found = loader.construct_mapping(node, deep=True)
+    if not all(isinstance(name, str) for name in found):
+        raise yaml.YAMLError("a name that is no text")
+    return found
+
+
 _Dumper.add_representer(str, _text)
+_Loader.yaml_constructors = {  # what facts hold, and no dates, floats, sets or bytes
+    f"tag:yaml.org,2002:{kind}": yaml.CSafeLoader.yaml_constructors[f"tag:yaml.org,2002:{kind}"]
+    for kind in ("null", "bool", "int", "str", "seq")
+}
+_Loader.add_constructor("tag:yaml.org,2002:map", _named)
 _Loader.add_constructor(_LINES, _joined)
 
 
@@ -81,13 +101,16 @@ def read_tree(folder: Path) -> Snapshot:
         manifest = load(Manifest, json.loads(path.read_text(encoding="utf-8"))["data"])
         catalog = Catalog.of(fact for file in our_files(folder) for fact in _read(folder, file))
         taken = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        fingerprint = catalog.fingerprint
+    except RecursionError as e:
+        raise _damaged(folder, TOO_DEEP) from e
     except OSError as e:
         raise _damaged(folder, f"`{e.filename}` cannot be read: {e.strerror}") from e
     except ValueError as e:
         raise _damaged(folder, str(e)) from e
-    if catalog.fingerprint != manifest.fingerprint:
+    if fingerprint != manifest.fingerprint:
         raise _damaged(folder, "its files do not make its fingerprint: some were changed, removed or added")
-    return Snapshot(str(folder), taken, catalog.fingerprint, manifest.scope, catalog)
+    return Snapshot(str(folder), taken, fingerprint, manifest.scope, catalog)
 
 
 def read_saved(path: Path) -> Snapshot:
@@ -121,7 +144,7 @@ def is_manifest(path: Path) -> bool:
         return False
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and document.get("kind") == KIND
 

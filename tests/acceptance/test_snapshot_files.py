@@ -196,9 +196,23 @@ def _flat(folder: Path) -> None:
     file.write_text(file.read_text().splitlines()[0] + "\njust text\n")
 
 
+def _replace(text: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        file = folder / "schemas" / "public" / "table" / "notes.yaml"
+        file.write_text(file.read_text().splitlines()[0] + f"\n{text}\n")
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
+        (_replace("table: {public.notes: {a: 2026-01-01}}"), "its files do not make its fingerprint"),
+        (_replace("table: {public.notes: {1: a}}"), "notes.yaml` is not as it was written"),
+        (_replace("table: {5: {a: b}}"), "notes.yaml` is not as it was written"),
+        (_replace("table: {public.notes: {a: &a [*a]}}"), "notes.yaml` is not as it was written"),
+        (_replace("table:\n  public.notes:\n    a: &a [x]\n    b: [*a, *a]"), "notes.yaml` is not as it was written"),
+        (_replace("table: {public.notes: {a: " + "[" * 950 + "]" * 950 + "}}"), "nested too deeply"),
         (_edit, "its files do not make its fingerprint: some were changed, removed or added"),
         (_remove, "its files do not make its fingerprint: some were changed, removed or added"),
         (_garble, "notes.yaml"),
@@ -217,6 +231,16 @@ def test_a_damaged_folder(world: World, damage: Callable[[Path], None], says: st
     assert "hint: write it anew with `ehg-migrate snapshot TARGET -o structure`" in said.err
     assert world.ehg("snapshot", "one", "-o", "structure").code == 0
     assert world.ehg("compare", "./structure", "one", "--exit-code").code == 0
+
+
+def test_a_file_of_brackets(world: World) -> None:
+    """It is no snapshot, whatever it is called."""
+    (world.folder / "structure").mkdir()
+    for name in ("structure/snapshot.json", "other.json"):
+        (world.folder / name).write_text("[" * 100_000)
+        said = world.ehg("compare", f"./{name}", "one")
+        assert (said.code, f"`{name}` is no snapshot: it is nested too deeply" in said.err) == (2, True), said
+    assert "is not of this tool" in world.ehg("snapshot", "one", "-o", "structure").err
 
 
 def test_a_file_of_somebody_else(world: World) -> None:
