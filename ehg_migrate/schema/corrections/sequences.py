@@ -12,8 +12,10 @@ def create_sequence(fact: Fact, between: Between) -> Ways:
     """That of an identity column comes with the column, and keeps its name where the table or column gets another."""
     if _of_identity(fact):
         return _renamed(fact, between)
-    unlogged = "UNLOGGED " if "persistence" in fact.definition else ""
-    return run(f"CREATE {unlogged}SEQUENCE {fact.identity} {_numbers(fact)}")
+    plain = f"SEQUENCE {fact.identity} {_numbers(fact)}"
+    if "persistence" not in fact.definition:
+        return run(f"CREATE {plain}")
+    return (*run(f"CREATE UNLOGGED {plain}"), *run(f"CREATE {plain}"))  # the second before PostgreSQL 15
 
 
 def _renamed(fact: Fact, between: Between) -> Ways:

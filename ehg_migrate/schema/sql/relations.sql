@@ -63,7 +63,9 @@ SELECT 'column', r.ident || '.' || quote_ident(a.attname),
                             WHEN 's' THEN pg_get_expr(e.adbin, e.adrelid) || ' STORED'
                             WHEN 'v' THEN pg_get_expr(e.adbin, e.adrelid) || ' VIRTUAL'
                         END,
-           'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
+           -- since 17 that of a partition is always its partitioned table's, and cannot be another
+           'identity', CASE WHEN NOT r.relispartition OR current_setting('server_version_num')::integer < 170000
+                            THEN CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END END,
            -- its constraint, which 18 has, can be one that is not validated, or that no child inherits
            'not null', CASE WHEN a.attnotnull THEN
                             coalesce((SELECT to_jsonb(CASE WHEN n.connoinherit THEN 'no inherit' ELSE 'not validated' END)
@@ -158,7 +160,11 @@ SELECT 'sequence', r.ident,
            'maximum', s.seqmax::text,
            'cache', s.seqcache::text,
            'cycle', CASE WHEN s.seqcycle THEN true END,
-           'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
+           -- since 15 that of an unlogged table is unlogged, too; before, no sequence was
+           'persistence', CASE WHEN r.relpersistence = 'u'
+                                    OR current_setting('server_version_num')::integer < 150000
+                                       AND (SELECT relpersistence FROM pg_class t WHERE t.oid = h.refobjid) = 'u'
+                               THEN 'unlogged' END,
            'owned by', CASE h.deptype WHEN 'i' THEN 'identity of ' ELSE '' END
                        || h.refobjid::regclass::text || '.'
                        || (SELECT quote_ident(attname) FROM pg_attribute WHERE (attrelid, attnum) = (h.refobjid, h.refobjsubid)),

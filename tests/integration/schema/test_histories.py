@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from ehg_migrate.schema import Catalog, Clause, Scope, differences, notes, read_catalog, read_fingerprint
+from ehg_migrate.schema.proof import correct
 from tests.integration.schema.mutations import base, written_for
 from tests.support.bare import BareServer, majors
 
@@ -129,6 +130,28 @@ def test_the_same_statements_make_the_same_fingerprint_on_every_major_version() 
                 connection.execute(f"{base(major)}{VIEWS}{LISTS}".encode())
                 seen.setdefault(read_fingerprint(connection, OWNERS), []).append(major)
     assert len(majors()) > 1
+    assert len(seen) == 1, seen
+
+
+ON_ALL_VERSIONS = """
+    CREATE TABLE app.parted (id bigint GENERATED ALWAYS AS IDENTITY, day date) PARTITION BY RANGE (day);
+    CREATE TABLE app.parted_1 PARTITION OF app.parted FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+    CREATE UNLOGGED TABLE app.passing (id bigint GENERATED ALWAYS AS IDENTITY, number serial)
+"""
+
+
+def test_what_a_version_does_by_itself_makes_no_difference() -> None:
+    """A partition's column is an identity since 17, sequences of an unlogged table are unlogged since 15."""
+    seen: dict[str, list[int]] = {}
+    for major, programs in majors().items():
+        with BareServer(programs) as server:
+            server.create("small")
+            with server.connect("small") as connection:
+                connection.execute(f"CREATE SCHEMA app; {ON_ALL_VERSIONS}".encode())
+                goal = read_catalog(connection, Scope(only=("app",)))
+                seen.setdefault(goal.fingerprint, []).append(major)
+                connection.execute("DROP TABLE app.parted, app.passing")
+                assert correct(connection, goal, Scope(only=("app",))).proven, major
     assert len(seen) == 1, seen
 
 
