@@ -83,7 +83,7 @@ class PlanningProject(ReadingProject):
         at_work = self._at_work(found, selectors) if found else {}
         journals = self._journals(selectors)
         traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
-        if not (traces or at_work):
+        if not (traces or at_work or did.keys() & journals.keys()):
             hint = "`ehg-migrate runs` lists the runs, `ehg-migrate history TARGET` what was done to a target"
             raise UsageError(Problem("unknown_run", f"no selected target has a trace of run `{run}`", hint))
 

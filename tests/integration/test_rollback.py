@@ -484,3 +484,21 @@ def test_a_run_of_which_the_journal_has_no_trace(
         "`ehg-migrate history TARGET` and `ehg-migrate drift`"
     )
     assert exits.of_run(back) == 4
+
+
+def test_a_run_of_which_no_journal_has_a_trace(
+    pg: Cluster, make_project: MakeProject, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Its only targets were restored, or no others are asked for: the same word on them as beside others."""
+    at = {name: make_database(name) for name in ("gone", "restored")}
+    project = Project.load(make_project(tmp_path, entries(at), SHARED))
+    project.upgrade(to=["s1"])
+    run = project.upgrade(to=["s2"])
+    undo = ("DROP TABLE s2", f"DELETE FROM ehg_migrate.migration_journal WHERE run = '{run.id}'")
+    execute(pg, at["restored"], *undo, "UPDATE ehg_migrate.alembic_version SET version_num = 's1'")
+    execute(pg, at["gone"], "DROP SCHEMA ehg_migrate CASCADE")
+    assert statuses(project.rollback(run.id)) == {"gone": Status.REFUSED, "restored": Status.UP_TO_DATE}
+    (result,) = project.rollback(run.id, ["restored"]).results
+    assert (result.status, [n.code for n in result.notes]) == (Status.UP_TO_DATE, ["no_trace"])
+    with pytest.raises(UsageError, match="no selected target has a trace"):
+        project.plan_rollback("20260101-000000-ffff")
