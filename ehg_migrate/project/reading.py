@@ -10,12 +10,16 @@ from ehg_migrate.model import (
     JournalEntry,
     Run,
     State,
+    StateKind,
 )
 from ehg_migrate.project.base import ProjectBase, Selectors
+from ehg_migrate.redaction import one_line
 
 if TYPE_CHECKING:
     from ehg_migrate.database.doctor import Finding
     from ehg_migrate.database.locks import Held
+
+_WELL = (StateKind.UP_TO_DATE, StateKind.PENDING, StateKind.NOT_ADOPTED)  # of the last one doctor warns by itself
 
 
 class ReadingProject(ProjectBase):
@@ -66,12 +70,17 @@ class ReadingProject(ProjectBase):
             return False
 
     def doctor(self, selectors: Selectors = ()) -> tuple[Finding, ...]:
-        """Each selected target examined from its name to long transactions. Reads only, leaves nothing behind."""
+        """Each selected target examined from its name to long transactions. Reads only, leaves nothing behind.
+
+        One that is well by itself is held against the revisions, too: what `status` refuses is not called well.
+        """
         from ehg_migrate.database.doctor import examine_all
 
         targets, passwords = self._reach(selectors)
         found = examine_all(targets, passwords, self.settings.parallel)
-        return tuple(finding for target in targets for finding in found[target.name])
+        well = [t.name for t in targets if all(f.level != "error" for f in found[t.name])]
+        bad = {s.target: s.trouble for s in self._states(well) if s.kind not in _WELL} if well else {}
+        return tuple(_judged(f, bad.get(t.name)) for t in targets for f in found[t.name])
 
     def lock(self, target: str) -> Held:
         """Who holds the lock of one target, if anybody."""
@@ -83,3 +92,12 @@ class ReadingProject(ProjectBase):
 
         targets, passwords = self._reach(selectors)
         return held(targets, passwords, self._at_once)
+
+
+def _judged(finding: Finding, bad: Problem | None) -> Finding:
+    """The same finding; of the version table, what is wrong with the rows in it."""
+    if bad is None or finding.check != "version_table":
+        return finding
+    from ehg_migrate.database.doctor import Level
+
+    return replace(finding, level=Level.ERROR, message=one_line(bad.message), hint=one_line(bad.hint))

@@ -239,6 +239,27 @@ def test_a_row_that_is_there_twice(project: Project, database: Address, pg: Clus
         execute(pg, database, "INSERT INTO ehg_migrate.alembic_version VALUES ('s3')")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "INSERT INTO ehg_migrate.alembic_version VALUES ('feedbeef')",
+        "ALTER TABLE ehg_migrate.alembic_version DROP CONSTRAINT alembic_version_pkc;"
+        "INSERT INTO ehg_migrate.alembic_version VALUES ('s3')",
+    ],
+)
+def test_doctor_calls_nothing_well_that_is_refused(
+    wrong: str, project: Project, database: Address, pg: Cluster
+) -> None:
+    """What the rows are to the revisions is a reason not to run any; doctor has the words of `status`."""
+    project.upgrade()
+    assert {f.level for f in project.doctor()} == {"ok"}
+    execute(pg, database, wrong)
+    found = state(project)
+    bad = [(f.check, f.level, f.message, f.hint) for f in project.doctor() if f.level != "ok"]
+    assert found.problem is not None
+    assert bad == [("version_table", "error", found.problem.message, found.problem.hint)]
+
+
 def test_a_part_of_the_rows_that_is_lost(
     make_project: MakeProject, database: Address, pg: Cluster, tmp_path: Path
 ) -> None:
