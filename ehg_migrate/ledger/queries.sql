@@ -30,15 +30,16 @@ SELECT notes FROM {schema}runs WHERE id = :id {lock}
 
 -- name: record
 INSERT INTO {schema}results
-       (run_id, target, attempt, status, heads_before, heads_after, steps, not_done, problem, notes, output, seconds,
-        recorded_at)
-VALUES (:run_id, :target,
+       (run_id, target, identity, attempt, status, heads_before, heads_after, steps, not_done, problem, notes, output,
+        seconds, recorded_at)
+VALUES (:run_id, :target, :identity,
         (SELECT coalesce(max(attempt), 0) + 1 FROM {schema}results WHERE run_id = :run_id AND target = :target),
         :status, :heads_before, :heads_after, :steps, :not_done, :problem, :notes, :output, :seconds, :recorded_at)
 
 -- name: newest_record
 SELECT {now} AS now, max(recorded_at) AS recorded_at FROM {schema}results
  WHERE target IN (SELECT value FROM {elements}(:targets))
+    OR (identity <> '' AND identity IN (SELECT value FROM {elements}(:identities)))
 
 -- name: beat
 UPDATE {schema}runs SET heartbeat_at = {now} WHERE id = :id
@@ -73,19 +74,31 @@ SELECT s.run_id, s.target, s.status, s.heads_before, s.heads_after, s.steps, s.n
                     WHERE l.run_id = s.run_id AND l.target = s.target AND l.attempt > s.attempt)
 
 -- name: last_results
--- The keys alone are ranked: with their outputs 100,000 rows take seconds instead of a tenth of one.
-SELECT s.run_id, s.target, s.status, s.heads_after, s.seconds
-  FROM (SELECT run_id, target, attempt,
-               row_number() OVER (PARTITION BY target ORDER BY recorded_at DESC, run_id DESC, attempt DESC) AS place
-          FROM {schema}results WHERE target IN (SELECT value FROM {elements}(:targets))) AS k
+-- By the target's name, or by its database whatever it was called: each item of `asked` is an identity of 16 characters
+-- and a name. The keys alone are ranked: with their outputs 100,000 rows take seconds instead of a tenth of one.
+WITH asked AS (SELECT substr(value, 17) AS name, trim(substr(value, 1, 16)) AS identity FROM {elements}(:asked))
+SELECT k.name AS target, s.run_id, s.status, s.heads_after, s.seconds
+  FROM (SELECT a.name, s.run_id, s.target, s.attempt,
+               row_number() OVER (PARTITION BY a.name
+                                  ORDER BY s.recorded_at DESC, s.run_id DESC, s.attempt DESC) AS place
+          FROM asked a JOIN {schema}results s
+            ON s.target = a.name OR (s.identity = a.identity AND s.identity <> '')) AS k
   JOIN {schema}results s ON s.run_id = k.run_id AND s.target = k.target AND s.attempt = k.attempt
  WHERE k.place = 1
 
 -- name: astray
 -- Targets whose schema was seen to differ, and of which nothing good was said since: the newest run that saw it first.
-SELECT s.target, s.run_id FROM {schema}results s
- WHERE s.target IN (SELECT value FROM {elements}(:targets)) AND s.status = 'schema_differs'
-   AND NOT EXISTS (SELECT 1 FROM {schema}results l
-                    WHERE l.target = s.target AND l.status IN ('succeeded', 'up_to_date')
-                      AND l.recorded_at > s.recorded_at)
+-- What was said under the same name of another database counts against a target, as its host may have changed, and never
+-- for it.
+WITH asked AS (SELECT substr(value, 17) AS name, trim(substr(value, 1, 16)) AS identity FROM {elements}(:asked))
+SELECT a.name AS target, s.run_id
+  FROM asked a JOIN {schema}results s
+    ON s.status = 'schema_differs' AND (s.target = a.name OR (s.identity = a.identity AND s.identity <> ''))
+ WHERE NOT EXISTS (SELECT 1 FROM {schema}results l
+                    WHERE l.status IN ('succeeded', 'up_to_date')
+                      AND (   l.recorded_at > s.recorded_at
+                           OR (l.recorded_at = s.recorded_at AND l.run_id = s.run_id AND l.attempt > s.attempt))
+                      AND (   (l.identity = a.identity AND l.identity <> '')
+                           OR (l.identity = s.identity AND l.identity <> '')
+                           OR (l.target = s.target AND l.identity = '' AND s.identity = '')))
  ORDER BY s.recorded_at DESC

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NoReturn, Self
 
 from ehg_migrate import json_form
@@ -25,8 +25,10 @@ class Ledger:
     working on targets goes on without the ledger then, because the truth about a target is the target.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, identities: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`identities` tell by a target's name which database it is: what was said of that under other names is its."""
         self._backend = backend
+        self._identities = identities
 
     @property
     def place(self) -> str:
@@ -58,7 +60,7 @@ class Ledger:
         """Records a run that is over, with its results, at once. Raises LedgerError if the id is there already."""
         with self._backend.transaction(write=True) as transaction:
             _start(transaction, run)
-            _record(transaction, run.id, run.results)
+            self._record(transaction, run.id, run.results)
 
     def record(self, run_id: str, *results: Result) -> None:
         """Adds what happened to targets. A second result of one in the same run is kept beside the first and counts.
@@ -67,7 +69,7 @@ class Ledger:
         """
         with self._backend.transaction(write=True) as transaction:
             _lock(transaction, run_id)  # so the next attempt's number is nobody else's
-            _record(transaction, run_id, results)
+            self._record(transaction, run_id, results)
 
     def heartbeat(self, run_id: str) -> None:
         """Says that the run is alive, to those who cannot see its process; more often than every 60 s.
@@ -130,7 +132,7 @@ class Ledger:
         if not names:
             return {}
         with self._backend.transaction(write=False) as transaction:
-            rows = transaction.execute("last_results", targets=names)
+            rows = transaction.execute("last_results", asked=self._asked(names))
             ids = sorted({row["run_id"] for row in rows})
             # each run once: a row of it beside each of its results would grow with the square of the fleet
             runs = {row["id"]: row for row in transaction.execute("runs_by_id", ids=ids)}
@@ -139,11 +141,18 @@ class Ledger:
     def astray(self, targets: Iterable[str]) -> dict[str, str]:
         """Targets whose schema was last seen to differ, and the run that saw it: no good word on them came later."""
         with self._backend.transaction(write=False) as transaction:
-            last = transaction.execute("last_results", targets=list(targets))
-            # of those whose last word is good it is known without a look at all that was ever done to them
-            suspects = [row["target"] for row in last if row["status"] not in ("succeeded", "up_to_date")]
-            rows = transaction.execute("astray", targets=suspects) if suspects else []
+            rows = transaction.execute("astray", asked=self._asked(targets))
         return {row["target"]: row["run_id"] for row in reversed(rows)}
+
+    def _asked(self, targets: Iterable[str]) -> list[str]:
+        return [f"{self._identities.get(name, ''):16}{name}" for name in targets]
+
+    def _record(self, transaction: Transaction, run_id: str, results: Iterable[Result]) -> None:
+        rows = [result_row(run_id, result) for result in results]
+        identities = [self._identities.get(row["target"], "") for row in rows]
+        moment = _after_all(transaction, [row["target"] for row in rows], identities)
+        for row, identity in zip(rows, identities, strict=True):
+            transaction.execute("record", **row, identity=identity, recorded_at=moment)
 
 
 def _start(transaction: Transaction, run: Run) -> None:
@@ -154,13 +163,6 @@ def _start(transaction: Transaction, run: Run) -> None:
             Problem("ledger_run", f"run `{run.id}` is in the ledger already", "use a new id for each run")
         )
     transaction.execute("start", **row)
-
-
-def _record(transaction: Transaction, run_id: str, results: Iterable[Result]) -> None:
-    rows = [result_row(run_id, result) for result in results]
-    moment = _after_all(transaction, [row["target"] for row in rows])
-    for row in rows:
-        transaction.execute("record", **row, recorded_at=moment)
 
 
 def _find(transaction: Transaction, beginning: str) -> Row:
@@ -174,9 +176,9 @@ def _find(transaction: Transaction, beginning: str) -> Row:
     raise UsageError(_not_one_run(beginning, [row["id"] for row in rows]))
 
 
-def _after_all(transaction: Transaction, targets: list[str]) -> datetime:
+def _after_all(transaction: Transaction, targets: list[str], identities: list[str]) -> datetime:
     """Now, or just after these targets' newest result where a clock was set back: the order is that of writing."""
-    (row,) = transaction.execute("newest_record", targets=targets)
+    (row,) = transaction.execute("newest_record", targets=targets, identities=identities)
     now: datetime = row["now"]
     newest: datetime | None = row["recorded_at"]
     return max(now, newest + timedelta(microseconds=1)) if newest else now

@@ -107,7 +107,8 @@ class ProjectBase:
         if self._local:
             return open_ledger(f"sqlite:///{self.settings.ledger_file(local=True)}")
         try:
-            return open_ledger(self.settings.ledger_url, password=self._ledger_password())
+            identities = {t.name: t.identity for t in self.fleet.targets}
+            return open_ledger(self.settings.ledger_url, password=self._ledger_password(), identities=identities)
         except LedgerError as e:
             if e.problems[0].code != "ledger_url":
                 raise

@@ -64,6 +64,23 @@ def test_a_target_that_differed_is_not_good_until_it_was_looked_at(fleet: Fleet,
     assert fleet.run("upgrade", "--yes", "--verify", "never").code == 0
 
 
+def test_a_target_that_differed_is_so_under_another_name(fleet: Fleet) -> None:
+    """Whatever its name is now, and though a good one has taken it over: what the ledger saw is of the database."""
+    fleet.run("upgrade", "--yes")
+    file = fleet.folder / "targets" / "t.yaml"
+    file.write_text(file.read_text().replace("  good:", "  x:").replace("  bad:", "  good:").replace("  x:", "  bad:"))
+    seen = fleet.run("upgrade", "-t", "good", "--verify", "never", "--yes", "--json").json["data"]["results"]
+    assert [r["status"] for r in seen] == ["schema_differs"]
+    said = fleet.run("upgrade", "-t", "bad", "--verify", "always", "--yes")
+    assert said.code == 0, said
+    said = fleet.run("upgrade", "--yes")
+    assert (said.code, said.out.split(": ")[1]) == (1, "1 up_to_date (bad), 1 schema_differs (good)\n"), said
+    assert "missing column public.one.n" in said.err
+    file.write_text(file.read_text().replace("  good:", "  renamed:"))
+    said = fleet.run("upgrade", "-t", "renamed", "--yes")
+    assert (said.code, "1 schema_differs (renamed)" in said.out) == (1, True), said
+
+
 def test_the_way_back_is_verified_too(fleet: Fleet) -> None:
     """After a rollback the schema is held against the heads before."""
     assert fleet.run("upgrade", "-t", "good", "--yes").code == 0

@@ -104,6 +104,25 @@ def test_url_options(project: Project) -> None:
     assert (target.limits.connect, target.password) == (7.0, None)
 
 
+def test_the_same_database_is_known_by_any_name(project: Project) -> None:
+    """By either host of a Supabase project, by any role; another schema or database of it is another."""
+    entry = "{project_ref: abcdefghijklmnopqrst, host: %s, password: env:P}"
+    root = project(f"targets: {{acme: {entry % 'aws-1-us-east-1.pooler.supabase.com'}}}\n")
+
+    def identity(entry: str) -> str:
+        (root / "targets" / "x.yaml").write_text(f"targets: {{acme: {entry}}}\n")
+        return _one(root).identity
+
+    supabase = _one(root).identity
+    assert identity(entry % "db.abcdefghijklmnopqrst.supabase.co") == supabase
+    mine = identity("{url: 'postgresql://me@127.0.0.1/acme', password: env:P}")
+    assert identity("{url: 'postgresql://you@localhost/acme', password: env:P}") == mine
+    other = identity("{url: 'postgresql://me@127.0.0.1/bolt', password: env:P}")
+    part = identity("{url: 'postgresql://me@127.0.0.1/acme', schema: one, password: env:P}")
+    assert len({supabase, mine, other, part}) == 4
+    assert {len(i) for i in (supabase, mine, other, part)} == {16}
+
+
 def test_everything_with_defaults(project: Project) -> None:
     """Lists are added to those of the defaults, `x` and `alembic` merged, all else replaced."""
     root = project(
@@ -136,8 +155,10 @@ targets:
     alembic: {version_table_schema: public}
 """
     )
-    assert _one(root) == Target(
+    found = _one(root)
+    assert found == Target(
         name="acme",
+        identity=found.identity,  # what it is made of is another test's
         address=Address("127.0.0.1", 5432, "migrator", "acme", "disable", passfile=str(root / "pgpass")),
         branches=("shared", "crm", "erp", "acme"),
         env="production",

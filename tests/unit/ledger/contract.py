@@ -184,6 +184,37 @@ def astray_until_something_good_is_said(opener: Opener) -> None:
         assert ledger.astray([]) == {}
         ledger.record("r-4", a_result("acme", status=Status.SCHEMA_DIFFERS))
         assert ledger.astray(["acme"]) == {"acme": "r-4"}, "the last attempt counts"
+        ledger.start(a_run("r-5"))
+        ledger.record("r-5", *(a_result("acme", status=s) for s in (Status.SCHEMA_DIFFERS, Status.UP_TO_DATE)))
+        assert ledger.astray(["acme"]) == {}, "also where both were written at once"
+
+
+def astray_by_whatever_name(opener: Opener) -> None:
+    """A database is remembered under each name, one that took over its name or its host's is not it."""
+    said = (
+        ("acme", "A", "schema_differs"),
+        ("bolt", "B", "up_to_date"),
+        ("acme", "", "failed"),
+    )  # fmt: skip
+    with opened(opener):
+        pass
+    for number, (name, identity, status) in enumerate(said):
+        ledger = Ledger(opener(), {name: identity})
+        ledger.start(a_run(f"r-{number}"))
+        ledger.record(f"r-{number}", a_result(name, status=Status(status), heads_after=(f"h{number}",)))
+
+    def found(**now: str) -> tuple[set[str], dict[str, tuple[str, ...]]]:
+        ledger = Ledger(opener(), now)
+        return set(ledger.astray(now)), {name: seen.heads for name, seen in ledger.last_results(now).items()}
+
+    assert found(new="A") == ({"new"}, {"new": ("h0",)}), "renamed"
+    assert found(acme="B", bolt="A")[0] == {"bolt"}, "swapped"
+    assert found(acme="C") == ({"acme"}, {"acme": ("h2",)}), "its host has changed, or another took its name"
+    assert found(acme="", new="") == ({"acme"}, {"acme": ("h2",)}), "known by name only"
+    Ledger(opener(), {"acme": "D"}).record("r-1", a_result("acme", status=Status.SUCCEEDED))
+    assert found(acme="D", new="A")[0] == {"new"}, "a good word on who took the name is none on it"
+    Ledger(opener(), {"new": "A"}).record("r-1", a_result("new", status=Status.UP_TO_DATE))
+    assert found(acme="C", new="A")[0] == set()
 
 
 def the_newest_is_what_was_written_last(opener: Opener) -> None:
@@ -429,6 +460,7 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     many_candidates_are_not_all_named,
     the_newest_result_of_each_target,
     astray_until_something_good_is_said,
+    astray_by_whatever_name,
     the_newest_is_what_was_written_last,
     runs_stand_in_the_order_in_which_they_were_written,
     runs_of_an_older_ledger_keep_their_order,
@@ -496,7 +528,9 @@ def _as_the_first_schema(opener: Opener) -> None:
     backend = opener()
     schema = backend.dialect.words["schema"]
     with backend.transaction(write=True) as transaction:
-        transaction.driver.execute(f"DROP INDEX {schema}runs_by_place")
+        for index in ("runs_by_place", "results_by_identity", "differing_by_target", "differing_by_identity"):
+            transaction.driver.execute(f"DROP INDEX {schema}{index}")
+        transaction.driver.execute(f"ALTER TABLE {schema}results DROP COLUMN identity")
         transaction.driver.execute(f"ALTER TABLE {schema}runs DROP COLUMN place")
         transaction.driver.execute(f"CREATE INDEX runs_by_start ON {schema}runs (started_at)")
         transaction.execute("set_version", version=1)
