@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ehg_migrate.errors import Problem
@@ -124,6 +125,7 @@ class Entry:
     target: str
     address: str  # for people
     checksum: str  # of all that decides what revisions do there
+    files: Mapping[str, str] = field(default_factory=dict)  # that its steps take in beside their own: path -> sha256
 
 
 @dataclass(frozen=True, slots=True)

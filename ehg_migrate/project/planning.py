@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,21 @@ class PlanningProject(ReadingProject):
         """The plan as it is kept: with what targets/ says of its targets, so that it is not done to others."""
         from ehg_migrate.project.saved import entry
 
-        return replace(plan, entries=tuple(entry(self.fleet.by_name[t], local=self._local) for t in plan.targets))
+        files = {p.target: self._beside(self._depending(p)) for p in plan.plans}
+        entries = (entry(self.fleet.by_name[t], files.get(t, {}), local=self._local) for t in plan.targets)
+        return replace(plan, entries=tuple(entries))
+
+    def _depending(self, plan: Plan) -> tuple[str, ...]:
+        """The files of those steps that may take in others."""
+        graph = self._graph(self.fleet.by_name[plan.target])
+        return tuple(s.path for s in plan.steps if s.direction.function not in graph[s.revision].plain)
+
+    @cached_property
+    def _beside(self) -> Callable[[tuple[str, ...]], Mapping[str, str]]:
+        from ehg_migrate.revisions.beside import files_beside
+
+        settings = self.settings
+        return cache(lambda files: files_beside(settings.root, settings.versions, files) if files else {})
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""

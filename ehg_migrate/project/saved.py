@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,10 @@ def refuse_strangers(saved: FleetPlan, fleet: Container[str]) -> None:
         raise UsageError(Problem("target_gone", f"the saved plan is for {named}, which targets/ does not have", _AGAIN))
 
 
-def entry(target: Target, *, local: bool) -> Entry:
-    """What targets/ says of a target, as a kept plan has it."""
+def entry(target: Target, files: Mapping[str, str], *, local: bool) -> Entry:
+    """What targets/ says of a target, as a kept plan has it, with the `files` that its steps take in."""
     checksum = hashlib.sha256(repr((local, target.meant)).encode()).hexdigest()
-    return Entry(target.name, "--local" if local else str(target), checksum)
+    return Entry(target.name, "--local" if local else str(target), checksum, files)
 
 
 def held_to(saved: FleetPlan, now: FleetPlan) -> FleetPlan:
@@ -80,7 +80,7 @@ def held_to(saved: FleetPlan, now: FleetPlan) -> FleetPlan:
     if saved.waves != now.waves:
         raise UsageError(Problem("stale_plan", "the waves are others than those of the saved plan", _AGAIN))
     approved = {p.target: p for p in saved.plans}
-    moved = _moved(saved, now)
+    moved = _beside(saved, now) | _moved(saved, now)
     kept: list[Plan] = []
     refused: list[State] = []
     for plan in now.plans:
@@ -108,6 +108,16 @@ def _moved(saved: FleetPlan, now: FleetPlan) -> dict[str, Problem]:
         for e in now.entries
         if e.target not in before or e.checksum != before[e.target].checksum
     }
+
+
+def _beside(saved: FleetPlan, now: FleetPlan) -> dict[str, Problem]:
+    """The targets whose steps take in other files than those of the saved plan did."""
+    before = {e.target: e.files for e in saved.entries}
+    edited = {
+        e.target: [name for name, checksum in e.files.items() if before.get(e.target, {}).get(name) != checksum]
+        for e in now.entries
+    }
+    return {target: _changed("other files since", names) for target, names in edited.items() if names}
 
 
 def _is_another(before: Entry | None, now: Entry) -> Problem:

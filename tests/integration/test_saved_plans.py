@@ -112,6 +112,29 @@ def test_a_file_that_was_edited(fleet: Fleet, file: Path) -> None:
     assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": []}
 
 
+def test_a_file_that_a_revision_takes_in(fleet: Fleet) -> None:
+    """What is run is its text, too; targets whose steps do not take it in are done."""
+    (fleet.folder / "helper.py").write_text("SQL = 'SELECT 1'\n")
+    text = fleet.folder / "versions" / "c" / "c.sql"
+    text.write_text("SELECT 2")
+    code = "import helper, pathlib\nop.execute(helper.SQL)\n"
+    code += "op.execute(pathlib.Path(__file__).with_name('c.sql').read_text())"
+    fleet.write("c/c1", step("c1", None, code, label="c"))
+    saved = fleet.folder / "plan.json"
+    assert fleet.cli("plan", "-o", str(saved)).returncode == 0
+    text.write_text("CREATE TABLE unseen (n int)")
+    run = do(fleet, saved)
+    assert refusal(result_of(run, "c")) == (
+        "the revisions are not those of the saved plan; other files since: `versions/c/c.sql`"
+    )
+    assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": []}
+    text.write_text("SELECT 2")
+    (fleet.folder / "helper.py").write_text("SQL = 'SELECT 3'\n")
+    assert refusal(result_of(do(fleet, saved), "c")).endswith("other files since: `helper.py`")
+    (fleet.folder / "helper.py").write_text("SQL = 'SELECT 1'\n")
+    assert do(fleet, saved).status == "succeeded"
+
+
 def test_a_target_that_was_taken_back(fleet: Fleet, file: Path) -> None:
     """It holds less than when the plan was made, so it would get a step that nobody has read."""
     fleet.upgrade("a")

@@ -1,0 +1,95 @@
+"""The project's own files that a revision takes in beside its own: modules that it imports, files that it names.
+
+Read from the syntax tree and never run: a file whose name is computed is not seen.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+_LONGEST = 200  # characters of a text that may be a path
+
+
+def files_beside(root: Path, versions: Path, revisions: Iterable[str]) -> dict[str, str]:
+    """Path -> sha256 of what these files take in, and what that takes in in turn; paths are relative to the project."""
+    own = {root / r for r in revisions}
+    by_name = _by_name(versions)
+    seen, waiting = set(own), sorted(own)
+    while waiting:
+        file = waiting.pop()
+        new = {f for f in _taken_in(root, file, by_name) if f not in seen and _is_ours(root, f)}
+        seen |= new
+        waiting += new
+    return {f.relative_to(root).as_posix(): _checksum(f) for f in sorted(seen - own)}
+
+
+def _by_name(versions: Path) -> dict[str, list[Path]]:
+    """What lies below versions/ and is no module, since `HERE / "sql" / name` names only a part of its path."""
+    found: dict[str, list[Path]] = {}
+    for folder, _, names in os.walk(versions):
+        for name in names:
+            if not name.endswith((".py", ".pyc")):
+                found.setdefault(name, []).append(Path(folder, name))
+    return found
+
+
+def _is_ours(root: Path, file: Path) -> bool:
+    """Whether it is a file of the project; `.env` and the like are none of a revision's."""
+    return file.is_file() and file.is_relative_to(root) and not any(p[0] == "." for p in file.relative_to(root).parts)
+
+
+def _checksum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _taken_in(root: Path, file: Path, by_name: dict[str, list[Path]]) -> Iterator[Path]:
+    if file.suffix != ".py":
+        return
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):  # then it cannot be run either
+        return
+    folders = [p for p in file.parents if p.is_relative_to(root)]
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    yield from _modules(folders, alias.name)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                at = folders[level - 1 : level] if level else folders
+                for alias in names:
+                    yield from _modules(at, f"{module}.{alias.name}" if module else alias.name)
+            case ast.BinOp(op=ast.Div()) | ast.Call():
+                yield from _named(folders, "/".join(_texts(node)), by_name)
+            case ast.Constant(value=str(text)):
+                yield from _named(folders, text, by_name)
+
+
+def _modules(folders: Iterable[Path], dotted: str) -> Iterator[Path]:
+    """The files of a module and of its packages, wherever it may be found; the last part may be a name in one."""
+    for folder in folders:
+        at = folder
+        for part in dotted.split("."):
+            yield at / f"{part}.py"
+            at /= part
+            yield at / "__init__.py"
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    """The texts of a path that is put together, in order."""
+    parts = node.args if isinstance(node, ast.Call) else [node.left, node.right] if isinstance(node, ast.BinOp) else []
+    for part in parts:
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value
+        elif isinstance(part, ast.BinOp):
+            yield from _texts(part)
+
+
+def _named(folders: Iterable[Path], text: str, by_name: dict[str, list[Path]]) -> Iterator[Path]:
+    if 0 < len(text) <= _LONGEST and text.isprintable():
+        yield from (Path(os.path.normpath(folder / text)) for folder in folders)
+        yield from by_name.get(text.rpartition("/")[2], ())

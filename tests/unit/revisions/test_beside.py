@@ -1,0 +1,53 @@
+"""What a revision takes in beside its own file: by what is written in it, and nothing outside of the project."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.revisions.beside import files_beside
+
+FILES = {
+    "helpers.py": "from lib import deep",
+    "lib/__init__.py": "",
+    "lib/deep.py": "from . import beside\nopen('told.csv')",
+    "lib/beside.py": "import helpers",
+    "lib/other.py": "",
+    "told.csv": "1",
+    "versions/shared/sql/one.sql": "select 1",
+    "versions/shared/sql/two.sql": "select 2",
+    "versions/shared/words.py": "",
+    "versions/shared/broken.py": "def (",
+    "sql/far.sql": "select 3",
+    ".env": "PASSWORD=x",
+}
+LIB = ["lib/__init__.py", "lib/beside.py", "lib/deep.py", "told.csv"]
+
+CASES = {
+    "nothing": ("import os\nfrom alembic import op\nop.execute('helpers')", []),
+    "a module, and all behind it": ("import helpers", ["helpers.py", *LIB]),
+    "a name out of a package": ("from lib.deep import x", ["helpers.py", *LIB]),
+    "a module beside it": ("from words import all_of_them", ["versions/shared/words.py"]),
+    "one that does not parse": ("import broken", ["versions/shared/broken.py"]),
+    "a path put together": ("open(HERE / 'sql' / 'one.sql')", ["versions/shared/sql/one.sql"]),
+    "its last part": ("for name in ('one.sql', 'two.sql'): run(SQL / name)",
+                      ["versions/shared/sql/one.sql", "versions/shared/sql/two.sql"]),
+    "joined": ("os.path.join(ROOT, 'sql', 'far.sql')", ["sql/far.sql"]),
+    "from the project": ("open('sql/far.sql')", ["sql/far.sql"]),
+    "not what is hidden, or elsewhere": ("open('.env'); open('/etc/passwd'); open('../../../../outside')", []),
+    "itself": ("import r; open('r.py')", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), CASES.values(), ids=CASES)
+def test_files_beside(tmp_path: Path, text: str, expected: list[str]) -> None:
+    """Each with the checksum of its contents."""
+    root = tmp_path / "project"
+    for name, content in {**FILES, "versions/shared/r.py": text}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    (tmp_path / "outside").write_text("x")
+    found = files_beside(root, root / "versions", ["versions/shared/r.py"])
+    assert found == {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in sorted(expected)}
