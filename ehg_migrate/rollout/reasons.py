@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from psycopg import sql
 
 from ehg_migrate.errors import Problem, quoted
-from ehg_migrate.model import Target
+from ehg_migrate.model import Result, Target
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
-OF_SAVED_PLAN = Problem(
-    "saved_plan",
-    "this was a saved plan; `resume` and `retry` plan anew, and would do what was not approved",
-    "when it is mended, `ehg-migrate upgrade --plan FILE` with the same file does the rest",
-)
 LOST_ROWS = "lost_rows"
+
+
+def of_saved_plan(bad: Iterable[Result]) -> Problem:
+    """What does the rest of a saved plan, where these targets are not where it wanted them."""
+    stale = all(r.problem is not None and r.problem.code == "stale_plan" for r in bad)
+    return Problem(
+        "saved_plan",
+        "this was a saved plan; `resume` and `retry` plan anew, and would do what was not approved",
+        "for what it does not fit any more: `ehg-migrate plan -o FILE`, and that one approved"
+        if stale
+        else "when it is mended, `ehg-migrate upgrade --plan FILE` with the same file does the rest",
+    )
 
 
 def lost_rows(

@@ -75,9 +75,9 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         _do_all(settings, plan, Work(run.id, run.origin, plan.plans, reach), how, book, results)
         status = _status(list(results.values()), stopped=bool(how.stop.asked))
         if plan.entries and status is not RunStatus.SUCCEEDED:
-            from ehg_migrate.rollout.reasons import OF_SAVED_PLAN  # seldom
+            from ehg_migrate.rollout.reasons import of_saved_plan  # seldom
 
-            book.notes.append(OF_SAVED_PLAN)
+            book.notes.append(of_saved_plan(r for r in results.values() if not r.status.good))
         book.finish(status)
     return replace(
         run,

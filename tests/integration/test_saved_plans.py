@@ -101,6 +101,8 @@ def test_a_revision_that_is_new(fleet: Fleet, file: Path) -> None:
     assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": []}
     said = fleet.cli("upgrade", "--plan", str(file), "--yes")
     assert said.returncode == 4, said
+    assert "does the rest" not in said.stderr, "with the same file it would be refused for ever"
+    assert "for what it does not fit any more: `ehg-migrate plan -o FILE`, and that one approved" in said.stderr
 
 
 def test_a_file_that_was_edited(fleet: Fleet, file: Path) -> None:
