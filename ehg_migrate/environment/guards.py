@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from ehg_migrate.database.session import Session
@@ -33,9 +34,13 @@ def check_steps(session: Session, steps: tuple[Step, ...]) -> None:
     refuse_half_done(session, steps)
 
 
-def check_files(root: Path, steps: tuple[Step, ...]) -> None:
-    """Raises TargetError where a step's file is not the one that was planned: a run may last, and a checkout change."""
-    other = [s.path for s in steps if not is_as_planned(root, s)]
+def check_files(root: Path, steps: tuple[Step, ...], beside: Mapping[str, str]) -> None:
+    """Raises TargetError where a step's file, or one `beside` that it takes in (path -> checksum), is not as planned.
+
+    A run may last, and a checkout change.
+    """
+    files = {**{s.path: s.checksum for s in steps}, **(beside if steps else {})}
+    other = [path for path, checksum in files.items() if not is_as_planned(root / path, checksum)]
     if other:
         named = quoted(other, 8)
         hint = "look at what it is now, and plan again"

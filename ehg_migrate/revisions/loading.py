@@ -20,7 +20,6 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script, ScriptDirectory
 from alembic.util import load_python_file
 
-from ehg_migrate.model import Step
 from ehg_migrate.settings import Settings
 
 
@@ -73,10 +72,10 @@ def load_scripts(script: ScriptDirectory, files: Iterable[Path]) -> dict[str, Sc
     return {s.revision: s for s in loaded if s is not None}
 
 
-def is_as_planned(root: Path, step: Step) -> bool:
-    """Whether the file of a step is still the one that its plan was made from."""
+def is_as_planned(file: Path, checksum: str) -> bool:
+    """Whether a file is still the one that a plan was made from."""
     try:
-        return hashlib.sha256((root / step.path).read_bytes()).hexdigest() == step.checksum
+        return hashlib.sha256(file.read_bytes()).hexdigest() == checksum
     except OSError:
         return False
 

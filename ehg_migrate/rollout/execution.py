@@ -137,7 +137,7 @@ class Execution:
             if lost and steps and session.broken_by:
                 return self._result(Status.FAILED, heads, lock_broken(session.broken_by))
             check_steps(session, steps)
-            check_files(self.job.settings.root, steps)
+            check_files(self.job.settings.root, steps, self.job.beside)
         except TargetError as e:
             begun = lost is not None or bool(self.done)
             return self._result(Status.INDETERMINATE if begun else Status.REFUSED, heads, e.problem)

@@ -37,6 +37,7 @@ class Work:
     origin: Origin
     plans: Sequence[Plan]
     reach: Reach
+    beside: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # target -> files that its steps take in
 
 
 def run_plans(settings: Settings, work: Work, execute: Execute, watch: Watch, stop: Stop) -> Iterator[Result]:
@@ -75,6 +76,7 @@ def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) 
         output=str(folder / f"{number}.out"),
         known=_known(plan, work.reach.graph(target)),
         files=_files(plan, work.reach.graph(target)),
+        beside=work.beside.get(plan.target, {}),
         clean=not settings.metadata and _is_clean(plan, work.reach.graph(target)),
     )
 

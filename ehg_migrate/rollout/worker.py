@@ -89,7 +89,7 @@ def _was_clean(job: Job, result: Result) -> bool:
 
     if not job.clean or result.status is not Status.SUCCEEDED or not has_our_environment(job.settings):
         return False
-    return all(is_as_planned(job.settings.root, s) for s in job.plan.steps)
+    return all(is_as_planned(job.settings.root / s.path, s.checksum) for s in job.plan.steps)
 
 
 def _next(pipe: Pipe) -> tuple[Job, tuple[str, ...]]:
