@@ -67,7 +67,7 @@ def build_target(settings: Settings, folders: Folders, names: Collection[str], r
         schema=schema,
         touches=tuple(dict.fromkeys(given.touches or ())) if schema else (),
         protected=bool(given.protected),
-        identity=hashlib.sha256(repr((*endpoint.identity, schema)).encode()).hexdigest()[:16],
+        identity=hashlib.sha256(repr((endpoint.identity, schema, version_schema, table)).encode()).hexdigest()[:16],
         platform=given.platform or (SUPABASE if endpoint.supabase or endpoint.ref else ""),
     )
     return Built(target, endpoint.identity)

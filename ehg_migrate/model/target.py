@@ -92,7 +92,7 @@ class Target:
     touches: tuple[str, ...] = ()  # other schemas that its revisions may change too; only beside `schema`
     protected: bool = False  # changed only where a person at a terminal types its name
     wave: str = ""  # of the fleet's waves, the one that it belongs to; empty where the fleet has none
-    identity: str = ""  # of the database or schema, whatever name and host it is reached by; 16 hexadecimal digits
+    identity: str = ""  # of its database, schema and version table, by whatever name and host: 16 hexadecimal digits
     platform: str = ""  # one of PLATFORMS; empty where nothing says whose a schema `auth` is, and so it is left alone
 
     @property

@@ -105,7 +105,7 @@ def test_url_options(project: Project) -> None:
 
 
 def test_the_same_database_is_known_by_any_name(project: Project) -> None:
-    """By either host of a Supabase project, by any role; another schema or database of it is another."""
+    """By either host of a Supabase project, by any role; not another schema, database or version table."""
     entry = "{project_ref: abcdefghijklmnopqrst, host: %s, password: env:P}"
     root = project(f"targets: {{acme: {entry % 'aws-1-us-east-1.pooler.supabase.com'}}}\n")
 
@@ -119,8 +119,9 @@ def test_the_same_database_is_known_by_any_name(project: Project) -> None:
     assert identity("{url: 'postgresql://you@localhost/acme', password: env:P}") == mine
     other = identity("{url: 'postgresql://me@127.0.0.1/bolt', password: env:P}")
     part = identity("{url: 'postgresql://me@127.0.0.1/acme', schema: one, password: env:P}")
-    assert len({supabase, mine, other, part}) == 4
-    assert {len(i) for i in (supabase, mine, other, part)} == {16}
+    theirs = identity("{url: 'postgresql://me@127.0.0.1/acme', alembic: {version_table: history}, password: env:P}")
+    assert len({supabase, mine, other, part, theirs}) == 5
+    assert {len(i) for i in (supabase, mine, other, part, theirs)} == {16}
 
 
 def test_everything_with_defaults(project: Project) -> None:
