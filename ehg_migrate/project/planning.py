@@ -133,13 +133,15 @@ class PlanningProject(ReadingProject):
 
         Raises UsageError where nothing is missing or the run still works, LedgerError where the ledger cannot be read.
         """
-        from ehg_migrate.rollout.reconcile import unfinished, unseen
+        from ehg_migrate.rollout.reconcile import left_and_gone, unfinished, unseen
 
         found = self.show(run)
         if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
             hint = f"say `ehg-migrate schema {found.verb}` again: it does what is missing"
             raise UsageError(Problem("not_resumable", f"run `{run}` was one of `schema {found.verb}`", hint))
         left = unfinished(found, failed_only=failed_only)
+        if gone := [t for t in left if t not in self.fleet.by_name]:
+            raise UsageError(left_and_gone(found, gone))
         if found.verb is Verb.ROLLBACK and found.undoes:
             plan = self.plan_rollback(found.undoes, left)
         elif found.verb is Verb.DOWNGRADE:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.ledger import Seen
-from ehg_migrate.model import Run, RunStatus, State, StateKind, Status
+from ehg_migrate.model import Run, RunStatus, State, StateKind, Status, Verb
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
@@ -57,6 +57,18 @@ def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
         hint = f"`ehg-migrate show {run.id}` tells what it did"
         raise UsageError(Problem("nothing_left", f"nothing of run `{run.id}` {what}", hint))
     return left
+
+
+def left_and_gone(run: Run, gone: Iterable[str]) -> Problem:
+    """What a run has left undone on targets that the files do not have is done under their present names."""
+    given = " --heads " if run.verb is Verb.ADOPT else " --to "
+    how = {Verb.UPGRADE: "upgrade -t NAME", Verb.ROLLBACK: f"rollback {run.undoes} -t NAME"}.get(
+        run.verb, f"{run.verb} NAME"
+    )
+    how += "".join(f"{given}{revision}" for revision in run.wish)
+    message = f"run `{run.id}` left {quoted(gone)} undone, which targets/ does not have"
+    hint = f"use the checkout that has it; where it has another name now, `ehg-migrate {how}` does what is missing"
+    return Problem("target_gone", message, hint)
 
 
 def unseen(run: Run) -> tuple[str, ...]:

@@ -87,6 +87,25 @@ def test_runs_under_former_names_are_taken_back(
         assert tables(pg, database) == left
 
 
+@pytest.mark.parametrize("wish", [(), ("s2", "c1")])
+def test_what_a_run_left_undone_under_a_former_name(
+    wish: tuple[str, ...], make_project: MakeProject, root: Path, database: Address, pg: Cluster
+) -> None:
+    """Neither `resume` nor `retry` knows who it was; the hint names the command that does what is missing."""
+    old = called(make_project, root, "old", database)
+    execute(pg, database, "CREATE TABLE s2 (in_the_way int)")
+    run = old.upgrade(to=wish)
+    assert statuses(run) == {"old": Status.FAILED}
+    execute(pg, database, "DROP TABLE s2")
+    new = called(make_project, root, "new", database)
+    for failed_only in (False, True):
+        with pytest.raises(UsageError, match=f"run `{run.id}` left `old` undone, which targets/ does not") as refused:
+            new.plan_resume(run.id, failed_only=failed_only)
+    to = "".join(f" --to {w}" for w in wish)
+    assert f"`ehg-migrate upgrade -t NAME{to}` does what is missing" in str(refused.value)
+    assert statuses(new.upgrade(["new"], to=wish)) == {"new": Status.SUCCEEDED}
+
+
 @pytest.mark.parametrize("lost", ["TRUNCATE ehg_migrate.alembic_version", "DROP TABLE ehg_migrate.alembic_version"])
 def test_rows_that_were_written_under_the_former_name_are_lost_rows(
     lost: str, make_project: MakeProject, root: Path, database: Address, pg: Cluster
