@@ -228,7 +228,7 @@ class PlanningProject(ReadingProject):
         except LedgerError:
             return run, None
         except UsageError as e:
-            if e.problems[0].code == "ambiguous_run":
+            if e.problems[0].code == "ambiguous_run" or (not self._local and self._is_local(run)):
                 raise
             return run, None
         return found.id, found

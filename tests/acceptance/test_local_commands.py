@@ -57,7 +57,7 @@ def test_the_local_ledger_is_apart(fleet: Path) -> None:
     assert "hint: it knows targets by their names of that time; `ehg-migrate history renamed` knows" in said.err
     run = done.out.splitlines()[-1].split()[1].rstrip(":")
     assert ehg(fleet, "show", run, "--local").code == 0
-    for verb in ("show", "resume", "retry"):
+    for verb in ("show", "resume", "retry", "rollback"):
         said = ehg(fleet, verb, run)
         assert (said.code, said.err.splitlines()[-1]) == (2, "  hint: it is a run of `--local`: say that again")
 
