@@ -76,8 +76,9 @@ def texts(file: Path) -> str:
     return "\n".join(value for value in found if isinstance(value, str))
 
 
-def test_the_wheel_has_every_page(tmp_path: Path) -> None:
-    """Built from the tree, unpacked, and run from there."""
+@pytest.mark.parametrize("through_sdist", [False, True], ids=["from the tree", "from an sdist"])
+def test_the_wheel_has_every_page(tmp_path: Path, through_sdist: bool) -> None:
+    """Built from the tree, or as `python -m build` does it from an sdist of the tree; unpacked, and run from there."""
     tree, unpacked = tmp_path / "tree", tmp_path / "unpacked"
     unwanted = shutil.ignore_patterns("__pycache__")
     tree.mkdir()
@@ -85,7 +86,9 @@ def test_the_wheel_has_every_page(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=unwanted)
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, tree / name)
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", ".", "tree"]
+    if through_sdist:
+        tree = sdist(tree)
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, tree]
     subprocess.run(build, cwd=tmp_path, env=environment(), check=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -97,3 +100,15 @@ def test_the_wheel_has_every_page(tmp_path: Path) -> None:
             [*program, page.stem], cwd=unpacked, env=environment(), capture_output=True, text=True, check=True
         )
         assert done.stdout == page.read_text()
+
+
+def sdist(tree: Path) -> Path:
+    """The folder that an sdist of the tree unpacks to; the tree is gone."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", "dist"]
+    subprocess.run(build, cwd=tree, env=environment(), check=True, capture_output=True)
+    (file,) = (tree / "dist").glob("*.tar.gz")
+    out = tree.parent / "sdist"
+    shutil.unpack_archive(file, out, filter="data")
+    shutil.rmtree(tree)
+    (folder,) = out.iterdir()
+    return folder
