@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ _TICK = 0.2  # seconds between two looks whether to stop
 _PATIENCE = "10s"  # for the scheduler to answer
 _LAST_WORDS = 10.0  # seconds that tasks get to end after the second wish to stop
 _LOOK_EVERY = 0.5  # seconds between two looks of a task whether it shall stop
-_BEGUN, _ASKED, _HEARD = "begun", "asked", "heard"
+_BEGUN, _ASKED, _HEARD, _WITHDRAWN = "begun", "asked", "heard", "withdrawn"
 
 
 @contextmanager
@@ -47,10 +47,10 @@ def connected(address: str) -> Iterator[Client]:
         raise ConfigurationError(Problem("dask_missing", "`dask://` needs the package distributed", hint)) from None
     try:
         client = Client(address.removeprefix(SCHEME), timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as e:
-        hint = "start one with `dask scheduler`, or look at the address"
-        problem = Problem("no_scheduler", f"no Dask scheduler answers at `{address}`: {type(e).__name__}", hint)
-        raise ConfigurationError(problem) from e
+    except (OSError, ValueError, TypeError) as e:  # TypeError: TLS without a certificate in Dask's configuration
+        hint = "start one with `dask scheduler`, or look at the address; `tls://` needs Dask's own settings for TLS"
+        why = f"no Dask scheduler answers at `{address}`: {type(e).__name__}: {safe(str(e))}"
+        raise ConfigurationError(Problem("no_scheduler", why, hint)) from e
     with client:
         yield client
 
@@ -61,10 +61,11 @@ class DaskExecutor:
     def __init__(self, client: Client, parallel: int) -> None:
         self._client = client
         self._parallel = parallel
-        self._heard: queue.Queue[Event | Future[Result]] = queue.Queue()
-        self._doing: dict[str, tuple[Job, Future[Result]]] = {}  # by the task's key
+        self._heard: queue.Queue[Event | Future[Result | None]] = queue.Queue()
+        self._doing: dict[str, tuple[Job, Future[Result | None]]] = {}  # by the task's key
         self._lost: list[Job] = []
         self._told = 0
+        self._withdrawn = False
         self._end_by: float | None = None
 
     def __call__(self, jobs: Iterable[Job], watch: Watch, stop: Stop) -> Iterator[Result]:
@@ -75,10 +76,11 @@ class DaskExecutor:
             if stop.over:
                 yield from (not_begun(job, stop) for job in waiting)
                 waiting.clear()
+                yield from self._withdraw(stop)
                 self._pass_on(stop)
             while len(self._doing) < self._parallel and (job := take_next(waiting, self._hosts)):
                 self._submit(job)
-            yield from self._listen(watch, self._hosts.pause_left(_TICK) if waiting else _TICK)
+            yield from self._listen(watch, stop, self._hosts.pause_left(_TICK) if waiting else _TICK)
         lost, self._lost = self._lost, []  # another wave may follow, and what is looked at here has its last word
         if lost:
             yield from Pool(self._parallel, watch, stop).run(lost)
@@ -95,7 +97,7 @@ class DaskExecutor:
         target, kind, text, step, steps = told[1]
         self._heard.put(Event(target, EventKind(kind), text, step, steps))
 
-    def _listen(self, watch: Watch, longest: float) -> Iterator[Result]:
+    def _listen(self, watch: Watch, stop: Stop, longest: float) -> Iterator[Result]:
         try:
             heard = self._heard.get(timeout=longest)
         except queue.Empty:
@@ -106,14 +108,17 @@ class DaskExecutor:
         if isinstance(heard, Event):
             watch(heard)
         elif str(heard.key) in self._doing:
-            yield from self._finished(heard, watch)
+            yield from self._finished(heard, watch, stop)
 
-    def _finished(self, future: Future[Result], watch: Watch) -> Iterator[Result]:
+    def _finished(self, future: Future[Result | None], watch: Watch, stop: Stop) -> Iterator[Result]:
         if future.status != "finished":
             self._lose(str(future.key), _lost(future))
             return
-        result: Result = future.result()
-        self._forget(str(future.key))
+        result = future.result()
+        job = self._forget(str(future.key))
+        if result is None:
+            yield not_begun(job, stop)
+            return
         watch(Event(result.target, EventKind.FINISHED, result=result))
         yield result
 
@@ -128,23 +133,55 @@ class DaskExecutor:
         self._client.unsubscribe_topic(topic)
         return job
 
+    def _withdraw(self, stop: Stop) -> Iterator[Result]:
+        """Takes back, once, what has not begun, since no worker may ever be free for it.
+
+        Here a word is written and then looked whether the task has begun; a task does both the other way round. So one
+        of the two sees what the other wrote, and what is said here to have not begun does nothing.
+        """
+        if self._withdrawn:
+            return
+        self._withdrawn = True
+        with suppress(OSError):  # the scheduler has gone, which its tasks will say
+            for topic, (job, future) in list(self._doing.items()):
+                self._client.set_metadata([topic, _WITHDRAWN], True)
+                if not self._client.get_metadata([topic, _BEGUN], default=False):
+                    self._forget(topic)
+                    future.cancel()
+                    yield not_begun(job, stop)
+
     def _pass_on(self, stop: Stop) -> None:
         """Tells the tasks, which look for it; after the second wish they have not for ever."""
-        if stop.asked > self._told:
-            self._told = stop.asked
-            for topic in self._doing:
-                self._client.set_metadata([topic, _ASKED], stop.asked)
+        with suppress(OSError):  # as above
+            if stop.asked > self._told:
+                for topic in self._doing:
+                    self._client.set_metadata([topic, _ASKED], stop.asked)
+                self._told = stop.asked
+            if stop.asked and self._doing:
+                self._lose_orphans()
         if stop.asked > 1 and self._end_by is None:
             self._end_by = time.monotonic() + _LAST_WORDS
 
+    def _lose_orphans(self) -> None:
+        """Tasks that have lost their worker, and for which there is no other one, are not waited for."""
+        held = {str(key) for keys in self._client.processing().values() for key in keys}
+        for topic, (_, future) in list(self._doing.items()):
+            if topic not in held and not future.done():
+                future.cancel()
+                self._lose(topic, _ORPHANED)
 
-def _task(job: Job, topic: str) -> Result:
-    """What a worker of the cluster does. What it must know of the others stands in the metadata of the task."""
+
+def _task(job: Job, topic: str) -> Result | None:
+    """What a worker of the cluster does; None if it was withdrawn before. What it must know of the others stands in
+    the metadata of the task.
+    """
     from distributed import get_client, get_worker
 
     worker, client, stop, over = get_worker(), get_client(), Stop(), threading.Event()
     again = client.get_metadata([topic, _BEGUN], default=False)
     client.set_metadata([topic, _BEGUN], True)
+    if not again and client.get_metadata([topic, _WITHDRAWN], default=False):
+        return None
 
     def tell(event: Event) -> None:
         if event.kind is not EventKind.FINISHED:
@@ -180,7 +217,7 @@ def _topic(job: Job) -> str:
     return f"ehg-{job.run}-{job.target.name}"
 
 
-def _lost(future: Future[Result]) -> Problem:
+def _lost(future: Future[Result | None]) -> Problem:
     error = future.exception() if future.status == "error" else None
     why = f"{type(error).__name__}: {error}" if error else "the scheduler has gone"
     return Problem(
@@ -188,4 +225,7 @@ def _lost(future: Future[Result]) -> Problem:
     )
 
 
+_ORPHANED = Problem(
+    "worker_lost", "the cluster lost this target's worker, and has no other", "look at the logs of its workers"
+)
 _ENDED = Problem("worker_lost", "the run was ended while a worker of the cluster was at it", "run again")

@@ -164,6 +164,52 @@ def test_stop(dask: DaskCluster, fleet_of: MakeFleet, tmp_path: Path) -> None:
     fleet.check()
 
 
+def test_stop_without_a_worker(fleet_of: MakeFleet) -> None:
+    """A target that waits for a worker is not waited for: it has not begun, which is what is said of it."""
+    fleet, stop = fleet_of(2), Stop()
+    with DaskCluster(0) as dask:
+        run = fleet.background(lambda: fleet.upgrade(executor=dask.executor, stop=stop))
+        wait_until(lambda: _queued(dask) == 2, "the tasks did not reach the scheduler")
+        stop.ask()
+        results = run.result(30).results
+        assert [(r.status, code_of(r)) for r in results] == [(Status.NOT_ATTEMPTED, "not_attempted")] * 2
+        wait_until(lambda: _queued(dask) == 0, "the tasks were left to the next worker")
+    assert fleet.tables("t0") == []
+
+
+def test_stop_where_the_only_worker_was_killed(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
+    """There is nobody to give its target to: the runner looks at it itself."""
+    gate = Gate(tmp_path / "gate")
+    fleet, stop = fleet_of(1, **{"shared/s2": step("s2", "s1", gate.code)}), Stop()
+    with DaskCluster(1, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        run = fleet.background(lambda: fleet.upgrade(executor=dask.executor, stop=stop))
+        dask.kill_worker_above(gate.pid)
+        gate.open()
+        wait_until(lambda: _workers(dask) == 0, "the scheduler did not notice")
+        stop.ask()
+        (result,) = run.result(60).results
+    assert "worker_lost" in {p.code for p in (result.problem, *result.notes) if p}
+    assert list(result.heads_after) == fleet.heads("t0") != []
+    fleet.check()
+
+
+def test_stop_while_the_scheduler_is_gone(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
+    """Nobody can be told; the runner looks at the target itself when the client has given the scheduler up."""
+    gate = Gate(tmp_path / "gate")
+    fleet, stop = fleet_of(1, **{"shared/s2": step("s2", "s1", gate.code)}), Stop()
+    with DaskCluster(1, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        run = fleet.background(lambda: fleet.upgrade(executor=dask.executor, stop=stop))
+        _ = gate.pid
+        dask.scheduler.kill()
+        dask.scheduler.wait()
+        stop.ask()
+        gate.open()
+        (result,) = run.result(90).results
+    assert "worker_lost" in {p.code for p in (result.problem, *result.notes) if p}
+    assert list(result.heads_after) == fleet.heads("t0") != []
+    fleet.check()
+
+
 def test_too_many_failures(dask: DaskCluster, fleet_of: MakeFleet) -> None:
     """No other target is sent to the cluster."""
     fleet = fleet_of(3)
@@ -171,6 +217,18 @@ def test_too_many_failures(dask: DaskCluster, fleet_of: MakeFleet) -> None:
         c.execute("CREATE TABLE s2 (n int)")
     run = fleet.upgrade(executor=dask.executor, parallel=1, max_failures=1)
     assert [r.status for r in run.results] == [Status.FAILED, Status.NOT_ATTEMPTED, Status.NOT_ATTEMPTED]
+
+
+def test_too_many_failures_while_others_wait_for_a_worker(fleet_of: MakeFleet, pg: Cluster) -> None:
+    """What the cluster has got and not begun does not begin."""
+    fleet = fleet_of(5)
+    for name in fleet.addresses:
+        with fleet.connect(name) as c:
+            c.execute("CREATE TABLE s1 (n int)")
+    with DaskCluster(1, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        run = fleet.upgrade(executor=dask.executor, parallel=5, max_failures=1)
+    assert Status.NOT_ATTEMPTED in {r.status for r in run.results}
+    assert {r.status for r in run.results} == {Status.FAILED, Status.NOT_ATTEMPTED}
 
 
 def test_waves(dask: DaskCluster, fleet_of: MakeFleet) -> None:
@@ -236,6 +294,7 @@ def test_worker_that_may_not_start_processes(fleet_of: MakeFleet, pg: Cluster) -
     ("executor", "words"),
     [
         ("dask://127.0.0.1:1", "no Dask scheduler answers at `dask://127.0.0.1:1`"),
+        ("dask://tls://127.0.0.1:1", "TLS"),
         ("celery://x", "`celery://x` is not an executor"),
     ],
 )
@@ -254,3 +313,14 @@ def _heard(dask: DaskCluster, fleet: Fleet) -> bool:
     topic = f"ehg-{fleet.load().runs()[0].id}-t0"
     with Client(dask.address, set_as_default=False) as client:
         return bool(client.get_metadata([topic, "heard"], 0))
+
+
+def _queued(dask: DaskCluster) -> int:
+    """How many tasks the scheduler has that no worker does."""
+    with Client(dask.address, set_as_default=False) as client:
+        return int(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
+
+
+def _workers(dask: DaskCluster) -> int:
+    with Client(dask.address, set_as_default=False) as client:
+        return len(client.nthreads())

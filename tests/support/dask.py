@@ -35,8 +35,9 @@ class DaskCluster:
         self.address = json.loads(file.read_text())["address"]
         for _ in range(self._count):
             self.add_worker()
-        with Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(self._count, timeout=60)
+        if self._count:
+            with Client(self.address, set_as_default=False) as client:
+                client.wait_for_workers(self._count, timeout=60)
         return self
 
     def __exit__(
