@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -91,20 +91,20 @@ class Preparing:
 
     def _begun(self) -> TupleRow | None:
         self._forget_isolation()
-        with self._work.pipeline() as pipeline:
+        with in_flight(self._work) as pipeline:
             cursor = self._send(pipeline, begin=bool(self._values["within"]) or not self._work.autocommit)
         return cursor.fetchone()
 
     def _untouched(self) -> TupleRow | None:
         self._forget_isolation()
-        with _in_autocommit(self._work), self._work.pipeline() as pipeline:
+        with _in_autocommit(self._work), in_flight(self._work) as pipeline:
             cursor = self._send(pipeline, begin=False)
         return cursor.fetchone()
 
     def _commit_and_begin(self) -> None:
         commit = psycopg.Cursor(self._work)  # past whatever sends a step's statements ahead
         try:
-            with self._work.pipeline() as pipeline:
+            with in_flight(self._work) as pipeline:
                 commit.execute("COMMIT")
                 cursor = self.send(pipeline)
             self.hear(cursor.fetchone())
@@ -140,6 +140,23 @@ class Preparing:
             connection.send_query_params(statement, None)
             answers.append(None)
         return psycopg.Cursor(self._work).execute(self._statement, {**self._values, "step": begin, "last": self._last})
+
+
+@contextmanager
+def in_flight(connection: psycopg.Connection) -> Iterator[psycopg.Pipeline]:
+    """The driver's pipeline. It does not end with an error under way, since it would tell of its own one on stderr."""
+    with ExitStack() as stack:
+        pipeline, first = stack.enter_context(connection.pipeline()), None
+        try:
+            yield pipeline
+        except psycopg.Error as e:
+            first = e
+        try:
+            stack.close()
+        except psycopg.Error as e:
+            first = first or e
+        if first:
+            raise first
 
 
 @contextmanager

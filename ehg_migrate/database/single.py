@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 from ehg_migrate.database.claim import Facts, Found, id_length, together
 from ehg_migrate.database.connections import Notice, check_settings, connect_bare
 from ehg_migrate.database.faults import ConnectError, is_lost
-from ehg_migrate.database.preparing import PREPARE_ALONE, LockLost, Preparing, preparation
+from ehg_migrate.database.preparing import PREPARE_ALONE, LockLost, Preparing, in_flight, preparation
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import layout, query, version_name
 from ehg_migrate.model import Origin, Target
@@ -155,7 +155,7 @@ class SingleSession(Session):
         """
         commit = psycopg.Cursor(self.work)
         try:
-            with self.work.pipeline() as pipeline:
+            with in_flight(self.work) as pipeline:
                 send()
                 self._preparing.count_entry()
                 commit.execute("COMMIT")

@@ -403,6 +403,17 @@ def test_a_statement_that_fails_is_told_with_its_line_and_not_sent_twice(line: L
     assert line.fleet.journal("two")[-2:] == [("done", "b"), ("failed", "c")]
 
 
+def test_what_the_driver_says_of_its_pipeline_is_not_in_the_output(line: Line) -> None:
+    """The server's answer comes while the rest is still sent; the driver's pipeline then ends with an error, too."""
+    many = "\n".join(f"op.execute('COMMENT ON TABLE b IS $${n}$$')" for n in range(400))
+    line.fleet.write("shared/b", step("b", "a", code=many))
+    with line.fleet.admin("two") as c:
+        c.execute("CREATE TABLE b (n int)")
+    result = failed(line.upgrade())
+    assert (code_of(result), result.output) == ("exists_already", "")
+    assert len(line.working("two")) == 1
+
+
 def test_a_first_step_that_fails_on_a_new_target_is_not_sent_twice(line: Line) -> None:
     """Our tables went with its transaction, and its failure is to be told in them."""
     with line.fleet.admin("two") as c:
