@@ -175,7 +175,7 @@ class Claim:
 # would be older than the lock.
 _ENTERING = (
     "BEGIN", "UNLISTEN *", "RESET search_path", "settings", "claim", "COMMIT",
-    "id_length", "facts", "clear_lease", "take_lease", "version_heads", "unfinished",
+    "id_length", "facts", "clear_lease", "take_lease", "number_on", "version_heads", "unfinished",
 )  # fmt: skip
 
 

@@ -113,12 +113,24 @@ SELECT set_config('ehg_migrate.ours', ended::text, false)::boolean, locked
           FROM (SELECT pg_try_advisory_lock(%(key)s) AS locked OFFSET 0) AS asked OFFSET 0) AS looked
 
 -- name: numbers
--- The sequence that numbers the journal's entries, and the last number that it gave. A role may write entries and not read
--- it: then it is none, and a number that none gives, so that nobody is believed not to have written. Since PostgreSQL 18 it
--- has no last number for such a role, as if it had given none.
-SELECT numbers, CASE WHEN numbers IS NULL THEN -1 ELSE pg_sequence_last_value(numbers) END
+-- The sequence that numbers the journal's entries, the last number that it gave, and whether an entry has a higher one. A
+-- role may write entries and not read it: then it is none, and a number that none gives, so that nobody is believed not to
+-- have written. Since PostgreSQL 18 it has no last number for such a role, as if it had given none.
+SELECT numbers, CASE WHEN numbers IS NULL THEN -1 ELSE pg_sequence_last_value(numbers) END,
+       numbers IS NOT NULL
+       AND (SELECT max(seq) FROM {meta}.migration_journal) > coalesce(pg_sequence_last_value(numbers), 0)
   FROM (SELECT CASE WHEN has_sequence_privilege(seq, 'USAGE, SELECT') THEN seq END AS numbers
           FROM (SELECT pg_get_serial_sequence('{meta}.migration_journal', 'seq')::regclass::oid AS seq) AS asked) AS read
+
+-- name: number_on
+-- Entries are in the order of their numbers. Where rows came here without their sequence, as by logical replication, it
+-- begins anew: the next entries would come between older ones, or fail where one has their number.
+SELECT CASE WHEN newest > coalesce(pg_sequence_last_value(numbers), 0) THEN setval(numbers::regclass, newest) END
+  FROM (SELECT CASE WHEN has_sequence_privilege(seq, 'USAGE, SELECT') AND has_sequence_privilege(seq, 'UPDATE')
+                    THEN seq END AS numbers, newest
+          FROM (SELECT pg_get_serial_sequence('{meta}.migration_journal', 'seq')::regclass::oid AS seq,
+                       (SELECT max(seq) FROM {meta}.migration_journal) AS newest) AS asked) AS read
+ WHERE current_setting('ehg_migrate.ours')::boolean
 
 -- name: unlock
 -- All: a lock that was polled for may have been taken more than once.

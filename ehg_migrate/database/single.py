@@ -107,7 +107,9 @@ class SingleSession(Session):
         heads = tuple(row[0] for row in answers["version_heads"])
         self.found = Found(heads, frozenset(), id_length(answers), "", facts)
         self._begun = number
-        numbers, last = answers["numbers"][0]
+        numbers, last, behind = answers["numbers"][0]
+        if behind:
+            raise NeedsPair
         alone = {"key": self._key, "numbers": numbers, "last": last}
         self._preparing = Preparing(self.work, self.target, self._application, self._key + 1, alone)
 

@@ -342,6 +342,18 @@ def test_nobody_is_overlooked_by_a_role_that_may_not_read_the_numbers(major: int
                         session.prepare_work()
 
 
+def test_entries_come_behind_the_newest_one_wherever_their_numbers_stand(line: Line) -> None:
+    """Rows that logical replication brings come without their sequence; an entry would stand between older ones."""
+    for number, revisions in ((8, "b"), (2, "bc")):
+        for target in ("one", "two"):
+            with line.fleet.admin(target) as c:
+                c.execute(f"SELECT setval('ehg_migrate.migration_journal_seq_seq', {number})".encode())
+        line.write(*revisions)
+        assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert line.fleet.journal("one") == line.fleet.journal("two") == [("done", n) for n in "abc"]
+    assert len(line.working("two")) == 3
+
+
 @pytest.mark.parametrize("reset", ["TRUNCATE {} RESTART IDENTITY", "ALTER SEQUENCE {}_seq_seq RESTART WITH 1000"])
 def test_numbers_that_begin_anew_between_two_steps(line: Line, reset: str) -> None:
     """Whoever did that was not this run: the rest is done with two connections."""
