@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -167,14 +168,16 @@ def _result(job: Job, teller: Teller) -> Result:
     from ehg_migrate.rollout.execution import Execution
     from ehg_migrate.rollout.stepping import print_trace
 
+    began = time.monotonic()
     try:
         teller.tell(EventKind.STARTED)
         return Execution(job, teller, partial(_end, job, teller)).run()
     except TargetError as e:
-        return _not_entered(job, e)
+        result = _not_entered(job, e)
     except BaseException as e:  # noqa: BLE001 - whatever it is, it is this target's and must be told
         print_trace(e)
-        return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), _revisions(job), _unexpected(e))
+        result = Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), _revisions(job), _unexpected(e))
+    return replace(result, seconds=time.monotonic() - began)
 
 
 def _unexpected(error: BaseException) -> Problem:

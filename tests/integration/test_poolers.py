@@ -331,13 +331,14 @@ def test_a_full_pgbouncer_is_tried_again(
 def test_a_pool_of_one_place_is_said_to_be_too_small(
     pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
 ) -> None:
-    """A run needs two, and no `connect_timeout` would change that."""
+    """A run needs two, and no `connect_timeout` would change that. How long it was tried is told."""
     with PgBouncer(pg, "session", pool_size=1, query_wait_timeout=1) as bouncer:
         entry = target_entry(bouncer.address(database.dbname))
         run = Project.load(make_project(tmp_path, {"one": entry}, SHARED)).upgrade()
     (result,) = run.results
     assert result.problem is not None
     assert "a run needs two places" in result.problem.hint
+    assert result.seconds > 1
     assert nothing_of_ours(pg, database)
 
 
