@@ -72,6 +72,15 @@ _LOST = {
         "the step did nothing on the server for too long: raise `idle_in_transaction_timeout`, or split the revision",
     ),
 }
+# what PgBouncer says when it ends a client by a limit of its own -> the same
+_ENDED = {
+    "idle transaction timeout": (
+        "idle_in_transaction",
+        "the step did nothing on the server for too long: raise the pooler's `idle_transaction_timeout`, or split the "
+        "revision",
+    ),
+    "query timeout": ("statement_timeout", "raise the pooler's `query_timeout`, or split the revision"),
+}
 # characters of a server's words that are looked at: each pattern would take a second for 10 MB of them. More than
 # `one_line` looks at, which sees then that it was cut
 _LONGEST = 20_000
@@ -115,7 +124,8 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     state = sqlstate(error)
     text = one_line(_words(error))
     if lost:
-        code, hint = _LOST.get(state or "", ("connection_lost", "run again; if it stays, look at the server's log"))
+        again = ("connection_lost", "run again; if it stays, look at the server's log")
+        code, hint = _LOST.get(state or "") or _ENDED.get(text, again)
         return Fault(Problem(code, text, hint, sqlstate=state), Retry.LOOK)
     code, hint, retry = _STATES.get(state or "", ("statement_failed", _DEFAULT_HINT, Retry.NEVER))
     if hint == _DEFAULT_HINT and (function := _raised_in(error)):

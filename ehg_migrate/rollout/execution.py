@@ -28,7 +28,7 @@ from ehg_migrate.rollout.watch import Watchdog
 
 _RECONNECTS = 3  # after a connection was lost in the middle
 # losses that the same step brings about again: it takes too long, or closes the connection by itself
-_AGAIN_THE_SAME = ("idle_in_transaction", "revision_raised")
+_AGAIN_THE_SAME = ("idle_in_transaction", "statement_timeout", "revision_raised")
 
 
 class _Lost(Exception):

@@ -342,6 +342,32 @@ def test_a_pool_of_one_place_is_said_to_be_too_small(
     assert nothing_of_ours(pg, database)
 
 
+@pytest.mark.parametrize(
+    ("limit", "statement", "code"),
+    [
+        ("idle_transaction_timeout", "SELECT 1", "idle_in_transaction"),
+        ("query_timeout", "SELECT pg_sleep(5)", "statement_timeout"),
+    ],
+)
+def test_a_step_that_a_pooler_cuts_by_its_own_limit_is_not_tried_again(
+    limit: str, statement: str, code: str, pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """It would be cut again: one attempt, and the hint names the pooler's setting."""
+    up = f"import time\nop.execute({statement!r})\ntime.sleep(5)\nop.execute('SELECT 1')"
+    with PgBouncer(pg, "session", **{limit: 1}) as bouncer:
+        entry = target_entry(bouncer.address(database.dbname))
+        history = {"shared/1": revision("s1", up_code=up)}
+        told: list[str] = []
+        run = Project.load(make_project(tmp_path, {"one": entry}, history)).upgrade(
+            watch=lambda e: told.append(e.text) if e.kind is EventKind.NOTICE else None
+        )
+    (result,) = run.results
+    assert result.problem is not None
+    assert (result.status, result.problem.code) == (Status.FAILED, code)
+    assert limit in result.problem.hint
+    assert not [text for text in told if "looking what the target holds" in text]
+
+
 def test_a_wrong_password_is_tried_once_through_a_pooler(
     standin: StandIn, database: Address, make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
