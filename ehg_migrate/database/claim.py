@@ -72,6 +72,7 @@ class Claim:
         origin = self._journal.origin
         values = {
             **settings(self._target),
+            "within": False,
             **self._keys,
             "schema": self._target.version_table_schema,
             "version": version_name(self._target),

@@ -119,10 +119,13 @@ def _resolved(target: Target) -> tuple[Part, ...]:
         raise ConnectError(e) from e
 
 
-def apply_settings(connection: psycopg.Connection, target: Target) -> None:
-    """The target's limits for this session. Raises TargetError where they do not stick, psycopg.Error where refused."""
+def apply_settings(connection: psycopg.Connection, target: Target, *, within: bool = False) -> None:
+    """The target's limits for this session, or `within` its transaction.
+
+    Raises TargetError where they do not stick, psycopg.Error where refused.
+    """
     statement = joined("settings prepare_home" if target.schema else "settings", target)
-    values = {**settings(target), "path": list(search_path(target)), "within": False}
+    values = {**settings(target), "path": list(search_path(target)), "within": within}
     check_settings(connection.execute(statement, values).fetchone() or (), target)
 
 

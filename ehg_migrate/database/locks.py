@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL
 
 from ehg_migrate.database.asking import ask_all
-from ehg_migrate.database.connections import connect
+from ehg_migrate.database.connections import apply_settings, connect_bare, with_retries
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.session import lock_key, named_run
 from ehg_migrate.database.statements import query
@@ -69,9 +69,10 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
     by now, not allowed, or a session does not end.
     """
     with _told(), closing(_open(target, password)) as connection:
-        holder = _same_holder(connection, target, seen)
-        if holder.run:
-            connection.execute(query("break_lease", target), _broken(target, holder, actor))
+        with _in_limits(connection, target):
+            holder = _same_holder(connection, target, seen)
+            if holder.run:
+                connection.execute(query("break_lease", target), _broken(target, holder, actor))
         with suppress(psycopg.OperationalError):  # our own session was one of them
             connection.execute(query("end_holders"), {"pids": list(holder.pids)})
     with _told(), closing(_open(target, password)) as connection:
@@ -80,7 +81,15 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
 
 
 def _open(target: Target, password: str | None) -> psycopg.Connection:
-    return connect(target, password, "ehg_migrate locks break")
+    return with_retries(lambda: connect_bare(target, password, "ehg_migrate locks break"), None)
+
+
+@contextmanager
+def _in_limits(connection: psycopg.Connection, target: Target) -> Iterator[None]:
+    """A transaction with the target's limits. Nobody has proven a session here: what were set for one would stay."""
+    with connection.transaction():
+        apply_settings(connection, target, within=True)
+        yield
 
 
 @contextmanager
@@ -117,7 +126,7 @@ def _broken(target: Target, holder: Held, actor: str) -> dict[str, object]:
 
 def _wait_until_gone(connection: psycopg.Connection, target: Target, holder: Held) -> None:
     deadline = time.monotonic() + _ENDS_WITHIN
-    while set(holder.pids) & {row[0] for row in connection.execute(*_question(target)).fetchall()}:
+    while set(holder.pids) & _holding(connection, target):
         if time.monotonic() > deadline:
             raise TargetError(
                 Problem(
@@ -128,6 +137,11 @@ def _wait_until_gone(connection: psycopg.Connection, target: Target, holder: Hel
                 )
             )
         time.sleep(_POLL)  # a backend's end cannot be waited for in SQL
+
+
+def _holding(connection: psycopg.Connection, target: Target) -> set[int]:
+    with _in_limits(connection, target):
+        return {row[0] for row in connection.execute(*_question(target)).fetchall()}
 
 
 def _question(target: Target) -> tuple[SQL, dict[str, list[int]]]:

@@ -51,11 +51,11 @@ SELECT revision, checksum, run, git_commit
  WHERE direction = 'up'
 
 -- name: settings
--- Set for the session and read back: a pooler drops start-up options without a word.
-SELECT set_config('lock_timeout', %(lock)s, false),
-       set_config('statement_timeout', %(statement)s, false),
-       set_config('idle_in_transaction_session_timeout', %(idle)s, false),
-       set_config('client_connection_check_interval', '500ms', false)
+-- Set for the session, or within a transaction, and read back: a pooler drops start-up options without a word.
+SELECT set_config('lock_timeout', %(lock)s, %(within)s),
+       set_config('statement_timeout', %(statement)s, %(within)s),
+       set_config('idle_in_transaction_session_timeout', %(idle)s, %(within)s),
+       set_config('client_connection_check_interval', '500ms', %(within)s)
 
 -- name: prepare
 -- The same before each step, on a session that was reset, with what a pooler may have set on it instead of the start-up

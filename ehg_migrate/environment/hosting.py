@@ -21,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.connections import connect_once
+from ehg_migrate.database.leaving import let_go
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.tracing import Tracer
 from ehg_migrate.environment.dialect import DRIVER, SessionDialect
@@ -98,6 +99,8 @@ class _Lent(NullPool):
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         """SQLAlchemy has rolled back whatever was open; its owner closes it."""
         if record.dbapi_connection not in _lent:
+            if isinstance(record.dbapi_connection, psycopg.Connection):
+                let_go(record.dbapi_connection)
             super()._do_return_conn(record)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from psycopg import sql
 
 from ehg_migrate.database.claim import not_adopted
 from ehg_migrate.database.connections import connect
+from ehg_migrate.database.leaving import let_go
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.environment import hosting
@@ -100,10 +101,12 @@ class Stock:
 
     def _look(self, target: Target) -> str:
         application = f"ehg_migrate alembic {self.invocation.command}"
-        with closing(connect(target, self.passwords[target.name], application)) as driver:
+        with ExitStack() as ending:
+            driver = connect(target, self.passwords[target.name], application)
+            ending.callback(let_go, driver)
             _refuse_foreign(driver, target)
             driver.read_only = True
-            with hosting.sqlalchemy_over(driver, target) as connection:
+            with hosting.sqlalchemy_over(driver, target, keep=True) as connection:
                 compared = self._comparison(target)
                 if compared is not None and not compared.branches:
                     return "skipped: none of its branches has models to compare with"

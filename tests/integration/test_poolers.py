@@ -5,6 +5,8 @@ What passes through the stand-in is shown for the stand-in only; see `tests/supp
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,9 +24,9 @@ from ehg_migrate.rollout.jobs import Event, EventKind
 from tests.conftest import REF_A, REF_B, MakeProject
 from tests.integration.fleets import SHARED, execute, journal, nothing_of_ours, own, rows, statuses, tables
 from tests.support.cli import ehg
-from tests.support.pgbouncer import PgBouncer
+from tests.support.pgbouncer import Mode, PgBouncer
 from tests.support.postgres import Cluster
-from tests.support.project import PASSWORD_VARIABLE, revision, target_entry
+from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry
 from tests.support.standin import StandIn
 from tests.support.standin_texts import Texts
 
@@ -449,6 +451,41 @@ def test_a_pooler_that_cleans_nothing_keeps_nothing_of_ours(
             kept = [opened.enter_context(bouncer.connect(database.dbname)) for _ in range(4)]
             for connection in kept:
                 assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("what", ["break", "current", "beside"])
+def test_who_only_looks_or_breaks_a_lock_leaves_no_limit_in_the_pooler(
+    mode: Mode, what: str, pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """The application would have it. `beside` is a revision's own connection, which only a run has."""
+    connects = "with op.get_bind().engine.connect() as c:\n    c.exec_driver_sql('SELECT 1')"
+    with PgBouncer(pg, "session", pool_size=4, server_reset_query="", databases={database.dbname: mode}) as bouncer:
+        entry = target_entry(database)
+        folder = make_project(tmp_path, {"one": entry}, {"shared/1": revision("s1", label="shared")})
+        assert statuses(Project.load(folder).upgrade()) == {"one": Status.SUCCEEDED}
+        add_revision(folder, "shared/2", revision("s2", "s1", up_code=connects))
+        entries = folder / "targets" / "t.yaml"
+        entries.write_text(entries.read_text().replace(f":{database.port}/", f":{bouncer.port}/"))
+        project = Project.load(folder)
+        if what == "break":
+            with pg.connect(database.dbname) as holder:
+                holder.execute("SELECT pg_advisory_lock(%s)", (lock_key(project.fleet.by_name["one"]),))
+                (seen,) = project.locks()
+                assert project.break_lock(seen).pids == seen.pids
+        elif what == "current":
+            done = subprocess.run(
+                [sys.executable, "-m", "alembic", "current"], cwd=folder, capture_output=True, text=True, check=False
+            )
+            assert "s1" in done.stdout, done.stderr
+        else:
+            wanted = Status.SUCCEEDED if mode == "session" else Status.REFUSED
+            assert statuses(project.upgrade()) == {"one": wanted}
+        with ExitStack() as opened:
+            for _ in range(4):
+                connection = opened.enter_context(bouncer.connect(database.dbname))
+                connection.execute("BEGIN")
+                assert connection.execute("SHOW statement_timeout").fetchone() == ("2min",)
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the-same-session", "another-session"])
