@@ -169,7 +169,7 @@ def _of(target: Target, rows: list[dict[str, object]]) -> Held:
         pids=tuple(sorted({int(str(r["pid"])) for r in rows})),
         application=_text(first["application_name"]),
         address=_text(first["client_addr"]),
-        since=first["backend_start"] if isinstance(first["backend_start"], datetime) else None,
+        since=first["since"] if isinstance(first["since"], datetime) else None,
         state=_text(working["state"]),
         doing=_text(working["query"]),
         run=_text(first["run"]) or run,

@@ -152,8 +152,9 @@ SELECT l.pid, a.application_name, host(a.client_addr), a.backend_start, a.state
 
 -- name: holders
 -- Both connections of whoever has the lock, with what the runner wrote down of itself. Where a session that has it is the
--- one that asks, a pooler which cleans nothing has handed it on: whoever took the lock there has gone.
-SELECT l.pid, a.application_name, a.client_addr::text AS client_addr, a.backend_start,
+-- one that asks, a pooler which cleans nothing has handed it on: whoever took the lock there has gone. A pooler's session is
+-- older than who has it now.
+SELECT l.pid, a.application_name, a.client_addr::text AS client_addr, coalesce(e.taken_at, a.backend_start) AS since,
        CASE WHEN l.pid = pg_backend_pid() THEN 'left behind' ELSE a.state END AS state,
        CASE WHEN l.pid <> pg_backend_pid() THEN a.query END AS query, e.run, e.actor, e.host, e.pid AS process
   FROM pg_locks l

@@ -17,7 +17,8 @@ import psycopg
 import pytest
 
 from ehg_migrate.cli import exits
-from ehg_migrate.database.session import lock_key
+from ehg_migrate.database.origin import find_origin
+from ehg_migrate.database.session import Session, lock_key
 from ehg_migrate.model import Address, StateKind, Status
 from ehg_migrate.project import Project
 from ehg_migrate.rollout.jobs import Event, EventKind
@@ -486,6 +487,24 @@ def test_who_only_looks_or_breaks_a_lock_leaves_no_limit_in_the_pooler(
                 connection = opened.enter_context(bouncer.connect(database.dbname))
                 connection.execute("BEGIN")
                 assert connection.execute("SHOW statement_timeout").fetchone() == ("2min",)
+
+
+def test_locks_says_since_when_a_runner_is_at_work_and_not_since_when_its_session_stands(
+    bouncer_session: PgBouncer, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """The pooler has opened that for somebody else, perhaps yesterday."""
+    entry = target_entry(bouncer_session.address(database.dbname))
+    project = Project.load(make_project(tmp_path, {"one": entry}, SHARED))
+    with ExitStack() as opened:
+        earlier = [opened.enter_context(bouncer_session.connect(database.dbname)) for _ in range(2)]
+        (began,) = [c.execute("SELECT clock_timestamp()").fetchone() for c in earlier][-1] or (None,)
+    target, who = project.fleet.by_name["one"], find_origin(tmp_path)
+    with Session(target, Cluster.password, "20261121-000000-0000", who):
+        (held,) = project.locks()
+    assert held.run == "20261121-000000-0000"
+    assert began is not None
+    assert held.since is not None
+    assert held.since > began
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the-same-session", "another-session"])
