@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,9 +29,12 @@ Notice = Callable[[str], None]
 """Told in words that something is being waited for."""
 
 
-def connect(target: Target, password: str | None, application: str, notice: Notice | None = None) -> psycopg.Connection:
-    """A session in autocommit, its limits set and read back. Raises ConnectError, after retries where they are safe."""
-    return with_retries(lambda: connect_once(target, password, application), notice)
+def connect(target: Target, password: str | None, application: str, *, lasting: bool = True) -> psycopg.Connection:
+    """A session in autocommit, its limits set and read back. Raises ConnectError, after retries where they are safe.
+
+    Where they are not to be `lasting`, that was in a transaction, which is over.
+    """
+    return with_retries(lambda: connect_once(target, password, application, lasting=lasting), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,13 @@ def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
         attempt += 1
 
 
-def connect_once(target: Target, password: str | None, application: str) -> psycopg.Connection:
+def connect_once(target: Target, password: str | None, application: str, *, lasting: bool = True) -> psycopg.Connection:
     """The same with one attempt."""
     with ExitStack() as opened:
         connection = opened.enter_context(closing(connect_bare(target, password, application)))
         try:
-            apply_settings(connection, target)
+            with nullcontext() if lasting else connection.transaction():
+                apply_settings(connection, target, within=not lasting)
         except psycopg.Error as e:
             raise ConnectError(e) from e
         opened.pop_all()

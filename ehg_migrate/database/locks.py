@@ -13,8 +13,8 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL
 
 from ehg_migrate.database.asking import ask_all
-from ehg_migrate.database.connections import apply_settings, connect_bare, with_retries
-from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.connections import apply_settings, connect
+from ehg_migrate.database.faults import is_lost, run_fault
 from ehg_migrate.database.session import lock_key, named_run
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
@@ -68,20 +68,16 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
     The server rolls their open step back. Raises TargetError: unreachable, nobody holds the lock or somebody else does
     by now, not allowed, or a session does not end.
     """
-    with _told(), closing(_open(target, password)) as connection:
+    with _open(target, password) as connection:
         with _in_limits(connection, target):
             holder = _same_holder(connection, target, seen)
             if holder.run:
                 connection.execute(query("break_lease", target), _broken(target, holder, actor))
         with suppress(psycopg.OperationalError):  # our own session was one of them
             connection.execute(query("end_holders"), {"pids": list(holder.pids)})
-    with _told(), closing(_open(target, password)) as connection:
+    with _open(target, password) as connection:
         _wait_until_gone(connection, target, holder)
     return holder
-
-
-def _open(target: Target, password: str | None) -> psycopg.Connection:
-    return with_retries(lambda: connect_bare(target, password, "ehg_migrate locks break"), None)
 
 
 @contextmanager
@@ -93,14 +89,15 @@ def _in_limits(connection: psycopg.Connection, target: Target) -> Iterator[None]
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _open(target: Target, password: str | None) -> Iterator[psycopg.Connection]:
     """What the server says, as a TargetError."""
-    try:
-        yield
-    except _NOTHING_OF_OURS as e:
-        raise TargetError(_NOBODY) from e
-    except psycopg.Error as e:
-        raise TargetError(run_fault(e).problem) from e
+    with closing(connect(target, password, "ehg_migrate locks break", lasting=False)) as connection:
+        try:
+            yield connection
+        except _NOTHING_OF_OURS as e:
+            raise TargetError(_NOBODY) from e
+        except psycopg.Error as e:
+            raise TargetError(run_fault(e, lost=is_lost(connection)).problem) from e
 
 
 def _same_holder(connection: psycopg.Connection, target: Target, seen: Held) -> Held:
