@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Direction, Step
@@ -114,7 +115,7 @@ class Graph:
             if wanted >> revision & 1:
                 order.append(revision)
                 wanted &= ~(1 << revision)
-            below = [e for e in self.edges[revision] if wanted >> e & 1 and e not in lines]
+            below = [e for e in self._walked[revision] if wanted >> e & 1 and e not in lines]
             if below:
                 lines[current : current + 1] = below[:1]
                 lines += below[1:]
@@ -122,6 +123,19 @@ class Graph:
                 del lines[current]
                 current = max(current - 1, 0)
         return order
+
+    @cached_property
+    def _walked(self) -> list[list[int]]:
+        """The edges that Alembic walks: without a `depends_on` that a revision further down its own line has, too."""
+        further = [0] * len(self.revisions)  # the bits of what a line depends on
+        result: list[list[int]] = [[] for _ in self.revisions]
+        for i in sorted(range(len(self.revisions)), key=lambda i: self.ancestors[i].bit_count()):
+            parents = [self.index[p] for p in self.revisions[i].parents]
+            for p in parents:
+                further[i] |= further[p]
+            result[i] = [e for e in self.edges[i] if e in parents or not further[i] >> e & 1]
+            further[i] |= sum(1 << e for e in self.edges[i] if e not in parents)
+        return result
 
     def _line_above(self, lines: list[int], current: int) -> int | None:
         bit = 1 << lines[current]
