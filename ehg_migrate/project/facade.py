@@ -23,6 +23,9 @@ from ehg_migrate.revisions.specs import resolve_all
 if TYPE_CHECKING:
     from ehg_migrate.database.connections import Notice
     from ehg_migrate.database.locks import Held
+    from ehg_migrate.rollout.executor import Execute
+    from ehg_migrate.rollout.runner import Reach
+    from ehg_migrate.rollout.running import How
     from ehg_migrate.schema.carrying import Carried
 
 
@@ -75,9 +78,7 @@ class Project(SchemasProject):
         """
         from ehg_migrate.rollout.executor import LOCAL, executor
         from ehg_migrate.rollout.planning import without_protected
-        from ehg_migrate.rollout.runner import Reach
-        from ehg_migrate.rollout.running import How, carry_out
-        from ehg_migrate.rollout.stop import Stop
+        from ehg_migrate.rollout.running import carry_out
 
         place = how.get("executor", LOCAL)
         if self._local and place != LOCAL:
@@ -85,26 +86,37 @@ class Project(SchemasProject):
         if self.protected(plan):
             plan = without_protected(plan, self.fleet.by_name, how.get("confirmed", ()))
         plan = self.judged(plan, how.get("lint"), how.get("allow", ()), how.get("notice") or nobody)
-        busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
         astray = self._astray([p.target for p in plan.plans]) if plan.verb is not Verb.ADOPT else {}
         if self.unread:
             plan = replace(plan, notes=(*plan.notes, self.unread))
+        parallel = how.get("parallel") or self.settings.parallel
+        reach = self._reach_of(plan, astray, parallel)
+        with executor(place, parallel) as execute:
+            return carry_out(self.settings, plan, reach, self._manner(how, execute, reach, astray))
+
+    def _reach_of(self, plan: FleetPlan, astray: Mapping[str, str], parallel: int) -> Reach:
+        """How to get at the targets that a plan changes or looks at."""
+        from ehg_migrate.rollout.runner import Reach
+
+        busy = [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
         looked_at = tuple(dict.fromkeys((*busy, *astray, *plan.unseen)))
         targets, passwords = self._reach(looked_at) if looked_at else ((), {})
-        parallel = how.get("parallel") or self.settings.parallel
         # which is first matters only where some must wait
         last = self._last_results(busy) if len(busy) > parallel else {}
         took = {name: seen.seconds for name, seen in last.items()}
-        reach = Reach({t.name: t for t in targets}, passwords, self._graph, took)
-        with executor(place, parallel) as execute:
-            stop = how["stop"] = how.get("stop") or Stop()
-            verify = self._verifier(reach, how)
-            watch, rollout = how.get("watch") or _nobody, how.get("rollout", "")
-            most = how.get("max_failures")
-            most = self.settings.max_failures if most is None else most
-            notice = how.get("notice") or nobody
-            manner = How(execute, watch, stop, self.ledger, verify, rollout, astray, most, notice)
-            return carry_out(self.settings, plan, reach, manner)
+        return Reach({t.name: t for t in targets}, passwords, self._graph, took)
+
+    def _manner(self, how: Manner, execute: Execute, reach: Reach, astray: Mapping[str, str]) -> How:
+        """All that was not said as the settings have it."""
+        from ehg_migrate.rollout.running import How
+        from ehg_migrate.rollout.stop import Stop
+
+        stop = how["stop"] = how.get("stop") or Stop()
+        verify = self._verifier(reach, how)
+        watch, notice = how.get("watch") or _nobody, how.get("notice") or nobody
+        most = how.get("max_failures")
+        most = self.settings.max_failures if most is None else most
+        return How(execute, watch, stop, self.ledger, verify, how.get("rollout", ""), astray, most, notice)
 
     def new_revision(
         self, message: str, branch: str = SHARED, depends_on: Sequence[str] = (), autogenerate: str | None = None
