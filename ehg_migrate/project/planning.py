@@ -64,6 +64,12 @@ class PlanningProject(ReadingProject):
         entries = (entry(self.fleet.by_name[t], files.get(t, {}), local=self._local) for t in plan.targets)
         return replace(plan, entries=tuple(entries))
 
+    def _taken_in(self, plan: FleetPlan) -> dict[str, Mapping[str, str]]:
+        """By target the files that its steps take in, where they were approved, or a checkout may change between waves."""
+        if plan.entries or not plan.waves:
+            return {e.target: e.files for e in plan.entries}
+        return {p.target: self._beside(self._depending(p)) for p in plan.plans}
+
     def _depending(self, plan: Plan) -> tuple[str, ...]:
         """The files of those steps that may take in others."""
         graph = self._graph(self.fleet.by_name[plan.target])

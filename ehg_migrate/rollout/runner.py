@@ -21,12 +21,13 @@ Graphs = Callable[[Target], Graph]
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How the targets of a run are reached, what they can have, and how long they took the last time (seconds)."""
+    """How the targets of a run are reached, what they can have, and what else is known of them before."""
 
     targets: Mapping[str, Target]
     passwords: Mapping[str, str | None]
     graph: Graphs
-    took: Mapping[str, float] = field(default_factory=dict)
+    took: Mapping[str, float] = field(default_factory=dict)  # seconds, the last time
+    beside: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # target -> files that its steps take in
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,6 @@ class Work:
     origin: Origin
     plans: Sequence[Plan]
     reach: Reach
-    beside: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # target -> files that its steps take in
 
 
 def run_plans(settings: Settings, work: Work, execute: Execute, watch: Watch, stop: Stop) -> Iterator[Result]:
@@ -76,7 +76,7 @@ def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) 
         output=str(folder / f"{number}.out"),
         known=_known(plan, work.reach.graph(target)),
         files=_files(plan, work.reach.graph(target)),
-        beside=work.beside.get(plan.target, {}),
+        beside=work.reach.beside.get(plan.target, {}),
         clean=not settings.metadata and _is_clean(plan, work.reach.graph(target)),
     )
 

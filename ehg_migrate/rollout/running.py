@@ -72,8 +72,7 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         if settled:
             book.record(*settled)
         results |= {r.target: r for r in settled}
-        work = Work(run.id, run.origin, plan.plans, reach, {e.target: e.files for e in plan.entries})
-        _do_all(settings, plan, work, how, book, results)
+        _do_all(settings, plan, Work(run.id, run.origin, plan.plans, reach), how, book, results)
         status = _status(list(results.values()), stopped=bool(how.stop.asked))
         if plan.entries and status is not RunStatus.SUCCEEDED:
             from ehg_migrate.rollout.reasons import of_saved_plan  # seldom

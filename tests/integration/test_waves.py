@@ -219,20 +219,21 @@ def test_a_file_that_changes_meanwhile(fleet: Fleet, code: str) -> None:
     assert fleet.tables("b") == []
 
 
-def test_a_file_beside_that_changes_meanwhile(fleet: Fleet) -> None:
-    """What a saved plan holds for when a run begins it holds for until its last wave."""
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_file_beside_that_changes_meanwhile(fleet: Fleet, kept: bool) -> None:
+    """What is run in the first wave is run in the last, whether the plan was approved or made just now."""
     soak(fleet, 0.01)
     helper = fleet.folder / "helper.py"
     helper.write_text("SQL = 'SELECT 1'\n")
     fleet.write("shared/s2", step("s2", "s1", "import helper\nop.execute(helper.SQL)"))
-    saved = fleet.folder / "plan.json"
+    project, saved = fleet.load(), fleet.folder / "plan.json"
     assert fleet.cli("plan", "-o", str(saved)).returncode == 0
 
     def hear(text: str) -> None:
         if "the next begins" in text:
             helper.write_text("SQL = 'CREATE TABLE other (n int)'\n")
 
-    run = fleet.run(fleet.load().plan_saved(saved), notice=hear)
+    run = fleet.run(project.plan_saved(saved) if kept else project.plan(), notice=hear)
     problem = result_of(run, "b").problem
     assert problem is not None
     assert problem.message == "since the plan was made it was edited or taken away: `helper.py`"

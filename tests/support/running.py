@@ -55,7 +55,8 @@ class Gate:
         return (
             "import os, pathlib, time\n"
             f"mark, door = pathlib.Path({str(self._reached)!r}), pathlib.Path({str(self._open)!r})\n"
-            "mark.with_suffix('.new').write_text(str(os.getpid())); mark.with_suffix('.new').rename(mark)\n"
+            "new = mark.with_suffix(f'.{os.getpid()}')  # several may come at once\n"
+            "new.write_text(str(os.getpid())); new.rename(mark)\n"
             "while mark.exists() and not door.exists():\n"
             "    time.sleep(0.005)"
         )
