@@ -65,7 +65,7 @@ class PlanningProject(ReadingProject):
         return replace(plan, entries=tuple(entries))
 
     def _taken_in(self, plan: FleetPlan) -> dict[str, Mapping[str, str]]:
-        """By target the files that its steps take in, where they were approved, or a checkout may change between waves."""
+        """By target the files that its steps take in, where they were approved or a checkout may change in between."""
         if plan.entries or not plan.waves:
             return {e.target: e.files for e in plan.entries}
         return {p.target: self._beside(self._depending(p)) for p in plan.plans}
