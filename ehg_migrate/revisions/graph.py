@@ -76,9 +76,11 @@ class Graph:
 
     def maximal(self, bits: int) -> int:
         """The members of a set that no other member implies: what the version table holds for it."""
-        implied = 0
-        for i in _members(bits):
+        implied, left = 0, bits
+        while left:
+            i = left.bit_length() - 1  # the newest file, so mostly a head, after which nothing is left of its line
             implied |= self.ancestors[i] & ~(1 << i)
+            left &= ~self.ancestors[i]
         return bits & ~implied
 
     @property
@@ -195,6 +197,9 @@ def build(revisions: Sequence[Revision]) -> tuple[Graph, tuple[Problem, ...]]:
     index, labels, problems = _names(revisions)
     edges: list[tuple[int, ...]] = []
     for r in revisions:
+        if len(r.parents) == 1 and not r.depends_on and r.parents[0] in index:  # nearly all, in every target's scope
+            edges.append((index[r.parents[0]],))
+            continue
         found, missing = _edges(r, revisions, index, labels)
         edges.append(found)
         problems += missing

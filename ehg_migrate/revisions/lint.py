@@ -6,6 +6,7 @@ everything else is a warning, which `lint_ignore` in alembic.ini settles by the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -137,14 +138,25 @@ def _graph_warnings(graph: Graph) -> Iterator[Problem]:
     yield from _second_heads(graph)
     yield from _bases_and_labels(graph)
     for i, r in enumerate(graph.revisions):
-        yield from _revision_warnings(graph, i, r)
+        if not _is_ordinary(graph, i, r):
+            yield from _revision_warnings(graph, i, r)
+
+
+def _is_ordinary(graph: Graph, i: int, r: Revision) -> bool:
+    """A step further in its line, of which nothing can be said. Nearly all are, and each is in the scope of many."""
+    below = graph.edges[i]
+    if r.depends_on or len(r.id) > _STOCK_ID_LENGTH or len(below) > 1:
+        return False
+    return not below or graph.revisions[below[0]].branch == r.branch
 
 
 def _second_heads(graph: Graph) -> Iterator[Problem]:
     """Two files that continue the same revision, which nothing merges, and no label says that it is meant."""
     children: dict[tuple[str, ...], list[Revision]] = {}
-    for r in graph.revisions:
-        if len(r.parents) == 1 and not r.labels:
+    lines = [r for r in graph.revisions if len(r.parents) == 1 and not r.labels]
+    continued = Counter(r.parents for r in lines)  # mostly once each, and looked through for every target
+    for r in lines:
+        if continued[r.parents] > 1:
             children.setdefault((r.branch, *r.parents), []).append(r)
     for (branch, parent), siblings in children.items():
         apart = [pair for pair in combinations(siblings, 2) if not _joined(graph, *pair)]

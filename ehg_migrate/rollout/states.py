@@ -97,10 +97,10 @@ def _wants_details(target: Target, reading: Reading | Problem, graph: Graph, exp
 
 def expected_checksums(graph: Graph, heads: tuple[str, ...]) -> str | None:
     """What the `probe` query gives for a target that holds `heads`, each applied from the file as it is now."""
-    ids = graph.ids(graph.closure(heads))
+    ids = graph.ids(graph.closure(heads))  # as the server sorts them: bytes of UTF-8 are in the order of characters
     if not ids:
         return None
-    text = ",".join(f"{i} {graph[i].checksum}" for i in sorted(ids, key=lambda i: i.encode()))
+    text = ",".join(f"{i} {graph[i].checksum}" for i in ids)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
