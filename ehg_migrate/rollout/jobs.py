@@ -35,7 +35,7 @@ class Job:
     output: str  # the file that takes what revisions print
     known: Mapping[str, tuple[str, str]]  # revision -> (branch, checksum), for the journal
     files: tuple[str, ...] = ()  # of revisions, relative to the project: those that must be loaded, in order
-    beside: Mapping[str, str] = field(default_factory=dict)  # files that a saved plan's steps take in: path -> checksum
+    beside: Mapping[str, str] = field(default_factory=dict)  # files that its steps take in: path -> checksum
     look: Problem | None = None  # why the worker before died: find out what it left, and do nothing
     clean: bool = False  # its revisions leave nothing behind in their process, which may then serve another target
     again: bool = False  # a worker was lost that may have begun: go on from wherever it came to
