@@ -35,6 +35,7 @@ _KNOWN = (
     {"large_table", "ledger", "ledger_password", "lint", "lint_ignore", "lint_levels", "max_failures", "metadata"}
     | {"parallel", "prelude", "verify", "worker_memory"}
 )  # fmt: skip
+_ELSEWHERE = _KNOWN - {"metadata"}  # names that nobody gives to settings of their own, in sections that are theirs
 _LEDGERS = ("sqlite:///", "postgresql://", "postgres://", "postgresql+psycopg://")
 _LEVEL = re.compile(r"(?P<rule>[^\s=]+)\s*=\s*(?P<level>note|warning|error)")
 _METADATA = re.compile(r"(?P<branch>[^\s=]+)\s*=\s*(?P<place>[\w.]+:[\w.]+)")
@@ -155,10 +156,14 @@ def _reason(error: Exception) -> str:
 
 
 def _unknown(parser: configparser.ConfigParser) -> Iterator[Problem]:
-    """What is no setting of ours, and our section below another name: either would silently keep its defaults."""
-    for section in parser.sections():
-        if section != _OURS and re.sub(r"[\W_]", "", section.lower()) == _OURS.replace("_", ""):
+    """What is no setting of ours, and ours in another section, or a section of a wrong name: all silently ignored."""
+    for section in (s for s in parser.sections() if s != _OURS):
+        if re.sub(r"[\W_]", "", section.lower()) == _OURS.replace("_", ""):
             yield _problem(f"{INI}: [{section}]", "there is no such section", f"write `[{_OURS}]`")
+            continue
+        for name in sorted(_ELSEWHERE.intersection(parser.options(section)) - parser.defaults().keys()):
+            what = f"nobody reads it in this section: it is a setting of `[{_OURS}]`"
+            yield _problem(f"{INI}: [{section}] {name}", what, f"move the line below `[{_OURS}]`")
     ours = parser.options(_OURS) if parser.has_section(_OURS) else []
     for name in ours:
         if name not in _KNOWN and name not in parser.defaults():

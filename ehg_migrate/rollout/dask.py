@@ -6,6 +6,7 @@ goes on from wherever the target stands. What no worker can tell any more, the r
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _TICK = 0.2  # seconds between two looks whether to stop
 _PATIENCE = "10s"  # for the scheduler to answer
+_SILENCE = 3.0  # seconds without a word from the cluster, after each of which it is asked whether it has a worker
 _LAST_WORDS = 10.0  # seconds that tasks get to end after the second wish to stop
 _LOOK_EVERY = 0.5  # seconds between two looks of a task whether it shall stop
 _BEGUN, _ASKED, _HEARD, _WITHDRAWN = "begun", "asked", "heard", "withdrawn"
@@ -67,11 +69,13 @@ class DaskExecutor:
         self._told = 0
         self._withdrawn = False
         self._end_by: float | None = None
+        self._ask_at = 0.0  # when to ask for workers
 
     def __call__(self, jobs: Iterable[Job], watch: Watch, stop: Stop) -> Iterator[Result]:
         """One Result for each job, as they end."""
         waiting = list(jobs)
         self._hosts = Hosts(job.target for job in waiting)
+        self._ask_at = time.monotonic() + _SILENCE
         while waiting or self._doing:
             if stop.over:
                 yield from (not_begun(job, stop) for job in waiting)
@@ -101,14 +105,27 @@ class DaskExecutor:
         try:
             heard = self._heard.get(timeout=longest)
         except queue.Empty:
+            self._ask_for_workers(watch)
             if self._end_by is not None and time.monotonic() > self._end_by:
                 for topic in list(self._doing):
                     self._lose(topic, _ENDED)
             return
+        self._ask_at = time.monotonic() + _SILENCE
         if isinstance(heard, Event):
             watch(heard)
         elif str(heard.key) in self._doing:
             yield from self._finished(heard, watch, stop)
+
+    def _ask_for_workers(self, watch: Watch) -> None:
+        """Says once why nothing goes on, where that is so; a worker that joins later gets the work."""
+        if not self._doing or time.monotonic() < self._ask_at:
+            return
+        self._ask_at = time.monotonic() + _SILENCE
+        with suppress(OSError):  # the scheduler has gone, which its tasks will say
+            if not self._client.nthreads():
+                job, _ = next(iter(self._doing.values()))
+                watch(Event(job.target.name, EventKind.NOTICE, "the cluster has no worker; waiting until one joins"))
+                self._ask_at = math.inf
 
     def _finished(self, future: Future[Result | None], watch: Watch, stop: Stop) -> Iterator[Result]:
         if future.status != "finished":

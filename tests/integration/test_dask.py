@@ -177,6 +177,19 @@ def test_stop_without_a_worker(fleet_of: MakeFleet) -> None:
     assert fleet.tables("t0") == []
 
 
+def test_no_worker_yet(fleet_of: MakeFleet, pg: Cluster) -> None:
+    """It is said that nothing can begin, once, and a worker that joins then does the work."""
+    fleet = fleet_of(2)
+    with DaskCluster(0, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        run = fleet.background(lambda: fleet.upgrade(executor=dask.executor))
+        wait_until(lambda: fleet.events, "nothing was said", 30)
+        dask.add_worker()
+        assert {r.status for r in run.result(60).results} == {Status.SUCCEEDED}
+    notices = [e.text for e in fleet.events if e.kind is EventKind.NOTICE]
+    assert notices == ["the cluster has no worker; waiting until one joins"]
+    fleet.check()
+
+
 def test_stop_where_the_only_worker_was_killed(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
     """There is nobody to give its target to: the runner looks at it itself."""
     gate = Gate(tmp_path / "gate")

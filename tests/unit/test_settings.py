@@ -137,6 +137,16 @@ def test_a_mistyped_section(tmp_path: Path, name: str) -> None:
     assert (problem.where, problem.hint) == (f"alembic.ini: [{name}]", "write `[ehg_migrate]`")
 
 
+def test_settings_of_ours_elsewhere(tmp_path: Path) -> None:
+    """A line that slipped below another section is refused; names of everybody's own, and Alembic's, are theirs."""
+    ours = "[DEFAULT]\nledger = sqlite:///a\n[alembic]\nmetadata = mine\n[ehg_migrate]\nparallel = 4\n"
+    text = f"{ours}[formatter_x]\nformat = a\nlint = off\n"
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(written(tmp_path, text))
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.hint) == ("alembic.ini: [formatter_x] lint", "move the line below `[ehg_migrate]`")
+
+
 def test_a_byte_order_mark(tmp_path: Path) -> None:
     """It is named as what it is; the line behind it is right."""
     with pytest.raises(ConfigurationError, match="byte order mark"):
