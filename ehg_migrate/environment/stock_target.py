@@ -30,6 +30,7 @@ from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.scoping import write_to
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.errors import Problem, TargetError, described, quoted
+from ehg_migrate.fleet.holding import held, today
 from ehg_migrate.fleet.protection import protected
 from ehg_migrate.model import Direction, Origin, Step, Target
 from ehg_migrate.redaction import one_line
@@ -70,6 +71,8 @@ class Stock:
     def _change(self, target: Target, say: Say) -> str:
         if target.protected:
             raise TargetError(protected(target))
+        if self.invocation.command == "upgrade" and (why := held(target, today())):
+            raise TargetError(why)
         with Session(target, self.passwords[target.name], self.run, self.origin, say) as session:
             graph = self.history.graph(target.branches)
             before = session.found.heads

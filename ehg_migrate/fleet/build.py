@@ -44,7 +44,8 @@ def build_target(settings: Settings, folders: Folders, names: Collection[str], r
     branches = target_branches(settings, folders, names)
     table, version_schema, alembic = _version_table(settings)
     endpoint = _endpoint(settings)
-    _refuse_touches_alone(settings)
+    _refuse_alone(settings, "touches", "schema", "the target is all of its database", "name the target's schema")
+    _refuse_alone(settings, "hold_until", "hold", "nothing says that the target is held", "say why in `hold`")
     if endpoint is None:
         return None
     given = settings.values
@@ -67,6 +68,8 @@ def build_target(settings: Settings, folders: Folders, names: Collection[str], r
         schema=schema,
         touches=tuple(dict.fromkeys(given.touches or ())) if schema else (),
         protected=bool(given.protected),
+        hold=given.hold or "",
+        hold_until=given.hold_until or "",
         identity=hashlib.sha256(repr((endpoint.identity, schema, version_schema, table)).encode()).hexdigest()[:16],
         platform=given.platform or (SUPABASE if endpoint.supabase or endpoint.ref else ""),
     )
@@ -78,14 +81,9 @@ def _schema(settings: Settings) -> str:
     return str(settings.values.schema) if "schema" in settings.values.model_fields_set else ""
 
 
-def _refuse_touches_alone(settings: Settings) -> None:
-    if settings.gives("touches") and not settings.gives("schema"):
-        settings.refuse(
-            "touches",
-            "touches_alone",
-            "`touches` stands without `schema`: the target is all of its database",
-            "name the target's schema, or remove it",
-        )
+def _refuse_alone(settings: Settings, field: str, beside: str, why: str, what: str) -> None:
+    if settings.gives(field) and not settings.gives(beside):
+        settings.refuse(field, f"{field}_alone", f"`{field}` stands without `{beside}`: {why}", f"{what}, or remove it")
 
 
 def _endpoint(settings: Settings) -> Endpoint | None:

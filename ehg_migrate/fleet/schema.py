@@ -38,6 +38,7 @@ SslMode = Annotated[
 ]
 Platform = Annotated[str, BeforeValidator(values.platform), WithJsonSchema({"type": "string", "enum": list(PLATFORMS)})]
 XValue = Annotated[str, BeforeValidator(values.scalar_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
+Day = Annotated[str, BeforeValidator(values.day), WithJsonSchema({"type": "string", "format": "date"})]
 Option = Annotated[str, AfterValidator(values.alembic_option)]
 Schema = Annotated[str, BeforeValidator(values.schema), WithJsonSchema(_TEXT)]
 
@@ -133,6 +134,12 @@ class Defaults(_Model):
         "true or false",
         "Whether nothing changes the target but a person at a terminal who types its name; `--yes` does not.",
         True,
+    )
+    hold: Text | None = _field(
+        "a text", "Why upgrades leave the target alone; `status` and all else go on.", "closing of the books"
+    )
+    hold_until: Day | None = _field(
+        "a date", "The first day (UTC) on which upgrades do not leave it alone any more.", "2027-01-15"
     )
 
 

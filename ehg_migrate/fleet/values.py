@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from datetime import date
+from contextlib import suppress
+from datetime import date, datetime
 
 from ehg_migrate.errors import quoted
 from ehg_migrate.fleet.problems import Refused, describe, kind
@@ -18,6 +19,7 @@ SSLMODES = ("disable", "require", "verify-ca", "verify-full")
 
 _NAME = re.compile(NAME_PATTERN)
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>ms|s|min|h|d)")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
 _REF = re.compile(r"[a-z0-9]{15,30}")
@@ -112,6 +114,16 @@ def word(value: object) -> str:
         f"expected a text, found {describe(value)}",
         "write it on one line without spaces around it; a number or `yes` needs quotes",
     )
+
+
+def day(value: object) -> str:
+    """A date, as YYYY-MM-DD."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        with suppress(ValueError):
+            return date.fromisoformat(value).isoformat()
+    raise Refused("bad_date", f"expected a date, found {describe(value)}", "write it as 2027-01-15")
 
 
 def identifier(value: object) -> str:

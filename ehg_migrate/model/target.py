@@ -91,6 +91,8 @@ class Target:
     schema: str = ""  # the one schema that the target is; empty for all of its database
     touches: tuple[str, ...] = ()  # other schemas that its revisions may change too; only beside `schema`
     protected: bool = False  # changed only where a person at a terminal types its name
+    hold: str = ""  # why upgrades leave it alone; empty where they do not
+    hold_until: str = ""  # the first day (YYYY-MM-DD, UTC) on which they do not any more; empty for no such day
     wave: str = ""  # of the fleet's waves, the one that it belongs to; empty where the fleet has none
     identity: str = ""  # of its database, schema and version table, by whatever name and host: 16 hexadecimal digits
     platform: str = ""  # one of PLATFORMS; empty where nothing says whose a schema `auth` is, and so it is left alone

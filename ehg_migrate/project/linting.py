@@ -41,8 +41,9 @@ class LintingProject(ProvingProject):
         Nothing is refused. A note of the plan says of which targets it is not known. Only reads from the targets.
         """
         waves = waves and self._has_waves(selectors)
-        _, states, looking = self._look(selectors)
-        plan = self._plan_upgrade(selectors, to, states)
+        free, held = self._free(selectors)
+        _, states, looking = self._look(free)
+        plan = self._plan_upgrade(selectors, to, states, held)
         plan = self._in_waves(plan) if waves else plan
         plans = tuple(p for p in plan.plans if p.steps)
         sought = self._seek(plans, looking.found, (), notice, back=True)

@@ -14,6 +14,7 @@ from ehg_migrate.model import (
     Plan,
     Run,
     RunStatus,
+    Skipped,
     State,
     StateKind,
     Status,
@@ -36,10 +37,11 @@ class PlanningProject(ReadingProject):
         """What `upgrade` would do: to each target's own goal, or to what `to` names; in the fleet's waves, or at once.
 
         Where it is to be done `soon`, workers begin to start while it is still made. Raises UsageError for a shard of
-        several waves.
+        several waves, GateError where every target is held.
         """
         waves = waves and self._has_waves(selectors)
-        plan = self._plan_upgrade(selectors, to, self._states(selectors, soon=soon))
+        free, held = self._free(selectors)
+        plan = self._plan_upgrade(selectors, to, self._states(free, soon=soon), held)
         return self._in_waves(plan) if waves else plan
 
     def plan_saved(self, file: Path, *, soon: bool = False) -> FleetPlan:
@@ -194,7 +196,21 @@ class PlanningProject(ReadingProject):
             text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0].steps)
             yield f"-- plan {digest} for {names}\n{text}"
 
-    def _plan_upgrade(self, selectors: Selectors, to: Sequence[str], states: Iterable[State]) -> FleetPlan:
+    def _free(self, selectors: Selectors) -> tuple[Selectors, tuple[Skipped, ...]]:
+        """Selectors of those that may be upgraded, and the others, which are not even asked; locally all may be.
+
+        Raises GateError where there are only others.
+        """
+        targets = self.targets(selectors)
+        if self._local or not any(t.hold for t in targets):
+            return selectors, ()
+        from ehg_migrate.fleet.holding import today, without_held
+
+        return without_held(targets, today())
+
+    def _plan_upgrade(
+        self, selectors: Selectors, to: Sequence[str], states: Iterable[State], held: Sequence[Skipped] = ()
+    ) -> FleetPlan:
         from ehg_migrate.rollout.planning import fleet_plan
 
         @cache  # with a long history a plan takes long, and most targets of a fleet have the same
@@ -206,7 +222,8 @@ class PlanningProject(ReadingProject):
             plan = planned(target.branches, state.heads, tuple(to) or target.upgrade_to)
             return replace(plan, target=state.target)
 
-        return replace(fleet_plan(Verb.UPGRADE, selectors, states, make, lenient=bool(to)), wish=tuple(to))
+        plan = fleet_plan(Verb.UPGRADE, selectors, states, make, lenient=bool(to))
+        return replace(plan, wish=tuple(to), skipped=(*plan.skipped, *held))
 
     def _has_waves(self, selectors: Selectors) -> bool:
         """Whether there are any. Raises UsageError for a shard of several."""

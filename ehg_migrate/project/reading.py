@@ -28,13 +28,23 @@ class ReadingProject(ProjectBase):
     def status(self, selectors: Selectors = ()) -> tuple[State, ...]:
         """What each selected target is now, from the target itself: one connection and one query each.
 
-        A note says where the ledger last saw it elsewhere; a ledger that is not there or cannot be read has no say.
+        A note says where the ledger last saw it elsewhere; a ledger that is not there or cannot be read has no say. One
+        says of a target that it is held.
         """
         from ehg_migrate.rollout.reconcile import with_ledger
 
-        states = self._states(selectors)
+        states = self._with_holds(self._states(selectors))
         last = self._last_results([s.target for s in states])
         return with_ledger(states, last, self._same_rows) if last else states
+
+    def _with_holds(self, states: tuple[State, ...]) -> tuple[State, ...]:
+        targets = [self.fleet.by_name[s.target] for s in states]
+        if self._local or not any(t.hold for t in targets):
+            return states
+        from ehg_migrate.fleet.holding import held, today
+
+        reasons = {t.name: held(t, today()) for t in targets}
+        return tuple(replace(s, notes=(*s.notes, why)) if (why := reasons[s.target]) else s for s in states)
 
     def history(self, target: str) -> tuple[JournalEntry, ...]:
         """Everything that was done to one target, oldest first, from its own journal. Raises TargetError."""

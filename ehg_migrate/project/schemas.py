@@ -74,23 +74,25 @@ class SchemasProject(CorrectingProject):
         return self._amended(Verb.SEED, chosen, str(file), confirmed, notice, made)
 
     def plan_creation(self, target: str, to: Selectors = ()) -> FleetPlan:
-        """What `upgrade` will do to the schema of a target once it has been made."""
+        """What `upgrade` will do to the schema of a target once it has been made. Raises GateError where it is held."""
         from ehg_migrate.revisions.planner import plan_upgrade
 
         chosen = self.schema_target(target)
+        self._free((chosen.name,))
         plan = plan_upgrade(self._graph(chosen), chosen.name, (), tuple(to) or chosen.upgrade_to, self.releases)
         return FleetPlan(Verb.UPGRADE, chosen.name, (plan,), wish=tuple(to))
 
     def plan_sync(self, source: str, target: str) -> FleetPlan:
-        """The revisions by which a schema comes to hold what another holds, up or down. Raises UsageError, TargetError.
+        """The revisions by which a schema comes to hold what another holds, up or down.
 
-        `run` does it; what differs then is for `amends`.
+        `run` does it; what differs then is for `amends`. Raises UsageError, TargetError, GateError where it is held.
         """
         from ehg_migrate.revisions.syncing import plan_sync
 
         one, other = self.schema_target(source), self.schema_target(target)
         if one.name == other.name:
             raise UsageError(Problem("same_schema", f"`{one.name}` is itself", "name two targets"))
+        self._free((other.name,))
         held = self._held((one.name,)).heads
 
         def make(state: State) -> Plan:

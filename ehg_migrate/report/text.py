@@ -53,7 +53,8 @@ def targets_lines(targets: Iterable[Target]) -> list[str]:
 
 
 def _place(target: Target) -> str:
-    return f"{target}, protected" if target.protected else str(target)
+    held = f"held until {target.hold_until}" if target.hold_until else "held"
+    return ", ".join((str(target), *(["protected"] if target.protected else ()), *([held] if target.hold else ())))
 
 
 def status_lines(states: Sequence[State]) -> Iterator[str]:
