@@ -8,6 +8,7 @@ import secrets
 import socket
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def find_origin(root: Path) -> Origin:
     )
 
 
+@cache
 def tool_version() -> str:
     """The installed version of this package."""
     return metadata.version("ehg_migrate")

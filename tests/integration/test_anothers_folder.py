@@ -44,7 +44,8 @@ def test_targets_are_read_planned_and_run(
     steps = {"shared/s1": revision("s1", label="shared", up="CREATE TABLE one (n int)")}
     folder = make_project(tmp_path / "project", {"acme": target_entry(make_database("another"))}, steps)
     with Project.load(folder) as project:
-        plan = project.plan_with_known(project.plan())  # once before, so that all is imported
+        plan = project.plan_with_known(project.plan())
+        project.status()  # once before, so that all is imported
         with closed(folder / ".ehg"):
             assert project.plan_with_known(project.plan()) == plan
         assert project.run(plan).status is RunStatus.SUCCEEDED

