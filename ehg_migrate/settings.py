@@ -28,6 +28,11 @@ LINT = ("auto", "always", "off")
 """Before an upgrade: where its steps can be rehearsed, or it is refused where they cannot, or not at all."""
 LARGE_TABLE = 100 << 20
 _OURS = "ehg_migrate"
+OUR_ENVIRONMENT = (
+    f"write `script_location = {_OURS}:environment`; an env.py that is still needed ends with "
+    f"`from {_OURS}.environment.hosting import run` and `run()`, in place of all that connects"
+)
+"""What to do about an env.py that does not run our steps where they belong."""
 _LARGEST = 1024 * 1024  # bytes
 _LONGEST = 60  # characters of a wrong value that are shown
 _NAMED = 8  # lines that are named
@@ -59,6 +64,7 @@ class Settings:
     lint: str = "auto"  # whether `upgrade` looks first at what its steps do in a rehearsal: one of LINT
     lint_levels: tuple[tuple[str, str], ...] = ()  # (rule, its level in this project)
     large_table: int = LARGE_TABLE  # bytes, indexes included, from which on a rewrite or scan is what its rule says
+    environment: str = ""  # Alembic's `script_location`, the folder of env.py
 
     @property
     def ini(self) -> Path:
@@ -122,6 +128,7 @@ def read_settings(root: Path) -> Settings:
         raise ConfigurationError(_problem(INI, _reason(e), "correct the file")) from None
     problems = list(_unknown(parser))
     settings = _settings(root, parser, problems)
+    problems += _foreign_environment(settings)
     if problems:
         raise ConfigurationError(problems)
     return settings
@@ -200,7 +207,19 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
         lint=read("lint", "auto", partial(_one_of, "lint", LINT)),
         lint_levels=read("lint_levels", "", _levels),
         large_table=read("large_table", "100MB", _large),
+        environment=read("script_location", "", str, "alembic"),
     )
+
+
+def _foreign_environment(settings: Settings) -> Iterator[Problem]:
+    """An env.py as `alembic init` writes it connects by itself: our steps would be run there, and not on a target."""
+    try:
+        text = (settings.root / settings.environment / "env.py").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # ours, in the installed package, or none: whoever runs it says so
+        return
+    if "run_migrations" in text and _OURS not in text:
+        what = "its env.py runs migrations on a connection of its own: they would reach the database that this names, "
+        yield _problem(f"{INI}: [alembic] script_location", f"{what}and no target", OUR_ENVIRONMENT)
 
 
 class _Wrong(ValueError):

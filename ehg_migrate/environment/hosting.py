@@ -31,10 +31,11 @@ from ehg_migrate.environment.pipelining import Ahead, FailedAhead
 from ehg_migrate.environment.recording import Recorder, driver_connection
 from ehg_migrate.environment.replaying import surroundings
 from ehg_migrate.environment.steps import ExactStep
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Step, Target
 from ehg_migrate.revisions.loading import alembic_config, has_our_environment, load_scripts, script_directory
 from ehg_migrate.revisions.plain import sets_transaction
-from ehg_migrate.settings import Settings
+from ehg_migrate.settings import OUR_ENVIRONMENT, Settings
 
 _KEY = "ehg_migrate"
 
@@ -178,6 +179,15 @@ def commit_rest(migration: MigrationContext) -> None:
         migration.connection.commit()
 
 
+def _check_connection(migration: MigrationContext, connection: Connection) -> None:
+    """Raises TargetError where an env.py has come here with another connection than the target's."""
+    if migration.connection is not connection:
+        what = "env.py runs on a connection of its own, which need not be this target's: no step was begun"
+        raise TargetError(
+            Problem("foreign_environment", what, OUR_ENVIRONMENT, "alembic.ini: [alembic] script_location")
+        )
+
+
 def run_steps(
     settings: Settings,
     target: Target,
@@ -203,6 +213,7 @@ def run_steps(
     past = past or Past(steps)
 
     def fn(heads: tuple[str, ...], migration: MigrationContext) -> Iterator[ExactStep]:
+        _check_connection(migration, connection)
         loaded = load_scripts(script, files)  # here, where `alembic.context` is in place
         alone = [untouched(settings, s) for s in steps]
         migration.impl.memo = Memo(past.before(steps[0]))  # type: ignore[assignment]  # used as the dictionary it was

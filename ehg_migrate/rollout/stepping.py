@@ -202,7 +202,8 @@ class Stepper:
             hint = _NO_MEMORY if isinstance(error, MemoryError) else "correct the revision and run again"
             problem = Problem("revision_raised", one_line(described(error)), hint)
             fault = Fault(problem, Retry.LOOK if lost else Retry.NEVER)
-        problem = replace(fault.problem, where=line_of(error, self._job.settings.versions) or step.path)
+        problem = fault.problem
+        problem = replace(problem, where=line_of(error, self._job.settings.versions) or problem.where or step.path)
         if blockers and problem.code in ("lock_timeout", "statement_timeout"):
             problem = replace(problem, message=f"{problem.message}; blocked by {blockers}")
         return Fault(problem, fault.retry)

@@ -151,6 +151,35 @@ def test_an_environment_of_the_projects_own(fleet_of: MakeFleet) -> None:
     assert {n: fleet.values(n, "SELECT name FROM who") for n in names} == {n: [n] for n in names}
 
 
+ELSEWHERE = """
+from alembic import context
+from sqlalchemy import create_engine
+
+# not through ehg_migrate
+with create_engine({url!r}).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+
+def test_an_environment_that_connects_elsewhere(fleet_of: MakeFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step is run in the database that it leads to, and none on the target."""
+    fleet = fleet_of(("one", "other"), {"one/1": step("o1", code="op.get_bind()")})
+    there = fleet.addresses["other"]
+    monkeypatch.setenv("PGPASSWORD", fleet.pg.password)
+    (fleet.folder / "own").mkdir()
+    url = f"postgresql+psycopg://{there.user}@{there.host}:{there.port}/{there.dbname}"
+    (fleet.folder / "own" / "env.py").write_text(ELSEWHERE.format(url=url))
+    ini = fleet.folder / "alembic.ini"
+    ini.write_text(ini.read_text().replace("ehg_migrate:environment", "%(here)s/own"))
+    result = result_of(fleet.upgrade("one"), "one")
+    assert (result.status, code_of(result)) == (Status.FAILED, "foreign_environment")
+    assert result.problem
+    assert result.problem.where == "alembic.ini: [alembic] script_location"
+    assert (fleet.tables("one"), fleet.tables("other"), fleet.heads("one")) == ([], [], [])
+
+
 def test_a_step_that_is_not_known_after_all_is_not_called_done(
     fleet_of: MakeFleet, pg: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
