@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -58,13 +59,14 @@ class Rendered:
 
 
 def rendered(settings: Settings, target: Target, steps: tuple[Step, ...]) -> Iterator[Rendered]:
-    """Each of these steps by itself. Runs the revisions' code, touches no database."""
+    """Each of these steps, after those before it. Runs the revisions' code, touches no database."""
     config = alembic_config(settings, target.x)
     script = script_directory(config, tuple(settings.versions / b for b in reversed(target.branches)))
     models = named_models(settings)
+    memo: dict[str, Any] = {}  # the types that the steps so far have come to: a run makes each once
     for step in steps:
         try:
-            yield Rendered(step, _render_one(config, script, target, step, models.get(step.branch)))
+            yield Rendered(step, _render_one(config, script, target, step, models.get(step.branch), memo))
         except (Exception, SystemExit) as e:  # noqa: BLE001 - a revision may raise anything when there is no database
             yield Rendered(step, "", one_line(described(e)))
 
@@ -78,7 +80,14 @@ def _titled(one: Rendered) -> str:
     )
 
 
-def _render_one(config: Config, script: ScriptDirectory, target: Target, step: Step, metadata: MetaData | None) -> str:
+def _render_one(
+    config: Config,
+    script: ScriptDirectory,
+    target: Target,
+    step: Step,
+    metadata: MetaData | None,
+    memo: dict[str, Any],
+) -> str:
     buffer, printed = io.StringIO(), io.StringIO()
 
     def fn(heads: tuple[str, ...], context: MigrationContext) -> list[ExactStep]:
@@ -100,6 +109,7 @@ def _render_one(config: Config, script: ScriptDirectory, target: Target, step: S
         )
         # the script has made our own already; there is no hook for this
         environment.get_context()._version.create = lambda *_, **__: None  # type: ignore[method-assign]
+        environment.get_context().impl.memo = memo
         with environment.begin_transaction():
             environment.run_migrations()
     said = "".join(f"-- printed: {line}\n" for line in safe(printed.getvalue()).splitlines())

@@ -76,3 +76,20 @@ def test_each_target_has_its_own_script(
         "old": {"in_us", "kept"},
     }
     assert {s.kind for s in project.status()} == {StateKind.UP_TO_DATE}
+
+
+def test_a_type_is_made_once_in_a_script(
+    pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """As Alembic makes it in a run: two steps that name it are one CREATE TYPE."""
+    addresses = {name: make_database(name) for name in ("by_hand", "by_run")}
+    make = 'import sqlalchemy as sa\nop.create_table({!r}, sa.Column("mood", sa.Enum("sad", name="mood")))'
+    first, second = make.format("one"), make.format("two")
+    revisions = {"shared/1": revision("s1", label="shared", up_code=first)}
+    revisions["shared/2"] = revision("s2", "s1", up_code=second)
+    project = Project.load(make_project(tmp_path, entries(addresses), revisions))
+    (script,) = project.sql(project.plan(["by_hand"]))
+    play(pg, addresses["by_hand"], script)
+    project.upgrade(["by_run"])
+    assert {s.kind for s in project.status()} == {StateKind.UP_TO_DATE}
+    assert pg.dump_schema(addresses["by_hand"].dbname) == pg.dump_schema(addresses["by_run"].dbname)
