@@ -30,11 +30,12 @@ from ehg_migrate.settings import Settings
 def render(settings: Settings, target: Target, steps: tuple[Step, ...]) -> str:
     """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database.
 
-    A script that begins with nothing makes our tables first, as a run does: the steps write their version rows.
+    A script that begins with nothing makes our tables first, as a run does: the steps write their version rows. It ends
+    with an error at the first step that is not all there; the steps behind that are comments.
     """
     first = [] if steps[0].heads_before else [layout(target).as_string(None)]
     path = [set_path(target)] if target.schema else []
-    return "\n".join([*first, *path, *map(_titled, rendered(settings, target, steps))])
+    return "\n".join([*first, *path, *_script(rendered(settings, target, steps))])
 
 
 def depends_on(target: Target) -> tuple[object, ...]:
@@ -71,13 +72,38 @@ def rendered(settings: Settings, target: Target, steps: tuple[Step, ...]) -> Ite
             yield Rendered(step, "", one_line(described(e)))
 
 
-def _titled(one: Rendered) -> str:
-    title = safe(f"-- {one.step}  [{one.step.path}]").replace("\n", " ")
-    return (
-        f"{title}\n{one.sql}"
-        if not one.failure
-        else f"{title}\n-- cannot be shown without the database: {one.failure}\n"
-    )
+def _script(steps: Iterator[Rendered]) -> Iterator[str]:
+    """What would be run behind a step that is left out would find less than it needs, and no version row to move."""
+    ended = False
+    for one in steps:
+        title = safe(f"-- {one.step}  [{one.step.path}]").replace("\n", " ")
+        lacking = _lacking(one)
+        yield title
+        if lacking:
+            yield f"-- {lacking}"
+        if ended or lacking:
+            yield from (f"-- {line}".rstrip() for line in safe(one.sql).splitlines())
+        else:
+            yield one.sql
+        if lacking and not ended:
+            yield _stop(f"the script ends here, before step {one.step.revision}: `ehg-migrate upgrade` does it")
+            ended = True
+
+
+def _lacking(one: Rendered) -> str:
+    """Why what is printed of a step is not what it does; empty where it is."""
+    if one.failure:
+        return f"cannot be shown without the database: {one.failure}"
+    text = one.sql.replace("\r\n", "\n")
+    if safe(text) != text or any(safe(line) != line for line in text.splitlines()):  # as the command prints it
+        return "what looks like a secret is masked in it, or what a terminal would obey is left out"
+    return ""
+
+
+def _stop(message: str) -> str:
+    """A statement that fails with this message."""
+    body = sql.SQL("BEGIN RAISE EXCEPTION USING MESSAGE = {}; END").format(safe(message))
+    return sql.SQL("DO {};\n").format(body.as_string(None)).as_string(None)
 
 
 def _render_one(

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
+
 from ehg_migrate.model import Address, StateKind
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
@@ -93,3 +96,31 @@ def test_a_type_is_made_once_in_a_script(
     project.upgrade(["by_run"])
     assert {s.kind for s in project.status()} == {StateKind.UP_TO_DATE}
     assert pg.dump_schema(addresses["by_hand"].dbname) == pg.dump_schema(addresses["by_run"].dbname)
+
+
+READS = 'op.get_bind().execute(__import__("sqlalchemy").text("SELECT 1")).scalar()'
+SECRET = "op.execute(\"COMMENT ON TABLE t_s1 IS 'password: hunter2'\")"
+BELL = "op.execute(\"COMMENT ON TABLE t_s1 IS 'a\\x07b'\")"
+
+
+@pytest.mark.parametrize("code", [READS, SECRET, BELL], ids=["reads", "masked", "control"])
+def test_a_script_ends_where_a_step_is_not_all_there(
+    code: str, pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """What stands behind it would be made, and the version row not move: `upgrade` could not go on from there."""
+    address = make_database("by_hand")
+    revisions = {
+        "shared/1": revision("s1", label="shared", up="CREATE TABLE t_s1 (id int)"),
+        "shared/2": revision("s2", "s1", up_code=code),
+        "shared/3": revision("s3", "s2", up="CREATE TABLE t_s3 (id int)"),
+    }
+    project = Project.load(make_project(tmp_path, entries({"app": address}), revisions))
+    (script,) = project.sql(project.plan())
+    assert "hunter2" not in script
+    with pytest.raises(psycopg.errors.RaiseException, match="the script ends here, before step s2"):
+        play(pg, address, script)
+    assert tables(pg, address) == {"t_s1"}
+    assert "-- CREATE TABLE t_s3 (id int);" in script
+    assert script.rpartition("RAISE EXCEPTION")[2].count("\n-- up s3") == 1
+    project.upgrade()
+    assert [s.kind for s in project.status()] == [StateKind.UP_TO_DATE]
