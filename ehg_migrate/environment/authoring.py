@@ -54,6 +54,7 @@ def new_revision(
             cmd=(command.revision, [], {}),
             head=heads[0] if heads else "base",
             version_path=None,
+            autogenerate=True,  # what a `process_revision_directives` of the project's own may ask
             quiet=True,
         )
     try:

@@ -53,13 +53,17 @@ class Hosted:
     heads: tuple[str, ...]  # the version rows now
 
 
-def run() -> None:
-    """The whole of env.py."""
+def run(**comparing: Any) -> None:
+    """The whole of env.py.
+
+    An env.py of a project's own may give what `context.configure` takes for `check` and new revisions, such as
+    `include_object`, `include_name`, `render_item`, `process_revision_directives`. Ours are asked as well.
+    """
     hosted = context.config.attributes.get(_KEY)
     if hosted is None:
         from ehg_migrate.environment.stock import run_stock
 
-        run_stock()
+        run_stock(comparing)
         return
     # `dont_mutate` is only about making the version table, which is there
     configure(hosted.target, hosted.connection, hosted.recorder, dont_mutate=True)

@@ -15,7 +15,8 @@ from ehg_migrate.model import Target
 def unmatched(driver: psycopg.Connection, target: Target, models: Models) -> str | None:
     """The operations that would make the database match the models of the target's branches; None where it does.
 
-    Reads only. What is compared is what `alembic check` compares, by the target's own Alembic options.
+    Reads only. What is compared is what `alembic check` compares, by the target's own Alembic options; what an
+    env.py of the project's own gives to `run` is not known here.
     """
     compared = comparison(target, models, target.branches)
     with hosting.sqlalchemy_over(driver, target) as connection:

@@ -6,6 +6,7 @@ import importlib
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import MetaData, Table
@@ -75,10 +76,12 @@ class Comparison:
     target: Target
     models: Models
     branches: tuple[str, ...]
+    own: Mapping[str, Any]  # options of the project's env.py
 
     def options(self) -> dict[str, Any]:
         """For `context.configure`."""
         return {
+            **self.own,
             "target_metadata": [self.models[b] for b in self.branches],
             "include_object": self._include_object,
             "include_name": self._include_name,
@@ -93,6 +96,8 @@ class Comparison:
         self, item: object, name: str | None, kind: str, reflected: bool, compare_to: object | None
     ) -> bool:
         """Whether Alembic may say something about it: a table only the database has may be somebody else's."""
+        if not self._owns("include_object", item, name, kind, reflected, compare_to):
+            return False
         if kind != "table" or not reflected or compare_to is not None:
             return True
         assert isinstance(item, Table)
@@ -100,7 +105,14 @@ class Comparison:
 
     def _include_name(self, name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
         """With `include_schemas` Alembic looks at every schema; those that no model names are not ours."""
+        if not self._owns("include_name", name, kind, parents):
+            return False
         return kind != "schema" or name is None or name in self._schemas
+
+    def _owns(self, option: str, *asked: object) -> bool:
+        """What the project itself says to that."""
+        own = self.own.get(option)
+        return own is None or bool(own(*asked))
 
     @property
     def _never(self) -> set[str]:
@@ -117,9 +129,11 @@ class Comparison:
         return {_key(t) for b in others for t in self.models[b].tables.values()}
 
 
-def comparison(target: Target, models: Models, branches: Sequence[str]) -> Comparison:
+def comparison(
+    target: Target, models: Models, branches: Sequence[str], own: Mapping[str, Any] = MappingProxyType({})
+) -> Comparison:
     """Of those among `branches` that have models; `branches` of the result may be empty."""
-    return Comparison(target, models, tuple(b for b in branches if b in models))
+    return Comparison(target, models, tuple(b for b in branches if b in models), own)
 
 
 def _key(table: Table) -> tuple[str, str]:

@@ -19,9 +19,15 @@ from ehg_migrate.model import SHARED
 from ehg_migrate.revisions.history import History
 from ehg_migrate.settings import Settings
 
+DIRECTIVES = "process_revision_directives"
+"""Alembic's option, which a project may have as well as we."""
 
-def prepare_file(invocation: Invocation, settings: Settings, fleet: Fleet, history: History) -> None:
-    """Sets up what Alembic needs to write the file by itself when env.py is done. Raises UsageError."""
+
+def prepare_file(invocation: Invocation, settings: Settings, fleet: Fleet, history: History, own: Any = None) -> None:
+    """Sets up what Alembic needs to write the file by itself when env.py is done; `own` is the project's DIRECTIVES.
+
+    Raises UsageError.
+    """
     if invocation.command == "merge":
         _prepare_merge(invocation, settings)
         return
@@ -34,6 +40,8 @@ def prepare_file(invocation: Invocation, settings: Settings, fleet: Fleet, histo
     folders = [settings.versions / b for b in reversed(branches)]
     scope(context.script, [f for f in folders if f.is_dir()])
     directive(place)(None, None, revision.generated_revisions)
+    if own:
+        own(context.get_context(), place.head, revision.generated_revisions)
     write_to(context.script, place.folder)
 
 

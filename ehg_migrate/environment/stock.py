@@ -16,8 +16,10 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from collections.abc import Mapping
 from logging.config import fileConfig
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic import context
@@ -29,7 +31,7 @@ from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.database.parameters import forget_environment
 from ehg_migrate.environment.invocation import Invocation
 from ehg_migrate.environment.models import load_models, named_models
-from ehg_migrate.environment.new_files import prepare_file
+from ehg_migrate.environment.new_files import DIRECTIVES, prepare_file
 from ehg_migrate.environment.scoping import scope
 from ehg_migrate.environment.stock_target import Stock
 from ehg_migrate.errors import EhgMigrateError, Problem, RevisionsError, TargetError, described
@@ -46,12 +48,15 @@ from ehg_migrate.settings import Settings, read_settings
 log = logging.getLogger("alembic.target")
 
 
-def run_stock() -> None:
-    """The whole of env.py under a stock command. Raises CommandError, which `alembic` prints and ends with 255."""
+def run_stock(comparing: Mapping[str, Any]) -> None:
+    """The whole of env.py under a stock command, with what it gives for comparing models and for new files.
+
+    Raises CommandError, which `alembic` prints and ends with 255.
+    """
     config = context.config
     given = getattr(config.cmd_opts, "x", None)
     try:
-        _run(config)
+        _run(config, comparing)
     except EhgMigrateError as e:
         raise CommandError("; ".join(_line(p) for p in e.problems)) from e
     finally:
@@ -59,7 +64,7 @@ def run_stock() -> None:
             config.cmd_opts.x = given  # an application may use its Config again
 
 
-def _run(config: Config) -> None:
+def _run(config: Config, comparing: Mapping[str, Any]) -> None:
     invocation = Invocation.read(config)
     if invocation.from_terminal:
         _own_process(config)
@@ -67,7 +72,7 @@ def _run(config: Config) -> None:
     fleet = load_fleet(settings.root)
     register_variables(fleet.targets)
     try:
-        _do(invocation, settings, fleet, config)
+        _do(invocation, settings, fleet, config, comparing)
     except (Exception, SystemExit) as e:  # Alembic runs the top level of every revision file
         said = isinstance(e, (EhgMigrateError, CommandError))
         # whoever calls Alembic's Python API has the exception itself, and shows it or not
@@ -77,13 +82,13 @@ def _run(config: Config) -> None:
         raise RevisionsError(Problem("revision_raised", described(e), hint, place)) from e
 
 
-def _do(invocation: Invocation, settings: Settings, fleet: Fleet, config: Config) -> None:
+def _do(invocation: Invocation, settings: Settings, fleet: Fleet, config: Config, comparing: Mapping[str, Any]) -> None:
     history = read_history(settings)
     if invocation.needs_target:
         _check_revisions(settings, fleet, history)
-        _run_on(invocation.choose(fleet), _stock(invocation, settings, history), config)
+        _run_on(invocation.choose(fleet), _stock(invocation, settings, history, comparing), config)
     elif invocation.writes_file:
-        prepare_file(invocation, settings, fleet, history)
+        prepare_file(invocation, settings, fleet, history, comparing.get(DIRECTIVES))
     else:  # `history` of everything
         invocation.options["fn"]((), context.get_context())
 
@@ -102,9 +107,9 @@ def _check_revisions(settings: Settings, fleet: Fleet, history: History) -> None
         raise CommandError("; ".join(_line(p) for p in findings.errors))
 
 
-def _stock(invocation: Invocation, settings: Settings, history: History) -> Stock:
+def _stock(invocation: Invocation, settings: Settings, history: History, comparing: Mapping[str, Any]) -> Stock:
     models = load_models(settings) if invocation.autogenerates else named_models(settings)
-    return Stock(invocation, settings, history, {}, models, new_run_id(), find_origin(settings.root))
+    return Stock(invocation, settings, history, {}, models, new_run_id(), find_origin(settings.root), comparing)
 
 
 def _run_on(targets: tuple[Target, ...], stock: Stock, config: Config) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from ehg_migrate.environment import hosting
 from ehg_migrate.environment.guards import check_steps
 from ehg_migrate.environment.invocation import Invocation
 from ehg_migrate.environment.models import Comparison, Models, comparison
-from ehg_migrate.environment.new_files import directive
+from ehg_migrate.environment.new_files import DIRECTIVES, directive
 from ehg_migrate.environment.offline import set_path
 from ehg_migrate.environment.placing import find_place
 from ehg_migrate.environment.recording import Known, Recorder
@@ -54,6 +54,7 @@ class Stock:
     models: Models
     run: str
     origin: Origin
+    comparing: Mapping[str, Any]  # what the project's own env.py gives for it
 
     def on(self, target: Target, say: Say) -> str:
         """The command on one target whose scope is set; what to say about it, if anything.
@@ -127,7 +128,7 @@ class Stock:
         if revision is None or not self.invocation.autogenerates:
             return None
         if self.invocation.command == "check":
-            return comparison(target, self.models, target.branches)
+            return comparison(target, self.models, target.branches, self.comparing)
         place = find_place(revision.command_args, self.settings.versions, self.history, target.branches)
         if place.branch not in (*target.branches, target.name):
             raise TargetError(
@@ -143,7 +144,7 @@ class Stock:
                     f"name them below `metadata =` in alembic.ini: `{place.branch} = package.module:Base`",
                 )
             )
-        return comparison(target, self.models, (place.branch,))
+        return comparison(target, self.models, (place.branch,), self.comparing)
 
     def _compare(self, compared: Comparison, found: list[str]) -> dict[str, Any]:
         revision = self.invocation.revision
@@ -157,8 +158,10 @@ class Stock:
                 place = find_place(given, versions, self.history, compared.target.branches)
                 directive(place)(migration, rows, directives)
                 write_to(context.script, place.folder)
+            if own := self.comparing.get(DIRECTIVES):
+                own(migration, rows, directives)
 
-        return {**compared.options(), "process_revision_directives": process}
+        return {**compared.options(), DIRECTIVES: process}
 
     # --- as SQL
 

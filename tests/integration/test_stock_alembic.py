@@ -18,6 +18,7 @@ from ehg_migrate.database.session import Session
 from ehg_migrate.model import Address, RunStatus, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
+from tests.support.cli import ehg
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry
@@ -433,6 +434,54 @@ class TestModels:
         assert "t_b1" not in text
         place.good("upgrade", "heads")
         assert "No new upgrade operations" in place.good("-x", "target=beta", "check").stdout
+
+    ENVIRONMENT = (
+        "from ehg_migrate.environment.hosting import run\n"
+        "def include_object(item, name, kind, reflected, compare_to):\n    return name != 't_s1'\n"
+        "def number(context, revision, directives):\n"
+        "    directives[0].rev_id = 'r0042'\n"
+        "    asked = getattr(context.config.cmd_opts, 'autogenerate', None)\n"
+        "    if asked and directives[0].upgrade_ops.is_empty():\n"
+        "        directives[:] = []\n"
+        "run(include_object=include_object, process_revision_directives=number)\n"
+    )
+
+    def test_an_environment_of_the_projects_own(self, place: Place) -> None:
+        """What it gives to `run` is asked as well: its tables stay, its files have its numbers, in their folders."""
+        models = self.SHARED.replace("'t_s1', ", "")
+        place.models(
+            "shared = shared_models:metadata", "beta = beta_models:Base", shared_models=models, beta_models=self.BETA
+        )
+        place.good("upgrade", "heads")
+        said = place.bad("-x", "target=beta", "check")
+        assert "remove_table" in said
+        (place.folder / "own").mkdir()
+        (place.folder / "own" / "env.py").write_text(self.ENVIRONMENT)
+        template = resources.files("ehg_migrate") / "environment" / "script.py.mako"
+        (place.folder / "own" / "script.py.mako").write_text(template.read_text())
+        ini = place.folder / "alembic.ini"
+        ini.write_text(ini.read_text().replace("ehg_migrate:environment", "%(here)s/own"))
+        assert "No new upgrade operations" in place.good("-x", "target=beta", "check").stdout
+        write = ("-x", "target=beta", "revision", "--autogenerate", "-m", "more", "--head", "shared@head")
+        place.good(*write)
+        assert not list(place.folder.glob("versions/**/*_more.py"))
+        (place.folder / "shared_models.py").write_text(
+            models + "sa.Table('t_more', metadata, sa.Column('i', sa.Date))\n"
+        )
+        place.good(*write)
+        (file,) = place.folder.glob("versions/**/*_more.py")
+        assert file.parent.name == "shared"
+        text = file.read_text()
+        assert "revision: str = 'r0042'" in text
+        assert "create_table('t_more'" in text
+        assert "t_s1" not in text
+        file.unlink()
+        write = ("revision", "--branch", "beta", "-m", "plain")
+        said = ehg(place.folder, *write, "--autogenerate", "beta", **{PASSWORD_VARIABLE: place.pg.password})
+        assert (said.code, "there is no difference to write down" in said.err) == (2, True), said.err
+        assert ehg(place.folder, *write).code == 0
+        (file,) = place.folder.glob("versions/**/*_plain.py")
+        assert (file.parent.name, "revision: str = 'r0042'" in file.read_text()) == ("beta", True)
 
     @pytest.mark.parametrize(
         ("line", "message"),
