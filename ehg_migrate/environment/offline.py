@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from alembic.config import Config
+from alembic.ddl import DefaultImpl
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy import MetaData
+from sqlalchemy import BindParameter, MetaData, TextClause, text
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.sql import visitors
 
 from ehg_migrate.database.connections import search_path
 from ehg_migrate.database.statements import layout
@@ -94,8 +97,8 @@ def _lacking(one: Rendered) -> str:
     """Why what is printed of a step is not what it does; empty where it is."""
     if one.failure:
         return f"cannot be shown without the database: {one.failure}"
-    text = one.sql.replace("\r\n", "\n")
-    if safe(text) != text or any(safe(line) != line for line in text.splitlines()):  # as the command prints it
+    whole = one.sql.replace("\r\n", "\n")
+    if safe(whole) != whole or any(safe(line) != line for line in whole.splitlines()):  # as the command prints it
         return "what looks like a secret is masked in it, or what a terminal would obey is left out"
     return ""
 
@@ -104,6 +107,20 @@ def _stop(message: str) -> str:
     """A statement that fails with this message."""
     body = sql.SQL("BEGIN RAISE EXCEPTION USING MESSAGE = {}; END").format(safe(message))
     return sql.SQL("DO {};\n").format(body.as_string(None)).as_string(None)
+
+
+def _refuse_gaps(impl: DefaultImpl) -> None:
+    """A `:word` of a text that has no value fails in a run, also between quotes; as SQL it would be NULL."""
+    as_ever = impl._exec
+
+    def execute(construct: Any, *arguments: Any, **more: Any) -> Any:
+        statement = text(construct) if isinstance(construct, str) else construct
+        for part in visitors.iterate(statement) if isinstance(statement, TextClause) else ():
+            if isinstance(part, BindParameter) and part.required and part.value is None:
+                raise InvalidRequestError(f"a value is required for `:{part.key}`; a colon that is none is `\\:`")
+        return as_ever(construct, *arguments, **more)
+
+    impl._exec = execute  # type: ignore[method-assign]  # there is no hook for this
 
 
 def _render_one(
@@ -136,6 +153,7 @@ def _render_one(
         # the script has made our own already; there is no hook for this
         environment.get_context()._version.create = lambda *_, **__: None  # type: ignore[method-assign]
         environment.get_context().impl.memo = memo
+        _refuse_gaps(environment.get_context().impl)
         with environment.begin_transaction():
             environment.run_migrations()
     said = "".join(f"-- printed: {line}\n" for line in safe(printed.getvalue()).splitlines())

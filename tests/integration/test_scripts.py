@@ -102,8 +102,10 @@ READS = 'op.get_bind().execute(__import__("sqlalchemy").text("SELECT 1")).scalar
 SECRET = "op.execute(\"COMMENT ON TABLE t_s1 IS 'password: hunter2'\")"
 BELL = "op.execute(\"COMMENT ON TABLE t_s1 IS 'a\\x07b'\")"
 
+COLON = "op.execute(\"COMMENT ON TABLE t_s1 IS 'at :noon'\")"
 
-@pytest.mark.parametrize("code", [READS, SECRET, BELL], ids=["reads", "masked", "control"])
+
+@pytest.mark.parametrize("code", [READS, SECRET, BELL, COLON], ids=["reads", "masked", "control", "colon"])
 def test_a_script_ends_where_a_step_is_not_all_there(
     code: str, pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
 ) -> None:
@@ -123,4 +125,5 @@ def test_a_script_ends_where_a_step_is_not_all_there(
     assert "-- CREATE TABLE t_s3 (id int);" in script
     assert script.rpartition("RAISE EXCEPTION")[2].count("\n-- up s3") == 1
     project.upgrade()
-    assert [s.kind for s in project.status()] == [StateKind.UP_TO_DATE]
+    left = StateKind.PENDING if code == COLON else StateKind.UP_TO_DATE  # a run fails there, too
+    assert [s.kind for s in project.status()] == [left]
