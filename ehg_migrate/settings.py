@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import configparser
+import contextlib
 import errno
 import re
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ _KNOWN = (
     {"large_table", "ledger", "ledger_password", "lint", "lint_ignore", "lint_levels", "max_failures", "metadata"}
     | {"parallel", "prelude", "verify", "worker_memory"}
 )  # fmt: skip
+_ALEMBICS = ("recursive_version_locations", "script_location")
 _ELSEWHERE = _KNOWN - {"metadata"}  # names that nobody gives to settings of their own, in sections that are theirs
 _LEDGERS = ("sqlite:///", "postgresql://", "postgres://", "postgresql+psycopg://")
 _LEVEL = re.compile(r"(?P<rule>[^\s=]+)\s*=\s*(?P<level>note|warning|error)")
@@ -127,11 +129,25 @@ def read_settings(root: Path) -> Settings:
         # the cause quotes lines of the file, and a password may stand in one by mistake
         raise ConfigurationError(_problem(INI, _reason(e), "correct the file")) from None
     problems = list(_unknown(parser))
+    _add_pyproject(root, parser)
     settings = _settings(root, parser, problems)
     problems += _foreign_environment(settings)
     if problems:
         raise ConfigurationError(problems)
     return settings
+
+
+def _add_pyproject(root: Path, parser: configparser.ConfigParser) -> None:
+    """What Alembic takes from pyproject.toml, since alembic.ini has none of it; what is wrong there it says itself."""
+    names = [n for n in _ALEMBICS if not parser.has_option("alembic", n)]
+    path = root / "pyproject.toml"
+    if not names or not path.is_file():
+        return
+    import tomllib  # most projects do without
+
+    with contextlib.suppress(OSError, ValueError):
+        found = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("alembic", {})
+        parser.read_dict({"alembic": {n: str(found[n]) for n in names if n in found}})
 
 
 def _read(path: Path) -> str:

@@ -46,6 +46,19 @@ def test_all_of_it(tmp_path: Path) -> None:
     assert found.metadata == (("shared", "models.shared:Base"), ("acme", "models:acme.metadata"))
 
 
+def test_what_alembic_reads_in_pyproject(tmp_path: Path) -> None:
+    """As Alembic takes it: where alembic.ini says nothing; a file that cannot be read says nothing to us."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.alembic]\nscript_location = "%(here)s/own"\nrecursive_version_locations = true\nother = [1]\n'
+    )
+    found = read_settings(written(tmp_path, ""))
+    assert (found.recursive, found.environment) == (True, f"{tmp_path}/own")
+    found = read_settings(written(tmp_path, "[alembic]\nrecursive_version_locations = false\n"))
+    assert (found.recursive, found.environment) == (False, f"{tmp_path}/own")
+    (tmp_path / "pyproject.toml").write_text("[tool.alembic\n")
+    assert not read_settings(written(tmp_path, "")).recursive
+
+
 def test_what_is_proven(tmp_path: Path) -> None:
     """By default a run is verified where that can be; the prelude is the text of a file that lies by alembic.ini."""
     found = read_settings(written(tmp_path, ""))
