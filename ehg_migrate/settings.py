@@ -41,7 +41,7 @@ _KNOWN = (
     {"large_table", "ledger", "ledger_password", "lint", "lint_ignore", "lint_levels", "max_failures", "metadata"}
     | {"parallel", "prelude", "verify", "worker_memory"}
 )  # fmt: skip
-_ALEMBICS = ("recursive_version_locations", "script_location")
+_ALEMBICS = ("recursive_version_locations", "script_location", "version_locations")
 _ELSEWHERE = _KNOWN - {"metadata"}  # names that nobody gives to settings of their own, in sections that are theirs
 _LEDGERS = ("sqlite:///", "postgresql://", "postgres://", "postgresql+psycopg://")
 _LEVEL = re.compile(r"(?P<rule>[^\s=]+)\s*=\s*(?P<level>note|warning|error)")
@@ -67,6 +67,7 @@ class Settings:
     lint_levels: tuple[tuple[str, str], ...] = ()  # (rule, its level in this project)
     large_table: int = LARGE_TABLE  # bytes, indexes included, from which on a rewrite or scan is what its rule says
     environment: str = ""  # Alembic's `script_location`, the folder of env.py
+    located: bool = True  # whether stock commands are told where revisions are, and do not look beside our env.py
 
     @property
     def ini(self) -> Path:
@@ -224,6 +225,8 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
         lint_levels=read("lint_levels", "", _levels),
         large_table=read("large_table", "100MB", _large),
         environment=read("script_location", "", str, "alembic"),
+        located=parser.has_option("alembic", "version_locations")
+        or parser.get("alembic", "script_location", raw=True, fallback="") != f"{_OURS}:environment",
     )
 
 

@@ -91,7 +91,8 @@ class ProjectBase:
         scopes = [t.branches for t in self.fleet.targets]
         names = frozenset(t.name for t in self.fleet.targets)
         levels = [rule for rule, _ in self.settings.lint_levels]
-        return lint(self.revisions, scopes, names, self.settings.lint_ignore, levels)
+        located = self.settings.located
+        return lint(self.revisions, scopes, names, self.settings.lint_ignore, levels, located=located)
 
     def targets(self, selectors: Selectors = ()) -> tuple[Target, ...]:
         """The selected targets, in the order of the files."""

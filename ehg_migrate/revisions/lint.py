@@ -24,8 +24,18 @@ LONGEST_ID = 255
 RULES = (
     frozenset({"second_head", "second_base", "no_label", "long_id", "label_dependency", "crossing_down_revision"})
     | {"redundant_parent", "dependency_direction", "loose_file", "same_id_in_branches", "unused_branch"}
+    | {"no_version_locations"}
 )  # fmt: skip
 """The rules whose findings are warnings, so that `lint_ignore` may name them."""
+
+
+_NOT_LOCATED = Problem(
+    "no_version_locations",
+    "stock `alembic` looks for revisions in the installed package, and writes new ones there",
+    "write `version_locations = %(here)s/versions`, `recursive_version_locations = true` and "
+    "`revision_environment = true`",
+    "alembic.ini: [alembic]",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +52,16 @@ def lint(
     targets: frozenset[str],
     ignore: frozenset[str],
     levels: Iterable[str] = (),
+    *,
+    located: bool = True,
 ) -> Findings:
     """Everything about these revisions, for the branch combinations (`scopes`) that the fleet really has.
 
-    `ignore` and `levels` are names of rules from alembic.ini.
+    `ignore` and `levels` are names of rules from alembic.ini, and `located` says whether that tells stock Alembic where
+    the revisions are.
     """
     errors = [*_unknown_rules(ignore), *_unknown_levels(levels), *_unknown_allowed(history), *history.problems]
-    warnings: list[Problem] = []
+    warnings = [] if located else [_NOT_LOCATED]
     scopes = list(dict.fromkeys(scopes))
     for scope in scopes:
         graph, problems = history.build(scope)

@@ -59,6 +59,22 @@ def test_what_alembic_reads_in_pyproject(tmp_path: Path) -> None:
     assert not read_settings(written(tmp_path, "")).recursive
 
 
+@pytest.mark.parametrize(
+    ("lines", "pyproject", "located"),
+    [
+        ("script_location = ehg_migrate:environment", "", False),
+        ("script_location = ehg_migrate:environment\nversion_locations = %(here)s/versions", "", True),
+        ("script_location = ehg_migrate:environment", 'version_locations = ["versions"]', True),
+        ("", 'script_location = "ehg_migrate:environment"', False),
+        ("script_location = %(here)s/own", "", True),  # an env.py of the project's own is no place of ours
+    ],
+)
+def test_where_stock_commands_look(tmp_path: Path, lines: str, pyproject: str, located: bool) -> None:
+    """Without `version_locations` beside env.py, which is in the installed package if it is ours."""
+    (tmp_path / "pyproject.toml").write_text(f"[tool.alembic]\n{pyproject}\n")
+    assert read_settings(written(tmp_path, f"[alembic]\n{lines}\n")).located is located
+
+
 def test_what_is_proven(tmp_path: Path) -> None:
     """By default a run is verified where that can be; the prelude is the text of a file that lies by alembic.ini."""
     found = read_settings(written(tmp_path, ""))

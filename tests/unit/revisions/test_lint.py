@@ -29,6 +29,7 @@ class Case:
     error: bool = False
     loose: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    located: bool = True
 
 
 def history(case: Case) -> History:
@@ -39,7 +40,7 @@ def history(case: Case) -> History:
 
 def findings(case: Case, *ignore: str) -> Findings:
     """What lint says of it; `app` and `app2` are targets."""
-    return lint(history(case), case.scopes, frozenset({"app", "app2"}), frozenset(ignore))
+    return lint(history(case), case.scopes, frozenset({"app", "app2"}), frozenset(ignore), located=case.located)
 
 
 def rule_of(name: str) -> str:
@@ -48,6 +49,13 @@ def rule_of(name: str) -> str:
 
 
 BROKEN = {
+    "no_version_locations": Case(
+        (S1, A1),
+        text="alembic.ini: [alembic]: stock `alembic` looks for revisions in the installed package, and writes new "
+        "ones there\n  hint: write `version_locations = %(here)s/versions`, `recursive_version_locations = true` and "
+        "`revision_environment = true`",
+        located=False,
+    ),
     "second_head": Case(
         (S1, S2, rev("s2b", "s1"), A1),
         text="versions/shared/s2b.py: branch `shared` has a second head: `versions/shared/s2.py` and "
