@@ -31,7 +31,8 @@ LARGE_TABLE = 100 << 20
 _OURS = "ehg_migrate"
 OUR_ENVIRONMENT = (
     f"write `script_location = {_OURS}:environment`; an env.py that is still needed ends with "
-    f"`from {_OURS}.environment.hosting import run` and `run()`, in place of all that connects"
+    f"`from {_OURS}.environment.hosting import run` and `run()`, in place of all that connects "
+    "(`ehg-migrate docs moving`)"
 )
 """What to do about an env.py that does not run our steps where they belong."""
 _LARGEST = 1024 * 1024  # bytes
