@@ -86,6 +86,12 @@ _ENDED = {
 _LONGEST = 20_000
 _SET_FIRST = "write `SET TRANSACTION ...` out in the revision's own file, as the first statement of its function"
 _DEFAULT_HINT = "correct the revision and run again"
+# what SQLAlchemy and the driver say of a text before they send it, and where it says how such a text is sent
+_PARAMETER = re.compile(r"A value is required for bind parameter|.*placeholder", re.IGNORECASE)
+_NO_PARAMETER = (
+    "where that is no parameter, write `\\:` in place of `:` in `op.execute`, and `%%` in place of `%` for the driver; "
+    "`ehg-migrate docs moving#files-of-sql` runs whole files as they are"
+)
 
 
 def connect_fault(error: BaseException) -> Fault:
@@ -130,6 +136,8 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     code, hint, retry = _STATES.get(state or "", ("statement_failed", _DEFAULT_HINT, Retry.NEVER))
     if hint == _DEFAULT_HINT and (function := _raised_in(error)):
         hint = f"the function `{function}` of the database raised it, perhaps as a trigger: correct it or the revision"
+    if state is None and _PARAMETER.match(text):
+        hint = _NO_PARAMETER
     if state == "57014" and "user request" in _words(error):
         code, hint = "cancelled", "somebody cancelled the statement"
     if state == "25001" and "before any query" in _words(error):

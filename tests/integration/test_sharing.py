@@ -201,3 +201,20 @@ def test_a_step_that_is_not_known_after_all_is_not_called_done(
         with pytest.raises(NeedsPair):
             send_steps(project.settings, session, recorder, plan.steps, forget, Past(plan.steps))
     assert (fleet.heads("one"), fleet.tables("one"), fleet.journal("one")) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "op.execute(\"COMMENT ON TABLE kept IS 'at :noon'\")",
+        "op.get_bind().exec_driver_sql(\"COMMENT ON TABLE kept IS '100% sure'\", {})",
+        "op.get_bind().exec_driver_sql(\"COMMENT ON TABLE kept IS '100%'\", {})",
+    ],
+    ids=["colon", "letter", "end"],
+)
+def test_what_is_no_parameter_has_a_hint(fleet_of: MakeFleet, code: str) -> None:
+    """What SQLAlchemy and the driver take for one, and what to write in place of it."""
+    fleet = fleet_of(("one",), {"shared/1": step("s1", code=code)})
+    problem = result_of(fleet.upgrade(), "one").problem
+    assert problem
+    assert (problem.where, "docs moving#files-of-sql" in problem.hint) == ("versions/shared/1.py:13", True), problem
