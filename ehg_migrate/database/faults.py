@@ -86,6 +86,12 @@ _ENDED = {
 _LONGEST = 20_000
 _SET_FIRST = "write `SET TRANSACTION ...` out in the revision's own file, as the first statement of its function"
 _DEFAULT_HINT = "correct the revision and run again"
+# Alembic makes an enum that several revisions name once in a run, and again in the next one
+_TYPE = re.compile(r'type "')
+_TYPE_THERE = (
+    "if an earlier revision makes it, say so where it is named again: `postgresql.ENUM(..., create_type=False)`; else "
+    "somebody made it outside the migrations: compare, then drop it"
+)
 # what SQLAlchemy and the driver say of a text before they send it, and where it says how such a text is sent
 _PARAMETER = re.compile(r"A value is required for bind parameter|.*placeholder", re.IGNORECASE)
 _NO_PARAMETER = (
@@ -136,6 +142,8 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     code, hint, retry = _STATES.get(state or "", ("statement_failed", _DEFAULT_HINT, Retry.NEVER))
     if hint == _DEFAULT_HINT and (function := _raised_in(error)):
         hint = f"the function `{function}` of the database raised it, perhaps as a trigger: correct it or the revision"
+    if state == "42710" and _TYPE.match(_words(error)):
+        hint = _TYPE_THERE
     if state is None and _PARAMETER.match(text):
         hint = _NO_PARAMETER
     if state == "57014" and "user request" in _words(error):

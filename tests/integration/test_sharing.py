@@ -69,6 +69,8 @@ def test_a_type_that_only_another_targets_run_has_named(fleet_of: MakeFleet) -> 
     problem = result_of(run, "old").problem
     assert problem
     assert problem.message == 'type "mood" already exists'
+    assert "create_type=False" in problem.hint
+    assert "stamp" not in problem.hint  # it would leave out all else that the revision does
     assert (fleet.heads("old"), fleet.tables("old")) == (["s1"], ["s1"])
 
 
