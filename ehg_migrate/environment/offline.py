@@ -23,7 +23,7 @@ from ehg_migrate.database.statements import layout
 from ehg_migrate.environment.hosting import options
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.steps import ExactStep
-from ehg_migrate.errors import described
+from ehg_migrate.errors import described, quoted
 from ehg_migrate.model import Step, Target
 from ehg_migrate.redaction import one_line, safe
 from ehg_migrate.revisions.loading import alembic_config, script_directory
@@ -33,12 +33,13 @@ from ehg_migrate.settings import Settings
 def render(settings: Settings, target: Target, steps: tuple[Step, ...]) -> str:
     """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database.
 
-    A script that begins with nothing makes our tables first, as a run does: the steps write their version rows. It ends
-    with an error at the first step that is not all there; the steps behind that are comments.
+    A script that begins with nothing makes our tables first, as a run does: the steps write their version rows. Each
+    step fails where these are not what it was planned from. The script ends with an error at the first step that is not
+    all there; the steps behind that are comments.
     """
     first = [] if steps[0].heads_before else [layout(target).as_string(None)]
     path = [set_path(target)] if target.schema else []
-    return "\n".join([*first, *path, *_script(rendered(settings, target, steps))])
+    return "\n".join([*first, *path, *_script(rendered(settings, target, steps), target)])
 
 
 def depends_on(target: Target) -> tuple[object, ...]:
@@ -75,7 +76,7 @@ def rendered(settings: Settings, target: Target, steps: tuple[Step, ...]) -> Ite
             yield Rendered(step, "", one_line(described(e)))
 
 
-def _script(steps: Iterator[Rendered]) -> Iterator[str]:
+def _script(steps: Iterator[Rendered], target: Target) -> Iterator[str]:
     """What would be run behind a step that is left out would find less than it needs, and no version row to move."""
     ended = False
     for one in steps:
@@ -87,10 +88,33 @@ def _script(steps: Iterator[Rendered]) -> Iterator[str]:
         if ended or lacking:
             yield from (f"-- {line}".rstrip() for line in safe(one.sql).splitlines())
         else:
-            yield one.sql
+            yield _guarded(one, target)
         if lacking and not ended:
             yield _stop(f"the script ends here, before step {one.step.revision}: `ehg-migrate upgrade` does it")
             ended = True
+
+
+def _guarded(one: Rendered, target: Target) -> str:
+    """The step's SQL, which does nothing where the target has moved since, or never was where it is thought to be."""
+    values = {
+        "version": sql.Identifier(target.version_table_schema, target.version_table),
+        "heads": sql.Literal(list(one.step.heads_before)),
+        "number": sql.Literal(len(one.step.heads_before)),
+        "message": sql.Literal(
+            safe(f"step {one.step.revision} begins at {quoted(one.step.heads_before)}: make it anew")
+        ),
+    }
+    guard = sql.SQL("DO {};\n").format(_HELD.format(**values).as_string(None)).as_string(None)
+    before, begin, rest = one.sql.partition("BEGIN;\n")
+    return f"{before}{begin}\n{guard}{rest}" if begin and not before.strip() else f"{guard}{one.sql}"
+
+
+_HELD = sql.SQL("""BEGIN
+    IF (SELECT count(*) FROM {version}) <> {number}
+       OR EXISTS (SELECT FROM {version} WHERE version_num <> ALL ({heads}::text[])) THEN
+        RAISE EXCEPTION USING MESSAGE = {message};
+    END IF;
+END""")
 
 
 def _lacking(one: Rendered) -> str:

@@ -127,3 +127,26 @@ def test_a_script_ends_where_a_step_is_not_all_there(
     project.upgrade()
     left = StateKind.PENDING if code == COLON else StateKind.UP_TO_DATE  # a run fails there, too
     assert [s.kind for s in project.status()] == [left]
+
+
+def test_a_script_does_nothing_where_the_target_has_moved(
+    pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """Its UPDATE of the version row would match none, without a word, and all else be done: each step looks first."""
+    address = make_database("by_hand")
+    revisions = {
+        "shared/1": revision("s1", label="shared", up="CREATE TABLE t_s1 (n int)"),
+        "shared/2": revision("s2", "s1", up="CREATE TABLE t_s2 (n int)"),
+        "shared/3": revision("s3", "s2", up="INSERT INTO t_s1 VALUES (3)"),
+    }
+    project = Project.load(make_project(tmp_path, entries({"app": address}), revisions))
+    project.upgrade(to=["s1"])
+    (script,) = project.sql(project.plan())
+    project.upgrade()
+    for part in re.split(r"^COMMIT;$", script, flags=re.MULTILINE)[:-1]:  # as psql does that goes on behind an error
+        with pg.open(address) as c, pytest.raises(psycopg.errors.RaiseException, match=r"step s\d begins at `s\d`"):
+            c.execute(part.encode())
+    assert tables(pg, address) == {"t_s1", "t_s2"}
+    with pg.open(address) as c:
+        assert c.execute("SELECT n FROM t_s1").fetchall() == [(3,)]
+    assert project.status()[0].heads == ("s3",)
