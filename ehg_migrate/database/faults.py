@@ -32,10 +32,17 @@ class Fault:
     retry: Retry
 
 
-# `adopt` takes over a target that holds nothing yet; a row beside others is stamped
-_THERE = (
-    "somebody made it outside the migrations: compare, then drop it; or, if it is the same, say that the revision is "
-    "applied: `alembic -x target=NAME stamp REV`"
+# Where a step fails on one target, its file is seldom wrong: others have applied it, and an edited one is another.
+THERE = "made by hand, or by something that was cut: look what it is; take it out of the way, and run again"
+_GONE = (
+    "was it taken away here by hand (`ehg-migrate drift` tells)? make it anew and run again; else correct the revision"
+)
+_ROWS = (
+    "rows of this target are in the way: correct them and run again; `ehg-migrate rehearse --probe-data` looks for more"
+)
+_DEPENDS = (
+    "is what depends on it made by hand (`ehg-migrate drift` tells)? take that away here and run again; else correct "
+    "the revision"
 )
 # SQLSTATE -> (code, hint, retry)
 _STATES: dict[str, tuple[str, str, Retry]] = {
@@ -52,7 +59,12 @@ _STATES: dict[str, tuple[str, str, Retry]] = {
         "the database is read-only: a replica, or a full disk; look at the project, and at what the revision has SET",
         Retry.NEVER,
     ),
-    "42501": ("no_privilege", "grant it to the role of this target, or let the owner of the object do it", Retry.NEVER),
+    "42501": (
+        "no_privilege",
+        "let the owner grant it to the role of this target; where that must be the owner, say ALTER ... OWNER TO, or "
+        "GRANT the owning role; then run again",
+        Retry.NEVER,
+    ),
     "26000": ("transaction_pooler", "this is a transaction-mode pooler: use its session port (5432)", Retry.NEVER),
     "42P05": ("transaction_pooler", "this is a transaction-mode pooler: use its session port (5432)", Retry.NEVER),
     "53100": ("disk_full", "free space on the server", Retry.NEVER),
@@ -62,8 +74,14 @@ _STATES: dict[str, tuple[str, str, Retry]] = {
         "put the statement into `with op.get_context().autocommit_block():` in a revision of its own",
         Retry.NEVER,
     ),
-    "42P07": ("exists_already", _THERE, Retry.NEVER),
-    "42710": ("exists_already", _THERE, Retry.NEVER),
+    **dict.fromkeys(
+        # table or index, column, type or constraint or value of an enum, function, schema
+        ("42P07", "42701", "42710", "42723", "42P06"),
+        ("exists_already", THERE, Retry.NEVER),
+    ),
+    **dict.fromkeys(("42P01", "42703", "42704", "3F000"), ("statement_failed", _GONE, Retry.NEVER)),
+    **dict.fromkeys(("23502", "23503", "23505", "23514", "23P01"), ("statement_failed", _ROWS, Retry.NEVER)),
+    "2BP01": ("statement_failed", _DEPENDS, Retry.NEVER),
 }
 # SQLSTATE -> (code, hint), where it is why the server ended the connection
 _LOST = {

@@ -78,6 +78,18 @@ def unaccounted(target: str, revisions: Sequence[str], heads: Sequence[str]) -> 
     )
 
 
+def is_there(revision: str) -> str:
+    """What to do where a step makes what the target has: it may be a customer's, or that very step's, its row lost.
+
+    `adopt` takes over a target that holds nothing yet; a row beside others is stamped.
+    """
+    return (
+        "somebody made it by hand, or a version row was lost: `ehg-migrate history TARGET` and `ehg-migrate drift` "
+        f"tell. If it is all that the revision makes, `alembic -x target=NAME stamp {revision}` says that it is "
+        "applied; else take it out of the way, and run again"
+    )
+
+
 def lock_broken(by: str) -> Problem:
     """Somebody has told this run to leave the target."""
     return Problem(

@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from ehg_migrate.database.faults import Fault, Retry, is_lost, run_fault
+from ehg_migrate.database.faults import THERE, Fault, Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment.hosting import run_steps, untouched
@@ -24,10 +24,11 @@ from ehg_migrate.environment.pipelining import NotAsAssumed
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.resending import learn_steps, send_steps
 from ehg_migrate.errors import Problem, TargetError, described
-from ehg_migrate.model import Step, StepResult
+from ehg_migrate.model import Direction, Step, StepResult
 from ehg_migrate.redaction import one_line
 from ehg_migrate.revisions.loading import line_of
 from ehg_migrate.rollout.jobs import EventKind, Job
+from ehg_migrate.rollout.reasons import is_there
 from ehg_migrate.rollout.watch import BlockerWatch
 
 _LONGEST_WAIT = 30.0  # seconds between two attempts of a step
@@ -204,6 +205,8 @@ class Stepper:
             fault = Fault(problem, Retry.LOOK if lost else Retry.NEVER)
         problem = fault.problem
         problem = replace(problem, where=line_of(error, self._job.settings.versions) or problem.where or step.path)
+        if problem.hint == THERE and step.direction is Direction.UP:
+            problem = replace(problem, hint=is_there(step.revision))
         if blockers and problem.code in ("lock_timeout", "statement_timeout"):
             problem = replace(problem, message=f"{problem.message}; blocked by {blockers}")
         return Fault(problem, fault.retry)

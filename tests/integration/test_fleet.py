@@ -139,8 +139,9 @@ def test_one_broken_target_fails_alone(
     assert (problem.code, problem.sqlstate, problem.hint) == (
         "exists_already",
         "42P07",
-        "somebody made it outside the migrations: compare, then drop it; or, if it is the same, say that the "
-        "revision is applied: `alembic -x target=NAME stamp REV`",
+        "somebody made it by hand, or a version row was lost: `ehg-migrate history TARGET` and `ehg-migrate drift` "
+        "tell. If it is all that the revision makes, `alembic -x target=NAME stamp s2` says that it is applied; else "
+        "take it out of the way, and run again",
     )
     assert results["clash"].heads_after == ("s1",)
     assert tables(pg, addresses["good"]) == {"s1", "s2", "s3", "good_1", "good_2"}

@@ -287,7 +287,7 @@ def test_a_row_that_was_set_back_is_set_as_the_hint_says(project: Project, datab
     (note,) = (n for n in state(project).notes if n.code == "unaccounted")
     (failed,) = project.upgrade().results
     assert failed.problem is not None
-    assert "`alembic -x target=NAME stamp REV`" in failed.problem.hint
+    assert "`alembic -x target=NAME stamp s2`" in failed.problem.hint
     stamp_as_hinted(project, note.hint)
     assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s3"})
 
