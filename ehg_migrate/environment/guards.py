@@ -91,7 +91,7 @@ def half_done(step: Step, left: list[str]) -> Problem:
     return Problem(
         "half_done",
         f"revision `{step.revision}` was cut outside a transaction; INVALID indexes: {', '.join(left)}",
-        drop_hint(left),
+        f"{drop_hint(left)}; then run again",
         step.path,
     )
 
@@ -102,5 +102,5 @@ def leftovers(session: Session, before: tuple[str, ...]) -> list[str]:
 
 
 def drop_hint(left: list[str]) -> str:
-    """What to do about INVALID indexes."""
-    return "; ".join(f"DROP INDEX CONCURRENTLY {name}" for name in left) + "; then run again"
+    """What to do about INVALID indexes, before anything else."""
+    return "; ".join(f"DROP INDEX CONCURRENTLY {name}" for name in left)

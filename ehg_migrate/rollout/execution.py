@@ -266,8 +266,9 @@ def _after_failure(session: Session, failure: StepFailed) -> tuple[Status, Probl
         return Status.FAILED, problem
     left = leftovers(session, failure.invalid_before)
     found = f"; INVALID indexes: {', '.join(left)}" if left else ""
+    first = drop_hint(left) if left else "look what the step has done, and correct it"
     return Status.INDETERMINATE, replace(
         problem,
         message=f"{problem.message}; the step had left its transaction, so a part of it may be done{found}",
-        hint=drop_hint(left) if left else "look what the step has done, correct it, and run again",
+        hint=f"{first}; then: {problem.hint}",  # or it would fail again, and leave the same
     )

@@ -332,7 +332,8 @@ def test_an_index_that_cannot_be_built_is_named_until_it_is_dropped(bench: Bench
     first = result_of(run, "acme")
     assert (first.status, code_of(first), first.not_done) == (Status.INDETERMINATE, "statement_failed", ("s2", "s3"))
     assert first.problem
-    assert (first.problem.sqlstate, first.problem.hint) == ("23505", f"{drop}; then run again")
+    assert first.problem.sqlstate == "23505"
+    assert first.problem.hint.startswith(f"{drop}; then: rows of this target are in the way: correct them")
     assert "INVALID indexes: public.s1_n" in first.problem.message
     assert (result_of(run, "other").status, exits.of_run(run)) == (Status.SUCCEEDED, 1)
 
@@ -442,7 +443,7 @@ def test_a_session_killed_outside_a_transaction_is_only_looked_at(bench: Bench) 
         result = result_of(future.result(30), "acme")
     assert (result.status, code_of(result)) == (Status.INDETERMINATE, "connection_lost")
     assert result.problem
-    assert result.problem.hint == "DROP INDEX CONCURRENTLY public.s1_n; then run again"
+    assert result.problem.hint.startswith("DROP INDEX CONCURRENTLY public.s1_n; then: run again")
     assert [e for e in fleet.journal("acme") if e[1] == "s2"] == [("started", "s2")]
     fleet.check_no_lease("acme")
 
