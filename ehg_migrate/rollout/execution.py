@@ -22,7 +22,7 @@ from ehg_migrate.model import Result, Status, Step, StepResult
 from ehg_migrate.revisions.loading import has_our_environment
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.normalizing import normalize
-from ehg_migrate.rollout.reasons import BY_ANOTHER, lock_broken, stale_plan, wrong_heads
+from ehg_migrate.rollout.reasons import BY_ANOTHER, lock_broken, stale_plan, still_true, wrong_heads
 from ehg_migrate.rollout.stepping import StepFailed, Stepper, Tells
 from ehg_migrate.rollout.watch import Watchdog
 
@@ -256,7 +256,7 @@ class Execution:
             steps=tuple(self.done),
             not_done=() if status.good else tuple(s.revision for s in plan.steps[len(self.done) :]),
             problem=problem,
-            notes=(*plan.notes, *self.notes),
+            notes=(*still_true(plan.notes, self.done), *self.notes),
         )
 
 

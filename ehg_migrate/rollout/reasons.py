@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterable, Sequence
 
 from psycopg import sql
 
 from ehg_migrate.errors import Problem, quoted
-from ehg_migrate.model import Result, Target
+from ehg_migrate.model import Direction, Result, StepResult, Target
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
 LOST_ROWS = "lost_rows"
@@ -76,6 +77,20 @@ def unaccounted(target: str, revisions: Sequence[str], heads: Sequence[str]) -> 
         "was it taken back by hand, or was a row lost? `ehg-migrate upgrade` does it again; if it is still there, "
         f"{stamp} writes the row, and `ehg-migrate drift` tells then whether it is",
     )
+
+
+def still_true(notes: Iterable[Problem], done: Sequence[StepResult]) -> tuple[Problem, ...]:
+    """What was noted of a target before these steps, but for what they have mended: needless rows go before the first,
+    and a step that was cut, or whose row was lost, is done again.
+    """
+    up = {s.revision for s in done if s.direction is Direction.UP}
+
+    def is_over(note: Problem) -> bool:
+        if note.code == "overlapping_rows":
+            return bool(done)
+        return note.code in ("half_done", "unaccounted") and up.issuperset(re.findall("`(.+?)`", note.message))
+
+    return tuple(n for n in notes if not is_over(n))
 
 
 def is_there(revision: str) -> str:

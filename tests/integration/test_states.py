@@ -278,6 +278,9 @@ def test_a_part_of_the_rows_that_is_lost(
     assert rows(pg, database) == {"o1", "s3"}
     project.downgrade("one", ["s1"])
     assert state(project).notes == ()
+    execute(pg, database, "DROP TABLE o1", "DELETE FROM ehg_migrate.alembic_version WHERE version_num = 'o1'")
+    (result,) = project.upgrade().results
+    assert (result.status, result.notes) == (Status.SUCCEEDED, ())  # it has been done again
 
 
 def test_a_row_that_was_set_back_is_set_as_the_hint_says(project: Project, database: Address, pg: Cluster) -> None:
@@ -561,6 +564,7 @@ def test_overlapping_rows_are_noted_and_taken_out_by_the_next_run(
     ]
     run = project.upgrade()
     assert statuses(run) == {"one": Status.SUCCEEDED}
+    assert [n.code for n in run.results[0].notes] == []
     assert rows(pg, database) == {"s3"}
     assert journal(pg, database)[-2:] == [("normalized", "", "s1"), ("done", "up", "s3")]
     assert (state(project).kind, state(project).notes) == (StateKind.UP_TO_DATE, ())
@@ -569,7 +573,7 @@ def test_overlapping_rows_are_noted_and_taken_out_by_the_next_run(
 
 
 def test_a_step_that_was_cut_outside_a_transaction_is_noted(project: Project, database: Address, pg: Cluster) -> None:
-    """Until a run has finished it."""
+    """Until a run has finished it, whose result does not say it any more either."""
     cut = revision("s4", "s3", up_code=CONCURRENTLY + "op.execute('SELECT 1 / 0')")
     add_revision(project.settings.root, "shared/4", cut)
     run = Project.load(project.settings.root).upgrade()
@@ -581,5 +585,6 @@ def test_a_step_that_was_cut_outside_a_transaction_is_noted(project: Project, da
         "  hint: `ehg-migrate upgrade` finishes it, or names what it left behind"
     ]
     add_revision(project.settings.root, "shared/4", revision("s4", "s3", up="SELECT 1"))
-    Project.load(project.settings.root).upgrade()
+    (result,) = Project.load(project.settings.root).upgrade().results
+    assert (result.status, result.notes) == (Status.SUCCEEDED, ())
     assert (state(project).kind, state(project).notes) == (StateKind.UP_TO_DATE, ())
