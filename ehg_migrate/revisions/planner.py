@@ -8,7 +8,9 @@ from dataclasses import replace
 from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import JournalEntry, Plan, Result, Step, Verb
 from ehg_migrate.revisions.graph import Graph
-from ehg_migrate.revisions.specs import RELEASE, Releases, branch_members, lineage_above, resolve, resolve_all
+from ehg_migrate.revisions.specs import Releases, resolve_all
+
+_DECLARED = ("adopted", "stamped")
 
 
 def plan_upgrade(graph: Graph, target: str, heads: tuple[str, ...], to: Iterable[str], releases: Releases) -> Plan:
@@ -23,39 +25,10 @@ def plan_downgrade(graph: Graph, target: str, heads: tuple[str, ...], to: Sequen
     Raises UsageError for a name that is no revision here, TargetError where a revision is not applied or has no way
     back.
     """
-    active = graph.closure(heads)
-    removed = 0
-    for spec in to:
-        removed |= _above(graph, spec.strip(), active, releases)
-    for i in range(len(graph.revisions)):
-        if active >> i & 1 and graph.ancestors[i] & removed:
-            removed |= 1 << i
-    goal = graph.ids(graph.maximal(active & ~removed))
+    from ehg_migrate.revisions.descending import left_after  # what goes up does without
+
+    goal = left_after(graph, heads, to, releases)
     return Plan(target, Verb.DOWNGRADE, heads, goal, graph.steps(heads, goal), overlap_note(graph, heads))
-
-
-def _above(graph: Graph, spec: str, active: int, releases: Releases) -> int:
-    """What a downgrade to this revision takes away by itself: the applied revisions above it on its own line."""
-    if spec == "base":
-        return active
-    if spec.startswith(RELEASE):
-        return active & ~graph.closure(resolve(graph, spec, releases))
-    branch, at, name = spec.rpartition("@")
-    if at and name == "base":
-        return active & branch_members(graph, branch)
-    removed = 0
-    for revision in resolve(graph, spec, releases):
-        i = graph.index[revision]
-        if not active >> i & 1:
-            raise TargetError(
-                Problem(
-                    "not_applied",
-                    f"revision `{revision}` is not applied, so there is nothing above it to take back",
-                    "`ehg-migrate history TARGET` shows what is applied",
-                )
-            )
-        removed |= lineage_above(graph, i) & ~(1 << i) & active
-    return removed
 
 
 def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, journal: Sequence[JournalEntry]) -> Plan:
@@ -69,6 +42,35 @@ def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, j
     if not of_run:
         return Plan(target, Verb.ROLLBACK, heads, heads, (), undoes=run)
     since = [e for e in journal if e.seq >= of_run[0].seq and e.event != "failed"]
+    try:
+        return _plan_back(graph, target, heads, of_run, since)
+    except TargetError as e:
+        raise TargetError(_with_way(e.problem, _way(graph, heads, of_run))) from None
+
+
+def _way(graph: Graph, heads: tuple[str, ...], of_run: Sequence[JournalEntry]) -> str:
+    """The options of the downgrade that leads where the rollback would have; none where the run has made nothing."""
+    from ehg_migrate.revisions.descending import options_to  # seldom
+
+    declared = any(e.event in _DECLARED for e in of_run)  # that would drop what another tool has made
+    return "" if declared else options_to(graph, heads, of_run[0].heads_before)
+
+
+def _with_way(problem: Problem, options: str) -> Problem:
+    """With that downgrade in its hint: at night nobody looks heads up."""
+    hint = problem.hint
+    if problem.code == "no_downgrade":
+        hint = (
+            "write one in the file, and say `ehg-migrate downgrade TARGET --to REV`, for it is another file then; or "
+            "restore the target from a backup"
+        )
+    return replace(problem, hint=hint.replace("--to REV", options) if options else hint)
+
+
+def _plan_back(
+    graph: Graph, target: str, heads: tuple[str, ...], of_run: Sequence[JournalEntry], since: Sequence[JournalEntry]
+) -> Plan:
+    run = of_run[0].run
     own, left = _changes(of_run), _changes(since)
     _nothing_declared(run, since)
     _nothing_by_hand(run, since)
@@ -119,7 +121,7 @@ def _changes(entries: Iterable[JournalEntry]) -> dict[str, JournalEntry]:
 
 
 def _nothing_declared(run: str, since: Sequence[JournalEntry]) -> None:
-    declared = [e for e in since if e.event in ("adopted", "stamped")]
+    declared = [e for e in since if e.event in _DECLARED]
     if declared:
         who = "it" if declared[0].run == run else f"run `{declared[0].run}`"
         raise _inexact(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -274,22 +275,22 @@ def heads_gone() -> tuple[Book, Graph]:
 REFUSALS: dict[Callable[[], tuple[Book, Graph]], str] = {
     later_run: "later runs changed the target: `B`\n  hint: run `ehg-migrate rollback B` first",
     edited_file: "`versions/shared/s1.py` was edited after it was applied (checksum sum-s1)\n"
-    "  hint: use the file as it was (git commit c0ffee), or `ehg-migrate downgrade TARGET --to REV`",
+    "  hint: use the file as it was (git commit c0ffee), or `ehg-migrate downgrade TARGET --to base`",
     edited_between: "`versions/shared/s1.py` was edited after it was applied (checksum ffffffffffff)\n"
-    "  hint: use the file as it was (git commit c0ffee), or `ehg-migrate downgrade TARGET --to REV`",
+    "  hint: use the file as it was (git commit c0ffee), or `ehg-migrate downgrade TARGET --to base`",
     unknown_revision: "revision `s2` is not in versions/ of this checkout\n  hint: use the checkout that applied it",
     half_done: "revision `s3` ran outside a transaction and did not end\n"
     "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
-    "`ehg-migrate downgrade TARGET --to REV`",
+    "`ehg-migrate downgrade TARGET --to base`",
     half_done_later: "revision `s2` ran outside a transaction and did not end\n"
     "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
-    "`ehg-migrate downgrade TARGET --to REV`",
+    "`ehg-migrate downgrade TARGET --to base`",
     adopted: "it declared revisions to be applied and did not run them\n"
     "  hint: `ehg-migrate downgrade TARGET --to REV` runs their `downgrade()`, after showing what it would do",
     stamped_later: "run `S` declared revisions to be applied and did not run them\n"
-    "  hint: `ehg-migrate downgrade TARGET --to REV` runs their `downgrade()`, after showing what it would do",
+    "  hint: `ehg-migrate downgrade TARGET --to base` runs their `downgrade()`, after showing what it would do",
     heads_moved: "the target holds `s1`, and run `A` left `s2`\n"
-    "  hint: somebody stamped it by hand; use `ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
+    "  hint: somebody stamped it by hand; use `ehg-migrate downgrade TARGET --to base`, which shows what it would do",
     heads_gone: "the target holds nothing, and run `A` left `s1`\n"
     "  hint: somebody stamped it by hand; use `ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
 }
@@ -314,8 +315,42 @@ def test_a_changed_graph_is_refused() -> None:
         "run `B` cannot be taken back exactly: the steps back are not the run's own steps reversed: `down_revision` or "
         "`depends_on` changed since\n"
         "  hint: use the checkout that applied it, or "
-        "`ehg-migrate downgrade TARGET --to REV`, which shows what it would do"
+        "`ehg-migrate downgrade TARGET --to s1`, which shows what it would do"
     )
+
+
+def test_the_way_out_names_each_branch_and_leads_there() -> None:
+    """The downgrade of the hint leaves what was there before the run, if nothing has taken a part of that away."""
+    book = upgraded(["s2"])
+    heads = book.heads
+    book.does("N", plan_upgrade(fleet_graph(), "t", book.heads, ["heads"], {}))
+    book.add("S", "stamped", book.heads[0], after=book.heads)
+    with pytest.raises(TargetError) as caught:
+        rollback(book, "N")
+    found = re.search(r"`ehg-migrate downgrade TARGET --to (.+?)`", caught.value.problem.hint)
+    assert found
+    to = found[1].split(" --to ")
+    assert sorted(to) == ["app@base", "s2"]
+    assert plan_downgrade(fleet_graph(), "t", book.heads, to, {}).goal == heads
+
+
+def test_what_an_adoption_has_declared_is_not_dropped_by_a_hint() -> None:
+    """Somebody else has made it: what would take all of that away is not written out."""
+    book, graph = adopted()
+    with pytest.raises(TargetError) as caught:
+        rollback(book, "A", graph)
+    assert "--to REV`" in caught.value.problem.hint
+
+
+def test_a_rollback_that_lacks_a_downgrade_names_what_takes_a_written_one() -> None:
+    """The file is another one by then, so the rollback is not exact any more, and would send in a circle."""
+    book = upgraded(["s1"])
+    book.does("B", plan_upgrade(fleet_graph(), "t", book.heads, ["s2"], {}))
+    graph = graph_of(rev("s1"), rev("s2", "s1", has_downgrade=False))
+    with pytest.raises(TargetError) as caught:
+        rollback(book, "B", graph)
+    assert caught.value.problem.code == "no_downgrade"
+    assert "`ehg-migrate downgrade TARGET --to s1`" in caught.value.problem.hint
 
 
 def test_what_was_left_half_done_before_the_run_does_not_stop_it() -> None:
