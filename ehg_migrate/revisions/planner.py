@@ -45,7 +45,21 @@ def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, j
     try:
         return _plan_back(graph, target, heads, of_run, since)
     except TargetError as e:
+        if "--to REV" in e.problem.hint and _is_back(graph, heads, of_run[0], since[-1]):
+            raise TargetError(replace(e.problem, hint=_BACK)) from None
         raise TargetError(_with_way(e.problem, _way(graph, heads, of_run))) from None
+
+
+_BACK = (
+    "by its version rows it is back already; `ehg-migrate drift` shows what may be left of the run, to be taken away "
+    "by hand"
+)
+
+
+def _is_back(graph: Graph, heads: tuple[str, ...], first: JournalEntry, last: JournalEntry) -> bool:
+    """Whether the target holds what it held before the run, and the journal knows how that came about."""
+    known = all(h in graph for h in (*heads, *first.heads_before, *last.heads_after))
+    return known and graph.canonical(heads) == graph.canonical(first.heads_before) == graph.canonical(last.heads_after)
 
 
 def _way(graph: Graph, heads: tuple[str, ...], of_run: Sequence[JournalEntry]) -> str:

@@ -334,6 +334,25 @@ def test_the_way_out_names_each_branch_and_leads_there() -> None:
     assert plan_downgrade(fleet_graph(), "t", book.heads, to, {}).goal == heads
 
 
+def test_who_has_gone_the_way_out_is_told_so() -> None:
+    """And not to go it once more: where a step was cut before any other, too."""
+    book = upgraded(["s1"])
+    book.add("B", "started", "s2")
+    with pytest.raises(TargetError) as caught:
+        rollback(book, "B")
+    assert caught.value.problem.code == "rollback_inexact"
+    assert caught.value.problem.hint.startswith("by its version rows it is back already; `ehg-migrate drift` shows")
+
+    book = upgraded(["s1"])
+    book.does("B", plan_upgrade(fleet_graph(), "t", book.heads, ["s2"], {}))
+    book.add("S", "stamped", "s3", after=("s3",))
+    book.heads = ("s3",)
+    book.does("D", plan_downgrade(fleet_graph(), "t", book.heads, ["s1"], {}))
+    with pytest.raises(TargetError) as caught:
+        rollback(book, "B")
+    assert caught.value.problem.hint.startswith("by its version rows it is back already")
+
+
 def test_what_an_adoption_has_declared_is_not_dropped_by_a_hint() -> None:
     """Somebody else has made it: what would take all of that away is not written out."""
     book, graph = adopted()
