@@ -206,13 +206,20 @@ def _foreign_head(head: str, details: Mapping[str, Applied], history: History) -
             f"the version table holds `{head}`, which run `{known.run}` applied from commit "
             f"{known.git_commit or 'unknown'} and this checkout does not have",
             "update the checkout; to go back, run `ehg-migrate downgrade TARGET --to REV` from the checkout that has "
-            "the revision",
+            f"the revision; only if its file was taken out for good: {_OTHER_ROWS}",
         )
     return StateKind.UNKNOWN, Problem(
         "unknown_revision",
         f"the version table holds `{head}`, which neither this checkout nor the target's journal knows",
-        "either its file was deleted or the row was written by hand: find out which before anything is changed",
+        "either its file was deleted or the row was written by hand: find out which before anything is changed; then "
+        f"{_OTHER_ROWS}",
     )
+
+
+_OTHER_ROWS = (
+    "`alembic -x target=NAME stamp --purge REV ...` writes other rows (name what it really holds of every branch), and "
+    "`ehg-migrate drift` tells whether they are right"
+)
 
 
 def _edited(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
@@ -239,7 +246,8 @@ def _half_done(reading: Reading, graph: Graph) -> list[Problem]:
         Problem(
             "half_done",
             f"revision `{r}` began outside a transaction and nobody saw it end",
-            "`ehg-migrate upgrade` finishes it, or names what it left behind",
+            "`ehg-migrate upgrade` "
+            f"{'' if r in graph else 'from the checkout that has it '}finishes it, or names what it left behind",
             graph[r].path if r in graph else "",
         )
         for r in (u.removeprefix("up ") for u in reading.unfinished)

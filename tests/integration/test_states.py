@@ -135,9 +135,29 @@ def test_a_newer_checkout_is_ahead(project: Project) -> None:
         StateKind.AHEAD,
         f"the version table holds `s3`, which run `{run.id}` applied from commit {commit} and this checkout does not "
         "have\n  hint: update the checkout; to go back, run `ehg-migrate downgrade TARGET --to REV` from the "
-        "checkout that has the revision",
+        "checkout that has the revision; only if its file was taken out for good: `alembic -x target=NAME stamp "
+        "--purge REV ...` writes other rows (name what it really holds of every branch), and `ehg-migrate drift` tells "
+        "whether they are right",
     )
     assert (found.heads, found.pending) == (("s3",), ())
+
+
+def test_a_revision_that_was_taken_out_for_good_is_no_dead_end(
+    make_project: MakeProject, database: Address, pg: Cluster, tmp_path: Path
+) -> None:
+    """Two files have become one, which stands for both: the command of the hint says so, and keeps other branches."""
+    files = SHARED | {"one/1": making("o1", label="one", depends=["s1"])}
+    project = Project.load(make_project(tmp_path, entries({"one": database}), files))
+    project.upgrade()
+    for name in ("2", "3"):
+        (project.settings.versions / "shared" / f"{name}.py").unlink()
+    add_revision(project.settings.root, "shared/23", making("s23", "s1"))
+    found = state(project)
+    assert found.problem is not None
+    (command,) = (p for p in found.problem.hint.split("`") if p.startswith("alembic "))
+    words = command.replace("NAME", "one").replace("REV ...", "s23 o1").split()[1:]
+    subprocess.run([ALEMBIC, *words], cwd=project.settings.root, env=environment(), check=True, timeout=60)
+    assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s23", "o1"})
 
 
 def test_a_row_that_nothing_knows_is_unknown(project: Project, database: Address, pg: Cluster) -> None:
@@ -147,7 +167,9 @@ def test_a_row_that_nothing_knows_is_unknown(project: Project, database: Address
     assert said(state(project)) == (
         StateKind.UNKNOWN,
         "the version table holds `feedbeef`, which neither this checkout nor the target's journal knows\n"
-        "  hint: either its file was deleted or the row was written by hand: find out which before anything is changed",
+        "  hint: either its file was deleted or the row was written by hand: find out which before anything is changed"
+        "; then `alembic -x target=NAME stamp --purge REV ...` writes other rows (name what it really holds of every "
+        "branch), and `ehg-migrate drift` tells whether they are right",
     )
     for run in (project.upgrade(), project.downgrade("one", ["base"])):
         assert statuses(run) == {"one": Status.REFUSED}
@@ -583,6 +605,11 @@ def test_a_step_that_was_cut_outside_a_transaction_is_noted(project: Project, da
     assert noted(found) == [
         "versions/shared/4.py: revision `s4` began outside a transaction and nobody saw it end\n"
         "  hint: `ehg-migrate upgrade` finishes it, or names what it left behind"
+    ]
+    (project.settings.versions / "shared" / "4.py").unlink()  # nothing here finishes it
+    assert noted(state(project)) == [
+        "revision `s4` began outside a transaction and nobody saw it end\n"
+        "  hint: `ehg-migrate upgrade` from the checkout that has it finishes it, or names what it left behind"
     ]
     add_revision(project.settings.root, "shared/4", revision("s4", "s3", up="SELECT 1"))
     (result,) = Project.load(project.settings.root).upgrade().results
