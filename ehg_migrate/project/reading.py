@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ehg_migrate.database.doctor import Finding
     from ehg_migrate.database.locks import Held
 
+_DOUBTS = ("unaccounted", "half_done")
 _WELL = (StateKind.UP_TO_DATE, StateKind.PENDING, StateKind.NOT_ADOPTED)  # of the last one doctor warns by itself
 
 
@@ -82,15 +83,16 @@ class ReadingProject(ProjectBase):
     def doctor(self, selectors: Selectors = ()) -> tuple[Finding, ...]:
         """Each selected target examined from its name to long transactions. Reads only, leaves nothing behind.
 
-        One that is well by itself is held against the revisions, too: what `status` refuses is not called well.
+        One that is well by itself is held against the revisions, too: what `status` refuses is not called well, and of
+        rows that are lost or a step that was cut there is a warning.
         """
         from ehg_migrate.database.doctor import examine_all
 
         targets, passwords = self._reach(selectors)
         found = examine_all(targets, passwords, self.settings.parallel)
         well = [t.name for t in targets if all(f.level != "error" for f in found[t.name])]
-        bad = {s.target: s.trouble for s in self._states(well) if s.kind not in _WELL} if well else {}
-        return tuple(_judged(f, bad.get(t.name)) for t in targets for f in found[t.name])
+        states = {s.target: s for s in self._states(well)} if well else {}
+        return tuple(_judged(f, states.get(t.name)) for t in targets for f in found[t.name])
 
     def lock(self, target: str) -> Held:
         """Who holds the lock of one target, if anybody."""
@@ -104,10 +106,16 @@ class ReadingProject(ProjectBase):
         return held(targets, passwords, self._at_once)
 
 
-def _judged(finding: Finding, bad: Problem | None) -> Finding:
+def _judged(finding: Finding, state: State | None) -> Finding:
     """The same finding; of the version table, what is wrong with the rows in it."""
-    if bad is None or finding.check != "version_table":
+    if state is None or finding.check != "version_table":
         return finding
     from ehg_migrate.database.doctor import Level
 
-    return replace(finding, level=Level.ERROR, message=one_line(bad.message), hint=one_line(bad.hint))
+    if state.kind not in _WELL:
+        level, bad = Level.ERROR, state.trouble
+    elif (noted := [n for n in state.notes if n.code in _DOUBTS]) and finding.level is Level.OK:
+        level, bad = Level.WARNING, noted[0]
+    else:
+        return finding
+    return replace(finding, level=level, message=one_line(bad.message), hint=one_line(bad.hint))

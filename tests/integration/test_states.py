@@ -294,6 +294,8 @@ def test_a_part_of_the_rows_that_is_lost(
     (note,) = (n for n in found.notes if n.code == "unaccounted")
     assert found.kind is StateKind.PENDING
     assert note.message == "by the target's journal `o1` is applied too, and no version row says so"
+    bad = [(f.check, f.level, f.message, f.hint) for f in project.doctor() if f.level != "ok"]
+    assert bad == [("version_table", "warning", note.message, note.hint)]
     (result,) = project.upgrade().results
     assert (result.status, [n.code for n in result.notes]) == (Status.FAILED, ["unaccounted"])
     stamp_as_hinted(project, note.hint)
@@ -602,6 +604,7 @@ def test_a_step_that_was_cut_outside_a_transaction_is_noted(project: Project, da
     assert statuses(run) == {"one": Status.INDETERMINATE}
     found = state(project)
     assert (found.kind, found.pending) == (StateKind.PENDING, ("s4",))
+    assert [f.check for f in Project.load(project.settings.root).doctor() if f.level == "warning"] == ["version_table"]
     assert noted(found) == [
         "versions/shared/4.py: revision `s4` began outside a transaction and nobody saw it end\n"
         "  hint: `ehg-migrate upgrade` finishes it, or names what it left behind"
