@@ -106,8 +106,7 @@ class PlanningProject(ReadingProject):
         journals = self._journals(selectors)
         traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
         if not (traces or at_work or did.keys() & journals.keys()):
-            hint = "`ehg-migrate runs` lists the runs, `ehg-migrate history TARGET` what was done to a target"
-            raise UsageError(Problem("unknown_run", f"no selected target has a trace of run `{run}`", hint))
+            raise UsageError(_untraced(run, known=found is not None))
 
         def make(state: State) -> Plan:
             entries = journals[state.target]
@@ -288,3 +287,12 @@ class PlanningProject(ReadingProject):
         hint = "use the checkout that has it; or say `-t NAME` of each, where one has another name now"
         hint += f"; without it: `ehg-migrate rollback {run} {rest}`" if rest else ""
         raise UsageError(Problem("target_gone", message, hint))
+
+
+def _untraced(run: str, *, known: bool) -> Problem:
+    """A run of which no journal knows, nor the ledger that it did anything."""
+    if known:
+        hint = f"`ehg-migrate show {run}` tells how it ended"
+        return Problem("nothing_left", f"run `{run}` changed no selected target, so nothing is to be taken back", hint)
+    hint = "`ehg-migrate runs` lists the runs, `ehg-migrate history TARGET` what was done to a target"
+    return Problem("unknown_run", f"no selected target has a trace of run `{run}`", hint)

@@ -219,6 +219,18 @@ def test_an_unknown_run_is_a_mistake(project: Project) -> None:
     )
 
 
+def test_a_run_that_changed_nothing_is_not_called_unknown(project: Project) -> None:
+    """The ledger has it, and what it did."""
+    project.upgrade(["c"])
+    again = project.upgrade(["c"])
+    with pytest.raises(UsageError) as caught:
+        project.rollback(again.id)
+    assert str(caught.value) == (
+        f"run `{again.id}` changed no selected target, so nothing is to be taken back\n"
+        f"  hint: `ehg-migrate show {again.id}` tells how it ended"
+    )
+
+
 def test_a_target_that_has_gone_is_not_passed_over(
     pg: Cluster, project: Project, addresses: dict[str, Address], make_project: MakeProject
 ) -> None:
