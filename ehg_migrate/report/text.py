@@ -95,10 +95,21 @@ def plan_lines(plan: FleetPlan) -> Iterator[str]:
         yield ""
     if idle:
         yield f"nothing to do for {some(idle)}"
+    yield from _why_idle(plan)
     for place, wave in enumerate(plan.waves, 1):
         pause = f"; {wave.soak:g} s before the next" if wave.soak and place < len(plan.waves) else ""
         yield f"wave {place}, {wave.name}: {some(wave.targets)}{pause}"
     yield plan_summary(plan)
+
+
+def _why_idle(plan: FleetPlan) -> Iterator[str]:
+    """Why nothing of a run is to be taken back, each reason once: somebody may have restored the target since."""
+    reasons: dict[Problem, list[str]] = defaultdict(list)
+    for idle in (p for p in plan.plans if not p.steps):
+        for note in (n for n in idle.notes if n.code in ("taken_back", "no_trace")):
+            reasons[note].append(idle.target)
+    for note, targets in reasons.items():
+        yield from problem_lines(note, f"{some(targets)}: ")
 
 
 def _steps(plan: Plan) -> Iterator[str]:

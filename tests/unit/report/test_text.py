@@ -38,6 +38,20 @@ def test_counted(pairs: list[tuple[str, str]], said: str) -> None:
     assert text.counted(pairs) == said
 
 
+def test_a_rollback_says_why_it_has_nothing_to_do() -> None:
+    """A customer's database that was restored is not the same as one that the run never touched."""
+    back = Problem("taken_back", "run `R` is taken back here already")
+    restored = Problem("no_trace", "its journal has no trace", "it was restored")
+    plans = (plan("a"), plan("b", notes=(back, NOTE)), plan("c", notes=(back,)), plan("d", notes=(restored,)))
+    assert list(text.plan_lines(fleet_plan(*plans, verb=Verb.ROLLBACK))) == [
+        "nothing to do for a, b, c, d",
+        "b, c: run `R` is taken back here already",
+        "d: its journal has no trace",
+        "d:   hint: it was restored",
+        "rollback: 0 steps on 0 targets, nothing to do on 4",
+    ]
+
+
 def test_status() -> None:
     """A row each, what is to be said about some, the sum; pending is not known where it cannot be."""
     states = (
