@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from psycopg import sql
 
 from ehg_migrate.errors import Problem, quoted
-from ehg_migrate.model import Direction, Result, StepResult, Target
+from ehg_migrate.model import Direction, Result, Step, StepResult, Target
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
 LOST_ROWS = "lost_rows"
@@ -93,15 +93,16 @@ def still_true(notes: Iterable[Problem], done: Sequence[StepResult]) -> tuple[Pr
     return tuple(n for n in notes if not is_over(n))
 
 
-def is_there(revision: str) -> str:
+def is_there(step: Step) -> str:
     """What to do where a step makes what the target has: it may be a customer's, or that very step's, its row lost.
 
     `adopt` takes over a target that holds nothing yet; a row beside others is stamped.
     """
     return (
-        "somebody made it by hand, or a version row was lost: `ehg-migrate history TARGET` and `ehg-migrate drift` "
-        f"tell. If it is all that the revision makes, `alembic -x target=NAME stamp {revision}` says that it is "
-        "applied; else take it out of the way, and run again"
+        "somebody made it by hand, or a version row was lost (`ehg-migrate history TARGET`). If "
+        f"`ehg-migrate compare TARGET heads:{','.join(step.heads_after)}` finds no difference there, "
+        f"`alembic -x target=TARGET stamp {step.revision}` says that it is applied; else take it out of the way, and "
+        "run again"
     )
 
 

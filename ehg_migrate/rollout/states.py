@@ -217,8 +217,8 @@ def _foreign_head(head: str, details: Mapping[str, Applied], history: History) -
 
 
 _OTHER_ROWS = (
-    "`alembic -x target=NAME stamp --purge REV ...` writes other rows (name what it really holds of every branch), and "
-    "`ehg-migrate drift` tells whether they are right"
+    "`alembic -x target=TARGET stamp --purge REV ...` writes other rows (name what it really holds of every branch), "
+    "and `ehg-migrate drift` tells whether they are right"
 )
 
 

@@ -139,8 +139,8 @@ def test_one_broken_target_fails_alone(
     assert (problem.code, problem.sqlstate, problem.hint) == (
         "exists_already",
         "42P07",
-        "somebody made it by hand, or a version row was lost: `ehg-migrate history TARGET` and `ehg-migrate drift` "
-        "tell. If it is all that the revision makes, `alembic -x target=NAME stamp s2` says that it is applied; else "
+        "somebody made it by hand, or a version row was lost (`ehg-migrate history TARGET`). If `ehg-migrate compare "
+        "TARGET heads:s2` finds no difference there, `alembic -x target=TARGET stamp s2` says that it is applied; else "
         "take it out of the way, and run again",
     )
     assert results["clash"].heads_after == ("s1",)

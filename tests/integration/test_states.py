@@ -135,7 +135,7 @@ def test_a_newer_checkout_is_ahead(project: Project) -> None:
         StateKind.AHEAD,
         f"the version table holds `s3`, which run `{run.id}` applied from commit {commit} and this checkout does not "
         "have\n  hint: update the checkout; to go back, run `ehg-migrate downgrade TARGET --to REV` from the "
-        "checkout that has the revision; only if its file was taken out for good: `alembic -x target=NAME stamp "
+        "checkout that has the revision; only if its file was taken out for good: `alembic -x target=TARGET stamp "
         "--purge REV ...` writes other rows (name what it really holds of every branch), and `ehg-migrate drift` tells "
         "whether they are right",
     )
@@ -155,7 +155,7 @@ def test_a_revision_that_was_taken_out_for_good_is_no_dead_end(
     found = state(project)
     assert found.problem is not None
     (command,) = (p for p in found.problem.hint.split("`") if p.startswith("alembic "))
-    words = command.replace("NAME", "one").replace("REV ...", "s23 o1").split()[1:]
+    words = command.replace("TARGET", "one").replace("REV ...", "s23 o1").split()[1:]
     subprocess.run([ALEMBIC, *words], cwd=project.settings.root, env=environment(), check=True, timeout=60)
     assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s23", "o1"})
 
@@ -168,7 +168,7 @@ def test_a_row_that_nothing_knows_is_unknown(project: Project, database: Address
         StateKind.UNKNOWN,
         "the version table holds `feedbeef`, which neither this checkout nor the target's journal knows\n"
         "  hint: either its file was deleted or the row was written by hand: find out which before anything is changed"
-        "; then `alembic -x target=NAME stamp --purge REV ...` writes other rows (name what it really holds of every "
+        "; then `alembic -x target=TARGET stamp --purge REV ...` writes other rows (name what it really holds of every "
         "branch), and `ehg-migrate drift` tells whether they are right",
     )
     for run in (project.upgrade(), project.downgrade("one", ["base"])):
@@ -314,7 +314,7 @@ def test_a_row_that_was_set_back_is_set_as_the_hint_says(project: Project, datab
     (note,) = (n for n in state(project).notes if n.code == "unaccounted")
     (failed,) = project.upgrade().results
     assert failed.problem is not None
-    assert "`alembic -x target=NAME stamp s2`" in failed.problem.hint
+    assert "`alembic -x target=TARGET stamp s2`" in failed.problem.hint
     stamp_as_hinted(project, note.hint)
     assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s3"})
 
