@@ -213,7 +213,8 @@ def _no_run(run_id: str) -> NoReturn:
 
 def _not_one_run(prefix: str, candidates: list[str]) -> Problem:
     if not candidates:
-        return Problem("no_run", f"the ledger has no run `{prefix}`", "see `ehg-migrate runs` for those it has")
+        hint = "see `ehg-migrate runs` for those it has; one that it has lost is in `ehg-migrate history TARGET`"
+        return Problem("no_run", f"the ledger has no run `{prefix}`", hint)
     named = ", ".join(f"`{c}`" for c in candidates[:_CANDIDATES])
     more = " and more" if len(candidates) > _CANDIDATES else ""
     return Problem("ambiguous_run", f"several runs begin with `{prefix}`: {named}{more}", "give more of the id")
