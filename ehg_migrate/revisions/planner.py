@@ -50,10 +50,7 @@ def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, j
         raise TargetError(_with_way(e.problem, _way(graph, heads, of_run))) from None
 
 
-_BACK = (
-    "by its version rows it is back already; `ehg-migrate drift` shows what may be left of the run, to be taken away "
-    "by hand"
-)
+_BACK = "by its version rows it is back already; mend by hand what is not, which `ehg-migrate drift` shows"
 
 
 def _is_back(graph: Graph, heads: tuple[str, ...], first: JournalEntry, last: JournalEntry) -> bool:

@@ -341,7 +341,7 @@ def test_who_has_gone_the_way_out_is_told_so() -> None:
     with pytest.raises(TargetError) as caught:
         rollback(book, "B")
     assert caught.value.problem.code == "rollback_inexact"
-    assert caught.value.problem.hint.startswith("by its version rows it is back already; `ehg-migrate drift` shows")
+    assert caught.value.problem.hint.startswith("by its version rows it is back already; mend by hand what is not")
 
     book = upgraded(["s1"])
     book.does("B", plan_upgrade(fleet_graph(), "t", book.heads, ["s2"], {}))
