@@ -175,14 +175,16 @@ def _nothing_half_done(run: str, since: Sequence[JournalEntry], left: Mapping[st
         )
 
 
-def half_taken_back(graph: Graph, target: str, revision: str) -> Problem:
+def half_taken_back(graph: Graph, target: str, heads: tuple[str, ...], revision: str) -> Problem:
     """A revision whose downgrade was cut outside a transaction: its row is there, a part of its schema may be gone."""
     r = graph[revision]
     below = r.parents[0] if r.parents else f"{r.branch}@base"
     hint = f"finish that with `ehg-migrate downgrade {target} --to {below}`; "
     hint += "then `ehg-migrate upgrade`, if it is wanted again"
     if len(r.parents) == 1:  # what cannot be done a second time would be the end of every way out
-        hint += f". If it fails since all of it is gone already: `alembic -x target={target} stamp {below}`"
+        after = graph.ids(graph.maximal(graph.closure(heads) & ~(1 << graph.index[revision])))
+        hint += f". `ehg-migrate compare {target} heads:{','.join(after)}` shows what is left of it; where that is "
+        hint += f"nothing, so that it fails: `alembic -x target={target} stamp {below}`"
     return Problem(
         "half_taken_back",
         f"taking back revision `{revision}` was cut outside a transaction: a part of it may be gone",

@@ -18,7 +18,7 @@ from ehg_migrate.environment.guards import check_files, check_steps, drop_hint, 
 from ehg_migrate.environment.hosting import sqlalchemy_connection
 from ehg_migrate.environment.naming import Past
 from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.model import Result, Status, Step, StepResult
+from ehg_migrate.model import Direction, Result, Status, Step, StepResult
 from ehg_migrate.revisions.loading import has_our_environment
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.normalizing import normalize
@@ -267,8 +267,11 @@ def _after_failure(session: Session, failure: StepFailed) -> tuple[Status, Probl
     left = leftovers(session, failure.invalid_before)
     found = f"; INVALID indexes: {', '.join(left)}" if left else ""
     first = drop_hint(left) if left else "look what the step has done, and correct it"
+    then = problem.hint  # or it would fail again, and leave the same
+    if failure.step.direction is Direction.DOWN:
+        then = f"`ehg-migrate status -t {session.target.name}` names what shows the rest of it, and what finishes it"
     return Status.INDETERMINATE, replace(
         problem,
         message=f"{problem.message}; the step had left its transaction, so a part of it may be done{found}",
-        hint=f"{first}; then: {problem.hint}",  # or it would fail again, and leave the same
+        hint=f"{first}; then: {then}",
     )

@@ -144,7 +144,7 @@ def _judge(
         return StateKind.REFUSED, Problem("read_only", "the database takes no writes", hint), ()
     cut = [r for u in reading.unfinished if (r := u.removeprefix("down ")) != u and r in graph]
     if cut:
-        return StateKind.HALF_DONE, half_taken_back(graph, target.name, cut[0]), ()
+        return StateKind.HALF_DONE, half_taken_back(graph, target.name, reading.heads, cut[0]), ()
     notes = (
         *overlap_note(graph, reading.heads),
         *_unaccounted(target.name, graph, reading.heads, details),

@@ -15,7 +15,7 @@ import pytest
 from ehg_migrate.cli import exits
 from ehg_migrate.model import Address, Result, Run, RunStatus, StateKind, Status
 from tests.conftest import REF_A
-from tests.support.cli import ALEMBIC, environment
+from tests.support.cli import ALEMBIC, ehg, environment
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import free_port, wait_until
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
@@ -395,6 +395,8 @@ def test_a_downgrade_that_was_cut_outside_a_transaction_is_no_state_to_upgrade_f
     assert state.problem
     assert state.problem.code == "half_taken_back"
     assert state.problem.hint.startswith("finish that with `ehg-migrate downgrade acme --to s1`")
+    assert cut.problem
+    assert "`ehg-migrate status -t acme` names what shows the rest of it" in cut.problem.hint
     refused = result_of(fleet.upgrade(), "acme")
     assert (refused.status, code_of(refused)) == (Status.REFUSED, "half_taken_back")
 
@@ -421,6 +423,9 @@ def test_a_downgrade_that_was_cut_and_cannot_be_done_twice(bench: Bench) -> None
 
     (state,) = fleet.load().status(["acme"])
     assert state.problem
+    (compare,) = re.findall(r"`ehg-migrate (compare .+?)`", state.problem.hint)
+    left = ehg(fleet.folder, *compare.split())
+    assert (left.code, "no difference between `acme` and `heads:s1`" in left.out) == (0, True)
     command = state.problem.hint.rpartition(": ")[2].strip("`").split()
     assert command == ["alembic", "-x", "target=acme", "stamp", "s1"]
     subprocess.run([ALEMBIC, *command[1:]], cwd=fleet.folder, env=environment(), check=True, timeout=60)
