@@ -45,6 +45,15 @@ Selectors = Sequence[str]
 """`acme`, `eu-*`, `tag:prod`, `env:staging`, `!name`; none for the whole fleet."""
 
 
+def _resolved(root: Path | str) -> Path:
+    """Raises ConfigurationError where the working folder has gone: a deployment has put another in its place."""
+    try:
+        return Path(root).resolve()
+    except FileNotFoundError as e:
+        hint = "`cd` into it anew, or name the project with `--project` and a path from the root"
+        raise ConfigurationError(Problem("no_project", "the folder in which this is run is gone", hint)) from e
+
+
 class ProjectBase:
     """A project folder, loaded; what the verbs share."""
 
@@ -61,7 +70,7 @@ class ProjectBase:
     @classmethod
     def load(cls, root: Path | str = ".", *, local: bool = False) -> Self:
         """Reads alembic.ini, targets/ and versions/ of the project in `root`. Connects nowhere, resolves no secret."""
-        settings = read_settings(Path(root).resolve())
+        settings = read_settings(_resolved(root))
         try:
             fleet = read_fleet(settings)
             register_variables(fleet.targets, settings.ledger_secret)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from ehg_migrate.model import Address
-from tests.support.cli import Said, ehg, normalised
+from tests.support.cli import PROGRAM, Said, ehg, environment, normalised
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
 
@@ -67,6 +68,19 @@ def test_bad_input(row: dict[str, Any], places: dict[str, Address], pg: Cluster,
     else:
         assert err == row["err"]
     assert CANARY not in found.err
+
+
+def test_a_folder_that_has_gone(tmp_path: Path) -> None:
+    """A shell stands where a deployment has put another folder in its place; that is no fault of a target."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", f"rmdir '{gone}'; '{PROGRAM}' status"]
+    done = subprocess.run(command, cwd=gone, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(
+        "error: the folder in which this is run is gone\n"
+        "  hint: `cd` into it anew, or name the project with `--project` and a path from the root\n"
+    )
 
 
 def test_nothing_was_done(places: dict[str, Address], pg: Cluster) -> None:
