@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.revisions.graph import Graph
@@ -24,18 +24,23 @@ def left_after(graph: Graph, heads: tuple[str, ...], to: Sequence[str], releases
     return graph.ids(graph.maximal(active & ~removed))
 
 
-def options_to(graph: Graph, heads: tuple[str, ...], before: tuple[str, ...]) -> str:
-    """The `--to` of each branch with which `downgrade` leads to the rows from `before`; nothing where none do."""
+def options_to(graph: Graph, heads: tuple[str, ...], before: tuple[str, ...], done: Collection[str]) -> str:
+    """The `--to` of each branch with which `downgrade` takes away what was `done` since the rows from `before`.
+
+    And nothing else that does not need it: what somebody has declared since may be a customer's. Empty where none do.
+    """
     if not all(h in graph for h in (*heads, *before)):
         return ""
+    gone = graph.closure(heads) & graph.bits(r for r in done if r in graph)
     kept = graph.closure(before)
-    gone = graph.closure(heads) & ~kept
-    to = [spec for branch in _branches(graph, gone) for spec in _top(graph, branch, kept)] if kept else ["base"]
+    to = [spec for branch in _branches(graph, gone) for spec in _top(graph, branch, kept)]
     try:
-        leads = bool(gone) and left_after(graph, heads, to, {}) == graph.canonical(before)
+        left = left_after(graph, heads, to, {})
     except (TargetError, UsageError):
-        leads = False
-    return " ".join(f"--to {spec}" for spec in to) if leads else ""
+        return ""
+    if not gone or graph.closure(left) & gone:
+        return ""
+    return " ".join(f"--to {spec}" for spec in to) if left else "--to base"
 
 
 def _branches(graph: Graph, revisions: int) -> list[str]:

@@ -60,11 +60,12 @@ def _is_back(graph: Graph, heads: tuple[str, ...], first: JournalEntry, last: Jo
 
 
 def _way(graph: Graph, heads: tuple[str, ...], of_run: Sequence[JournalEntry]) -> str:
-    """The options of the downgrade that leads where the rollback would have; none where the run has made nothing."""
+    """The options of the downgrade that takes back what the run did; none where it has made nothing."""
     from ehg_migrate.revisions.descending import options_to  # seldom
 
     declared = any(e.event in _DECLARED for e in of_run)  # that would drop what another tool has made
-    return "" if declared else options_to(graph, heads, of_run[0].heads_before)
+    done = {e.revision for e in of_run if e.event == "done" and e.direction == "up"}
+    return "" if declared else options_to(graph, heads, of_run[0].heads_before, done)
 
 
 def _with_way(problem: Problem, options: str) -> Problem:

@@ -334,6 +334,16 @@ def test_the_way_out_names_each_branch_and_leads_there() -> None:
     assert plan_downgrade(fleet_graph(), "t", book.heads, to, {}).goal == heads
 
 
+def test_the_way_out_leaves_what_somebody_has_declared_since() -> None:
+    """On another branch, which the run did not touch: what a customer has made himself is in it, perhaps."""
+    book = upgraded(["s2"])
+    book.does("N", plan_upgrade(fleet_graph(), "t", book.heads, ["s3"], {}))
+    book.add("S", "stamped", "a1", after=("a1", "s3"))
+    with pytest.raises(TargetError) as caught:
+        rollback(book, "N")
+    assert "`ehg-migrate downgrade TARGET --to s2`" in caught.value.problem.hint
+
+
 def test_who_has_gone_the_way_out_is_told_so() -> None:
     """And not to go it once more: where a step was cut before any other, too."""
     book = upgraded(["s1"])
