@@ -22,8 +22,19 @@ Same = Callable[[str, tuple[str, ...], tuple[str, ...]], bool]
 
 
 def with_ledger(states: tuple[State, ...], last: Mapping[str, Seen], same: Same) -> tuple[State, ...]:
-    """The same states, each with a note where the ledger's last word on the target is another."""
-    return tuple(replace(s, notes=(*s.notes, *_disagreement(s, last.get(s.target), same))) for s in states)
+    """The same states, each with a note where the ledger's last word on the target is another, or on its schema."""
+    return tuple(
+        replace(s, notes=(*s.notes, *_disagreement(s, last.get(s.target), same), *_differed(s, last.get(s.target))))
+        for s in states
+    )
+
+
+def _differed(state: State, last: Seen | None) -> tuple[Problem, ...]:
+    """Version rows are not all: nobody goes to bed on an `up_to_date` whose schema the last run called wrong."""
+    if last is None or last.running or last.status is not Status.SCHEMA_DIFFERS or state.kind in _UNREAD:
+        return ()
+    message = f"run `{last.run}` saw that the schema is not what the revisions produce"
+    return (Problem("differed_before", message, f"`ehg-migrate drift -t {state.target}` shows whether it still is so"),)
 
 
 def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem, ...]:

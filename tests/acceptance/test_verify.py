@@ -49,6 +49,9 @@ def test_a_target_that_differed_is_not_good_until_it_was_looked_at(fleet: Fleet,
     """Nothing is pending, and still: neither `upgrade` nor `resume` nor `retry` calls it good before it matches."""
     fleet.run("upgrade", "--yes")
     run = fleet.run("runs", "--limit", "1", "--json").json["data"][0]["id"]
+    status = fleet.run("status")
+    assert (status.code, status.out.count("saw that the schema is not")) == (0, 1), status
+    assert f"bad: run `{run}` saw that the schema is not what the revisions produce\n" in status.out
     for again in (("upgrade",), ("resume", run), ("retry", run)):
         said = fleet.run(*again, "--yes")
         assert (said.code, "1 schema_differs (bad)" in said.out) == (1, True), said
