@@ -63,9 +63,8 @@ def _way(graph: Graph, heads: tuple[str, ...], of_run: Sequence[JournalEntry]) -
     """The options of the downgrade that takes back what the run did; none where it has made nothing."""
     from ehg_migrate.revisions.descending import options_to  # seldom
 
-    declared = any(e.event in _DECLARED for e in of_run)  # that would drop what another tool has made
     done = {e.revision for e in of_run if e.event == "done" and e.direction == "up"}
-    return "" if declared else options_to(graph, heads, of_run[0].heads_before, done)
+    return options_to(graph, heads, of_run[0].heads_before, done)
 
 
 def _with_way(problem: Problem, options: str) -> Problem:
@@ -135,11 +134,14 @@ def _changes(entries: Iterable[JournalEntry]) -> dict[str, JournalEntry]:
 def _nothing_declared(run: str, since: Sequence[JournalEntry]) -> None:
     declared = [e for e in since if e.event in _DECLARED]
     if declared:
-        who = "it" if declared[0].run == run else f"run `{declared[0].run}`"
+        own = declared[0].run == run  # what another tool has made must not be dropped for a wrong word of ours
+        who = "it" if own else f"run `{declared[0].run}`"
         raise _inexact(
             run,
             f"{who} declared revisions to be applied and did not run them",
-            "`ehg-migrate downgrade TARGET --to REV` runs their `downgrade()`, after showing what it would do",
+            "`alembic -x target=TARGET stamp --purge REV ...` declares others, of every branch, or none with `base`"
+            if own
+            else "`ehg-migrate downgrade TARGET --to REV` runs their `downgrade()`, after showing what it would do",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ehg_migrate.model import Address, Run, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.integration.fleets import SHARED, entries, execute, journal, making, own, rows, statuses, tables
+from tests.support.cli import ALEMBIC, environment
 from tests.support.postgres import Cluster
 from tests.support.project import add_revision, revision
 
@@ -408,6 +410,20 @@ def test_a_database_without_any_record_is_declared(pg: Cluster, one: Project, da
     assert tables(pg, database) == {"s1", "s2", "s3", "one_1", "one_2"}
     add_revision(one.settings.root, "shared/1", SHARED["shared/1"] + "\n# edited\n")
     assert [n.code for n in reload(one).status()[0].notes] == ["edited_file"]
+
+
+def test_a_wrong_word_is_taken_back_without_a_table(pg: Cluster, one: Project, database: Address) -> None:
+    """Nothing was run, so no `downgrade()` is to be; the hint of the refused rollback is done to the letter."""
+    execute(pg, database, "CREATE TABLE s1 (id int PRIMARY KEY)", "CREATE TABLE s2 (id int PRIMARY KEY)")
+    (result,) = one.rollback(one.adopt("one", ["s2"]).id).results
+    assert result.problem is not None
+    (command,) = (p for p in result.problem.hint.split("`") if p.startswith("alembic "))
+    for rev, held in (("s1", {"s1"}), ("base", set())):
+        words = command.replace("TARGET", "one").replace("REV ...", rev).split()[1:]
+        subprocess.run([ALEMBIC, *words], cwd=one.settings.root, env=environment(), check=True, timeout=60)
+        assert rows(pg, database) == held
+        assert reload(one).status()[0].kind is StateKind.PENDING
+    assert tables(pg, database) == {"s1", "s2"}
 
 
 @pytest.mark.parametrize("heads", [(), ("s1",)])
