@@ -85,7 +85,8 @@ def adopted_already(heads: tuple[str, ...]) -> Problem:
     return Problem(
         "adopted_already",
         f"the target is ours already and holds {held}",
-        "use `ehg-migrate upgrade` or `ehg-migrate downgrade TARGET --to REV`",
+        "`ehg-migrate upgrade` brings it to its heads; `alembic -x target=TARGET stamp --purge REV ...` declares that "
+        "it holds others, and runs nothing (name one of every branch)",
     )
 
 

@@ -436,8 +436,9 @@ def test_what_is_ours_is_not_adopted(pg: Cluster, one: Project, database: Addres
     (result,) = run.results
     assert result.status is Status.REFUSED
     assert str(result.problem) == (
-        "the target is ours already and holds `s3`\n  hint: use `ehg-migrate upgrade` or "
-        "`ehg-migrate downgrade TARGET --to REV`"
+        "the target is ours already and holds `s3`\n  hint: `ehg-migrate upgrade` brings it to its heads; "
+        "`alembic -x target=TARGET stamp --purge REV ...` declares that it holds others, and runs nothing (name one of "
+        "every branch)"
     )
     assert (rows(pg, database), journal(pg, database)) == ({"s3"}, before)
 
