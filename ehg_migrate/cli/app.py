@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -59,6 +60,7 @@ def cli() -> None:
 
 def run() -> None:
     """Runs the program and ends the process with its exit code."""
+    _hear_signals()
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -80,3 +82,14 @@ def run() -> None:
         console.note("this is a fault of ehg-migrate; please report it with the lines above")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _hear_signals() -> None:
+    """SIGTERM and a terminal that closes end a command as Ctrl-C does, so that what it has started ends with it.
+
+    Also, the first process of a container does not get a signal that it has said nothing of: told to end while it
+    rehearsed, it began its run. A run hears them by itself.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # with `nohup` it is not
+            signal.signal(number, signal.default_int_handler)
