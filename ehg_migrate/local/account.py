@@ -41,14 +41,26 @@ class Account:
         self.own(path)
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether this user can reach a folder; asked of the kernel, since modes are only half of the answer."""
+        """Whether this user can reach a folder; asked of the kernel, since modes are only half of the answer.
+
+        Raises LocalServerError where we are a root that cannot become this user.
+        """
         if not self.switch:
             return os.access(folder, os.X_OK)
         argv = ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)]
         quiet = subprocess.DEVNULL
-        return (
-            subprocess.run(argv, cwd="/", stdout=quiet, stderr=quiet, check=False, **self.process_options()).returncode
-            == 0
+        try:
+            done = subprocess.run(argv, cwd="/", stdout=quiet, stderr=quiet, check=False, **self.process_options())
+        except OSError as e:
+            raise LocalServerError(self._out_of_reach(e)) from e
+        return done.returncode == 0
+
+    def _out_of_reach(self, error: OSError) -> Problem:
+        """Root of a container without capabilities, or of a user namespace in which nobody else is."""
+        return Problem(
+            "local_no_account",
+            f"PostgreSQL does not run as root, and this root cannot become `{self.name}`: {error.strerror}",
+            "run the command as an ordinary user, or, where it is for rehearsals, name a server in `EHG_SCRATCH_URL`",
         )
 
 

@@ -1,7 +1,9 @@
-"""What orchestrators and images are to a command: told to end at any moment."""
+"""A command in a container: told to end at any moment, and as a user who may little."""
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +13,11 @@ import pytest
 
 from ehg_migrate.model import Address
 from tests.acceptance.test_drift import scratch_url
+from tests.conftest import MakeProject
+from tests.support.cli import PROGRAM, environment
 from tests.support.postgres import CANARY, Cluster
-from tests.support.project import PASSWORD_VARIABLE
+from tests.support.programs import find_program, run
+from tests.support.project import PASSWORD_VARIABLE, target_entry
 from tests.support.running import Gate, make_fleet, step
 
 SCRATCH = "SELECT datname FROM pg_database WHERE datname LIKE 'ehg\\_scratch\\_%'"
@@ -42,3 +47,19 @@ def test_told_to_end_before_the_run(
             worker.wait(10)
         assert c.execute(SCRATCH).fetchall() == before
     assert fleet.heads("acme") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others need no capability to be themselves")
+def test_a_root_that_can_become_nobody_else(
+    make_database: Callable[[str], Address], make_project: MakeProject, tmp_path: Path
+) -> None:
+    """In a container without capabilities there is no embedded server; targets are migrated, and that is said."""
+    steps = {"shared/s1": step("s1")}
+    folder = make_project(tmp_path, {"acme": target_entry(make_database("acme"))}, steps)
+    bare = (find_program("setpriv", "util-linux"), "--bounding-set", "-all", PROGRAM)
+    how = ("--yes", "--json", "--lint", "auto", "--verify", "auto")
+    done = run([*bare, "upgrade", *how], cwd=folder, env=environment({"EHG_SCRATCH_URL": None}))
+    data = json.loads(done)["data"]
+    assert [r["status"] for r in data["results"]] == ["succeeded"]
+    assert [n["code"] for n in data["notes"]] == ["not_linted", "not_verified"]
+    assert all("this root cannot become" in n["message"] for n in data["notes"])
