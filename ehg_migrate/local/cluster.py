@@ -39,6 +39,13 @@ _SETTINGS = {
 _NOT_YET = ("starting up", "not yet accepting connections", "in recovery mode", "shutting down")
 _ORPHANS = "pre-existing shared memory block"
 
+_NAMELESS = "could not look up effective user ID"  # a container's user that is only a number
+_NAME_IT = (
+    "PostgreSQL wants a name for this user: add one to /etc/passwd, or, where it is for rehearsals, name a server in "
+    "`EHG_SCRATCH_URL`"
+)
+_MEND = "mend what it says, or make room in `{}`, then try again"
+
 
 def refuse_other_major(place: Place) -> None:
     """Raises LocalServerError for a data folder of another major version, or one that is none."""
@@ -87,7 +94,7 @@ def initialize(place: Place) -> None:
             Problem(
                 "local_initdb",
                 f"the embedded PostgreSQL cannot be initialised: {_end(done.stdout)}",
-                f"mend what it says, or make room in `{place.root}`, then try again",
+                _NAME_IT if _NAMELESS in done.stdout else _MEND.format(place.root),
             )
         )
     unfinished.rename(place.data)

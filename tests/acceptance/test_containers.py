@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,3 +64,16 @@ def test_a_root_that_can_become_nobody_else(
     assert [r["status"] for r in data["results"]] == ["succeeded"]
     assert [n["code"] for n in data["notes"]] == ["not_linted", "not_verified"]
     assert all("this root cannot become" in n["message"] for n in data["notes"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user that has no name")
+def test_a_user_without_a_name(tmp_path: Path) -> None:
+    """As OpenShift has them: PostgreSQL's initdb wants one, and the hint says what to do, not to make room."""
+    run([PROGRAM, "init", "fleet"], cwd=tmp_path)
+    rights = "+dac_override,+dac_read_search"  # the tests' own folders may be closed to others
+    nameless = (find_program("setpriv", "util-linux"), "--reuid", "54321", "--clear-groups")
+    argv = [*nameless, "--inh-caps", rights, "--ambient-caps", rights, PROGRAM, "upgrade", "--local", "--yes"]
+    said = subprocess.run(argv, cwd=tmp_path / "fleet", env=environment(), capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert "user ID 54321" in said.stderr
+    assert "hint: PostgreSQL wants a name for this user: add one to /etc/passwd" in said.stderr
