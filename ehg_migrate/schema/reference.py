@@ -91,8 +91,9 @@ class References:
                 with scratch.connect(database) as connection:
                     catalog = read_catalog(connection, recipe.scope)
                 found[recipe.key] = self._shelf.put(recipe.key, recipe.heads, catalog, seconds)
-            except (psycopg.Error, OSError) as e:
-                found[recipe.key] = no_reference(f"the reference cannot be kept: {e}", "is the disk full?")
+            except psycopg.Error as e:
+                said = run_fault(e).problem
+                found[recipe.key] = no_reference(f"the scratch database cannot be read: {said.message}", said.hint)
             scratch.keep(database, recipe.chain[-1])
         return found
 

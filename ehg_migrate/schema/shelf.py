@@ -1,12 +1,16 @@
-"""The references of a project on disk: one file each, written whole or not at all, readable by its owner only."""
+"""The references of a project on disk: one file each, written whole or not at all, readable by its owner only.
+
+A disk that is full, or that a container may not write to, decides nothing: then a reference is of this process only.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ehg_migrate.schema.facts import Catalog, Fact
@@ -24,9 +28,12 @@ class Reference:
     seconds: float  # that making it took
     fingerprint: str
     path: Path
+    unkept: Catalog | None = field(default=None, compare=False, repr=False)  # where there is no file
 
     def catalog(self) -> Catalog:
         """All its facts, read from its file."""
+        if self.unkept is not None:
+            return self.unkept
         with self.path.open(encoding="utf-8") as file:
             next(file)
             return Catalog.of((Fact(**json.loads(line)) for line in file), self.server_version)
@@ -44,7 +51,8 @@ class Shelf:
         try:
             with path.open(encoding="utf-8") as file:
                 head = json.loads(file.readline())
-            os.utime(path)
+            with contextlib.suppress(OSError):  # a disk that is read only
+                os.utime(path)
             return Reference(
                 key, tuple(head["heads"]), head["server_version"], head["seconds"], head["fingerprint"], path
             )
@@ -52,16 +60,26 @@ class Shelf:
             return None  # it is made anew, which writes over it
 
     def put(self, key: str, heads: tuple[str, ...], catalog: Catalog, seconds: float) -> Reference:
-        """Writes a reference. Raises OSError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Writes a reference; one that cannot be written is held in memory."""
         reference = Reference(key, heads, catalog.server_version, seconds, catalog.fingerprint, self._path(key))
-        unfinished = self._folder / f"{key}.{secrets.token_hex(4)}.new"
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor that only we can read
-            file.writelines(_lines(reference, catalog))
-        unfinished.replace(reference.path)
-        self._forget_oldest()
+        try:
+            self._write(reference, catalog)
+            self._forget_oldest()
+        except OSError:
+            return replace(reference, unkept=catalog)
         return reference
+
+    def _write(self, reference: Reference, catalog: Catalog) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished = self._folder / f"{reference.key}.{secrets.token_hex(4)}.new"
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor that only we can read
+                file.writelines(_lines(reference, catalog))
+            unfinished.replace(reference.path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.jsonl"

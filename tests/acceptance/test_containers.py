@@ -15,10 +15,10 @@ import pytest
 from ehg_migrate.model import Address
 from tests.acceptance.test_drift import scratch_url
 from tests.conftest import MakeProject
-from tests.support.cli import PROGRAM, environment
+from tests.support.cli import PROGRAM, ehg, environment
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import find_program, run
-from tests.support.project import PASSWORD_VARIABLE, target_entry
+from tests.support.project import PASSWORD_VARIABLE, revision, target_entry
 from tests.support.running import Gate, make_fleet, step
 
 SCRATCH = "SELECT datname FROM pg_database WHERE datname LIKE 'ehg\\_scratch\\_%'"
@@ -64,6 +64,27 @@ def test_a_root_that_can_become_nobody_else(
     assert [r["status"] for r in data["results"]] == ["succeeded"]
     assert [n["code"] for n in data["notes"]] == ["not_linted", "not_verified"]
     assert all("this root cannot become" in n["message"] for n in data["notes"])
+
+
+def test_a_project_that_nobody_may_write_to(
+    pg: Cluster, make_database: Callable[[str], Address], make_project: MakeProject, tmp_path: Path
+) -> None:
+    """As in an image: with a scratch server and a ledger elsewhere all is rehearsed, verified and recorded."""
+    ledger = make_database("ledger")
+    settings = {
+        "ledger": f"postgresql://{ledger.user}@{ledger.host}:{ledger.port}/{ledger.dbname}",
+        "ledger_password": f"env:{PASSWORD_VARIABLE}",
+    }
+    steps = {"shared/s1": revision("s1", up="CREATE SCHEMA s1", label="shared")}
+    folder = make_project(tmp_path, {"acme": target_entry(make_database("acme"))}, steps, settings=settings)
+    (folder / ".ehg").touch()  # so that root cannot make the folder either
+    scratch = scratch_url(pg)
+    done = ehg(folder, "upgrade", "--yes", "--json", "--lint", "always", "--verify", "always", EHG_SCRATCH_URL=scratch)
+    assert done.code == 0, done.err
+    assert [n["code"] for n in done.json["data"]["notes"]] == ["linted", "verified"]
+    drift = ehg(folder, "drift", "--json", EHG_SCRATCH_URL=scratch)
+    assert (drift.code, [d["verdict"] for d in drift.json["data"]]) == (0, ["matches"])
+    assert [r["status"] for r in ehg(folder, "runs", "--json").json["data"]] == ["succeeded"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user that has no name")

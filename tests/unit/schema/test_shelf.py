@@ -48,3 +48,14 @@ def test_the_longest_unused_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert shelf.find("first")
     shelf.put("third", (), CATALOG, 0.0)
     assert {p.stem for p in tmp_path.iterdir()} == {"first", "third"}
+
+
+def test_what_cannot_be_written_is_held(tmp_path: Path) -> None:
+    """In memory, for this process; where only its end could not be written, no part of it stays."""
+    (tmp_path / "file").touch()
+    shelf = Shelf(tmp_path / "file" / "references")
+    assert shelf.put("abc", (), CATALOG, 0.0).catalog() == CATALOG
+    assert shelf.find("abc") is None
+    (tmp_path / "abc.jsonl").mkdir()
+    assert Shelf(tmp_path).put("abc", (), CATALOG, 0.0).catalog() == CATALOG
+    assert {p.name for p in tmp_path.iterdir()} == {"file", "abc.jsonl"}
