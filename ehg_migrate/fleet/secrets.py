@@ -199,7 +199,7 @@ def _bad_passfiles(targets: Sequence[Target], root: Path) -> list[Problem]:
     problems = []
     for path, target in first.items():
         try:
-            check_private((root / path).stat().st_mode, path)
+            check_private((root / path).stat(), root / path, path)
             passfile.register_passwords(root / path)
         except OSError as e:
             problem = Refused("passfile", f"the passfile `{path}` cannot be read: {e.strerror}", "create it")

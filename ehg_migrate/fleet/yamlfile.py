@@ -6,6 +6,7 @@ billion values: all three are found here on the parsed nodes, before anything is
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from dataclasses import dataclass, field
@@ -76,8 +77,8 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-def _check_regular(mode: int) -> None:
-    if not stat.S_ISREG(mode):
+def _check_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
         raise Refused("not_a_file", "this is not a regular file", "remove it, or give it another ending")
 
 

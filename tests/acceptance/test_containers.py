@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import pwd
 import signal
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
+from ehg_migrate.fleet.private import read_private
+from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.model import Address
 from tests.acceptance.test_drift import scratch_url
 from tests.conftest import MakeProject
@@ -98,3 +104,41 @@ def test_a_user_without_a_name(tmp_path: Path) -> None:
     assert said.returncode == 2
     assert "user ID 54321" in said.stderr
     assert "hint: PostgreSQL wants a name for this user: add one to /etc/passwd" in said.stderr
+
+
+@contextmanager
+def mounted(mode: int) -> Iterator[Path]:
+    """A secret as Kubernetes mounts it, root's and behind a link; this process is of root's group, and not root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "data").write_text("secret\n")
+        (folder / "data").chmod(mode)
+        (folder / "link").symlink_to("data")
+        codecs.lookup("utf-8-sig")  # imported before, since another may not be let into Python's own folder
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+        try:
+            yield folder / "link"
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount what others read")
+@pytest.mark.parametrize("mode", [0o440, 0o640])
+def test_a_secret_that_root_has_mounted(mode: int) -> None:
+    """Its group may read it: there is no other way to it for who is not root."""
+    with mounted(mode) as file:
+        assert read_private(file, "link") == "secret\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount what others read")
+@pytest.mark.parametrize(
+    ("mode", "code"), [(0o444, "secret_file_mode"), (0o460, "secret_file_mode"), (0o400, "secret_file")]
+)
+def test_a_secret_that_was_mounted_wrongly(mode: int, code: str) -> None:
+    """Others may use it, or this user may not; the hint names what whoever mounts it can change, and no `chmod`."""
+    with mounted(mode) as file, pytest.raises(Refused) as raised:
+        read_private(file, "link")
+    assert raised.value.code == code
+    assert "`defaultMode: 0400`" in raised.value.hint
+    assert "chmod" not in raised.value.hint
