@@ -44,8 +44,8 @@ def run(argv: Sequence[str | Path], account: Account, cwd: Path, seconds: float)
 
     The output goes through a file, not a pipe: a server that `pg_ctl` started would hold the pipe open for ever.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        try:
+    try:
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
             done = subprocess.run(
                 [str(a) for a in argv],
                 cwd=cwd,
@@ -57,16 +57,16 @@ def run(argv: Sequence[str | Path], account: Account, cwd: Path, seconds: float)
                 check=False,
                 **account.process_options(),
             )
-        except (OSError, subprocess.TimeoutExpired) as e:
-            raise LocalServerError(
-                Problem(
-                    "local_program",
-                    f"`{Path(argv[0]).name}` of the embedded PostgreSQL cannot be run: {e}",
-                    "look whether the disk is full or the machine is overloaded, then try again",
-                )
-            ) from e
-        said.seek(0)
-        return subprocess.CompletedProcess(done.args, done.returncode, said.read(), "")
+            said.seek(0)
+            return subprocess.CompletedProcess(done.args, done.returncode, said.read(), "")
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise LocalServerError(
+            Problem(
+                "local_program",
+                f"`{Path(argv[0]).name}` of the embedded PostgreSQL cannot be run: {e}",
+                "look whether the disk is full or the machine is overloaded, then try again",
+            )
+        ) from e
 
 
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:

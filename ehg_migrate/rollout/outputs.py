@@ -14,13 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ehg_migrate.errors import Problem
+
 _NEW = "ehg-new-"
 _USED = "ehg-run-"
 
 
 @contextmanager
 def output_folder() -> Iterator[Path]:
-    """A folder (0700) of this process until the end of the block; removes those of processes that have ended."""
+    """A folder (0700) of this process until the end of the block; removes those of processes that have ended.
+
+    Raises OSError where nothing temporary can be written; `no_folder` says what then.
+    """
     _remove_left()
     made = Path(tempfile.mkdtemp(prefix=_NEW))
     descriptor = _open(made)
@@ -32,6 +37,15 @@ def output_folder() -> Iterator[Path]:
     finally:
         _remove(folder, descriptor)
         os.close(descriptor)
+
+
+def no_folder(error: OSError) -> Problem:
+    """Why nothing that needs a process of its own can begin here."""
+    return Problem(
+        "worker_not_started",
+        f"there is no folder for temporary files: {error.strerror or error}",
+        "give the command one that it may write to, at /tmp (in Kubernetes an `emptyDir`) or where `TMPDIR` says",
+    )
 
 
 def _remove_left() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ehg_migrate.model import Origin, Plan, Result, Target
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import Origin, Plan, Result, Status, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.executor import Execute
-from ehg_migrate.rollout.jobs import Job, Watch
-from ehg_migrate.rollout.outputs import output_folder
+from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
+from ehg_migrate.rollout.outputs import no_folder, output_folder
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
 
@@ -48,7 +50,12 @@ def run_plans(settings: Settings, work: Work, execute: Execute, watch: Watch, st
     plans = sorted((p for p in work.plans if p.steps), key=lambda p: -work.reach.took.get(p.target, math.inf))
     if not plans:
         return
-    with output_folder() as folder:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(output_folder())
+        except OSError as e:
+            yield from _none_begun(plans, no_folder(e), watch)
+            return
         jobs = [_job(settings, work, plan, folder, i) for i, plan in enumerate(plans)]
         yield from execute(jobs, watch, stop)
 
@@ -62,6 +69,14 @@ def adopt_plans(work: Work) -> Iterator[Result]:
         yield adopt(
             target, work.reach.passwords.get(plan.target), plan, work.reach.graph(target), work.run, work.origin
         )
+
+
+def _none_begun(plans: Sequence[Plan], problem: Problem, watch: Watch) -> Iterator[Result]:
+    for plan in plans:
+        left = tuple(s.revision for s in plan.steps)
+        result = Result(plan.target, Status.FAILED, plan.heads, plan.heads, (), left, problem)
+        watch(Event(plan.target, EventKind.FINISHED, result=result))
+        yield result
 
 
 def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) -> Job:

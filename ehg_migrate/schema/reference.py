@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 import psycopg
 
@@ -19,7 +21,7 @@ from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Limits, Plan, Result, Status, Step, Target, Verb
 from ehg_migrate.rollout.jobs import Job
-from ehg_migrate.rollout.outputs import output_folder
+from ehg_migrate.rollout.outputs import no_folder, output_folder
 from ehg_migrate.rollout.pool import Pool
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.catalog import read_catalog
@@ -173,11 +175,11 @@ class Work:
 
 
 def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], stop: Stop) -> Iterator[Result]:
-    """Runs all of it, in workers as everywhere, and gives each Result as it comes."""
+    """Runs all of it, in workers as everywhere, and gives each Result as it comes. Raises LocalServerError."""
     if not work:
         return
     run, origin = new_run_id(), find_origin(settings.root)
-    with output_folder() as folder:
+    with scratch_folder() as folder:
         jobs = [
             Job(
                 settings=settings,
@@ -193,6 +195,17 @@ def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], s
             for w in work
         ]
         yield from Pool(settings.parallel, _nobody, stop).run(jobs)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for what is printed and seen there. Raises LocalServerError where there can be none."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(output_folder())
+        except OSError as e:
+            raise LocalServerError(no_folder(e)) from e
+        yield folder
 
 
 def no_reference(message: str, hint: str, where: str = "", sqlstate: str | None = None) -> Problem:

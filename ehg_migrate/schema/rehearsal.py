@@ -13,7 +13,6 @@ from ehg_migrate.errors import LocalServerError, Problem, some
 from ehg_migrate.model import Direction, Result, Status, Step, Target, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.rules import EFFECT_RULE
-from ehg_migrate.rollout.outputs import output_folder
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.as_is import bring
 from ehg_migrate.schema.catalog import read_catalog
@@ -22,7 +21,7 @@ from ehg_migrate.schema.effects import effects
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.probes import Probe, probes
 from ehg_migrate.schema.recipe import Recipe
-from ehg_migrate.schema.reference import HINTS, References, Work, no_reference, run_on_scratch
+from ehg_migrate.schema.reference import HINTS, References, Work, no_reference, run_on_scratch, scratch_folder
 from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep, on_former_tables
 from ehg_migrate.schema.scope import with_names
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
@@ -188,7 +187,7 @@ class Rehearsing:
         return replace(done, not_repeated=differences(after, _read(scratch, copy, case.start)))
 
     def _watched(self, scratch: Scratch, case: Case, database: str, step: Step) -> tuple[Result, Trace]:
-        with output_folder() as folder:
+        with scratch_folder() as folder:
             file = folder / "trace.json"
             result = self._run(scratch, case, database, step, str(file))
             return result, loads(file.read_text(encoding="utf-8") if file.exists() else "")

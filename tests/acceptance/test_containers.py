@@ -6,11 +6,13 @@ import codecs
 import json
 import os
 import pwd
+import resource
 import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -54,6 +56,36 @@ def test_told_to_end_before_the_run(
             worker.wait(10)
         assert c.execute(SCRATCH).fetchall() == before
     assert fleet.heads("acme") == []
+
+
+@pytest.mark.parametrize("scratch", [True, False], ids=["given", "embedded"])
+def test_no_folder_for_temporary_files(
+    pg: Cluster,
+    make_database: Callable[[str], Address],
+    make_project: MakeProject,
+    tmp_path: Path,
+    scratch: bool,
+) -> None:
+    """As where the root file system is read only, and nothing is mounted at /tmp: the target says it, and is as before.
+
+    Here it is a process that may write no byte into a file.
+    """
+    folder = make_project(tmp_path, {"acme": target_entry(make_database("acme"))}, {"shared/s1": step("s1")})
+    done = subprocess.run(
+        [PROGRAM, "upgrade", "--yes", "--json", "--lint", "auto"],
+        cwd=folder,
+        env=environment({"EHG_SCRATCH_URL": scratch_url(pg) if scratch else None}),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    data = json.loads(done.stdout)["data"]
+    (result,) = data["results"]
+    assert (result["status"], result["problem"]["code"], result["heads_after"]) == ("failed", "worker_not_started", [])
+    assert "`TMPDIR`" in result["problem"]["hint"]
+    assert "not_linted" in [n["code"] for n in data["notes"]]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="others need no capability to be themselves")
