@@ -32,6 +32,8 @@ def alembic_config(settings: Settings, x: Mapping[str, str] | None = None) -> Co
         cmd_opts=argparse.Namespace(x=[f"{key}={value}" for key, value in (x or {}).items()], quiet=True),
         stdout=sys.stderr,
     )
+    # Alembic puts it there as it is, and a folder's name may hold a `%`: Jenkins has `feature%2Fx`
+    config.file_config.set("DEFAULT", "here", str(settings.root).replace("%", "%%"))
     _anchor_paths(config, settings.root)
     return config
 

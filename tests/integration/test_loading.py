@@ -69,3 +69,18 @@ def test_everything_for_whoever_asks(fleet: Fleet) -> None:
     fleet.write("shared/s4", step("s4", "s3", _ASKS))
     result = result_of(fleet.upgrade(), "one")
     assert result.status is Status.SUCCEEDED, (result, result.output)
+
+
+@pytest.mark.parametrize("name", ["feature%2Fx", "%(here)s", "100%"])
+def test_a_folder_with_a_percent_sign(
+    pg: Cluster,
+    make_database: Callable[[str], Address],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """As Jenkins names them; to Alembic's reader of alembic.ini it is the beginning of a name."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    fleet = make_fleet(pg, tmp_path / name, {"one": make_database("percent")}, {"shared/s1": step("s1")})
+    assert result_of(fleet.upgrade(), "one").status is Status.SUCCEEDED
+    fleet.check("one", holds=["s1"])
