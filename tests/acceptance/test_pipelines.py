@@ -40,6 +40,26 @@ def test_kubernetes() -> None:
     run([SCRIPTS / "kubernetes-validate", "--strict", PIPELINES / "kubernetes-job.yaml"])
 
 
+def test_kubernetes_has_room_for_what_is_written() -> None:
+    """Its root is read only; what `output_folder` and rehearsals write to is mounted, and this user's by its group."""
+    pod = yaml.safe_load((PIPELINES / "kubernetes-job.yaml").read_text())["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+    assert mounts.keys() == {"/tmp", f"{container['workingDir']}/.ehg"}
+    assert {v["name"] for v in pod["volumes"] if "emptyDir" in v} == set(mounts.values())
+    assert pod["securityContext"]["fsGroup"]
+
+
+def test_signals_reach_the_command() -> None:
+    """A shell before it has made way: a system tells the first process only."""
+    github = yaml.safe_load((PIPELINES / "github-matrix.yml").read_text())["jobs"]["migrate"]["steps"]
+    pod = yaml.safe_load((PIPELINES / "kubernetes-job.yaml").read_text())["spec"]["template"]["spec"]
+    lines = [step["run"] for step in github if "ehg-migrate" in step.get("run", "")]
+    lines += pod["containers"][0]["args"]
+    assert [line.split()[:2] for line in lines] == [["exec", "ehg-migrate"]] * 2
+
+
 def test_shards(
     pg: Cluster, make_database: Callable[[str], Address], make_project: MakeProject, tmp_path: Path
 ) -> None:
