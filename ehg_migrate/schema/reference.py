@@ -232,6 +232,8 @@ HINTS: Mapping[str | None, str] = {
 
 
 def _broken(result: Result, step: Step, version: str) -> Problem:
+    if result.status in (Status.CANCELLED, Status.NOT_ATTEMPTED):  # no fault of the revision
+        return no_reference("the run was stopped before they were replayed", "`ehg-migrate drift` looks again")
     problem = result.problem or Problem("cancelled", "it was stopped")
     hint = HINTS.get(problem.sqlstate, "where it reads data that an empty database lacks, let it find none and go on")
     message = f"revision `{step.revision}` fails on an empty PostgreSQL {version}: {problem.message}"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from textwrap import indent
 
 import psutil
 import pytest
@@ -27,7 +28,7 @@ from tests.support.cli import PROGRAM, ehg, environment
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import find_program, run
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry
-from tests.support.running import Gate, make_fleet, step
+from tests.support.running import Gate, make_fleet, read_until, step
 
 SCRATCH = "SELECT datname FROM pg_database WHERE datname LIKE 'ehg\\_scratch\\_%'"
 
@@ -56,6 +57,29 @@ def test_told_to_end_before_the_run(
             worker.wait(10)
         assert c.execute(SCRATCH).fetchall() == before
     assert fleet.heads("acme") == []
+
+
+def test_told_to_end_in_the_look_after_the_run(
+    pg: Cluster, make_database: Callable[[str], Address], gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not known then is not known because of that: no revision is said to fail."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
+    name = "op.get_bind().exec_driver_sql('SELECT current_database()').scalar()"
+    waits = f"if {name}.startswith('ehg_scratch'):\n{indent(gate.code, '    ')}"
+    steps = {"shared/s1": step("s1", None, waits), "shared/s2": step("s2", "s1")}
+    fleet = make_fleet(pg, tmp_path / "project", {"acme": make_database("acme")}, steps)
+    with fleet.command("upgrade", "--yes", "--json", "--verify", "auto", EHG_SCRATCH_URL=scratch_url(pg)) as process:
+        assert gate.pid
+        process.send_signal(signal.SIGTERM)
+        read_until(process, "stopping")
+        gate.open()
+        said = fleet.end(process)
+    data = json.loads(said.stdout)["data"]
+    assert (said.returncode, [r["status"] for r in data["results"]]) == (130, ["succeeded"])
+    (note,) = data["notes"]
+    assert note["code"] == "not_verified"
+    assert "the run was stopped before they were replayed" in note["message"]
+    assert note["hint"] == "`ehg-migrate drift` looks again"
 
 
 @pytest.mark.parametrize("scratch", [True, False], ids=["given", "embedded"])
