@@ -14,6 +14,8 @@ from ehg_migrate.model import Run, State
 from ehg_migrate.report.junit import junit
 from ehg_migrate.report.markdown import markdown
 
+_LOST = "nor could the run be written into the ledger: `ehg-migrate history TARGET` shows what was done"
+
 
 def write_reports(run: Run, files: Mapping[str, Path | None]) -> None:
     """A report that cannot be written does not change what the run was: it is told, and the run's exit code stays."""
@@ -24,7 +26,8 @@ def write_reports(run: Run, files: Mapping[str, Path | None]) -> None:
         try:
             _write(file, make(run), mode)
         except OSError as e:
-            hint = f"the run is in the ledger: `ehg-migrate show {run.id}`"
+            kept = all(note.code != "ledger_incomplete" for note in run.notes)
+            hint = f"the run is in the ledger: `ehg-migrate show {run.id}`" if kept else _LOST
             console.problem(Problem("report", f"`{file}` cannot be written: {e.strerror}", hint), "warning")
 
 

@@ -149,6 +149,18 @@ def test_a_project_that_nobody_may_write_to(
     assert [r["status"] for r in ehg(folder, "runs", "--json").json["data"]] == ["succeeded"]
 
 
+def test_neither_a_ledger_nor_a_report(
+    make_database: Callable[[str], Address], make_project: MakeProject, tmp_path: Path
+) -> None:
+    """The hint of a report that cannot be written does not name a ledger that does not have the run."""
+    folder = make_project(tmp_path, {"acme": target_entry(make_database("acme"))}, {"shared/s1": step("s1")})
+    (folder / ".ehg").touch()
+    said = ehg(folder, "upgrade", "--yes", "--junit", "/dev/full")
+    assert said.code == 0
+    assert "warning: `/dev/full` cannot be written: No space left on device" in said.err
+    assert "hint: nor could the run be written into the ledger: `ehg-migrate history TARGET` shows" in said.err
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user that has no name")
 def test_a_user_without_a_name(tmp_path: Path) -> None:
     """As OpenShift has them: PostgreSQL's initdb wants one, and the hint says what to do, not to make room."""
