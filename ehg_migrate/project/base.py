@@ -45,15 +45,6 @@ Selectors = Sequence[str]
 """`acme`, `eu-*`, `tag:prod`, `env:staging`, `!name`; none for the whole fleet."""
 
 
-def _resolved(root: Path | str) -> Path:
-    """Raises ConfigurationError where the working folder has gone: a deployment has put another in its place."""
-    try:
-        return Path(root).resolve()
-    except FileNotFoundError as e:
-        hint = "`cd` into it anew, or name the project with `--project` and a path from the root"
-        raise ConfigurationError(Problem("no_project", "the folder in which this is run is gone", hint)) from e
-
-
 class ProjectBase:
     """A project folder, loaded; what the verbs share."""
 
@@ -70,7 +61,7 @@ class ProjectBase:
     @classmethod
     def load(cls, root: Path | str = ".", *, local: bool = False) -> Self:
         """Reads alembic.ini, targets/ and versions/ of the project in `root`. Connects nowhere, resolves no secret."""
-        settings = read_settings(_resolved(root))
+        settings = read_settings(_found(root))
         try:
             fleet = read_fleet(settings)
             register_variables(fleet.targets, settings.ledger_secret)
@@ -218,6 +209,19 @@ class ProjectBase:
         except OSError as e:  # `exists` raises in a folder that another user has closed
             self.unread = _unread(str(e))
         return {}
+
+
+def _found(root: Path | str) -> Path:
+    """The folder without links. Raises ConfigurationError: it was removed under the command, or leads to itself."""
+    try:
+        return Path(root).resolve()
+    except FileNotFoundError as e:  # a deployment has put another in its place
+        hint = "`cd` into it anew, or name the project with `--project` and a path from the root"
+        raise ConfigurationError(Problem("no_project", "the folder in which this is run is gone", hint)) from e
+    except (OSError, RuntimeError) as e:
+        why = e.strerror if isinstance(e, OSError) else "its links lead to each other"
+        hint = "name another with `--project DIR`"
+        raise ConfigurationError(Problem("no_project", f"the folder `{root}` cannot be found: {why}", hint)) from e
 
 
 def _unread(why: str) -> Problem:

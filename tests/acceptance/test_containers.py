@@ -82,6 +82,15 @@ def test_told_to_end_in_the_look_after_the_run(
     assert note["hint"] == "`ehg-migrate drift` looks again"
 
 
+def test_a_folder_that_leads_to_itself(tmp_path: Path) -> None:
+    """It is a mistake with a hint."""
+    (tmp_path / "loop").symlink_to("loop")
+    said = ehg(tmp_path, "status", "--project", "loop")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error: the folder `loop` cannot be found: ")
+    assert "hint: name another with `--project DIR`" in said.err
+
+
 @pytest.mark.parametrize("scratch", [True, False], ids=["given", "embedded"])
 def test_no_folder_for_temporary_files(
     pg: Cluster,
