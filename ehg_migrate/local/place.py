@@ -148,8 +148,9 @@ def _cannot_be_made(why: str) -> LocalServerError:
         Problem(
             "local_folder",
             f"the folder of the embedded PostgreSQL cannot be made: {why}",
-            "give the command a project folder that it may write to; where another user has made its `.ehg`, such as "
-            "root by `sudo`, give that to this one with `chown -R`",
+            "give the command a project folder that it may write to, or, where it is for rehearsals, name a server in "
+            "`EHG_SCRATCH_URL`; where another user has made its `.ehg`, such as root by `sudo`, give that to this one "
+            "with `chown -R`",
         )
     )
 

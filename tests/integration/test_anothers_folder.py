@@ -63,6 +63,7 @@ def test_the_embedded_server_says_what_to_mend(tmp_path: Path) -> None:
     (problem,) = raised.value.problems
     assert problem.code == "local_folder"
     assert "`.ehg`" in problem.hint
+    assert "`EHG_SCRATCH_URL`" in problem.hint
 
 
 def test_status_says_what_is_not_known(
