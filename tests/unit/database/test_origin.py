@@ -1,0 +1,32 @@
+"""Who runs what from where: what the environment says, and what is found out."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.database.origin import find_origin
+
+
+def test_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git's word on the project's folder, unless it is told; none where there is no checkout."""
+    monkeypatch.delenv("EHG_COMMIT", raising=False)
+    assert find_origin(tmp_path).git_commit == ""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):
+        subprocess.run([*git, *words], check=True)
+    asked = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    assert find_origin(tmp_path).git_commit == asked.stdout.strip()
+    monkeypatch.setenv("EHG_COMMIT", "0123abc")
+    assert find_origin(tmp_path).git_commit == "0123abc"
+
+
+@pytest.mark.parametrize("name", ["EHG_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_REQUESTEDFOR"])
+def test_the_actor(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the pipeline calls the person."""
+    for other in ("EHG_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_REQUESTEDFOR"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "ada")
+    assert find_origin(tmp_path).actor == "ada"
