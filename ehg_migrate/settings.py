@@ -16,13 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from ehg_migrate import setting_values as values
 from ehg_migrate.errors import ConfigurationError, Problem
 
 T = TypeVar("T")
 
 INI = "alembic.ini"
-MOST_PARALLEL = 256
-LEAST_MEMORY = 256 << 20
 VERIFY = ("auto", "always", "never")
 """After a run: where a reference can be made, or it is a failure that none can, or not at all."""
 LINT = ("auto", "always", "off")
@@ -36,7 +35,6 @@ OUR_ENVIRONMENT = (
 )
 """What to do about an env.py that does not run our steps where they belong."""
 _LARGEST = 1024 * 1024  # bytes
-_LONGEST = 60  # characters of a wrong value that are shown
 _NAMED = 8  # lines that are named
 _KNOWN = (
     {"large_table", "ledger", "ledger_password", "lint", "lint_ignore", "lint_levels", "max_failures", "metadata"}
@@ -44,9 +42,6 @@ _KNOWN = (
 )  # fmt: skip
 _ALEMBICS = ("recursive_version_locations", "script_location", "version_locations")
 _ELSEWHERE = _KNOWN - {"metadata"}  # names that nobody gives to settings of their own, in sections that are theirs
-_LEDGERS = ("sqlite:///", "postgresql://", "postgres://", "postgresql+psycopg://")
-_LEVEL = re.compile(r"(?P<rule>[^\s=]+)\s*=\s*(?P<level>note|warning|error)")
-_METADATA = re.compile(r"(?P<branch>[^\s=]+)\s*=\s*(?P<place>[\w.]+:[\w.]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +198,7 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
     def read(name: str, default: str, make: Callable[[str], T], section: str = _OURS) -> T:
         try:
             return make(parser.get(section, name, fallback=default))
-        except _Wrong as e:
+        except values.Wrong as e:
             problems.append(_problem(f"{INI}: [{section}] {name}", str(e), e.hint))
         except configparser.InterpolationError:
             what = "a `%` in it begins neither `%%` nor `%(name)s` of a name that is known"  # the value is not shown
@@ -212,19 +207,19 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
 
     return Settings(
         root=root,
-        recursive=read("recursive_version_locations", "false", _boolean, "alembic"),
-        ledger_url=_anchored(root, read("ledger", "sqlite:///.ehg/ledger.sqlite", _ledger_url)),
+        recursive=read("recursive_version_locations", "false", values.boolean, "alembic"),
+        ledger_url=values.anchored(root, read("ledger", "sqlite:///.ehg/ledger.sqlite", values.ledger_url)),
         ledger_secret=read("ledger_password", "", str),
         lint_ignore=read("lint_ignore", "", lambda text: frozenset(text.replace(",", " ").split())),
-        parallel=read("parallel", "8", _parallel),
-        max_failures=read("max_failures", "0", _failures),
-        metadata=read("metadata", "", _metadata),
-        worker_memory=read("worker_memory", "", _memory),
-        prelude=read("prelude", "", lambda text: _prelude(root, text)),
-        verify=read("verify", "auto", partial(_one_of, "verify", VERIFY)),
-        lint=read("lint", "auto", partial(_one_of, "lint", LINT)),
-        lint_levels=read("lint_levels", "", _levels),
-        large_table=read("large_table", "100MB", _large),
+        parallel=read("parallel", "8", values.parallel),
+        max_failures=read("max_failures", "0", values.failures),
+        metadata=read("metadata", "", values.metadata),
+        worker_memory=read("worker_memory", "", values.memory),
+        prelude=read("prelude", "", lambda text: values.prelude(root, text)),
+        verify=read("verify", "auto", partial(values.one_of, "verify", VERIFY)),
+        lint=read("lint", "auto", partial(values.one_of, "lint", LINT)),
+        lint_levels=read("lint_levels", "", values.levels),
+        large_table=read("large_table", "100MB", values.large),
         environment=read("script_location", "", str, "alembic"),
         located=parser.has_option("alembic", "version_locations")
         or parser.get("alembic", "script_location", raw=True, fallback="") != f"{_OURS}:environment",
@@ -242,121 +237,5 @@ def _foreign_environment(settings: Settings) -> Iterator[Problem]:
         yield _problem(f"{INI}: [alembic] script_location", f"{what}and no target", OUR_ENVIRONMENT)
 
 
-class _Wrong(ValueError):
-    """A value that cannot be used, and what to write instead."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
 def _problem(where: str, message: str, hint: str) -> Problem:
     return Problem("ini", message, hint, where)
-
-
-def _boolean(text: str) -> bool:
-    states = configparser.ConfigParser.BOOLEAN_STATES
-    if text.lower() not in states:
-        raise _Wrong(f"expected true or false, found {_shown(text)}", "write `true` or `false`")
-    return states[text.lower()]
-
-
-def _parallel(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_PARALLEL:
-        raise _Wrong(
-            f"expected a whole number from 1 to {MOST_PARALLEL}, found {_shown(text)}", "for example `parallel = 8`"
-        )
-    return int(text)
-
-
-def _failures(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", text):
-        raise _Wrong(f"expected a whole number, 0 for no limit, found {_shown(text)}", "for example `max_failures = 3`")
-    return int(text)
-
-
-def _memory(text: str) -> int:
-    """Bytes. Less than Python and its libraries need would end every worker before its first step."""
-    if not text:
-        return 0
-    parts = re.fullmatch(r"([0-9]{1,6})\s*(MB|GB)", text)
-    size = int(parts[1]) << (20 if parts[2] == "MB" else 30) if parts else 0
-    if size < LEAST_MEMORY:
-        raise _Wrong(
-            f"expected `256MB` or more, found {_shown(text)}",
-            "for example `worker_memory = 2GB`; leave it out for no limit",
-        )
-    return size
-
-
-def _prelude(root: Path, text: str) -> str:
-    """The text of the SQL file that is named, relative to the project."""
-    if not text:
-        return ""
-    try:
-        return (root / text).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        why = e.strerror if isinstance(e, OSError) else "it is not UTF-8"
-        raise _Wrong(f"{_shown(text)} cannot be read: {why}", "name a file of SQL, relative to alembic.ini") from None
-
-
-def _one_of(name: str, words: tuple[str, ...], text: str) -> str:
-    if text not in words:
-        expected = f"{', '.join(words[:-1])} or {words[-1]}"
-        raise _Wrong(f"expected {expected}, found {_shown(text)}", f"for example `{name} = always`")
-    return text
-
-
-def _levels(text: str) -> tuple[tuple[str, str], ...]:
-    """`rule = level`, one on a line."""
-    found: dict[str, str] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
-        parts = _LEVEL.fullmatch(line)
-        if parts is None:
-            raise _Wrong(
-                f"expected `rule = note`, `warning` or `error`, found {_shown(line)}", "write one on each line"
-            )
-        found[parts["rule"]] = parts["level"]
-    return tuple(found.items())
-
-
-def _large(text: str) -> int:
-    parts = re.fullmatch(r"([0-9]{1,9})\s*(kB|MB|GB|TB)", text)
-    if parts is None:
-        raise _Wrong(f"expected a size such as `100MB`, found {_shown(text)}", "in kB, MB, GB or TB")
-    return int(parts[1]) << {"kB": 10, "MB": 20, "GB": 30, "TB": 40}[parts[2]]
-
-
-def _shown(text: str) -> str:
-    line = "".join(c if c.isprintable() else "?" for c in text)
-    return f"`{line[:_LONGEST]}...`" if len(line) > _LONGEST else f"`{line}`"
-
-
-def _metadata(text: str) -> tuple[tuple[str, str], ...]:
-    """`branch=package.module:attribute`, one on a line."""
-    found: dict[str, str] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
-        parts = _METADATA.fullmatch(line)
-        if parts is None:
-            raise _Wrong(
-                f"expected `branch = package.module:attribute`, found {_shown(line)}", "write one on each line"
-            )
-        if parts["branch"] in found:
-            raise _Wrong(f"branch `{parts['branch']}` stands twice", "a branch has one MetaData: keep one of the two")
-        found[parts["branch"]] = parts["place"]
-    return tuple(found.items())
-
-
-def _ledger_url(text: str) -> str:
-    if not text.startswith(_LEDGERS):
-        # the value is not shown: a password may stand in it
-        raise _Wrong(
-            "this is no place for a ledger", "write `sqlite:///PATH` or `postgresql://USER@HOST:PORT/DATABASE`"
-        )
-    return text
-
-
-def _anchored(root: Path, url: str) -> str:
-    """A SQLite path is relative to the project, not to wherever the command was started."""
-    prefix = "sqlite:///"
-    return f"{prefix}{root / url.removeprefix(prefix)}" if url.startswith(prefix) else url

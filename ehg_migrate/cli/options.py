@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from ehg_migrate.cli import console
-from ehg_migrate.settings import MOST_PARALLEL
+from ehg_migrate.setting_values import MOST_PARALLEL
 
 if TYPE_CHECKING:
     from ehg_migrate.project import Project
