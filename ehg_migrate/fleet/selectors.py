@@ -9,7 +9,7 @@ somebody believes to be there; only a shard may be empty.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -18,6 +18,7 @@ from ehg_migrate.errors import Problem, UsageError, some
 from ehg_migrate.model import Target
 
 _SHOWN = 8
+_GLOB = frozenset("*?[")
 _KINDS = {
     "name": "target matches",
     "tag": "target with the tag matches",
@@ -35,11 +36,28 @@ class Selector:
     kind: str  # name, tag, env, wave
     pattern: str
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is the name of one target, which needs no look at all of them: a `resume` names thousands so."""
+        return self.kind == "name" and not _GLOB.intersection(self.pattern)
+
     def matches(self, target: Target) -> bool:
         """Whether it means this target; upper and lower case differ."""
         if self.kind == "tag":
             return any(fnmatchcase(tag, self.pattern) for tag in target.tags)
         return fnmatchcase(str(getattr(target, self.kind)), self.pattern)
+
+
+class _Any:
+    """What one of several selectors means."""
+
+    def __init__(self, selectors: Iterable[Selector]) -> None:
+        selectors = list(selectors)
+        self._names = {s.pattern for s in selectors if s.plain}
+        self._others = [s for s in selectors if not s.plain]
+
+    def matches(self, target: Target) -> bool:
+        return target.name in self._names or any(s.matches(target) for s in self._others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +83,10 @@ def select(targets: Sequence[Target], selectors: Sequence[str]) -> tuple[Target,
     parsed: list[Selector] = []
     shards: list[Shard] = []
     problems: list[Problem] = []
+    names = {target.name for target in targets}
     for text in _items(selectors):
         found = _parse(text)
-        if isinstance(found, Selector) and not any(map(found.matches, targets)):
+        if isinstance(found, Selector) and not _means_any(found, targets, names):
             found = _no_match(found, targets)
         match found:
             case Problem():
@@ -82,6 +101,10 @@ def select(targets: Sequence[Target], selectors: Sequence[str]) -> tuple[Target,
         raise UsageError(problems)
     chosen = _chosen(targets, parsed)
     return shards[0].part(chosen) if shards else chosen
+
+
+def _means_any(selector: Selector, targets: Sequence[Target], names: Collection[str]) -> bool:
+    return selector.pattern in names if selector.plain else any(map(selector.matches, targets))
 
 
 def _items(selectors: Sequence[str]) -> Iterator[str]:
@@ -119,13 +142,9 @@ def _shard(text: str) -> Shard | Problem:
 
 
 def _chosen(targets: Sequence[Target], selectors: Sequence[Selector]) -> tuple[Target, ...]:
-    wanted = [s for s in selectors if not s.exclude]
-    unwanted = [s for s in selectors if s.exclude]
-    chosen = tuple(
-        target
-        for target in targets
-        if (not wanted or any(s.matches(target) for s in wanted)) and not any(s.matches(target) for s in unwanted)
-    )
+    all_of_them = all(s.exclude for s in selectors)
+    wanted, unwanted = _Any(s for s in selectors if not s.exclude), _Any(s for s in selectors if s.exclude)
+    chosen = tuple(t for t in targets if (all_of_them or wanted.matches(t)) and not unwanted.matches(t))
     if not chosen and selectors:
         written = ",".join(s.text for s in selectors)
         raise UsageError(
