@@ -53,9 +53,10 @@ def fleet_plan(
 
 def without_protected(plan: FleetPlan, fleet: Mapping[str, Target], confirmed: Collection[str]) -> FleetPlan:
     """The same with every protected target left alone that nobody has confirmed; one with nothing to do is none."""
-    refused = [p for p in plan.plans if p.target in protected_targets(plan, fleet) and p.target not in confirmed]
+    left = set(protected_targets(plan, fleet)).difference(confirmed)
+    refused = [p for p in plan.plans if p.target in left]
     states = [State(p.target, StateKind.REFUSED, p.heads, problem=protected(fleet[p.target])) for p in refused]
-    kept = tuple(p for p in plan.plans if p not in refused)
+    kept = tuple(p for p in plan.plans if p.target not in left)
     return replace(plan, plans=kept, blocked=(*plan.blocked, *states)) if refused else plan
 
 
