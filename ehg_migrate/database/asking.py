@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ from psycopg.rows import dict_row
 
 from ehg_migrate.database.addresses import addresses_async
 from ehg_migrate.database.faults import ConnectError, Retry, connect_fault
-from ehg_migrate.database.hosts import Hosts
+from ehg_migrate.database.hosts import Hosts, Places
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.sockets import shut
@@ -33,8 +34,8 @@ def ask_all(
     targets = tuple(targets)
 
     async def every() -> dict[str, object]:
-        gate, hosts = asyncio.Semaphore(at_once), Hosts(targets)
-        answers = [_one(t, passwords.get(t.name), gate, hosts, ask) for t in targets]
+        places, hosts = Places(at_once), Hosts(targets)
+        answers = [_one(t, passwords.get(t.name), places, hosts, ask) for t in targets]
         return dict(await asyncio.gather(*answers))
 
     try:
@@ -45,38 +46,53 @@ def ask_all(
         return thread.submit(asyncio.run, every()).result()
 
 
-async def _one(
-    target: Target, password: str | None, gate: asyncio.Semaphore, hosts: Hosts, ask: Ask
-) -> tuple[str, object]:
-    async with hosts.turn(target), gate:
+async def _one(target: Target, password: str | None, places: Places, hosts: Hosts, ask: Ask) -> tuple[str, object]:
+    async with hosts.turn(target):
         try:
-            return target.name, await _in_time(target, password, ask)
+            return target.name, await _with_retries(target, password, places, ask)
         except TargetError as e:
             return target.name, e.problem
         except Exception as e:  # noqa: BLE001 - a server that answers nonsense must not hide the other targets
             return target.name, strange(f"{type(e).__name__}: {e}")
 
 
-async def _in_time(target: Target, password: str | None, ask: Ask) -> object:
-    """All attempts have one limit together, so that a server which accepts and says nothing costs it once."""
-    try:
-        async with asyncio.timeout(target.limits.look or None):
-            return await _with_retries(target, password, ask)
-    except TimeoutError as e:
-        raise TargetError(_silent(target)) from e
+async def _with_retries(target: Target, password: str | None, places: Places, ask: Ask) -> object:
+    """All attempts have one limit together, so that a server which accepts and says nothing costs it once.
 
-
-async def _with_retries(target: Target, password: str | None, ask: Ask) -> object:
-    # an attempt that could not end in time would hide why the one before it failed
-    waits = pauses(_ATTEMPTS, within=target.limits.answer, longest=2, spread=0.3)
+    Who waits for the next attempt has no place: thousands that are refused would hold up each other, and the rest.
+    """
+    waits = pauses(_ATTEMPTS, within=None, longest=2, spread=0.3)
+    spent = 0.0  # in attempts and pauses; not while others had the places
     while True:
-        try:
-            return await _ask_once(target, password, ask)
-        except ConnectError as e:
-            wait = next(waits, None) if e.retry is Retry.CONNECT else None
-            if wait is None:
-                raise
+        async with places.taken(target):
+            begun = time.monotonic()
+            try:
+                return await _in_time(target, password, places, ask, spent)
+            except ConnectError as e:
+                spent += time.monotonic() - begun
+                # an attempt that could not end in time would hide why the one before it failed
+                again = e.retry is Retry.CONNECT and not 0 < target.limits.answer <= spent
+                wait = next(waits, None) if again and places.worth_another(target) else None
+                if wait is None:
+                    raise
         await asyncio.sleep(wait)
+        spent += wait
+
+
+async def _in_time(target: Target, password: str | None, places: Places, ask: Ask, spent: float) -> object:
+    """One attempt, in what is left of the target's time."""
+    silent = False
+    try:
+        async with asyncio.timeout(max(target.limits.look - spent, 0) if target.limits.look else None):
+            return await _ask_once(target, password, ask)
+    except TimeoutError as e:
+        silent = True
+        raise TargetError(_silent(target)) from e
+    except ConnectError as e:
+        silent = e.problem.code == "connect_timeout"
+        raise
+    finally:
+        places.heard(target, silent=silent)
 
 
 async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from ehg_migrate.model import Target
 
 _MANY = 1_000_000
+_SILENT = 8  # attempts in a row; one target alone has fewer
 
 
 class _Host:
@@ -87,6 +89,38 @@ class Hosts:
             if begin > now:
                 await asyncio.sleep(begin - now)
             yield
+
+
+class Places:
+    """Connections that are open together, for looks at many targets.
+
+    A host that says nothing takes a place for as long as it is waited for. Those that do have three of four places at
+    most, so that the targets of the others are not held up by them.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._all = asyncio.Semaphore(count)
+        self._patient = asyncio.Semaphore(max(count * 3 // 4, 1))
+        self._silent: Counter[tuple[str, int]] = Counter()  # attempts since the host last said anything
+
+    @asynccontextmanager
+    async def taken(self, target: Target) -> AsyncIterator[None]:
+        """Comes when there is a place for one attempt, and gives it back."""
+        while not self._silent[place(target)]:
+            async with self._all:
+                if not self._silent[place(target)]:  # it was found out while this one waited
+                    yield
+                    return
+        async with self._patient, self._all:
+            yield
+
+    def heard(self, target: Target, *, silent: bool) -> None:
+        """How an attempt ended."""
+        self._silent[place(target)] = self._silent[place(target)] + 1 if silent else 0
+
+    def worth_another(self, target: Target) -> bool:
+        """Whether to try again: a host that says nothing to anybody is tried by its other targets' attempts."""
+        return self._silent[place(target)] < _SILENT
 
 
 def place(target: Target) -> tuple[str, int]:

@@ -1,0 +1,86 @@
+"""Hosts that let nobody in or say nothing: their targets hold up neither each other nor those of other hosts."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ehg_migrate.database.asking import Connection, ask_all
+from ehg_migrate.database.hosts import Places
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import Address, Limits, Target
+from tests.support.postgres import Cluster
+
+
+@contextmanager
+def _dead_host(*, speaks: bool) -> Iterator[tuple[int, list[socket.socket]]]:
+    """Its port, and the connections that it has taken: it closes each at once, or says nothing on any."""
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+
+        def take() -> None:
+            while True:
+                try:
+                    taken.append(server.accept()[0])
+                except OSError:
+                    return
+                if speaks:
+                    taken[-1].close()
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            yield server.getsockname()[1], taken
+        finally:
+            server.shutdown(socket.SHUT_RDWR)  # else `accept` waits for ever
+            thread.join()
+            for connection in taken:
+                connection.close()
+
+
+def _dead(count: int, port: int) -> list[Target]:
+    """With time for one attempt each that nobody answers."""
+    address, limits = Address("127.0.0.1", port, "u", "d", "disable"), Limits(connect=2, answer=1)
+    return [Target(f"dead{n}", address, ("shared",), limits=limits) for n in range(count)]
+
+
+def _attempts_before(pg: Cluster, database: Address, dead: list[Target], taken: list[socket.socket], most: int) -> int:
+    """How many connections a dead host has been asked for when a living target, the last of all, is asked."""
+    before: list[int] = []
+
+    async def ask(connection: Connection, target: Target) -> object:
+        before.append(len(taken))
+        return "alive"
+
+    living = Target("living", database, ("shared",))
+    answers = ask_all([*dead, living], {"living": pg.password}, most, ask)
+    assert answers["living"] == "alive"
+    assert all(isinstance(answers[t.name], Problem) for t in dead)
+    return before[0]
+
+
+def test_who_waits_for_another_attempt_has_no_place(pg: Cluster, database: Address) -> None:
+    """With one place for two targets the other one is asked before the first is tried again; then it is."""
+    with _dead_host(speaks=True) as (port, taken):
+        assert _attempts_before(pg, database, _dead(1, port), taken, 1) == 1
+        assert len(taken) == 3
+
+
+def test_a_silent_host_does_not_take_all_places(pg: Cluster, database: Address) -> None:
+    """Two places, four targets of a host that says nothing: they get one of the places when that is known."""
+    with _dead_host(speaks=False) as (port, taken):
+        assert _attempts_before(pg, database, _dead(4, port), taken, 2) < 4
+        assert len(taken) == 4
+
+
+def test_a_host_that_says_nothing_to_anybody_is_not_tried_for_each_again() -> None:
+    """Until it says something; another host has nothing to do with it."""
+    places, silent, other = Places(2), _dead(1, 1)[0], _dead(1, 2)[0]
+    for _ in range(8):
+        assert places.worth_another(silent)
+        places.heard(silent, silent=True)
+    assert (places.worth_another(silent), places.worth_another(other)) == (False, True)
+    places.heard(silent, silent=False)
+    assert places.worth_another(silent)
