@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Result, Run, State
 from ehg_migrate.redaction import safe
-from ehg_migrate.report.text import counted, names, number, problem_lines, run_summary, when
+from ehg_migrate.report.text import counted, names, number, problem_lines, run_summary, selection, when
 
 _Lists = tuple[tuple[str, Sequence[str]], ...]
 
@@ -62,7 +62,7 @@ def fleet_page(states: Sequence[State], looked_at: datetime) -> str:
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
-    yield "selection", run.selector
+    yield "selection", selection(run)
     if run.wish:
         yield "to", ", ".join(run.wish)
     for name, other in (("takes back run", run.undoes), ("completes run", run.resumes), ("rollout", run.rollout)):

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ehg_migrate import errors
 from ehg_migrate.errors import Problem
-from ehg_migrate.model import FleetPlan, JournalEntry, Plan, Result, Run, State, Status, Target, Verb
+from ehg_migrate.model import FleetPlan, JournalEntry, Plan, Result, Run, State, StateKind, Status, Target, Verb
 from ehg_migrate.redaction import inert
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
+
+K = TypeVar("K")
 
 _NAMED = 8  # targets named in a line before the rest is counted
 
@@ -61,12 +63,24 @@ def status_lines(states: Sequence[State]) -> Iterator[str]:
     """A line for each target, then what is to be said about some, then the sum."""
     rows = [(s.target, s.kind.value, names(s.heads), str(len(s.pending)) if s.kind.plannable else "?") for s in states]
     yield from table(("TARGET", "STATE", "HEADS", "PENDING"), rows)
-    for state in states:
-        for problem in (*((state.problem,) if state.problem else ()), *state.notes):
-            yield ""
-            yield from problem_lines(problem, f"{state.target}: ")
+    for (problem, kind), targets in _together(pair for s in states for pair in _trouble(s)).items():
+        # of a state the table names the others
+        yield from _told(problem, targets, some(targets) if kind else ", ".join(targets))
     yield ""
     yield counted((s.kind.value, s.target) for s in states)
+
+
+def _trouble(state: State) -> Iterator[tuple[tuple[Problem, StateKind | None], str]]:
+    """Why the target is in this state, if there is something to be said, and notes, which any state may have."""
+    if state.problem:
+        yield (state.problem, state.kind), state.target
+    yield from (((note, None), state.target) for note in state.notes)
+
+
+def _told(problem: Problem, targets: Sequence[str], named: str) -> Iterator[str]:
+    few = len(targets) <= _NAMED
+    yield from ("",) if few else ("", f"{named}:")
+    yield from problem_lines(problem, f"{named}: " if few else "  ")
 
 
 def plan_lines(plan: FleetPlan) -> Iterator[str]:
@@ -82,12 +96,12 @@ def plan_lines(plan: FleetPlan) -> Iterator[str]:
         for note in notes:
             yield from problem_lines(note, "  note: ")
         yield ""
-    for state in plan.blocked:
-        yield f"{state.target}: {state.kind.value.replace('_', ' ')}"
-        yield from problem_lines(state.problem, "  ") if state.problem else ()
+    for (kind, problem), targets in _together(((s.kind, s.problem), s.target) for s in plan.blocked).items():
+        yield f"{some(targets)}: {kind.value.replace('_', ' ')}"
+        yield from problem_lines(problem, "  ") if problem else ()
         yield ""
-    for skipped in plan.skipped:
-        yield f"{skipped.target}: skipped, {skipped.reason.message}"
+    for message, targets in _together((s.reason.message, s.target) for s in plan.skipped).items():
+        yield f"{some(targets)}: skipped, {message}"
     if plan.findings:
         from ehg_migrate.report.findings import finding_lines
 
@@ -158,7 +172,8 @@ def run_lines(run: Run) -> Iterator[str]:
     """A run: who, when, each target that is worth a word, the sum."""
     what = f" of run {run.undoes}" if run.undoes else f" to {', '.join(run.wish)}" if run.wish else ""
     again = f", completing run {run.resumes}" if run.resumes else ""
-    yield f"run {run.id}: {run.verb.value}{what} on `{run.selector}` by {run.origin.actor} on {run.origin.host}{again}"
+    by = f"by {run.origin.actor} on {run.origin.host}"
+    yield f"run {run.id}: {run.verb.value}{what} on `{selection(run)}` {by}{again}"
     yield f"  commit {run.origin.git_commit or 'unknown'}, started {when(run.started_at)}, {run.status.value}"
     yield ""
     rows = [_result_row(r) for r in run.results]
@@ -188,11 +203,8 @@ def alike_lines(results: Iterable[Result]) -> Iterator[str]:
 
     Where no work began nobody has said anything yet, not even of a single one.
     """
-    groups: Mapping[tuple[Status, Problem], list[str]] = defaultdict(list)
-    for r in results:
-        if r.problem and not r.status.good:
-            groups[r.status, r.problem].append(r.target)
-    for (status, problem), targets in groups.items():
+    bad = (((r.status, r.problem), r.target) for r in results if r.problem and not r.status.good)
+    for (status, problem), targets in _together(bad).items():
         if len(targets) > 1 or status is Status.NOT_ATTEMPTED:
             yield ""
             yield f"{len(targets)} {status.value}{' alike' if len(targets) > 1 else ''} ({some(targets)}):"
@@ -213,7 +225,7 @@ def runs_lines(runs: Iterable[Run]) -> list[str]:
         places.setdefault((r.rollout, "" if r.rollout else r.id), []).append(r)
     ordered = [r for together in places.values() for r in together]
     rows = [
-        (r.id, r.verb.value, r.status.value, when(r.started_at), r.origin.actor, r.selector, _outcome(r), r.rollout)
+        (r.id, r.verb.value, r.status.value, when(r.started_at), r.origin.actor, selection(r), _outcome(r), r.rollout)
         for r in ordered
     ]
     head = ("RUN", "VERB", "STATUS", "STARTED", "ACTOR", "SELECTION", "TARGETS", "ROLLOUT")
@@ -277,6 +289,19 @@ def names(heads: Sequence[str]) -> str:
     return ",".join(" ".join(head.split()) for head in heads) or "-"
 
 
+def _together(pairs: Iterable[tuple[K, str]]) -> Mapping[K, list[str]]:
+    """The targets of which the same is to be said: of a thousand it is said once."""
+    groups: Mapping[K, list[str]] = defaultdict(list)
+    for said, target in pairs:
+        groups[said].append(target)
+    return groups
+
+
+def selection(run: Run) -> str:
+    """What was selected; a run that completes another, or takes it back, names each of its targets."""
+    return errors.some(run.selector.split(","), _NAMED, ",")
+
+
 def some(targets: Sequence[str], most: int = _NAMED) -> str:
     """As many as a line has room for."""
     return errors.some(targets, most)
@@ -289,9 +314,7 @@ def number(count: int, thing: str) -> str:
 
 def counted(pairs: Iterable[tuple[str, str]]) -> str:
     """`2 succeeded (a, b), 1 failed (c)`; of many targets the first are named."""
-    groups: Mapping[str, list[str]] = defaultdict(list)
-    for word, target in pairs:
-        groups[word].append(target)
+    groups = _together(pairs)
     return ", ".join(f"{len(t)} {word} ({some(t)})" for word, t in groups.items()) or "no targets"
 
 

@@ -52,6 +52,48 @@ def test_a_rollback_says_why_it_has_nothing_to_do() -> None:
     ]
 
 
+def test_status_of_many_alike() -> None:
+    """What is to be said of many is said once; who is meant the table says, and where it does not, all are named."""
+    down = [unreachable(f"t{i}") for i in range(10)]
+    noted = [State(f"n{i}", StateKind.UP_TO_DATE, notes=(NOTE,)) for i in range(10)]
+    assert list(text.status_lines([*down, *noted]))[21:] == [
+        "",
+        "t0, t1, t2, t3, t4, t5, t6, t7 and 2 more:",
+        "  connection refused",
+        "    hint: start it",
+        "",
+        "n0, n1, n2, n3, n4, n5, n6, n7, n8, n9:",
+        "  it was edited",
+        "    at versions/a.py",
+        "    hint: restore it",
+        "",
+        "10 unreachable (t0, t1, t2, t3, t4, t5, t6, t7 and 2 more), "
+        "10 up_to_date (n0, n1, n2, n3, n4, n5, n6, n7 and 2 more)",
+    ]
+    assert list(text.status_lines(down[:2]))[3:6] == ["", "t0, t1: connection refused", "t0, t1:   hint: start it"]
+
+
+def test_a_plan_of_many_alike() -> None:
+    """Who cannot be planned for, and who is left out, for one reason together."""
+    names = [f"t{i}" for i in range(10)]
+    blocked = replace(fleet_plan(), blocked=tuple(map(unreachable, names)))
+    assert list(text.plan_lines(blocked))[:3] == [
+        "t0, t1, t2, t3, t4, t5, t6, t7 and 2 more: unreachable",
+        "  connection refused",
+        "    hint: start it",
+    ]
+    skipped = replace(fleet_plan(), skipped=tuple(Skipped(name, NOTE) for name in names[:2]))
+    assert next(text.plan_lines(skipped)) == "t0, t1: skipped, it was edited"
+
+
+def test_a_run_that_names_many_targets() -> None:
+    """A `resume` is of each of its targets by name; nobody reads a line of hundreds, nor a table as wide."""
+    many = replace(run(result("t0")), selector=",".join(f"t{i}" for i in range(500)))
+    said = "t0,t1,t2,t3,t4,t5,t6,t7 and 492 more"
+    assert f" on `{said}` by " in next(text.run_lines(many))
+    assert f"  {said}  " in text.runs_lines([many])[1]
+
+
 def test_status() -> None:
     """A row each, what is to be said about some, the sum; pending is not known where it cannot be."""
     states = (
