@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ehg_migrate.model import Result, Run
 from ehg_migrate.redaction import safe
 from ehg_migrate.report.text import names, run_summary
 
+_LARGEST = 900_000
+"""Bytes of all rows. GitHub takes 1 MiB from a step, and of more nothing at all."""
+
 
 def markdown(run: Run) -> str:
-    """The whole page."""
+    """The whole page. Of more targets than a step summary has room for, those that are not good come first."""
     return "\n".join(_lines(run)) + "\n"
 
 
@@ -19,11 +22,35 @@ def _lines(run: Run) -> Iterator[str]:
     yield ""
     yield "| target | status | heads before | heads after | steps | seconds | problem |"
     yield "|---|---|---|---|---|---|---|"
-    for r in run.results:
-        cells = (r.target, r.status.value, names(r.heads_before), names(r.heads_after), str(len(r.steps)))
-        yield f"| {' | '.join(_cell(c) for c in cells)} | {r.seconds:.2f} | {_cell(_problem(r))} |"
+    rows = [_row(r) for r in run.results]
+    if sum(map(_size, rows)) <= _LARGEST:
+        yield from rows
+    else:
+        yield from _some(sorted(run.results, key=lambda r: r.status.good), run.id)
     yield ""
     yield _cell(run_summary(run))
+
+
+def _row(r: Result) -> str:
+    cells = (r.target, r.status.value, names(r.heads_before), names(r.heads_after), str(len(r.steps)))
+    return f"| {' | '.join(_cell(c) for c in cells)} | {r.seconds:.2f} | {_cell(_problem(r))} |"
+
+
+def _some(results: Sequence[Result], run: str) -> Iterator[str]:
+    """As many rows as there is room for."""
+    left = _LARGEST
+    for shown, result in enumerate(results):
+        row = _row(result)
+        left -= _size(row)
+        if left < 0:
+            yield ""
+            yield f"{len(results) - shown} more targets have no room here: `ehg-migrate show {run}` has them all."
+            return
+        yield row
+
+
+def _size(row: str) -> int:
+    return len(row.encode("utf-8", "backslashreplace")) + 1
 
 
 def _problem(result: Result) -> str:

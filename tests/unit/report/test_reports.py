@@ -69,6 +69,19 @@ def test_junit_says_its_own_encoding() -> None:
     assert junit(run()).startswith("<?xml version='1.0' encoding='utf-8'?>\n")
 
 
+def test_a_step_summary_of_a_large_fleet() -> None:
+    """GitHub takes no summary above 1 MiB: what is not good comes first, and the rest is counted."""
+    good = [result(f"good{i}", output="x") for i in range(9000)]
+    page = markdown(run(*good, *(failed(f"bad{i}", "ß" * 500) for i in range(300)), failed("last", "x" * 400_000)))
+    lines = page.splitlines()
+    assert len(page.encode()) < 1024 * 1024
+    assert [line.split(" ")[1] for line in lines[4:305]] == [*(f"bad{i}" for i in range(300)), "last"]
+    shown = sum(line.startswith("| good") for line in lines)
+    told = f"{9000 - shown} more targets have no room here: `ehg-migrate show 20260131-120000-abcd` has them all."
+    assert lines[-4:-1] == ["", told, ""]
+    assert lines[-1].startswith("run 20260131-120000-abcd: ")
+
+
 def test_markdown() -> None:
     """A heading, a table with a row a target, the sum."""
     assert markdown(run(result("a", heads_after=("r1",)), failed("b"))).splitlines() == [
