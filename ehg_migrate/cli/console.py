@@ -7,6 +7,7 @@ import io
 import os
 import select
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring_ascii as escape
 from typing import Any, TextIO
@@ -18,6 +19,7 @@ from ehg_migrate.redaction import inert, printable, safe
 
 _READER_GONE = 141  # what a shell says of a program that a closed pipe has ended
 _MOST_PROBLEMS = 100
+_MOST_WARNINGS = 5  # of one rule
 
 
 def data(lines: Iterable[str] | str) -> None:
@@ -67,6 +69,18 @@ def problems(found: Sequence[Problem]) -> None:
         problem(p)
     if len(found) > _MOST_PROBLEMS:
         note(f"and {len(found) - _MOST_PROBLEMS} more; correct these first")
+
+
+def warnings(found: Iterable[Problem]) -> None:
+    """Of each rule the first, since they come with every command; a fleet with many branches may have thousands."""
+    of_rule: Counter[str] = Counter()
+    for p in found:
+        of_rule[p.code] += 1
+        if of_rule[p.code] <= _MOST_WARNINGS:
+            problem(p, f"warning [{p.code}]")
+    for rule, count in of_rule.items():
+        if count > _MOST_WARNINGS:
+            note(f"and {count - _MOST_WARNINGS} more [{rule}]; `ehg-migrate lint` shows all")
 
 
 def interactive() -> bool:

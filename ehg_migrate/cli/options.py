@@ -118,8 +118,7 @@ def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = Fals
         load_env_file(env_file)
     forget_environment()
     with Project.load(root, local=local) as project:
-        for warning in () if quiet else project.findings.warnings:
-            console.problem(warning, f"warning [{warning.code}]")
+        console.warnings(() if quiet else project.findings.warnings)
         gc.freeze()  # see `main`
         gc.enable()
         yield project

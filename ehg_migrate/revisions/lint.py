@@ -6,7 +6,7 @@ everything else is a warning, which `lint_ignore` in alembic.ini settles by the 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -262,9 +262,13 @@ def _loose(history: History) -> Iterator[Problem]:
 def _same_id_apart(history: History, scopes: list[tuple[str, ...]]) -> Iterator[Problem]:
     """The same id in two branches that no target has together: allowed, but rows no longer tell databases apart."""
     homes: dict[str, Revision] = {}
+    holding: dict[str, set[tuple[str, ...]]] = defaultdict(set)  # branch -> scopes
+    for scope in scopes:
+        for branch in scope:
+            holding[branch].add(scope)
     for r in _all(history):
         other = homes.setdefault(r.id, r)
-        if other is not r and not any(other.branch in s and r.branch in s for s in scopes):
+        if other is not r and holding[other.branch].isdisjoint(holding[r.branch]):
             yield Problem(
                 "same_id_in_branches",
                 f"revision id `{r.id}` is used in branch `{other.branch}` (`{other.path}`) too",

@@ -166,3 +166,17 @@ def test_an_encoding_without_the_letters_ends_nothing(unbuffered: str) -> None:
     line, _, document = done.stdout.decode("latin-1").partition("\n")
     assert line == "größe \\u6f22\\ud83d\\ude00"
     assert json.loads(document)["data"] == ["größe 漢😀"]
+
+
+def test_thousands_of_warnings() -> None:
+    """They come with every command: of each rule the first are shown, and where the others are."""
+    found = [Problem(rule, f"{rule} {n}") for n in range(1000) for rule in ("no_label", "long_id")]
+    found.append(Problem("loose_file", "loose"))
+    with contextlib.redirect_stderr(io.StringIO()) as err:
+        console.warnings(found)
+    assert err.getvalue().splitlines() == [
+        *(f"warning [{rule}]: {rule} {n}" for n in range(5) for rule in ("no_label", "long_id")),
+        "warning [loose_file]: loose",
+        "and 995 more [no_label]; `ehg-migrate lint` shows all",
+        "and 995 more [long_id]; `ehg-migrate lint` shows all",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -10,6 +11,7 @@ from ehg_migrate.errors import Problem
 from ehg_migrate.revisions.graph import Revision
 from ehg_migrate.revisions.history import History
 from ehg_migrate.revisions.lint import RULES, Findings, lint
+from tests.support.counting import grows_with
 from tests.unit.revisions.trees import rev
 
 S1 = rev("s1", labels=["shared"])
@@ -233,3 +235,14 @@ def test_names_of_rules_that_do_not_exist() -> None:
         ),
     ]
     assert found.errors[2].where == "versions/shared/s1.py"
+
+
+def test_the_same_id_in_many_branches() -> None:
+    """Each target's own branch may begin with the same id: twice as many targets cost twice as much."""
+
+    def linted(count: int) -> Callable[[], object]:
+        branches = [f"own{n}" for n in range(count)]
+        case = Case(tuple(rev("a1", branch=b, labels=[b]) for b in branches), tuple(("shared", b) for b in branches))
+        return lambda: findings(case)
+
+    assert grows_with(linted, 100) < 2.3
