@@ -171,9 +171,12 @@ def _second_heads(graph: Graph) -> Iterator[Problem]:
     for r in lines:
         if continued[r.parents] > 1:
             children.setdefault((r.branch, *r.parents), []).append(r)
+    above = _descendants(graph) if children else []
     for (branch, parent), siblings in children.items():
-        apart = [pair for pair in combinations(siblings, 2) if not _joined(graph, *pair)]
-        for one, other in apart[:1]:
+        pairs = combinations(siblings, 2)
+        apart = next((p for p in pairs if not above[graph.index[p[0].id]] & above[graph.index[p[1].id]]), None)
+        if apart:
+            one, other = apart
             yield Problem(
                 "second_head",
                 f"branch `{branch}` has a second head: `{one.path}` and `{other.path}` both continue revision "
@@ -183,9 +186,13 @@ def _second_heads(graph: Graph) -> Iterator[Problem]:
             )
 
 
-def _joined(graph: Graph, one: Revision, other: Revision) -> bool:
-    both = graph.bits((one.id, other.id))
-    return any(a & both == both for a in graph.ancestors)
+def _descendants(graph: Graph) -> list[int]:
+    """For each revision the bits of itself and of all that need it."""
+    result = [1 << i for i in range(len(graph.revisions))]
+    for i in sorted(range(len(result)), key=lambda i: -graph.ancestors[i].bit_count()):  # who needs more comes first
+        for below in graph.edges[i]:
+            result[below] |= result[i]
+    return result
 
 
 def _bases_and_labels(graph: Graph) -> Iterator[Problem]:

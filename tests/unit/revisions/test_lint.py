@@ -246,3 +246,17 @@ def test_the_same_id_in_many_branches() -> None:
         return lambda: findings(case)
 
     assert grows_with(linted, 100) < 2.3
+
+
+def test_many_merges() -> None:
+    """Whether something merges two lines is asked for each pair of them; twice as many cost twice as much."""
+
+    def linted(count: int) -> Callable[[], object]:
+        revisions = [rev("m0", labels=["shared"])]
+        for n in range(count):
+            revisions += [rev(f"x{n}", f"m{n}"), rev(f"y{n}", f"m{n}"), rev(f"m{n + 1}", [f"x{n}", f"y{n}"])]
+        case = Case(tuple(revisions), (("shared",),))
+        assert not findings(case).warnings
+        return lambda: findings(case)
+
+    assert grows_with(linted, 50) < 2.3
