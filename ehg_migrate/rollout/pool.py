@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 
 from ehg_migrate.database.hosts import Hosts
@@ -155,6 +157,7 @@ class Pool:
         assert result is not None
         if running.job.look:
             result = _explained(result, running.job.look)
+        _drop_output(running.job)
         self._watch(replace(event, result=result))
         return result
 
@@ -183,6 +186,7 @@ class Pool:
         after = job.plan.heads if status is Status.FAILED else ()
         left = tuple(s.revision for s in job.plan.steps)
         output = read_output(job.output)
+        _drop_output(job)
         result = Result(job.target.name, status, job.plan.heads, after, (), left, problem, output=output)
         self._watch(Event(job.target.name, EventKind.FINISHED, result=result))
         return result
@@ -209,6 +213,12 @@ def take_next(waiting: list[Job], hosts: Hosts) -> Job | None:
         if hosts.may_begin(job.target):
             return waiting.pop(i)
     return None
+
+
+def _drop_output(job: Job) -> None:
+    """Its end is in the Result. What thousands of targets have printed would fill the disk, or memory, under TMPDIR."""
+    with suppress(OSError):
+        Path(job.output).unlink()
 
 
 def _send_stop(pipe: Pipe) -> None:

@@ -684,3 +684,21 @@ def test_a_thousand_lines_of_output_are_kept_to_their_end(two: Callable[..., Fle
     assert acme.output.endswith("line 99999\n")
     assert len(acme.output) <= 8000
     assert time.monotonic() - start < 10
+
+
+def test_what_is_done_leaves_no_output_on_the_disk(
+    two: Callable[..., Fleet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands of targets that print a lot, or whose workers die, it would fill it before the run is over."""
+    fleet = two("import os; print('dying', flush=True); os._exit(3)")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left: list[tuple[str, int]] = []
+
+    def watch(event: Event) -> None:
+        if event.result:
+            left.append((event.target, len([*tmp_path.glob("ehg-run-*/*.out")])))
+
+    run = fleet.load().run(fleet.plan(), parallel=1, watch=watch)
+    assert result_of(run, "acme").output == "dying\n"
+    assert result_of(run, "other").status is Status.SUCCEEDED
+    assert sorted(left) == [("acme", 0), ("other", 0)]
