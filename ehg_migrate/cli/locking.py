@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from ehg_migrate.cli import console, options
 from ehg_migrate.cli.confirm import confirm
-from ehg_migrate.report import text
+from ehg_migrate.report import records
 
 
 @click.group(invoke_without_command=True)
@@ -27,7 +27,7 @@ def locks(context: click.Context, /, selectors: tuple[str, ...], as_json: bool, 
         if as_json:
             console.json("locks", found)
         else:
-            console.data([*text.locks_lines(found), "", text.locks_summary(found)])
+            console.data([*records.locks_lines(found), "", records.locks_summary(found)])
         return 1 if any(h.problem for h in found) else 0
 
 
@@ -47,10 +47,10 @@ def break_(target: str, yes: bool, as_json: bool, **where: Any) -> None:
     with options.opened(**where) as project:
         holder = project.lock(target)
         if holder.pids:
-            console.note(text.locks_lines((holder,)))
+            console.note(records.locks_lines((holder,)))
             confirm(yes, holder.target, f"type the target's name, `{holder.target}`, to end them")
         broken = project.break_lock(holder)
         if as_json:
             console.json("locks", (broken,))
         else:
-            console.data(f"{broken.target}: ended {text.backends(broken.pids)}; look with `ehg-migrate status`")
+            console.data(f"{broken.target}: ended {records.backends(broken.pids)}; look with `ehg-migrate status`")

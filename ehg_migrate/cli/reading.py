@@ -128,12 +128,14 @@ def _keep(plan: FleetPlan, file: Path) -> None:
 @options.project_options
 def history(target: str, as_json: bool, **where: Any) -> None:
     """Everything that was done to one target, from its own journal."""
+    from ehg_migrate.report.records import history_lines
+
     with options.opened(**where) as project:
         entries = project.history(target)
         if as_json:
             console.json("history", entries)
         else:
-            console.data(text.history_lines(entries) if entries else ())
+            console.data(history_lines(entries) if entries else ())
             console.note(() if entries else f"`{target}` has no journal yet: nothing of ours was done there")
 
 

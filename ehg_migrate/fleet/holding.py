@@ -20,7 +20,7 @@ def held(target: Target, day: str) -> Problem | None:
         return None
     until = f" until {target.hold_until}" if target.hold_until else ""
     hint = "upgrades leave it alone" + (", until that day," if until else "") + " as long as its entry says `hold`"
-    return Problem("held", f"`{target.name}` is held{until}: {target.hold}", hint, target.source)
+    return Problem("held", f"the target is held{until}: {target.hold}", hint, target.source)
 
 
 def without_held(targets: Iterable[Target], day: str) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ehg_migrate import errors
 from ehg_migrate.errors import Problem
-from ehg_migrate.model import FleetPlan, JournalEntry, Plan, Result, Run, State, StateKind, Status, Target, Verb
+from ehg_migrate.model import FleetPlan, Plan, Result, Run, State, StateKind, Status, Target, Verb
 from ehg_migrate.redaction import inert
-
-if TYPE_CHECKING:
-    from ehg_migrate.database.locks import Held
 
 K = TypeVar("K")
 
@@ -117,12 +114,10 @@ def plan_lines(plan: FleetPlan) -> Iterator[str]:
 
 
 def _why_idle(plan: FleetPlan) -> Iterator[str]:
-    """Why nothing of a run is to be taken back, each reason once: somebody may have restored the target since."""
-    reasons: dict[Problem, list[str]] = defaultdict(list)
-    for idle in (p for p in plan.plans if not p.steps):
-        for note in (n for n in idle.notes if n.code in ("taken_back", "no_trace")):
-            reasons[note].append(idle.target)
-    for note, targets in reasons.items():
+    """Why nothing of a run is to be taken back: somebody may have restored the target since."""
+    idle = (p for p in plan.plans if not p.steps)
+    reasons = ((note, p.target) for p in idle for note in p.notes if note.code in ("taken_back", "no_trace"))
+    for note, targets in _together(reasons).items():
         yield from problem_lines(note, f"{some(targets)}: ")
 
 
@@ -236,52 +231,6 @@ def _outcome(run: Run) -> str:
     begun = [r for r in run.results if r.status is not Status.NOT_ATTEMPTED]
     bad = [r.target for r in begun if not r.status.good]
     return f"{len(begun)} of {len(run.targets)}" + (f", not good: {some(bad)}" if bad else "")
-
-
-def locks_lines(held: Iterable[Held]) -> Iterator[str]:
-    """Who holds what, since when, doing what."""
-    for h in held:
-        if h.problem:
-            yield from problem_lines(h.problem, f"{h.target}: ")
-        elif not h.pids:
-            yield f"{h.target}: free"
-        else:
-            since = f" since {when(h.since)}" if h.since else ""
-            who = f"run {h.run} of {h.actor} on {h.host} (process {h.process})" if h.run else f"`{h.application}`"
-            yield f"{h.target}: {who}{since}, {backends(h.pids)} {h.state}".rstrip()
-            if h.doing:
-                yield f"  {h.doing}"
-
-
-def locks_summary(held: Iterable[Held]) -> str:
-    """The last line: `1 held (a), 1 free (b), 1 not known (c)`."""
-    return counted(("not known" if h.problem else "held" if h.pids else "free", h.target) for h in held)
-
-
-def backends(pids: Sequence[int]) -> str:
-    """`backend 7`, `backends 7, 8`."""
-    return f"{'backend' if len(pids) == 1 else 'backends'} {', '.join(map(str, pids))}"
-
-
-def history_lines(entries: Iterable[JournalEntry]) -> list[str]:
-    """A target's journal, oldest first."""
-    rows = [
-        (
-            when(e.started_at),
-            e.run,
-            e.event,
-            e.direction,
-            e.revision,
-            e.branch,
-            f"{e.seconds:.2f}",
-            f"{e.actor}@{e.host}",
-            e.git_commit[:12],
-            names(e.heads_after),
-        )
-        for e in entries
-    ]
-    head = ("WHEN", "RUN", "EVENT", "DIR", "REVISION", "BRANCH", "SECONDS", "WHO", "COMMIT", "HEADS AFTER")
-    return table(head, rows)
 
 
 def names(heads: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ MakeDatabase = Callable[[str], Address]
 TARGETS = ("a", "b", "c")
 STEPS = {"shared/s1": step("s1", None, label="shared"), "shared/s2": step("s2", "s1")}
 FAR, PAST = "9999-01-01", "2020-01-01"
-WHY = f"`c` is held until {FAR}: closing of the books"
+WHY = f"the target is held until {FAR}: closing of the books"
 
 
 @pytest.fixture

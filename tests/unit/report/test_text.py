@@ -9,7 +9,7 @@ import pytest
 from ehg_migrate.database.locks import Held
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Address, JournalEntry, RunStatus, Skipped, State, StateKind, Status, Target, Verb
-from ehg_migrate.report import text
+from ehg_migrate.report import records, text
 from tests.unit.report.nouns import NOON, done, failed, fleet_plan, plan, result, run, step, unreachable
 
 NOTE = Problem("edited_file", "it was edited", "restore it", "versions/a.py")
@@ -274,7 +274,7 @@ def test_a_history() -> None:
         "0123456789abcdef",
         "1.0",
     )
-    assert text.history_lines([entry])[1].split() == [
+    assert records.history_lines([entry])[1].split() == [
         "2026-01-31", "12:00:00Z", "run1", "done", "up", "r1", "shared", "0.25", "ada@laptop", "0123456789ab", "r1",
     ]  # fmt: skip
 
@@ -287,7 +287,7 @@ def test_locks() -> None:
         Held("c", problem=Problem("x", "connection refused", "start it")),
         Held("d", (9,), application="psql", state="idle"),
     )
-    assert list(text.locks_lines(held)) == [
+    assert list(records.locks_lines(held)) == [
         "a: run r of ada on laptop (process 3) since 2026-01-31 12:00:00Z, backends 7, 8 active",
         "  SELECT 1",
         "b: free",
@@ -295,7 +295,7 @@ def test_locks() -> None:
         "c:   hint: start it",
         "d: `psql`, backend 9 idle",
     ]
-    assert text.locks_summary(held) == "2 held (a, d), 1 free (b), 1 not known (c)"
+    assert records.locks_summary(held) == "2 held (a, d), 1 free (b), 1 not known (c)"
 
 
 def test_targets() -> None:

@@ -1,0 +1,58 @@
+"""What a target keeps of the work on it, as text: its journal, and who holds its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ehg_migrate.model import JournalEntry
+from ehg_migrate.report.text import counted, names, problem_lines, table, when
+
+if TYPE_CHECKING:
+    from ehg_migrate.database.locks import Held
+
+
+def locks_lines(held: Iterable[Held]) -> Iterator[str]:
+    """Who holds what, since when, doing what."""
+    for h in held:
+        if h.problem:
+            yield from problem_lines(h.problem, f"{h.target}: ")
+        elif not h.pids:
+            yield f"{h.target}: free"
+        else:
+            since = f" since {when(h.since)}" if h.since else ""
+            who = f"run {h.run} of {h.actor} on {h.host} (process {h.process})" if h.run else f"`{h.application}`"
+            yield f"{h.target}: {who}{since}, {backends(h.pids)} {h.state}".rstrip()
+            if h.doing:
+                yield f"  {h.doing}"
+
+
+def locks_summary(held: Iterable[Held]) -> str:
+    """The last line: `1 held (a), 1 free (b), 1 not known (c)`."""
+    return counted(("not known" if h.problem else "held" if h.pids else "free", h.target) for h in held)
+
+
+def backends(pids: Sequence[int]) -> str:
+    """`backend 7`, `backends 7, 8`."""
+    return f"{'backend' if len(pids) == 1 else 'backends'} {', '.join(map(str, pids))}"
+
+
+def history_lines(entries: Iterable[JournalEntry]) -> list[str]:
+    """A target's journal, oldest first."""
+    rows = [
+        (
+            when(e.started_at),
+            e.run,
+            e.event,
+            e.direction,
+            e.revision,
+            e.branch,
+            f"{e.seconds:.2f}",
+            f"{e.actor}@{e.host}",
+            e.git_commit[:12],
+            names(e.heads_after),
+        )
+        for e in entries
+    ]
+    head = ("WHEN", "RUN", "EVENT", "DIR", "REVISION", "BRANCH", "SECONDS", "WHO", "COMMIT", "HEADS AFTER")
+    return table(head, rows)
