@@ -149,11 +149,9 @@ class Claim:
 
     def _lay_out(self) -> None:
         asked = query("layout", self._target), {"version": version_name(self._target)}
-        journal, version, has_foreign = self._lock.execute(*asked).fetchone() or (False, False, False)
-        if not version and has_foreign and not self._adopting:
-            heads = tuple(r[0] for r in self._lock.execute(query("foreign_heads", self._target)).fetchall())
-            if heads:
-                raise TargetError(not_adopted(heads, self._target))
+        journal, version, has_foreign, elsewhere = self._lock.execute(*asked).fetchone() or (False, False, False, None)
+        if not version and not self._adopting:
+            refuse_another(self._lock, self._target, has_foreign, elsewhere)
         if not (journal and version):
             self._make_layout()
 
@@ -210,6 +208,31 @@ def not_adopted(heads: tuple[str, ...], target: Target) -> Problem:
         f"`{target.schema or 'public'}.alembic_version` holds {names}, and this tool has no record of its own here",
         "`ehg-migrate adopt TARGET` shows what taking over means, and does it",
     )
+
+
+def another(heads: tuple[str, ...], elsewhere: str | None, target: Target) -> Problem | None:
+    """What is said where our tables are missing and somebody else's Alembic was here; None where it was not.
+
+    `heads` are the rows of the usual table. `elsewhere` is another one that stock Alembic would use for this role.
+    """
+    if heads:
+        return not_adopted(heads, target)
+    if not elsewhere:
+        return None
+    schema = elsewhere.rpartition(".")[0]
+    return Problem(
+        "not_adopted",
+        f"stock Alembic would use `{elsewhere}` for this role, by its search_path, and this tool has no record here",
+        f"`ehg-migrate adopt {target.name} --heads REV` with each `version_num` of that table (`--heads base` where it "
+        f"is another project's); or go on in it: `alembic: {{version_table_schema: {schema}}}` in the entry",
+    )
+
+
+def refuse_another(lock: psycopg.Connection, target: Target, has_foreign: bool, elsewhere: str | None) -> None:
+    """Raises TargetError where our tables are missing and somebody else's Alembic was here."""
+    heads = tuple(str(r[0]) for r in lock.execute(query("foreign_heads", target)).fetchall()) if has_foreign else ()
+    if problem := another(heads, elsewhere, target):
+        raise TargetError(problem)
 
 
 def _busy(holder: str, waited: float, name: str) -> Problem:

@@ -31,6 +31,7 @@ class Reading:
     checksums: str | None = None  # md5 over `revision checksum` of all applied revisions; None without a journal
     unfinished: tuple[str, ...] = ()  # `up s1`: steps that began outside a transaction and did not end
     foreign_heads: tuple[str, ...] = ()  # rows of an `alembic_version` of another's, read where ours does not exist
+    elsewhere: str = ""  # another version table of somebody's, which nothing says the rows of
     server_version: str = ""
     read_only: bool = False
     seconds: float = 0.0
@@ -125,6 +126,7 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
     return Reading(
         heads=heads,
         foreign_heads=foreign,
+        elsewhere="" if heads or foreign or row["has_version"] else one_line(str(row["elsewhere"] or ""), _LONGEST),
         lacks_table=bool(row["has_journal"] and not row["has_version"]),
         server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=bool(row["read_only"]),

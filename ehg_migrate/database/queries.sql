@@ -22,10 +22,12 @@ SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads, check
 
 -- name: probe_fresh
 -- What a target without our tables is: somebody else's version table, or nothing yet. The journal is asked for first:
--- both are made at once, so whoever sees it there sees the version table too, unless that was dropped.
+-- both are made at once, so whoever sees it there sees the version table too, unless that was dropped. `elsewhere` is the
+-- table that stock Alembic would use for this role, where that is neither ours nor the usual one.
 SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS has_journal,
        to_regclass(%(version)s) IS NOT NULL AS has_version,
        {has_foreign} AS has_foreign,
+       {elsewhere} AS elsewhere,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
 
@@ -198,7 +200,8 @@ DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND backend_pid = pg_back
 -- name: layout
 SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS journal,
        to_regclass(%(version)s) IS NOT NULL AS version,
-       {has_foreign} AS has_foreign
+       {has_foreign} AS has_foreign,
+       {elsewhere} AS elsewhere
 
 -- name: id_length
 -- How long a revision's id may be; none where there is no limit.

@@ -113,8 +113,8 @@ class SingleSession(Session):
         alone = {"key": self._key, "numbers": numbers, "last": last}
         self._preparing = Preparing(self.work, self.target, self._application, self._key + 1, alone)
 
-    def _lay_out(self, journal: bool, version: bool, foreign: bool) -> None:
-        if foreign and not version:
+    def _lay_out(self, journal: bool, version: bool, foreign: bool, elsewhere: str | None) -> None:
+        if (foreign or elsewhere) and not version:
             raise NeedsPair
         if not (journal and version):
             self.work.execute(layout(self.target))

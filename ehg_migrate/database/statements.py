@@ -113,6 +113,14 @@ _LATEST = sql.SQL("""(SELECT DISTINCT ON (revision) target_name, revision, check
 _HAS_FOREIGN = sql.SQL("""EXISTS (SELECT FROM pg_attribute
                 WHERE attrelid = to_regclass({foreign_literal}) AND attname = 'version_num' AND NOT attisdropped)""")
 
+# Stock Alembic makes its table in the first schema of the role's search_path, which may be another than `public`.
+_ELSEWHERE = sql.SQL("""(SELECT format('%%I.%%I', nspname, relname)
+          FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+         WHERE c.oid = to_regclass('alembic_version')
+           AND c.oid IS DISTINCT FROM to_regclass({foreign_literal}) AND c.oid IS DISTINCT FROM to_regclass(%(version)s)
+           AND EXISTS (SELECT FROM pg_attribute
+                        WHERE attrelid = c.oid AND attname = 'version_num' AND NOT attisdropped))""")
+
 
 # Whether row-level security chooses for our role what it sees; then nothing seen does not mean that nothing is there.
 _GUARDED = sql.SQL("(row_security_active({version_literal}) OR row_security_active({journal_literal}))")
@@ -137,5 +145,6 @@ def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict
         "journal_literal": journal,
         "guarded": _GUARDED.format(version_literal=version, journal_literal=journal),
         "has_foreign": _HAS_FOREIGN.format(foreign_literal=foreign),
+        "elsewhere": sql.SQL("NULL::text") if place.schema else _ELSEWHERE.format(foreign_literal=foreign),
         "channel": sql.Identifier(channel or "none"),
     }

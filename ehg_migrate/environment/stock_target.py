@@ -14,7 +14,7 @@ from alembic.operations.ops import MigrationScript
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from psycopg import sql
 
-from ehg_migrate.database.claim import not_adopted
+from ehg_migrate.database.claim import refuse_another
 from ehg_migrate.database.connections import connect
 from ehg_migrate.database.leaving import let_go
 from ehg_migrate.database.session import Session
@@ -303,7 +303,5 @@ def _planned(graph: Graph, heads: tuple[str, ...], steps: Sequence[RevisionStep]
 
 def _refuse_foreign(driver: psycopg.Connection, target: Target) -> None:
     row = driver.execute(query("layout", target), {"version": version_name(target)}).fetchone()
-    if row and not row[1] and row[2]:
-        heads = tuple(str(r[0]) for r in driver.execute(query("foreign_heads", target)).fetchall())
-        if heads:
-            raise TargetError(not_adopted(heads, target))
+    if row and not row[1]:
+        refuse_another(driver, target, row[2], row[3])

@@ -130,10 +130,10 @@ def _judge(
 ) -> tuple[StateKind, Problem | None, tuple[Problem, ...]]:
     if damage := _damage(target, reading, details, graph):
         return StateKind.REFUSED, damage, ()
-    if reading.foreign_heads and not reading.read_only:
-        from ehg_migrate.database.claim import not_adopted  # with all that runs steps
+    if (reading.foreign_heads or reading.elsewhere) and not reading.read_only:
+        from ehg_migrate.database.claim import another  # with all that runs steps
 
-        return StateKind.NOT_ADOPTED, not_adopted(reading.foreign_heads, target), ()
+        return StateKind.NOT_ADOPTED, another(reading.foreign_heads, reading.elsewhere, target), ()
     for head in reading.heads:
         if head not in graph:
             kind, problem = _foreign_head(head, details, history)

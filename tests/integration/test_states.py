@@ -357,6 +357,58 @@ def test_somebody_elses_history_is_not_adopted(project: Project, database: Addre
     assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
 
 
+def _elsewhere(pg: Cluster, database: Address) -> None:
+    """A role whose search_path leads to another schema, in which stock Alembic has made its table."""
+    name = sql.Identifier(database.dbname)
+    execute(
+        pg,
+        database,
+        "CREATE SCHEMA app",
+        "CREATE TABLE app.alembic_version (version_num varchar(32) PRIMARY KEY)",
+        "INSERT INTO app.alembic_version VALUES ('s1')",
+        sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET search_path = app").format(name).as_string(None),
+    )
+
+
+def test_a_history_in_another_schema_is_not_adopted(project: Project, database: Address, pg: Cluster) -> None:
+    """Stock Alembic goes by the role's search_path; to begin anew would do everything twice. Every way says so."""
+    _elsewhere(pg, database)
+    found = state(project)
+    assert said(found) == (
+        StateKind.NOT_ADOPTED,
+        "stock Alembic would use `app.alembic_version` for this role, by its search_path, and this tool has no record "
+        "here\n  hint: `ehg-migrate adopt one --heads REV` with each `version_num` of that table (`--heads base` where "
+        "it is another project's); or go on in it: `alembic: {version_table_schema: app}` in the entry",
+    )
+    assert statuses(project.upgrade()) == {"one": Status.REFUSED}
+    (finding,) = [f for f in project.doctor() if f.check == "version_table"]
+    assert (finding.level, "app.alembic_version" in finding.message) == ("warning", True)
+    stock = subprocess.run(
+        [ALEMBIC, "upgrade", "heads"], cwd=project.settings.root, env=environment(), capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert (stock.returncode, "stock Alembic would use `app.alembic_version`" in stock.stderr) == (255, True)
+    assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
+    assert statuses(project.adopt("one", ["s1"])) == {"one": Status.SUCCEEDED}
+    assert state(project).heads == ("s1",)
+
+
+def test_a_history_in_another_schema_that_came_since_the_plan(project: Project, database: Address, pg: Cluster) -> None:
+    """Whoever enters looks again."""
+    plan = project.plan()
+    _elsewhere(pg, database)
+    assert statuses(project.run(plan)) == {"one": Status.REFUSED}
+    assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
+
+
+def test_the_history_of_another_project_is_left_alone(project: Project, database: Address, pg: Cluster) -> None:
+    """A person's word that nothing of ours is applied is enough to begin."""
+    _elsewhere(pg, database)
+    assert statuses(project.adopt("one", ["base"])) == {"one": Status.SUCCEEDED}
+    assert (state(project).kind, state(project).heads) == (StateKind.PENDING, ())
+    assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}
+
+
 def test_an_empty_table_of_alembics_is_nothing(project: Project, database: Address, pg: Cluster) -> None:
     """Whoever began and did not go on has applied nothing."""
     execute(pg, database, "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")

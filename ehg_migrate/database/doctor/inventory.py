@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from ehg_migrate.database.claim import not_adopted
+from ehg_migrate.database.claim import another
 from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, span, warning
 from ehg_migrate.database.probe import hidden
@@ -73,11 +73,9 @@ def _heads(exam: Examination, found: dict[str, Any]) -> Verdict:
         return error(problem.message, problem.hint)
     if found["version"]:
         return good("the version table is empty")
-    if found["has_foreign"]:
-        foreign = tuple(str(row["version_num"]) for row in exam.rows("foreign_heads"))
-        if foreign:
-            problem = not_adopted(foreign, exam.target)
-            return warning(problem.message, problem.hint)
+    foreign = tuple(str(row["version_num"]) for row in exam.rows("foreign_heads")) if found["has_foreign"] else ()
+    if there := another(foreign, found["elsewhere"], exam.target):
+        return warning(there.message, there.hint)
     return good("no version table yet: nothing is applied")
 
 
