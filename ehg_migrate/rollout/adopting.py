@@ -6,11 +6,11 @@ import time
 
 import psycopg
 
-from ehg_migrate.database.faults import ConnectError, run_fault
+from ehg_migrate.database.faults import ConnectError, is_lost, run_fault
 from ehg_migrate.database.journal import Entry, Moment
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
-from ehg_migrate.errors import TargetError
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Origin, Plan, Result, Status, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.planning import adopted_already
@@ -24,20 +24,38 @@ def declared(graph: Graph, plan: Plan) -> tuple[str, ...]:
 def adopt(target: Target, password: str | None, plan: Plan, graph: Graph, run: str, origin: Origin) -> Result:
     """Writes `plan.goal` as the target's version rows, and a journal entry for each revision declared applied.
 
-    In one transaction under the lock. Never raises for the target. A foreign version table is left as it is.
+    In one transaction under the lock. Never raises for the target. A foreign version table is left as it is. Where the
+    connection is lost the target is entered once more: what had been committed is there then.
     """
     start = time.monotonic()
-    try:
-        with Session(target, password, run, origin, adopting=True) as session:
-            _write(session, plan, graph)
-            heads = session.leave()
-    except TargetError as e:
-        status = Status.FAILED if isinstance(e, ConnectError) else Status.REFUSED
-        return Result(target.name, status, plan.heads, plan.heads, problem=e.problem)
-    except psycopg.Error as e:
-        return Result(target.name, Status.FAILED, plan.heads, plan.heads, problem=run_fault(e).problem)
-    seconds = time.monotonic() - start
-    return Result(target.name, Status.SUCCEEDED, plan.heads, heads, notes=plan.notes, seconds=seconds)
+    lost: Problem | None = None
+    while True:
+        session = Session(target, password, run, origin, adopting=True)
+        try:
+            with session:
+                if lost is None or set(session.found.heads) != set(plan.goal):
+                    _write(session, plan, graph)
+                heads = session.leave()
+        except TargetError as e:
+            return _not_adopted(target, plan, e, lost)
+        except psycopg.Error as e:
+            if not is_lost(session.lock):
+                return Result(target.name, Status.FAILED, plan.heads, plan.heads, problem=run_fault(e).problem)
+            if lost:
+                return Result(target.name, Status.INDETERMINATE, plan.heads, problem=lost)
+            lost = run_fault(e, lost=True).problem
+        else:
+            seconds = time.monotonic() - start
+            return Result(target.name, Status.SUCCEEDED, plan.heads, heads, notes=plan.notes, seconds=seconds)
+
+
+def _not_adopted(target: Target, plan: Plan, error: TargetError, lost: Problem | None) -> Result:
+    """It could not be entered, or is ours already; after a lost line nobody knows what had been committed."""
+    if not isinstance(error, ConnectError):
+        return Result(target.name, Status.REFUSED, plan.heads, plan.heads, problem=error.problem)
+    if lost:
+        return Result(target.name, Status.INDETERMINATE, plan.heads, problem=lost)
+    return Result(target.name, Status.FAILED, plan.heads, plan.heads, problem=error.problem)
 
 
 def _write(session: Session, plan: Plan, graph: Graph) -> None:
