@@ -26,8 +26,9 @@ def fleet(tmp_path: Path) -> Path:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file below a folder, with its text."""
-    return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Every file below a folder, with its text; but for what Python keeps of those that it has loaded."""
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.parent.name != "__pycache__")
+    return {str(p.relative_to(folder)): p.read_text() for p in files}
 
 
 def assigned(text: str, name: str) -> Any:
