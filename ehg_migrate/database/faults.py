@@ -108,7 +108,7 @@ _DEFAULT_HINT = "correct the revision and run again"
 _TYPE = re.compile(r'type "')
 _TYPE_THERE = (
     "if an earlier revision makes it, say so where it is named again: `postgresql.ENUM(..., create_type=False)`; else "
-    "somebody made it outside the migrations: compare, then drop it"
+    f"it was {THERE}"
 )
 # what SQLAlchemy and the driver say of a text before they send it, and where it says how such a text is sent
 _PARAMETER = re.compile(r"A value is required for bind parameter|.*placeholder", re.IGNORECASE)

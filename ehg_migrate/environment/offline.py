@@ -96,19 +96,19 @@ def _script(steps: Iterator[Rendered], target: Target) -> Iterator[str]:
 
 def _guarded(one: Rendered, target: Target) -> str:
     """The step's SQL, which does nothing where the target has moved since, or never was where it is thought to be."""
+    said = f"step {one.step.revision} begins at {quoted(one.step.heads_before)}"
     values = {
         "version": sql.Identifier(target.version_table_schema, target.version_table),
         "heads": sql.Literal(list(one.step.heads_before)),
         "number": sql.Literal(len(one.step.heads_before)),
-        "message": sql.Literal(
-            safe(f"step {one.step.revision} begins at {quoted(one.step.heads_before)}: make it anew")
-        ),
+        "message": sql.Literal(safe(f"{said}, and other rows are here: {_AGAIN}")),
     }
     guard = sql.SQL("DO {};\n").format(_HELD.format(**values).as_string(None)).as_string(None)
     before, begin, rest = one.sql.partition("BEGIN;\n")
     return f"{before}{begin}\n{guard}{rest}" if begin and not before.strip() else f"{guard}{one.sql}"
 
 
+_AGAIN = "make the script anew with `ehg-migrate plan --sql`"
 _HELD = sql.SQL("""BEGIN
     IF (SELECT count(*) FROM {version}) <> {number}
        OR EXISTS (SELECT FROM {version} WHERE version_num <> ALL ({heads}::text[])) THEN

@@ -19,7 +19,7 @@ def held(target: Target, day: str) -> Problem | None:
     if not target.hold or (target.hold_until and day >= target.hold_until):
         return None
     until = f" until {target.hold_until}" if target.hold_until else ""
-    hint = "upgrades leave it alone" + (", until that day," if until else "") + " as long as its entry says `hold`"
+    hint = f"upgrades go on {'on that day, or ' if until else ''}when `hold` is taken out of its entry"
     return Problem("held", f"the target is held{until}: {target.hold}", hint, target.source)
 
 

@@ -31,7 +31,7 @@ from tests.acceptance.test_drift import scratch_url
 from tests.conftest import MakeProject
 from tests.support.cli import PROGRAM, ehg, environment
 from tests.support.postgres import CANARY, Cluster
-from tests.support.programs import find_program, run
+from tests.support.programs import find_program, needs_root, run
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry
 from tests.support.running import Gate, make_fleet, read_until, step
 
@@ -126,7 +126,7 @@ def test_no_folder_for_temporary_files(
     assert "not_linted" in [n["code"] for n in data["notes"]]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="others need no capability to be themselves")
+@needs_root
 def test_a_root_that_can_become_nobody_else(
     make_database: Callable[[str], Address], make_project: MakeProject, tmp_path: Path
 ) -> None:
@@ -175,7 +175,7 @@ def test_neither_a_ledger_nor_a_report(
     assert "hint: nor could the run be written into the ledger: `ehg-migrate history TARGET` shows" in said.err
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user that has no name")
+@needs_root
 def test_a_user_without_a_name() -> None:
     """As OpenShift has them: PostgreSQL's initdb wants one, and the hint says what to do, not to make room."""
     with tempfile.TemporaryDirectory() as name:
@@ -207,7 +207,7 @@ def mounted(mode: int) -> Iterator[Path]:
             os.seteuid(0)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount what others read")
+@needs_root
 @pytest.mark.parametrize("mode", [0o440, 0o640])
 def test_a_secret_that_root_has_mounted(mode: int) -> None:
     """Its group may read it: there is no other way to it for who is not root."""
@@ -215,7 +215,7 @@ def test_a_secret_that_root_has_mounted(mode: int) -> None:
         assert read_private(file, "link") == "secret\n"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount what others read")
+@needs_root
 @pytest.mark.parametrize(
     ("mode", "code"), [(0o444, "secret_file_mode"), (0o460, "secret_file_mode"), (0o400, "secret_file")]
 )

@@ -17,6 +17,7 @@ import pytest
 from tests.acceptance.test_drift import scratch_databases, scratch_url
 from tests.support.cli import environment
 from tests.support.postgres import Cluster
+from tests.support.programs import needs_root
 from tests.support.project import add_revision, revision, write_project
 
 TARGETS = {
@@ -109,7 +110,7 @@ def users(tmp_path: Path, pg: Cluster) -> Iterator[Users]:
     pg.drop_databases(kept)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave behind what others cannot use")
+@needs_root
 def test_what_root_keeps_becomes_the_owners(users: Users) -> None:
     """A pytest of root's in another user's project shuts that user out of nothing."""
     users.write("test_it.py", "def test_it(migrated_connection): pass\n")

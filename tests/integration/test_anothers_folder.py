@@ -16,6 +16,7 @@ from ehg_migrate.local import LocalServer
 from ehg_migrate.model import Address, RunStatus, StateKind
 from tests.conftest import MakeProject
 from tests.support.cli import ehg
+from tests.support.programs import needs_root
 from tests.support.project import revision, target_entry
 
 
@@ -79,7 +80,7 @@ def test_status_says_what_is_not_known(
     assert "what the ledger last saw of these targets is not known" in said.err
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave behind what others cannot use")
+@needs_root
 def test_what_root_keeps_becomes_the_owners(
     make_database: Callable[[str], Address], make_project: MakeProject, tmp_path: Path
 ) -> None:
