@@ -39,7 +39,7 @@ class Recording:
 def record(scene: Scene, folder: Path) -> Recording:
     """Runs what it needs, some minutes; tells what it does on standard error."""
     sizes = [_runs(scene, folder, size) for size in _SIZES]
-    tell("waits of a worker's first target and of its second")
+    tell("waits of a host's first target and of its second")
     waits = _waits(scene, folder, 1), _waits(scene, folder, 2)
     tell("fork server, pipes and ledger")
     costs, fork = _costs(sizes[0], sizes[1], waits), pieces.fork()
@@ -110,9 +110,9 @@ def _costs(
         return max(0.0, each(case, value) - each(before, value))
 
     further, look = STEPS["full"] - STEPS["one"], waits[0]["nothing"]
-    first = {case: waits[0][case] - look for case in ("full", "one")}
+    first = waits[0]["one"] - look
     second = {case: waits[1][case] - waits[0][case] for case in ("full", "one")}
-    first_step, second_step = ((w["full"] - w["one"]) / further for w in (first, second))
+    second_step = (second["full"] - second["one"]) / further
     step = Use(
         more(_workers, "full", "one") / further,
         more(_server, "full", "one") / further,
@@ -134,8 +134,7 @@ def _costs(
             max(0.0, more(_proxy, "one", "nothing") - step.proxy),
         ),
         step=step,
-        first_trips=max(0.0, first["one"] - first_step - (second["one"] - second_step)),
-        first_step_trips=max(0.0, first_step - second_step),
+        first_trips=max(0.0, first - second["one"]),
     )
 
 

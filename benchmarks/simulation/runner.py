@@ -128,16 +128,18 @@ class _Runner:
     def _work(self, tasks: Sequence[Task]) -> Doing:
         """`Pool.run`, and `Book` beside it."""
         self._hosts = self._new_hosts()  # the pool knows nothing of the looks
-        waiting, running, made = Waiting(tasks, self._hosts), 0, 0
+        waiting, running, made, begun = Waiting(tasks, self._hosts), 0, 0, set[int]()
         written = self._env.process(self._write(len(tasks)))
         yield from self._think(self._costs.workers)
         while waiting.left or running:
             while running < self._site.parallel and (task := waiting.take()):
-                is_first = running == made  # nobody is free
-                running, made = running + 1, made + is_first
+                is_new = running == made  # nobody is free
+                running, made = running + 1, made + is_new
+                is_first = task.host not in begun
+                begun.add(task.host)
                 self._hosts[task.host].begin()
                 yield from self._think(self._costs.hand)
-                if is_first:
+                if is_new:
                     self._phase.use(THREAD, self._costs.fork)  # it waits
                     yield self._use(self._costs.fork)
                 self._env.process(self._worker(task, is_first=is_first))
@@ -188,7 +190,6 @@ class _Runner:
         enter, step = self._costs.enter, self._costs.step.times(task.factor)
         if is_first:
             enter = enter.plus(Use(trips=self._costs.first_trips))
-            step = step.plus(Use(trips=self._costs.first_step_trips * task.factor))
         reached = yield from self._connected(connections, (_ATTEMPTS, _LONGEST, _JITTER))
         if reached:
             self._crowd.add(task.host, connections)

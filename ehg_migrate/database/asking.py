@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
@@ -23,19 +24,29 @@ from ehg_migrate.redaction import one_line
 
 _ATTEMPTS = 3
 
+T = TypeVar("T")
 Connection = psycopg.AsyncConnection[dict[str, object]]
 Ask = Callable[[Connection, Target], Awaitable[object]]
+Then = Callable[[Target, object], Awaitable[None] | None]
+"""What else is to be done where a target has answered so, on two connections of its own; it must not raise."""
 
 
 def ask_all(
-    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int, ask: Ask
+    targets: Iterable[Target],
+    passwords: Mapping[str, str | None],
+    at_once: int,
+    ask: Ask,
+    then: Then | None = None,
 ) -> dict[str, object]:
-    """What each target answers to `ask`, by name, or a Problem; `at_once` connections at a time."""
+    """What each target answers to `ask`, by name, or a Problem; `at_once` connections at a time.
+
+    All that comes of `then` has ended, too; it wants an `at_once` of two.
+    """
     targets = tuple(targets)
 
     async def every() -> dict[str, object]:
         places, hosts = Places(at_once), Hosts(targets)
-        answers = [_one(t, passwords.get(t.name), places, hosts, ask) for t in targets]
+        answers = [_one(t, passwords.get(t.name), places, hosts, ask, then) for t in targets]
         return dict(await asyncio.gather(*answers))
 
     try:
@@ -46,14 +57,20 @@ def ask_all(
         return thread.submit(asyncio.run, every()).result()
 
 
-async def _one(target: Target, password: str | None, places: Places, hosts: Hosts, ask: Ask) -> tuple[str, object]:
+async def _one(
+    target: Target, password: str | None, places: Places, hosts: Hosts, ask: Ask, then: Then | None
+) -> tuple[str, object]:
     async with hosts.turn(target):
         try:
-            return target.name, await _with_retries(target, password, places, ask)
+            answer = await _with_retries(target, password, places, ask)
         except TargetError as e:
             return target.name, e.problem
         except Exception as e:  # noqa: BLE001 - a server that answers nonsense must not hide the other targets
             return target.name, strange(f"{type(e).__name__}: {e}")
+    if more := then and then(target, answer):
+        async with hosts.turn(target), places.two():
+            await more
+    return target.name, answer
 
 
 async def _with_retries(target: Target, password: str | None, places: Places, ask: Ask) -> object:
@@ -97,30 +114,34 @@ async def _in_time(target: Target, password: str | None, places: Places, ask: As
 
 async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
     try:
-        connection = await _connect(target, password)
+        connection = await connect(target, password)
         try:
-            return await _asked(connection, target, ask)
+            return await or_shut(ask(connection, target), connection)
         finally:
             await connection.close()
     except (psycopg.Error, OSError, UnicodeError) as e:  # the last: a host or a row that is no text
         raise ConnectError(e) from e
 
 
-async def _asked(connection: Connection, target: Target, ask: Ask) -> object:
-    """Ends at once where it is cancelled: psycopg would ask the server to cancel too, and wait for its answer."""
-    asking = asyncio.ensure_future(ask(connection, target))
+async def or_shut(work: Awaitable[T], *connections: Connection) -> T:
+    """What is asked on these. Ends at once where it is cancelled, by taking their sockets away from under it.
+
+    psycopg would ask the server to cancel too, and wait for its answer.
+    """
+    asking = asyncio.ensure_future(work)
     asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, whoever waits for it or not
     try:
         return await asyncio.shield(asking)
     except asyncio.CancelledError:
-        with contextlib.suppress(OSError, psycopg.Error):
-            shut(connection.fileno())
+        for connection in connections:
+            with contextlib.suppress(OSError, psycopg.Error):
+                shut(connection.fileno())
         await asyncio.wait([asking])
         asking.exception()
         raise
 
 
-async def _connect(target: Target, password: str | None) -> Connection:
+async def connect(target: Target, password: str | None) -> Connection:
     """By the first address of the target that answers; see `connections`. Raises psycopg.Error."""
     values = parameters(target, password, "ehg_migrate probe")
     last: psycopg.Error | None = None

@@ -40,7 +40,7 @@ class _Host:
 class Hosts:
     """The hosts of some targets; an entry's `host_parallel` and `host_rate` hold for its host and port.
 
-    With `ahead`, only so many targets of a host begin until one of them has ended, or `lead` seconds are over.
+    With `ahead`, only so many targets of a host begin until one of them has `led` or ended, or `lead` seconds are over.
     """
 
     def __init__(self, targets: Iterable[Target], *, ahead: int = 0, lead: float = 0.0) -> None:
@@ -74,9 +74,12 @@ class Hosts:
 
     def end(self, target: Target) -> None:
         """Its place is free."""
-        host = self._hosts[place(target)]
-        host.busy -= 1
-        host.led_until = 0.0
+        self._hosts[place(target)].busy -= 1
+        self.led(target)
+
+    def led(self, target: Target) -> None:
+        """What those that went ahead were to find out is known."""
+        self._hosts[place(target)].led_until = 0.0
 
     @asynccontextmanager
     async def turn(self, target: Target) -> AsyncIterator[None]:
@@ -101,6 +104,7 @@ class Places:
     def __init__(self, count: int) -> None:
         self._all = asyncio.Semaphore(count)
         self._patient = asyncio.Semaphore(max(count * 3 // 4, 1))
+        self._halves = asyncio.Semaphore(max(count // 2, 1))  # or all places were held by who waits for a second one
         self._silent: Counter[tuple[str, int]] = Counter()  # attempts since the host last said anything
 
     @asynccontextmanager
@@ -112,6 +116,12 @@ class Places:
                     yield
                     return
         async with self._patient, self._all:
+            yield
+
+    @asynccontextmanager
+    async def two(self) -> AsyncIterator[None]:
+        """Comes when there are places for two connections, and gives them back. There must be two in all."""
+        async with self._halves, self._all, self._all:
             yield
 
     def heard(self, target: Target, *, silent: bool) -> None:

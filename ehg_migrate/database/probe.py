@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import psycopg
 from psycopg.sql import SQL, Composed
 
-from ehg_migrate.database.asking import Connection, ask_all, strange
+from ehg_migrate.database.asking import Connection, Then, ask_all, strange
 from ehg_migrate.database.journal import read_entry
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.errors import Problem, TargetError
@@ -50,23 +50,13 @@ class Applied:
 
 
 def probe(
-    targets: Iterable[Target],
-    passwords: Mapping[str, str | None],
-    at_once: int,
-    told: Callable[[Target, Reading], None] | None = None,
+    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int, then: Then | None = None
 ) -> dict[str, Reading | Problem]:
-    """A Reading or a Problem for each target, by name; each Reading is `told` when it comes.
+    """A Reading or a Problem for each target, by name. `then` hears each Reading when it comes.
 
     Reads only; never raises for a target.
     """
-
-    async def ask(connection: Connection, target: Target) -> object:
-        reading = await read(connection, target)
-        if told:
-            told(target, reading)
-        return reading
-
-    return ask_all(targets, passwords, at_once, ask)  # type: ignore[return-value]  # read gives a Reading
+    return ask_all(targets, passwords, at_once, read, then)  # type: ignore[return-value]  # read gives a Reading
 
 
 def probe_exactly(

@@ -8,15 +8,21 @@ message must arrive while nothing is being asked. Measured: 0 of 1,160 trials th
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import psycopg
 
+from ehg_migrate.database.asking import Connection, connect, or_shut
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import Target
 
 _WAIT = 2.0  # seconds for a message that takes about a millisecond in session mode
+_LONGEST = 10.0  # seconds of a proof beside looks, which wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ def prove_session_mode(listener: psycopg.Connection, notifier: psycopg.Connectio
 
 def listen(listener: psycopg.Connection) -> Listening:
     """The first half: it can be done before the other connection stands."""
-    channel = f"ehg_probe_{secrets.token_hex(8)}"
+    channel = _channel()
     cursor = listener.execute(query("listen", channel=channel))
     cursor.nextset()
     return Listening(channel, _number(cursor.fetchone()))
@@ -56,6 +62,43 @@ def prove(listener: psycopg.Connection, listening: Listening, notifier: psycopg.
         listener.execute("UNLISTEN *")  # it may reach the backend that listens
         raise TargetError(_refusal(reason))
     return other
+
+
+async def is_in_session_mode(target: Target, password: str | None) -> bool:
+    """The same on two connections of its own, made for it: whether they have proven it.
+
+    False where that was not to be seen, whatever the reason: who works there proves it again, and tells why not.
+    """
+    with contextlib.suppress(psycopg.Error, OSError, UnicodeError, TimeoutError):
+        async with AsyncExitStack() as opened, asyncio.timeout(_LONGEST):
+            opening = (_opened(opened, target, password) for _ in range(2))
+            listener, notifier = await asyncio.gather(*opening, return_exceptions=True)
+            if not (isinstance(listener, BaseException) or isinstance(notifier, BaseException)):
+                return await or_shut(_is_heard(listener, notifier), listener, notifier)
+    return False
+
+
+async def _opened(stack: AsyncExitStack, target: Target, password: str | None) -> Connection:
+    connection = await connect(target, password)
+    stack.push_async_callback(connection.close)
+    return connection
+
+
+async def _is_heard(listener: Connection, notifier: Connection) -> bool:
+    channel = _channel()
+    cursor = await listener.execute(query("listen", channel=channel))
+    cursor.nextset()
+    listens = await cursor.fetchone()
+    tells = await (await notifier.execute(query("notify"), {"channel": channel})).fetchone()
+    heard = False
+    if listens and tells and listens["pg_backend_pid"] != tells["pg_backend_pid"]:
+        heard = any([n.channel == channel async for n in listener.notifies(timeout=_WAIT, stop_after=1)])
+    await listener.execute("UNLISTEN *")
+    return heard
+
+
+def _channel() -> str:
+    return f"ehg_probe_{secrets.token_hex(8)}"
 
 
 def _number(row: tuple[object, ...] | None) -> int:

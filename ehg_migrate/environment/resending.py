@@ -28,14 +28,14 @@ from ehg_migrate.revisions.loading import load_scripts
 from ehg_migrate.settings import Settings
 
 
-def learn_steps(settings: Settings, session: SingleSession, steps: Iterable[Step]) -> None:
-    """Makes the statements of these plain steps known to this process, if they are not yet; nothing is sent.
+def learn_steps(settings: Settings, session: SingleSession, steps: Iterable[Step]) -> bool:
+    """Makes the statements of these plain steps known to this process; nothing is sent. Whether some were not.
 
     Raises NeedsPair where that is not possible.
     """
     around = surroundings(session.found.facts, session.work, session.target)
     if _all_known(steps, around):
-        return
+        return False
     with session.beside() as driver:
         try:
             _run_dry(settings, session, steps, around)
@@ -45,6 +45,7 @@ def learn_steps(settings: Settings, session: SingleSession, steps: Iterable[Step
             driver.autocommit = True
     if not _all_known(steps, around):
         raise NeedsPair  # the file is another than at the time of the plan
+    return True
 
 
 def _all_known(steps: Iterable[Step], around: Hashable) -> bool:

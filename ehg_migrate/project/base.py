@@ -55,6 +55,7 @@ class ProjectBase:
         self.releases = releases
         self.unread: Problem | None = None  # why it is not known what the ledger remembers, where that was asked for
         self._local = local
+        self._proven: set[tuple[str, int]] = set()  # endpoints (host, port) that were seen to be in session mode
         self._server: LocalServer | None = None
         self._in_use = ExitStack()
 
@@ -178,10 +179,16 @@ class ProjectBase:
             _start_workers()
 
         from ehg_migrate.database.probe import probe  # while they start
-        from ehg_migrate.rollout.states import foreseeing, read_states
+        from ehg_migrate.rollout.states import read_states
 
-        look = foreseeing(self.revisions, self.releases, _start_workers) if soon else probe
-        return read_states(targets, passwords, self.revisions, self.releases, self._at_once, look)
+        if not soon:
+            return read_states(targets, passwords, self.revisions, self.releases, self._at_once, probe)
+        from ehg_migrate.rollout.foresight import Foresight
+
+        foresight = Foresight(self.revisions, self.releases, _start_workers)
+        states = read_states(targets, passwords, self.revisions, self.releases, self._at_once, foresight.probe)
+        self._proven |= foresight.proven
+        return states
 
     def _journals(self, selectors: Selectors) -> dict[str, tuple[JournalEntry, ...] | Problem]:
         from ehg_migrate.database.probe import journals

@@ -104,7 +104,8 @@ class Project(SchemasProject):
         # which is first matters only where some must wait
         last = self._last_results(busy) if len(busy) > parallel else {}
         took = {name: seen.seconds for name, seen in last.items()}
-        return Reach({t.name: t for t in targets}, passwords, self._graph, took, self._taken_in(plan))
+        by_name = {t.name: t for t in targets}
+        return Reach(by_name, passwords, self._graph, took, self._taken_in(plan), self._proven)
 
     def _manner(self, how: Manner, execute: Execute, reach: Reach, astray: Mapping[str, str]) -> How:
         """All that was not said as the settings have it."""

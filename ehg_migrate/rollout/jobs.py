@@ -40,7 +40,7 @@ class Job:
     clean: bool = False  # its revisions leave nothing behind in their process, which may then serve another target
     again: bool = False  # a worker was lost that may have begun: go on from wherever it came to
     trace: str = ""  # the file that takes what its one step did to the server; for rehearsals
-    learned: Learned = NOTHING_LEARNED  # by other workers of the run
+    learned: Learned = NOTHING_LEARNED  # before, or by other workers of the run
 
     @property
     def unsure(self) -> bool:
@@ -64,6 +64,7 @@ class EventKind(StrEnum):
     NOTICE = "notice"
     STEP_STARTED = "step_started"
     STEP_DONE = "step_done"
+    LEARNED = "learned"  # for the pool alone
     FINISHED = "finished"
 
 
@@ -78,7 +79,7 @@ class Event:
     steps: int = 0
     result: Result | None = None
     free: bool = False  # with the result: the worker waits for another job
-    learned: Learned | None = None  # with the result
+    learned: Learned | None = None  # beside LEARNED with the result
 
 
 Watch = Callable[[Event], None]

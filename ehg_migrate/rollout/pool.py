@@ -24,7 +24,8 @@ from ehg_migrate.rollout.worker import read_output
 from ehg_migrate.rollout.workforce import Worker, Workforce
 
 _AHEAD = os.cpu_count() or 1  # workers of a host that find out what the others are told
-_LEAD, _LEAD_PER_STEP = 0.2, 0.02  # seconds that these take where a server is near; where it is not, it is little
+# seconds that these take where a server is near, and where it is proven; where it is far, they are little
+_LEAD, _LEAD_PROVEN, _LEAD_PER_STEP = 0.2, 0.05, 0.02
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
 _NO_WORKER = (
     "is there memory, are there too many processes (`ulimit -u`) or open files (`ulimit -n`), has `TMPDIR` more than "
@@ -95,7 +96,8 @@ class Pool:
     @staticmethod
     def _hosts_of(jobs: list[Job]) -> Hosts:
         steps = max((len(job.plan.steps) for job in jobs if job.clean), default=0)
-        lead = _LEAD + steps * _LEAD_PER_STEP
+        lead = _LEAD_PROVEN if all(job.learned.proven for job in jobs) else _LEAD
+        lead += steps * _LEAD_PER_STEP
         return Hosts((job.target for job in jobs), ahead=_AHEAD if steps else 0, lead=lead)
 
     def _start(self, job: Job) -> Iterator[Result]:
@@ -146,12 +148,14 @@ class Pool:
         for event in events:
             if event.kind is EventKind.FINISHED:
                 return self._finished(running, event)
+            if event.kind is EventKind.LEARNED:
+                self._learn(running, event)
+                continue
             self._watch(event)
         return None
 
     def _finished(self, running: _Running, event: Event) -> Result:
-        if event.learned:
-            self._workers.learn(running.worker, running.job, event.learned)
+        self._learn(running, event)
         self._end(running, free=event.free)
         result = event.result
         assert result is not None
@@ -160,6 +164,11 @@ class Pool:
         _drop_output(running.job)
         self._watch(replace(event, result=result))
         return result
+
+    def _learn(self, running: _Running, event: Event) -> None:
+        if event.learned:
+            self._workers.learn(running.worker, running.job, event.learned)
+            self._hosts.led(running.job.target)
 
     def _end(self, running: _Running, *, free: bool) -> None:
         del self._running[running.worker.pipe]

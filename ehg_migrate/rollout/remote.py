@@ -15,7 +15,7 @@ from ehg_migrate.fleet import load_fleet
 from ehg_migrate.fleet.secrets import resolve
 from ehg_migrate.model import Result, Status, Target
 from ehg_migrate.revisions.history import read_history
-from ehg_migrate.rollout.jobs import Job, Watch
+from ehg_migrate.rollout.jobs import NOTHING_LEARNED, Job, Watch
 from ehg_migrate.rollout.outputs import output_folder
 from ehg_migrate.rollout.pool import Pool
 from ehg_migrate.rollout.stop import Stop
@@ -50,7 +50,8 @@ def _at_home(job: Job) -> Job:
     settings = replace(job.settings, root=root)
     _prove_steps(job, settings)
     target = _target(job.target, root)
-    return replace(job, settings=settings, target=target, password=resolve(target, root))
+    password = resolve(target, root)  # and the same name may lead elsewhere from here, so nothing of its mode is known
+    return replace(job, settings=settings, target=target, password=password, learned=NOTHING_LEARNED)
 
 
 def _prove_steps(job: Job, settings: Settings) -> None:

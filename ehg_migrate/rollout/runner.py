@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ehg_migrate.database.hosts import place
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Origin, Plan, Result, Status, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.executor import Execute
-from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
+from ehg_migrate.rollout.jobs import Event, EventKind, Job, Learned, Watch
 from ehg_migrate.rollout.outputs import no_folder, output_folder
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
@@ -30,6 +31,7 @@ class Reach:
     graph: Graphs
     took: Mapping[str, float] = field(default_factory=dict)  # seconds, the last time
     beside: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # target -> files that its steps take in
+    proven: Collection[tuple[str, int]] = ()  # endpoints (host, port) in session mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) 
         files=_files(plan, work.reach.graph(target)),
         beside=work.reach.beside.get(plan.target, {}),
         clean=not settings.metadata and _is_clean(plan, work.reach.graph(target)),
+        learned=Learned(proven=place(target) in work.reach.proven),
     )
 
 

@@ -27,8 +27,10 @@ class Shared:
 
     @classmethod
     def of(cls, jobs: Iterable[Job]) -> Shared:
-        """Nothing yet, for these jobs."""
-        return cls(Counter(s.checksum for job in jobs for s in job.plan.steps))
+        """What is known before these jobs, for them."""
+        jobs = tuple(jobs)
+        known = {place(job.target) for job in jobs if job.learned.proven}
+        return cls(Counter(s.checksum for job in jobs for s in job.plan.steps), known)
 
     def take(self, job: Job, learned: Learned) -> None:
         """Keeps what the worker of this job has told."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 
 from ehg_migrate.database.probe import Applied, Reading, applied, probe, probe_exactly
 from ehg_migrate.errors import ConfigurationError, Problem, UsageError
@@ -44,19 +44,6 @@ def read_states(
     curious = [t for t in targets if wants_details(t)]
     details = applied(curious, passwords, at_once) if curious else {}
     return tuple(_state(t, readings[t.name], details.get(t.name), history, goals[t.name]) for t in targets)
-
-
-def foreseeing(history: History, releases: Releases, work: Callable[[], None]) -> Probe:
-    """A probe that calls `work` once, as soon as a target does not hold what `upgrade` brings it to."""
-    goal = cache(lambda branches, specs: set(resolve_all(history.graph(branches), specs, releases)))
-    foreseen: list[Target] = []
-
-    def told(target: Target, reading: Reading) -> None:
-        if not foreseen and set(reading.heads) != goal(target.branches, target.upgrade_to):
-            foreseen.append(target)
-            work()
-
-    return partial(probe, told=told)
 
 
 def _goals(targets: Iterable[Target], history: History, releases: Releases) -> dict[str, tuple[str, ...]]:

@@ -45,6 +45,9 @@ class Tells(Protocol):
     def notice(self, text: str) -> None:
         """Something is being waited for."""
 
+    def share(self) -> None:
+        """What the work needs to know is known, some of it newly."""
+
     def asked_to_stop(self) -> bool:
         """Whether no further step shall begin."""
 
@@ -131,7 +134,8 @@ class Stepper:
         """Raises whatever a revision raises."""
         job, session, before = self._job, self._session, partial(self._before, recorder)
         if isinstance(session, SingleSession):
-            learn_steps(job.settings, session, steps)
+            if learn_steps(job.settings, session, steps):
+                self._teller.share()
             send_steps(job.settings, session, recorder, steps, before, self._past)
             return
         assert self._connection is not None

@@ -53,12 +53,12 @@ def _serve(job: Job, pipe: Pipe, *, last: bool) -> None:
     """One job. Comes back only where the next one would find this process as it was."""
     _take_output(job.output)
     teller = Teller(job, pipe)
-    known = _hear(job)
+    teller.known = _hear(job)
     result = _result(job, teller)
     if last or not _was_clean(job, result):
         _end(job, teller, result)
     _flush()
-    teller.finish(replace(result, output=read_output(job.output)), free=True, learned=_learned(job, known))
+    teller.finish(replace(result, output=read_output(job.output)), free=True)
 
 
 def _hear(job: Job) -> int:
@@ -71,14 +71,6 @@ def _hear(job: Job) -> int:
     for _, pickled in job.learned.statements:
         replaying.hear(pickled)
     return len(replaying.made)
-
-
-def _learned(job: Job, known: int) -> Learned:
-    """What this job has shown beyond that."""
-    from ehg_migrate.database.session import is_proven
-    from ehg_migrate.environment import replaying
-
-    return Learned(is_proven(job.target), tuple(replaying.told_since(known)))
 
 
 def _was_clean(job: Job, result: Result) -> bool:
@@ -123,14 +115,28 @@ class Teller:
         self._held: list[Event] = []  # goes with the next one
         self._stop = False
         self._process = os.getpid()
+        self.known = 0  # how many steps others know of, too
 
     def tell(self, kind: EventKind, text: str = "", step: int = 0) -> None:
         """Sends one event; a parent that has gone is not this worker's trouble."""
         self._send(Event(self._job.target.name, kind, safe(text), step, len(self._job.plan.steps)))
 
-    def finish(self, result: Result, *, free: bool = False, learned: Learned | None = None) -> None:
-        """The last word; `free` where another job can be done."""
+    def share(self) -> None:
+        """Tells the runner what the job has found out that may spare others the same."""
+        self._send(Event(self._job.target.name, EventKind.LEARNED, learned=self._news()))
+
+    def finish(self, result: Result, *, free: bool = False) -> None:
+        """The last word; `free` where another job can be done, and what was found out holds for others."""
+        learned = self._news() if free else None
         self._send(Event(self._job.target.name, EventKind.FINISHED, result=result, free=free, learned=learned))
+
+    def _news(self) -> Learned:
+        from ehg_migrate.database.session import is_proven
+        from ehg_migrate.environment import replaying
+
+        news = tuple(replaying.told_since(self.known))
+        self.known = len(replaying.made)
+        return Learned(is_proven(self._job.target), news)
 
     def _send(self, event: Event) -> None:
         with self._lock:

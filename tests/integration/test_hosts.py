@@ -62,6 +62,16 @@ def test_some_go_ahead() -> None:
     assert hosts.pause_left(5000) == 5000
 
 
+def test_what_those_ahead_were_to_find_out() -> None:
+    """Where it is known, nobody waits until one of them has ended."""
+    a, b = _target("a", "one"), _target("b", "one")
+    hosts = Hosts([a, b], ahead=1, lead=1000)
+    hosts.begin(a)
+    assert not hosts.may_begin(b)
+    hosts.led(a)
+    assert hosts.may_begin(b)
+
+
 def test_nobody_waits_longer_for_those_ahead() -> None:
     """Whoever is ahead may have long work to do."""
     a, b = _target("a", "one"), _target("b", "one")

@@ -52,6 +52,9 @@ class Quiet:
     def notice(self, text: str) -> None:
         """Nothing."""
 
+    def share(self) -> None:
+        """Nothing."""
+
     def asked_to_stop(self) -> bool:
         """Never."""
         return False

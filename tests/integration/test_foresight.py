@@ -1,0 +1,169 @@
+"""What is found out while targets still answer: that work is needed, and that an endpoint is in session mode."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from ehg_migrate.database import proof
+from ehg_migrate.database.hosts import Places
+from ehg_migrate.database.proof import is_in_session_mode
+from ehg_migrate.model import Address, Limits, Run, RunStatus, Target
+from ehg_migrate.rollout import pool
+from ehg_migrate.rollout.jobs import EventKind
+from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
+from tests.support.running import Fleet, make_fleet, step
+from tests.support.wire import CountingProxy
+
+MakeDatabase = Callable[[str], Address]
+
+_DELAY = 0.05  # seconds: what is sent at once waits once
+_LOOK, _PROOF = 4, 6  # waits: of the proof are three of the login, and one each for LISTEN, NOTIFY and UNLISTEN
+_WORK = 5  # three of the login, what the target holds, the step
+HISTORY = {"shared/a": step("a", None, label="shared")}
+
+
+@dataclass
+class Line:
+    """Targets behind one proxy, of which all hold the first revision and none the second."""
+
+    fleet: Fleet
+    proxy: CountingProxy
+
+    def upgrade(self, parallel: int = 1) -> Run:
+        """As the command does it."""
+        self.fleet.events.clear()
+        return self.fleet.load().upgrade(parallel=parallel, watch=self.fleet.events.append)
+
+    def applications(self) -> list[str]:
+        """Who has connected, without the number of the run."""
+        return sorted(t.parameters["application_name"].partition(" ")[2][:5] for t in self.proxy.traffic)
+
+
+@pytest.fixture
+def line(pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """Two targets."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+    with CountingProxy(pg.host, pg.port) as proxy:
+        here = {n: replace(make_database(n), host=proxy.host, port=proxy.port) for n in ("one", "two")}
+        fleet = make_fleet(pg, tmp_path, here, HISTORY)
+        assert fleet.upgrade().status is RunStatus.SUCCEEDED
+        proxy.reset()
+        yield Line(fleet, proxy)
+
+
+def test_an_endpoint_is_proven_beside_the_looks(line: Line) -> None:
+    """One target is asked for all; then each is worked on by one connection, the first as well."""
+    line.fleet.write("shared/b", step("b", "a"))
+    line.proxy.delay = _DELAY
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert line.applications().count("probe") == 2 + 2
+    assert len(line.applications()) == 2 + 2 + 2
+    assert line.proxy.hasty == 0
+    # the first target's statements are made by a dry run: the transaction that was begun is ended before, and another
+    # begun behind
+    assert line.proxy.waits == _LOOK + _PROOF + (_WORK + 2) + _WORK
+    assert line.fleet.heads("one") == line.fleet.heads("two") == ["b"]
+
+
+def test_where_nothing_is_to_be_done_nothing_is_proven(line: Line) -> None:
+    """A connection and a question each."""
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert line.applications() == ["probe", "probe"]
+
+
+def test_an_endpoint_without_a_place_for_a_second_connection(line: Line, pg: Cluster) -> None:
+    """What the look has found stands; the worker tells what is the matter."""
+    role = f"single_{line.fleet.addresses['one'].dbname}"
+    with pg.admin() as c:
+        c.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), pg.password))
+    for target in ("one", "two"):
+        with line.fleet.admin(target) as c:
+            c.execute(f"GRANT ALL ON SCHEMA public, ehg_migrate TO {role};"
+                      f" GRANT ALL ON ALL TABLES IN SCHEMA ehg_migrate TO {role}".encode())  # fmt: skip
+    with pg.admin() as c:
+        c.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 1").format(sql.Identifier(role)))
+    entries = line.fleet.folder / "targets" / "t.yaml"
+    text = entries.read_text().replace("postgresql://postgres@", f"postgresql://{role}@")
+    entries.write_text(text + "defaults: {host_parallel: 1}\n")
+    line.fleet.write("shared/b", step("b", "a"))
+    found = dict.fromkeys(("one", "two"), "pending")
+    project = line.fleet.load()
+    assert {s.target: s.kind for s in project.status()} == found
+    assert [len(p.steps) for p in project.plan(soon=True).plans] == [1, 1]
+
+
+def test_a_proof_that_is_not_answered_ends(line: Line, pg: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connections with it. Looks wait for it."""
+    monkeypatch.setattr(proof, "_LONGEST", 0.5)
+    address = line.fleet.addresses["one"]
+    target = Target("one", address, ("shared",), limits=Limits())
+    assert asyncio.run(is_in_session_mode(target, pg.password))
+    line.proxy.delay = 0.3  # the login alone takes longer
+    began = time.monotonic()
+    assert not asyncio.run(is_in_session_mode(target, pg.password))
+    assert time.monotonic() - began < 5
+    line.proxy.delay = 0
+    asked = sql.SQL("SELECT count(*) FROM pg_stat_activity WHERE datname = {} AND application_name ~ 'probe'")
+
+    def gone() -> bool:
+        with pg.admin() as c:
+            return c.execute(asked.format(address.dbname)).fetchone() == (0,)
+
+    wait_until(gone, "its connections end")
+
+
+def test_the_others_begin_when_the_first_has_made_the_statements(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not wait until it has ended."""
+    monkeypatch.setattr(pool, "_AHEAD", 1)
+    monkeypatch.setattr(pool, "_LEAD_PROVEN", 1000)
+    code = 'op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_advisory_xact_lock_shared(7)")'
+    line.fleet.write("shared/b", step("b", "a", code=code))
+    with line.fleet.connect("one") as other, line.fleet.connect("two") as another:
+        for c in (other, another):
+            c.execute("SELECT pg_advisory_lock(7)")
+        run = line.fleet.background(lambda: line.upgrade(parallel=2))
+
+        def begun() -> set[str]:
+            return {e.target for e in line.fleet.events if e.kind is EventKind.STEP_STARTED}
+
+        wait_until(lambda: begun() == {"one", "two"}, "the second target begins while the first one waits")
+        for c in (other, another):
+            c.execute("SELECT pg_advisory_unlock(7)")
+        assert run.result(60).status is RunStatus.SUCCEEDED
+
+
+def test_two_places_are_never_waited_for_by_all() -> None:
+    """Nor are there ever more than there are; whoever wants one has his turn in between."""
+    busy, most = 0, 0
+
+    async def use(number: int) -> None:
+        nonlocal busy, most
+        busy += number
+        most = max(most, busy)
+        await asyncio.sleep(0)
+        busy -= number
+
+    async def all_of_them() -> None:
+        places = Places(4)
+        target = Target("t", Address("h", 5432, "u", "d", "disable"), ("shared",))
+
+        async def one() -> None:
+            async with places.taken(target):
+                await use(1)
+
+        async def two() -> None:
+            async with places.two():
+                await use(2)
+
+        await asyncio.wait_for(asyncio.gather(*(work() for _ in range(20) for work in (one, two))), 30)
+
+    asyncio.run(all_of_them())
+    assert most == 4
