@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from psycopg.rows import dict_row
 
 from ehg_migrate.database.addresses import addresses_async
 from ehg_migrate.database.faults import ConnectError, Retry, connect_fault
-from ehg_migrate.database.hosts import Hosts, Places
+from ehg_migrate.database.hosts import Hosts, Places, place
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.sockets import shut
@@ -99,12 +100,14 @@ async def _with_retries(target: Target, password: str | None, places: Places, as
 async def _in_time(target: Target, password: str | None, places: Places, ask: Ask, spent: float) -> object:
     """One attempt, in what is left of the target's time."""
     silent = False
+    left = max(target.limits.look - spent, 0) if target.limits.look else math.inf
+    seconds = places.patience(target, left)
     try:
-        async with asyncio.timeout(max(target.limits.look - spent, 0) if target.limits.look else None):
+        async with asyncio.timeout(seconds):
             return await _ask_once(target, password, ask)
     except TimeoutError as e:
         silent = True
-        raise TargetError(_silent(target)) from e
+        raise TargetError(_silent(target) if seconds == left else _silent_host(target, seconds)) from e
     except ConnectError as e:
         silent = e.problem.code == "connect_timeout"
         raise
@@ -162,6 +165,16 @@ def strange(what: str) -> Problem:
         "strange_answer",
         one_line(f"the server's answer was not understood: {what}"),
         "is this PostgreSQL, and is schema `ehg_migrate` as this tool made it? `ehg-migrate doctor` looks closer",
+    )
+
+
+def _silent_host(target: Target, seconds: float) -> Problem:
+    host, port = place(target)
+    return Problem(
+        "no_answer",
+        f"no answer within {seconds:g} s; others were waited for longer, and `{host}:{port}` said nothing to any",
+        "the host or its pooler is down, or nothing comes through to it; `ehg-migrate doctor -t NAME` looks closer at "
+        "one target",
     )
 
 

@@ -16,6 +16,7 @@ from ehg_migrate.model import Target
 
 _MANY = 1_000_000
 _SILENT = 8  # attempts in a row; one target alone has fewer
+_BRIEF = 2.0  # seconds of an attempt after these
 
 
 class _Host:
@@ -127,6 +128,13 @@ class Places:
     def heard(self, target: Target, *, silent: bool) -> None:
         """How an attempt ended."""
         self._silent[place(target)] = self._silent[place(target)] + 1 if silent else 0
+
+    def patience(self, target: Target, seconds: float) -> float:
+        """How many of these an attempt gets: few where its host has said nothing to anybody for a while.
+
+        Hundreds of targets of a pooler that is down would hold up a run for minutes. No limit stays none.
+        """
+        return seconds if seconds == math.inf or self.worth_another(target) else min(seconds, _BRIEF)
 
     def worth_another(self, target: Target) -> bool:
         """Whether to try again: a host that says nothing to anybody is tried by its other targets' attempts."""

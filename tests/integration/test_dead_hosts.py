@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
+from ehg_migrate.database import hosts
 from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.hosts import Places
 from ehg_migrate.errors import Problem
@@ -73,6 +78,39 @@ def test_a_silent_host_does_not_take_all_places(pg: Cluster, database: Address) 
     with _dead_host(speaks=False) as (port, taken):
         assert _attempts_before(pg, database, _dead(4, port), taken, 2) < 4
         assert len(taken) == 4
+
+
+def test_a_host_that_says_nothing_to_anybody_is_waited_for_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After those who have waited their whole time, and the message says so."""
+    monkeypatch.setattr(hosts, "_BRIEF", 0.2)
+
+    async def ask(connection: Connection, target: Target) -> object:
+        raise AssertionError(target)
+
+    with _dead_host(speaks=False) as (port, taken):
+        dead = _dead(40, port)
+        answers = ask_all(dead, {}, 8, ask)
+        said = Counter(p.message.partition(";")[0] for p in answers.values() if isinstance(p, Problem))
+        long, brief = "connection timeout expired", "no answer within 0.2 s"
+        assert said.keys() == {long, brief}
+        assert said[long] + said[brief] == len(dead) == len(taken)
+        assert 8 <= said[long] <= 8 + 8
+        hint = "said nothing to any"
+        assert any(hint in p.message for p in answers.values() if isinstance(p, Problem))
+
+
+def test_how_long_a_host_is_waited_for() -> None:
+    """As long as its targets say, until it has said nothing to many; then again when it has said something."""
+    places, silent, other = Places(2), _dead(1, 1)[0], _dead(1, 2)[0]
+    for _ in range(8):
+        assert places.patience(silent, 30) == 30
+        places.heard(silent, silent=True)
+    assert places.patience(silent, 30) == 2
+    assert places.patience(silent, 1) == 1
+    assert places.patience(silent, math.inf) == math.inf
+    assert places.patience(other, 30) == 30
+    places.heard(silent, silent=False)
+    assert places.patience(silent, 30) == 30
 
 
 def test_a_host_that_says_nothing_to_anybody_is_not_tried_for_each_again() -> None:
