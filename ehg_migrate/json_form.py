@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 NAMES = (
     frozenset({"id", "target", "targets", "name", "status", "kind", "verb", "direction", "revision", "branch", "event"})
     | {"heads", "heads_before", "heads_after", "goal", "pending", "not_done", "wish", "undoes", "resumes", "rollout"}
-    | {"code", "sqlstate", "check", "level", "checksum"}
+    | {"code", "sqlstate", "check", "level", "checksum", "saved_plan"}
 )  # fmt: skip
 """Fields that hold the project's own names, or words of ours: a password that happens to equal one is not masked there.
 

@@ -7,7 +7,12 @@ from importlib.resources import files
 from ehg_migrate.errors import LedgerError, Problem
 from ehg_migrate.ledger.backend import Backend, Transaction, without_comments
 
-MIGRATIONS = ("0001_runs_and_results.sql", "0002_runs_in_order.sql", "0003_databases_by_any_name.sql")
+MIGRATIONS = (
+    "0001_runs_and_results.sql",
+    "0002_runs_in_order.sql",
+    "0003_databases_by_any_name.sql",
+    "0004_saved_plans.sql",
+)
 """In order; a ledger's version is the number of those it has had. Never edit one that was released: add the next."""
 
 LATEST = len(MIGRATIONS)

@@ -20,9 +20,9 @@ UPDATE {schema}ledger_schema SET version = :version
 -- name: start
 INSERT INTO {schema}runs
        (id, verb, selector, actor, host, pid, git_commit, tool_version, started_at, finished_at, status, wish, undoes,
-        resumes, rollout, targets, notes, heartbeat_at, process_started, place)
+        resumes, rollout, targets, notes, saved_plan, heartbeat_at, process_started, place)
 VALUES (:id, :verb, :selector, :actor, :host, :pid, :git_commit, :tool_version, :started_at, :finished_at, :status, :wish,
-        :undoes, :resumes, :rollout, :targets, :notes, {now}, :process_started,
+        :undoes, :resumes, :rollout, :targets, :notes, :saved_plan, {now}, :process_started,
         (SELECT coalesce(max(place), 0) + 1 FROM {schema}runs))
 
 -- name: lock_run

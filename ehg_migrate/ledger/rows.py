@@ -32,7 +32,19 @@ JSONS = frozenset({"wish", "targets", "notes", "heads_before", "heads_after", "s
 MOMENTS = frozenset({"started_at", "finished_at", "heartbeat_at", "recorded_at", "now"})
 """The columns that SQLite keeps as text and PostgreSQL as `jsonb` and `timestamptz`."""
 
-_RUN_FIELDS = ("id", "verb", "selector", "status", "targets", "wish", "undoes", "resumes", "rollout", "notes")
+_RUN_FIELDS = (
+    "id",
+    "verb",
+    "selector",
+    "status",
+    "targets",
+    "wish",
+    "undoes",
+    "resumes",
+    "rollout",
+    "notes",
+    "saved_plan",
+)
 
 
 @dataclass(frozen=True, slots=True)

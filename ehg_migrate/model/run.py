@@ -98,6 +98,7 @@ class Run:
     resumes: str | None = None
     rollout: str = ""  # the name that the runs of one rollout have in common: the shards of a pipeline
     notes: tuple[Problem, ...] = ()  # what the run itself could not do: record in the ledger, for example
+    saved_plan: str = ""  # the SHA-256 of the file with the plan that it did; empty where it made its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class PlanningProject(ReadingProject):
 
         An upgrade goes on in the fleet's waves, or at once; targets whose schema the run has not looked at are in it.
 
-        Raises UsageError where nothing is missing or the run still works, LedgerError where the ledger cannot be read.
+        Raises UsageError as `unfinished` says, LedgerError where the ledger cannot be read.
         """
         from ehg_migrate.rollout.reconcile import left_and_gone, unfinished, unseen
 

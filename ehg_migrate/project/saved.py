@@ -34,7 +34,7 @@ def read_plan(file: Path) -> FleetPlan:
         raise _unreadable(file, e.strerror or type(e).__name__) from None
     except (ValueError, RecursionError):
         raise _unreadable(file, "it is not JSON") from None
-    return _plan(file, form)
+    return replace(_plan(file, form), saved_plan=hashlib.sha256(content).hexdigest())
 
 
 def _plan(file: Path, form: Any) -> FleetPlan:
@@ -97,6 +97,7 @@ def held_to(saved: FleetPlan, now: FleetPlan) -> FleetPlan:
         plans=tuple(kept),
         blocked=(*now.blocked, *refused),
         skipped=tuple(s for s in now.skipped if s not in lost),
+        saved_plan=saved.saved_plan,
     )
 
 

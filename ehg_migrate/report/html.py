@@ -68,6 +68,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     for name, other in (("takes back run", run.undoes), ("completes run", run.resumes), ("rollout", run.rollout)):
         if other:
             yield name, other
+    if run.saved_plan:
+        yield "saved plan", f"SHA-256 {run.saved_plan}"
     yield "by", f"{run.origin.actor} on {run.origin.host}"
     yield "commit", run.origin.git_commit or "unknown"
     yield "started", when(run.started_at)

@@ -167,6 +167,7 @@ def run_lines(run: Run) -> Iterator[str]:
     """A run: who, when, each target that is worth a word, the sum."""
     what = f" of run {run.undoes}" if run.undoes else f" to {', '.join(run.wish)}" if run.wish else ""
     again = f", completing run {run.resumes}" if run.resumes else ""
+    again += f", by a saved plan (SHA-256 {run.saved_plan[:12]})" if run.saved_plan else ""
     by = f"by {run.origin.actor} on {run.origin.host}"
     yield f"run {run.id}: {run.verb.value}{what} on `{selection(run)}` {by}{again}"
     yield f"  commit {run.origin.git_commit or 'unknown'}, started {when(run.started_at)}, {run.status.value}"

@@ -55,7 +55,10 @@ def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem,
 
 
 def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
-    """The targets of a run that are not where it wanted them. Raises UsageError: none, or the run still works."""
+    """The targets of a run that are not where it wanted them, to be planned anew.
+
+    Raises UsageError: none, the run still works, or what it did was a saved plan.
+    """
     if run.status is RunStatus.RUNNING:
         raise UsageError(still_running(run))
     results = {r.target: r for r in run.results}
@@ -67,6 +70,8 @@ def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
         what = "failed" if failed_only else "is missing"
         hint = f"`ehg-migrate show {run.id}` tells what it did"
         raise UsageError(Problem("nothing_left", f"nothing of run `{run.id}` {what}", hint))
+    if run.saved_plan:
+        raise UsageError(_by_its_plan(run))
     return left
 
 
@@ -94,6 +99,16 @@ def unseen(run: Run) -> tuple[str, ...]:
         if r.status is Status.INDETERMINATE
         or (cut and r.status in (Status.SUCCEEDED, Status.UP_TO_DATE) and (r.steps or run.resumes))
     )
+
+
+def _by_its_plan(run: Run) -> Problem:
+    """What is missing of a saved plan is done by that plan: one that is made now was approved by nobody."""
+    message = f"run `{run.id}` did a saved plan (SHA-256 {run.saved_plan[:12]}), and would be planned anew"
+    hint = (
+        "`ehg-migrate upgrade --plan FILE` with the same file does the rest of it; for what it does not fit any more, "
+        "`ehg-migrate plan -o FILE`, and that one approved"
+    )
+    return Problem("saved_plan", message, hint)
 
 
 def still_running(run: Run) -> Problem:

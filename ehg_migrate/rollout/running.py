@@ -63,6 +63,7 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         undoes=plan.undoes,
         resumes=plan.resumes,
         rollout=how.rollout,
+        saved_plan=plan.saved_plan,
     )
     results: dict[str, Result] = {}
     settled = [doubted(r, how.astray) for r in _settled(plan)]
@@ -74,7 +75,7 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         results |= {r.target: r for r in settled}
         _do_all(settings, plan, Work(run.id, run.origin, plan.plans, reach), how, book, results)
         status = _status(list(results.values()), stopped=bool(how.stop.asked))
-        if plan.entries and status is not RunStatus.SUCCEEDED:
+        if plan.saved_plan and status is not RunStatus.SUCCEEDED:
             from ehg_migrate.rollout.reasons import of_saved_plan  # seldom
 
             book.notes.append(of_saved_plan(r for r in results.values() if not r.status.good))
@@ -164,6 +165,8 @@ def _verified(how: How, results: Sequence[Result], unseen: Collection[str], book
 def _not_looked_at(due: Sequence[Result], run: Run) -> Problem:
     named = some([r.target for r in due], _NAMED)
     hint = f"`ehg-migrate resume {run.id}` looks, before it goes on to another wave; so does `ehg-migrate drift`"
+    if run.saved_plan:
+        hint = "`ehg-migrate drift` looks; do that before the same plan goes on to another wave"
     return Problem("not_verified", f"not verified: {named}: the run was stopped before anybody looked", hint)
 
 

@@ -15,7 +15,7 @@ from ehg_migrate.model import Result, Run, RunStatus, StateKind
 from tests.faults import invariants
 from tests.faults.approval import Approval
 from tests.faults.fault import RUNNER, Fault
-from tests.faults.recovery import recovered, to_complete
+from tests.faults.recovery import left_to_its_plan, recovered, to_complete
 from tests.faults.scene import Scene
 from tests.faults.truth import Truth
 from tests.faults.waves import entered, held_back, in_order
@@ -81,7 +81,9 @@ def _recovered(scene: Scene, fault: Fault, former: Former, story: list[str]) -> 
     story.append(f"recovery: {way}")
     if way in ("resume", "retry") and not fault.ledger:
         run = to_complete(scene, former.run)
-        if run:
+        if run and former.approval:
+            yield from left_to_its_plan(scene, run, failed_only=way == "retry")
+        elif run:
             repeat = partial(_repeat, scene, what=f"{way} {run}", story=story)
             yield from recovered(scene, run, repeat, failed_only=way == "retry")
     elif way == "again" and former.approval and not former.approval.void:

@@ -28,7 +28,7 @@ def recovered(scene: Scene, former: str, repeat: Repeat, *, failed_only: bool) -
         return run
 
     if not left:
-        yield from _refused(scene, former, failed_only=failed_only)
+        yield from _refused(scene, former, "nothing_left", failed_only=failed_only)
         return
     yield from repeat(attempt)
     for target in scene.databases.keys() - set(left):
@@ -45,14 +45,20 @@ def _left(run: Run, *, failed_only: bool) -> list[str]:
     return [t for t in run.targets if t not in results or not results[t].good]
 
 
-def _refused(scene: Scene, former: str, *, failed_only: bool) -> Iterator[str]:
+def left_to_its_plan(scene: Scene, former: str, *, failed_only: bool) -> Iterator[str]:
+    """The run `former` did a saved plan: nobody has approved what would be planned now. Gives the violations."""
+    left = _left(scene.project.show(former), failed_only=failed_only)
+    yield from _refused(scene, former, "saved_plan" if left else "nothing_left", failed_only=failed_only)
+
+
+def _refused(scene: Scene, former: str, why: str, *, failed_only: bool) -> Iterator[str]:
     try:
         scene.project.plan_resume(former, failed_only=failed_only)
     except UsageError as e:
-        if e.problems[0].code != "nothing_left":
-            yield f"nothing was missing in run {former}, and its completion says {e}"
+        if e.problems[0].code != why:
+            yield f"run {former} is not to be completed ({why}), and its completion says {e}"
     else:
-        yield f"nothing was missing in run {former}, and there is a plan to complete it"
+        yield f"run {former} is not to be completed ({why}), and there is a plan to complete it"
 
 
 def _both_kept(scene: Scene, before: Run, attempts: list[Run], left: list[str]) -> Iterator[str]:

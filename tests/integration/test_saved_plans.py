@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ehg_migrate.database.origin import new_run_id
 from ehg_migrate.errors import UsageError
-from ehg_migrate.model import Address, Result, Run, Status
+from ehg_migrate.model import Address, Origin, Result, Run, RunStatus, Status
 from tests.support.postgres import CANARY, Cluster
 from tests.support.project import PASSWORD_VARIABLE, target_entry
 from tests.support.running import Fleet, make_fleet, result_of, step
@@ -75,8 +82,46 @@ def test_the_rest_of_it(fleet: Fleet, file: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("verb", ["resume", "retry"])
+def test_what_is_missing_is_not_planned_anew(fleet: Fleet, file: Path, verb: str) -> None:
+    """Nobody has approved what would be planned now: the revision that has come since would be done, too."""
+    with fleet.connect("a") as c:
+        c.execute("CREATE TABLE s2 (n int)")
+    run = do(fleet, file)
+    assert run.saved_plan == hashlib.sha256(file.read_bytes()).hexdigest()
+    with fleet.connect("a") as c:
+        c.execute("DROP TABLE s2")
+    fleet.write("shared/s3", step("s3", "s2"))
+    said = fleet.cli(verb, run.id, "--yes")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert (
+        f"error: run `{run.id}` did a saved plan (SHA-256 {run.saved_plan[:12]}), and would be planned anew"
+        in said.stderr
+    )
+    assert "hint: `ehg-migrate upgrade --plan FILE` with the same file does the rest of it" in said.stderr
+    assert fleet.held()["a"] == ["s1"]
+    assert f", by a saved plan (SHA-256 {run.saved_plan[:12]})\n" in fleet.cli("show", run.id).stdout
+    assert json.loads(fleet.cli("show", run.id, "--json").stdout)["data"]["saved_plan"] == run.saved_plan
+
+
+def test_what_died_is_not_planned_anew(fleet: Fleet, file: Path) -> None:
+    """The ledger has known it since the run began."""
+    project = fleet.load()
+    plan = project.plan_saved(file)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        lost = Origin("somebody", socket.gethostname(), process.pid, "", "0")
+        run = Run(new_run_id(), plan.verb, plan.selector, lost, datetime.now(UTC), targets=plan.targets)
+        with project.ledger() as ledger:
+            ledger.start(replace(run, saved_plan=plan.saved_plan))
+        process.kill()
+    assert project.show(run.id).status is RunStatus.DIED
+    with pytest.raises(UsageError) as raised:
+        project.plan_resume(run.id)
+    assert [p.code for p in raised.value.problems] == ["saved_plan"]
+
+
 def test_what_failed_is_done_by_the_same_file(fleet: Fleet, file: Path) -> None:
-    """Whatever a result hints of `resume`, which plans anew, the run says what does only what was approved."""
+    """Whatever a result hints of `resume`, which leaves such a run alone, the run says what does the rest."""
     with fleet.connect("a") as c:
         c.execute("CREATE TABLE s2 (n int)")
     said = fleet.cli("upgrade", "--plan", str(file), "--yes", "--max-failures", "1", "-p", "1")

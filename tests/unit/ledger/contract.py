@@ -78,7 +78,7 @@ def refused(error: type[Exception], *words: str) -> Iterator[None]:
 
 def all_of_a_run_comes_back(opener: Opener) -> None:
     """A finished run with its results is read by a second opener exactly as it was written."""
-    run = a_run("r-1", undoes="r-0", notes=(Problem("n1", "first"),))
+    run = a_run("r-1", undoes="r-0", notes=(Problem("n1", "first"),), saved_plan="ab" * 32)
     written = (a_result("acme"), a_result("bolt", status=Status.SUCCEEDED, problem=None))
     with opened(opener) as ledger:
         ledger.start(run)
@@ -531,7 +531,8 @@ def _as_the_first_schema(opener: Opener) -> None:
         for index in ("runs_by_place", "results_by_identity", "differing_by_target", "differing_by_identity"):
             transaction.driver.execute(f"DROP INDEX {schema}{index}")
         transaction.driver.execute(f"ALTER TABLE {schema}results DROP COLUMN identity")
-        transaction.driver.execute(f"ALTER TABLE {schema}runs DROP COLUMN place")
+        for column in ("place", "saved_plan"):
+            transaction.driver.execute(f"ALTER TABLE {schema}runs DROP COLUMN {column}")
         transaction.driver.execute(f"CREATE INDEX runs_by_start ON {schema}runs (started_at)")
         transaction.execute("set_version", version=1)
 
