@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ehg_migrate import errors
 from ehg_migrate.errors import Problem
-from ehg_migrate.model import FleetPlan, Plan, Result, Run, State, StateKind, Status, Target, Verb
+from ehg_migrate.model import FleetPlan, Plan, Result, Run, RunStatus, State, StateKind, Status, Target, Verb
 from ehg_migrate.redaction import inert
 
 K = TypeVar("K")
@@ -178,7 +178,12 @@ def run_lines(run: Run) -> Iterator[str]:
         if result.problem or result.notes:
             yield ""
             yield from result_lines(result)
-    yield from notes_lines(run.notes)
+    notes = run.notes
+    if run.status is RunStatus.DIED:
+        from ehg_migrate.rollout.reasons import died  # with all that runs steps
+
+        notes = (*notes, died(run))
+    yield from notes_lines(notes)
     yield ""
     yield run_summary(run)
 

@@ -154,13 +154,9 @@ def _incomplete(targets: list[str]) -> Problem:
 
 def _died(dead: tuple[Run, ...], run: Run) -> list[Problem]:
     """The run before this one, if its process is gone and this one does not complete it already."""
-    return [
-        Problem(
-            "died_run",
-            f"run `{r.id}` of {r.origin.actor} on {r.origin.host} died: it has results for {len(r.results)} of "
-            f"{len(r.targets)} targets",
-            f"`ehg-migrate resume {r.id}` completes it; `ehg-migrate show {r.id}` tells how far it came",
-        )
-        for r in dead
-        if r.id not in (run.id, run.resumes)
-    ]
+    others = [r for r in dead if r.id not in (run.id, run.resumes)]
+    if not others:
+        return []
+    from ehg_migrate.rollout.reasons import died  # seldom
+
+    return [died(r) for r in others]

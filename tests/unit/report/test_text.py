@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -235,6 +236,21 @@ def test_what_a_dead_run_has_not_said_is_said() -> None:
     """It was to work on them, and nobody knows what it did there."""
     found = replace(run(result("a")), targets=("a", "b", "c"), status=RunStatus.DIED)
     assert list(text.run_lines(found))[-1].endswith(": 1 succeeded (a), 2 without a result (b, c)")
+
+
+@pytest.mark.parametrize(
+    ("changes", "way"),
+    [
+        ({}, "`ehg-migrate resume 20260131-120000-abcd` completes it"),
+        ({"saved_plan": "ab" * 32}, "`ehg-migrate upgrade --plan FILE` with the file of its plan completes it"),
+        ({"verb": Verb.SEED}, "`ehg-migrate schema seed` said again completes it"),
+    ],
+)
+def test_what_completes_a_dead_run_is_said(changes: dict[str, Any], way: str) -> None:
+    """Where it can be resumed at all."""
+    dead = replace(run(result("a")), status=RunStatus.DIED, **changes)
+    hint = f"  hint: {way}; `ehg-migrate show 20260131-120000-abcd` tells how far it came"
+    assert hint in list(text.run_lines(dead))
 
 
 def test_runs() -> None:
