@@ -249,7 +249,7 @@ def test_what_a_dead_run_has_not_said_is_said() -> None:
 def test_what_completes_a_dead_run_is_said(changes: dict[str, Any], way: str) -> None:
     """Where it can be resumed at all."""
     dead = replace(run(result("a")), status=RunStatus.DIED, **changes)
-    hint = f"  hint: {way}; `ehg-migrate show 20260131-120000-abcd` tells how far it came"
+    hint = f"note:   hint: {way}; `ehg-migrate show 20260131-120000-abcd` tells how far it came"
     assert hint in list(text.run_lines(dead))
 
 
