@@ -14,6 +14,7 @@ from ehg_migrate.report import text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ehg_migrate.errors import Problem
     from ehg_migrate.model import FleetPlan, Run, State
 
 
@@ -102,10 +103,12 @@ def plan(
             told += (f"{name} is protected: a person must type its name" for name in project.protected(found))
             console.data(f"-- {line}".rstrip() for line in told) if sql else console.data(told)
             console.note(text.notes_lines(found.notes))
+        ends: list[Problem] = []
         if sql:
-            console.data(line for group in project.sql(found) for line in ("", *group.splitlines()))
+            console.data(line for group in project.sql(found, ends.append) for line in ("", *group.splitlines()))
+            console.note(text.notes_lines(ends))
         busy = any(p.steps for p in found.plans)
-        return 1 if found.blocked or found.notes else exits.DIFFERENCES if exit_code and busy else 0
+        return 1 if found.blocked or found.notes or ends else exits.DIFFERENCES if exit_code and busy else 0
 
 
 def _write_page(file: Path | None, shown: Run | Sequence[State]) -> None:

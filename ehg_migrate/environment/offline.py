@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,23 +23,23 @@ from ehg_migrate.database.statements import layout
 from ehg_migrate.environment.hosting import options
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.steps import ExactStep
-from ehg_migrate.errors import described, quoted
+from ehg_migrate.errors import Problem, described, quoted
 from ehg_migrate.model import Step, Target
 from ehg_migrate.redaction import one_line, safe
 from ehg_migrate.revisions.loading import alembic_config, script_directory
 from ehg_migrate.settings import Settings
 
 
-def render(settings: Settings, target: Target, steps: tuple[Step, ...]) -> str:
+def render(settings: Settings, target: Target, steps: tuple[Step, ...], ends: Callable[[Problem], None]) -> str:
     """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database.
 
     A script that begins with nothing makes our tables first, as a run does: the steps write their version rows. Each
     step fails where these are not what it was planned from. The script ends with an error at the first step that is not
-    all there; the steps behind that are comments.
+    all there, which `ends` is told; the steps behind that are comments.
     """
     first = [] if steps[0].heads_before else [layout(target).as_string(None)]
     path = [set_path(target)] if target.schema else []
-    return "\n".join([*first, *path, *_script(rendered(settings, target, steps), target)])
+    return "\n".join([*first, *path, *_script(rendered(settings, target, steps), target, ends)])
 
 
 def depends_on(target: Target) -> tuple[object, ...]:
@@ -76,7 +76,7 @@ def rendered(settings: Settings, target: Target, steps: tuple[Step, ...]) -> Ite
             yield Rendered(step, "", one_line(described(e)))
 
 
-def _script(steps: Iterator[Rendered], target: Target) -> Iterator[str]:
+def _script(steps: Iterator[Rendered], target: Target, ends: Callable[[Problem], None]) -> Iterator[str]:
     """What would be run behind a step that is left out would find less than it needs, and no version row to move."""
     ended = False
     for one in steps:
@@ -91,6 +91,8 @@ def _script(steps: Iterator[Rendered], target: Target) -> Iterator[str]:
             yield _guarded(one, target)
         if lacking and not ended:
             yield _stop(f"the script ends here, before step {one.step.revision}: `ehg-migrate upgrade` does it")
+            message = f"a script ends before step `{one.step.revision}`: {lacking}"
+            ends(Problem("script_ends", message, "`ehg-migrate upgrade` does that step, and the rest", one.step.path))
             ended = True
 
 

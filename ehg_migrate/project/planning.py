@@ -178,8 +178,10 @@ class PlanningProject(ReadingProject):
 
         return declared(self._graph(self.fleet.by_name[plan.target]), plan)
 
-    def sql(self, plan: FleetPlan) -> Iterator[str]:
+    def sql(self, plan: FleetPlan, ends: Callable[[Problem], None] = lambda _: None) -> Iterator[str]:
         """The SQL of each distinct plan, rendered without a database, under a comment that names its targets.
+
+        `ends` hears of each that is not all of its plan, and why.
 
         Targets whose SQL may be another have a script each: by their schema, with whose search_path it begins, by the
         arguments that they give to revisions, by where their version table is.
@@ -192,7 +194,7 @@ class PlanningProject(ReadingProject):
                 groups.setdefault((p.digest, *depends_on(self.fleet.by_name[p.target])), []).append(p)
         for (digest, *_), plans in groups.items():
             names = ", ".join(p.target for p in plans)
-            text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0].steps)
+            text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0].steps, ends)
             yield f"-- plan {digest} for {names}\n{text}"
 
     def _free(self, selectors: Selectors) -> tuple[Selectors, tuple[Skipped, ...]]:

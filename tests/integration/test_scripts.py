@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from ehg_migrate.errors import Problem
 from ehg_migrate.model import Address, StateKind
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
@@ -117,12 +118,18 @@ def test_a_script_ends_where_a_step_is_not_all_there(
         "shared/3": revision("s3", "s2", up="CREATE TABLE t_s3 (id int)"),
     }
     project = Project.load(make_project(tmp_path, entries({"app": address}), revisions))
-    (script,) = project.sql(project.plan())
+    ends: list[Problem] = []
+    (script,) = project.sql(project.plan(), ends.append)
     assert "hunter2" not in script
+    assert [(p.code, p.where) for p in ends] == [("script_ends", "versions/shared/2.py")]
+    assert ends[0].message.startswith("a script ends before step `s2`: ")
     with pytest.raises(psycopg.errors.RaiseException, match="the script ends here, before step s2"):
         play(pg, address, script)
     assert tables(pg, address) == {"t_s1"}
     assert "-- CREATE TABLE t_s3 (id int);" in script
+    said = ehg(project.settings.root, "plan", "--sql", **{PASSWORD_VARIABLE: pg.password})
+    assert (said.code, said.out.count("the script ends here")) == (1, 1)
+    assert said.err.endswith("\nnote:   hint: `ehg-migrate upgrade` does that step, and the rest\n")
     assert script.rpartition("RAISE EXCEPTION")[2].count("\n-- up s3") == 1
     project.upgrade()
     left = StateKind.PENDING if code == COLON else StateKind.UP_TO_DATE  # a run fails there, too
