@@ -172,8 +172,8 @@ READING = ["targets", "status", "plan", "plan --sql", "history good", "runs", "s
 
 # the hostile revision asks the database
 ENDS = """
-note: a script ends before step `b1`: cannot be shown without the database: AttributeError: 'MockConnection' object has no \
-attribute 'exec_driver_sql'
+note: a script ends before step `b1`: cannot be shown without the database: AttributeError: 'MockConnection' object \
+has no attribute 'exec_driver_sql'
 note:   at versions/bad/b1.py
 note:   hint: `ehg-migrate upgrade` does that step, and the rest
 """
@@ -181,7 +181,7 @@ note:   hint: `ehg-migrate upgrade` does that step, and the rest
 
 @pytest.mark.parametrize("command", READING)
 def test_what_was_asked_for_is_on_stdout_alone(world: World, command: str) -> None:
-    """A reading command has nothing else to say, but where a script is not whole; without a terminal without colours."""
+    """A reading command has nothing else to say, but where a script is not whole; there are no colours, either."""
     said = world.ehg(*command.split())
     assert said.out.strip()
     assert said.err == (ENDS if command == "plan --sql" else "")
