@@ -233,6 +233,9 @@ def _recorder(session: Session, graph: Graph, heads: tuple[str, ...]) -> Recorde
 
     def between(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[tuple[str, Direction]]:
         had, has = graph.closure(h for h in before if h in graph), graph.closure(after)
+        for row in sorted(set(before) - set(after)):
+            if row not in graph:  # a row that nobody here knows is taken out as well
+                yield row, Direction.DOWN
         for i in graph.newest_first(had & ~has):
             yield graph.revisions[i].id, Direction.DOWN
         for i in graph.newest_first(has & ~had)[::-1]:

@@ -15,7 +15,7 @@ import pytest
 
 from ehg_migrate.database.origin import find_origin
 from ehg_migrate.database.session import Session
-from ehg_migrate.model import Address, RunStatus, Status
+from ehg_migrate.model import Address, RunStatus, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.support.cli import ehg
@@ -276,6 +276,21 @@ class TestOneTarget:
             ("stamped", "a1", "down"),
             ("stamped", "s1", "down"),
         }
+
+    def test_a_stamp_takes_out_an_unknown_row(self, place: Place) -> None:
+        """The journal says so, whatever the row was."""
+        place.good("upgrade", "heads")
+        before = place.ask(place.beta, JOURNAL)
+        held = place.heads(place.beta)
+        with place.pg.connect(place.beta.dbname) as c:
+            c.execute("INSERT INTO ehg_migrate.alembic_version VALUES ('zz')")
+        place.good("-x", "target=beta", "stamp", "--purge", *held)
+        assert place.heads(place.beta) == held
+        after = place.ask(place.beta, JOURNAL)
+        new = [e[1:4] for e in after[len(before) :]]
+        assert new.count(("stamped", "zz", "down")) == 1
+        assert {e[0] for e in new} == {"stamped"}
+        assert {s.kind for s in Project.load(place.folder).status(["beta"])} == {StateKind.UP_TO_DATE}
 
     def test_rows_that_are_not_ours(self, place: Place) -> None:
         """Version rows of another branch, of nobody, or overlapping are named before the first step."""
