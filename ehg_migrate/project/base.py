@@ -55,7 +55,7 @@ class ProjectBase:
         self.releases = releases
         self.unread: Problem | None = None  # why it is not known what the ledger remembers, where that was asked for
         self._local = local
-        self._proven: set[tuple[str, int]] = set()  # endpoints (host, port) that were seen to be in session mode
+        self._proven: set[tuple[str, int]] = set()  # endpoints (host, port) that the last look saw in session mode
         self._server: LocalServer | None = None
         self._in_use = ExitStack()
 
@@ -187,7 +187,7 @@ class ProjectBase:
 
         foresight = Foresight(self.revisions, self.releases, _start_workers)
         states = read_states(targets, passwords, self.revisions, self.releases, self._at_once, foresight.probe)
-        self._proven |= foresight.proven
+        self._proven = foresight.proven
         return states
 
     def _journals(self, selectors: Selectors) -> dict[str, tuple[JournalEntry, ...] | Problem]:
