@@ -46,7 +46,12 @@ _DEPENDS = (
 )
 # SQLSTATE -> (code, hint, retry)
 _STATES: dict[str, tuple[str, str, Retry]] = {
-    "55P03": ("lock_timeout", "another session holds the table: end it, or raise `lock_timeout`", Retry.STEP),
+    "55P03": (
+        "lock_timeout",
+        "another session holds what it wants: end that one (`SELECT pg_terminate_backend(PID)` in the same database), or "
+        "raise `lock_timeout`",
+        Retry.STEP,
+    ),
     "40P01": ("deadlock", "another session locks the same tables in another order", Retry.STEP),
     "40001": ("serialization", "another transaction changed the same rows", Retry.STEP),
     "57014": (
