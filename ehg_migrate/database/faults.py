@@ -48,8 +48,8 @@ _DEPENDS = (
 _STATES: dict[str, tuple[str, str, Retry]] = {
     "55P03": (
         "lock_timeout",
-        "another session holds what it wants: end that one (`SELECT pg_terminate_backend(PID)` in the same database), or "
-        "raise `lock_timeout`",
+        "another session holds what it wants: end that one (`SELECT pg_terminate_backend(PID)` in the same database), "
+        "or raise `lock_timeout`",
         Retry.STEP,
     ),
     "40P01": ("deadlock", "another session locks the same tables in another order", Retry.STEP),
