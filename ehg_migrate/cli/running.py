@@ -164,7 +164,7 @@ def retry(run: str, waves: bool, yes: bool, **how: Any) -> int:
 
 def _again(run: str, yes: bool, how: dict[str, Any], *, failed_only: bool, waves: bool) -> int:
     with options.opened(**options.where(how)) as project:
-        plan = project.plan_resume(run, failed_only=failed_only, waves=waves)
+        plan = project.plan_resume(run, failed_only=failed_only, waves=waves, soon=how["executor"] == "local")
         if plan.verb is Verb.UPGRADE:
             return _carry_out(project, plan, yes, how, _YES)
         return _carry_out(project, plan, yes, how, _wary(plan, str(plan.resumes)))

@@ -133,7 +133,7 @@ class PlanningProject(ReadingProject):
 
         return replace(self._plan(Verb.ADOPT, (found.name,), make), wish=tuple(heads))
 
-    def plan_resume(self, run: str, *, failed_only: bool = False, waves: bool = True) -> FleetPlan:
+    def plan_resume(self, run: str, *, failed_only: bool = False, waves: bool = True, soon: bool = False) -> FleetPlan:
         """What is missing of a run, planned anew from what its targets hold: all of it, or only what failed.
 
         An upgrade goes on in the fleet's waves, or at once; targets whose schema the run has not looked at are in it.
@@ -158,7 +158,7 @@ class PlanningProject(ReadingProject):
         else:
             looks = not (failed_only or self._local or self.settings.verify == "never")
             doubtful = tuple(t for t in unseen(found) if t in self.fleet.by_name) if looks else ()
-            plan = self.plan(tuple(dict.fromkeys((*left, *doubtful))), found.wish, waves=waves)
+            plan = self.plan(tuple(dict.fromkeys((*left, *doubtful))), found.wish, waves=waves, soon=soon)
             plan = replace(plan, unseen=doubtful)
         return replace(plan, resumes=found.id)
 
