@@ -69,8 +69,8 @@ async def is_in_session_mode(target: Target, password: str | None) -> bool:
 
     False where that was not to be seen, whatever the reason: who works there proves it again, and tells why not.
     """
-    with contextlib.suppress(psycopg.Error, OSError, UnicodeError, TimeoutError):
-        async with AsyncExitStack() as opened, asyncio.timeout(_LONGEST):
+    with contextlib.suppress(Exception):  # a server that answers nonsense must not hide the other targets
+        async with AsyncExitStack() as opened, asyncio.timeout(min(_LONGEST, target.limits.look or _LONGEST)):
             opening = (_opened(opened, target, password) for _ in range(2))
             listener, notifier = await asyncio.gather(*opening, return_exceptions=True)
             if not (isinstance(listener, BaseException) or isinstance(notifier, BaseException)):

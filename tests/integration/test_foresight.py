@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ehg_migrate.database.proof import is_in_session_mode
 from ehg_migrate.model import Address, Limits, Run, RunStatus, Target
 from ehg_migrate.rollout import pool
 from ehg_migrate.rollout.jobs import EventKind
+from tests.support.hostile import HostileServer, probed, rows
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
 from tests.support.running import Fleet, make_fleet, step
@@ -100,11 +101,16 @@ def test_an_endpoint_without_a_place_for_a_second_connection(line: Line, pg: Clu
     assert [len(p.steps) for p in project.plan(soon=True).plans] == [1, 1]
 
 
-def test_a_proof_that_is_not_answered_ends(line: Line, pg: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connections with it. Looks wait for it."""
-    monkeypatch.setattr(proof, "_LONGEST", 0.5)
+@pytest.mark.parametrize(
+    ("limits", "longest"), [(Limits(), 0.5), (Limits(connect=0.3, answer=0.2), 1000)], ids=["ours", "the_targets"]
+)
+def test_a_proof_that_is_not_answered_ends(
+    line: Line, pg: Cluster, limits: Limits, longest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connections with it. Looks wait for it, so it has no longer than they have."""
     address = line.fleet.addresses["one"]
-    target = Target("one", address, ("shared",), limits=Limits())
+    target = Target("one", address, ("shared",), limits=limits)
+    monkeypatch.setattr(proof, "_LONGEST", longest)
     assert asyncio.run(is_in_session_mode(target, pg.password))
     line.proxy.delay = 0.3  # the login alone takes longer
     began = time.monotonic()
@@ -118,6 +124,22 @@ def test_a_proof_that_is_not_answered_ends(line: Line, pg: Cluster, monkeypatch:
             return c.execute(asked.format(address.dbname)).fetchone() == (0,)
 
     wait_until(gone, "its connections end")
+
+
+def test_a_proof_that_is_answered_with_nonsense(
+    pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its look has found stands, and so do the others'."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+
+    async def answer(statement: str) -> AsyncIterator[bytes]:
+        yield probed("a") if "AS heads" in statement else rows([("nonsense", 25)], [[b"1"]])
+
+    with HostileServer(answer) as server:
+        here = {"good": make_database("good"), "strange": replace(make_database("strange"), port=server.port)}
+        fleet = make_fleet(pg, tmp_path, here, HISTORY | {"shared/b": step("b", "a")})
+        plans = fleet.load().plan(soon=True).plans
+    assert {p.target: len(p.steps) for p in plans} == {"good": 2, "strange": 1}
 
 
 def test_the_others_begin_when_the_first_has_made_the_statements(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
