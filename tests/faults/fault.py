@@ -17,6 +17,8 @@ BROKEN = frozenset({Status.FAILED, Status.INDETERMINATE, Status.REFUSED})
 STOPPED = frozenset({Status.CANCELLED, Status.NOT_ATTEMPTED})
 NOTHING: frozenset[Status] = frozenset()
 
+PROOF = r"LISTEN|pg_notify"  # that an endpoint is in session mode: an upgrade's is asked for beside the probes
+
 # (regular expression of the SQL, how many such messages a step brings about, weight)
 MOMENTS: tuple[tuple[str, int, int], ...] = (
     ("", 20, 12),
@@ -30,7 +32,7 @@ MOMENTS: tuple[tuple[str, int, int], ...] = (
     (r"set_config", 1, 2),
     (r"pg_try_advisory_lock", 1, 2),
     (r"migration_lease", 0, 1),
-    (r"LISTEN|pg_notify", 0, 1),
+    (PROOF, 0, 1),
     (r"CREATE SCHEMA", 0, 1),
     (r"version_num", 0, 1),
     (r"pg_advisory_unlock", 0, 1),
@@ -74,11 +76,12 @@ class Fault:
 
 
 def moment(scene: Scene, rng: random.Random, act: Act, **more: Any) -> Rule:
-    """A rule for a random moment of a random target's run; most are after the probe."""
+    """A rule for a random moment of a random target's run; most are after the probes."""
     target = busy_target(scene, rng)
     match, each, _ = rng.choices(MOMENTS, [weight for _, _, weight in MOMENTS])[0]
     few = 60 if not match else 1
-    more.setdefault("application", PROBE_OR_RUNNER if rng.random() < 0.1 else RUNNER)
+    early = rng.random() < 0.1 or match == PROOF
+    more.setdefault("application", PROBE_OR_RUNNER if early else RUNNER)
     return Rule(act, rng.randint(1, few + each * scene.steps[target]), match, scene.databases[target], **more)
 
 

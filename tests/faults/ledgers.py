@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from tests.faults.fault import Fault, busy_target, told
+from tests.faults.fault import RUNNER, Fault, busy_target, told
 from tests.faults.proxy import Act, Door, Link, Rule
 from tests.faults.scene import Scene
 from tests.support.programs import find_program
@@ -42,7 +42,9 @@ def _gone(scene: Scene, rng: random.Random) -> Fault:
     def gone(link: Link) -> None:
         scene.ledger.unlink()
 
-    rule = Rule(Act.CALL, 1, "LISTEN", scene.databases[busy_target(scene, rng)], call=told(scene, gone))
+    # the first that a worker says, which is never before the run is in the ledger
+    database = scene.databases[busy_target(scene, rng)]
+    rule = Rule(Act.CALL, 1, r"LISTEN|RESET", database, RUNNER, call=told(scene, gone))
     return Fault("ledger_gone", [rule], ledger=True)
 
 
