@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import psycopg
@@ -21,6 +21,8 @@ _RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
 # But where a client dies with more behind a Sync, a pooler may take the server for idle at the answer to it, fail to
 # clean the transaction that the rest has begun, and keep it with its lock for good; pgbouncer 1.18 does.
 _BEGIN = (b"BEGIN", b"COMMIT", b"BEGIN")
+# what a step has left in the session, and a pooler may hand on with it, locks of its own among it
+_LEAVE = (*_RESET, b"SELECT pg_advisory_unlock_all()")
 
 # The statement that does the rest, in its parts. Its locks are the session's, or the transaction's where there is one
 # connection alone, which a target that is one schema never has.
@@ -117,6 +119,10 @@ class Preparing:
         """What `prepare` would send, put behind a COMMIT."""
         return self._send(pipeline, begin=True)
 
+    def send_leave(self, pipeline: psycopg.Pipeline) -> None:
+        """Leaves the session as it was found, put behind the last COMMIT."""
+        self._send_plainly(pipeline, _LEAVE)
+
     def count_entry(self) -> None:
         """One more number of the journal is ours: an entry was sent."""
         self._last = (self._last or 0) + 1
@@ -131,15 +137,14 @@ class Preparing:
             self._work.isolation_level = self._work.read_only = self._work.deferrable = None
 
     def _send(self, pipeline: psycopg.Pipeline, *, begin: bool) -> psycopg.Cursor[TupleRow]:
-        # past the driver's cursors, which would put a BEGIN before these and wait for it; it sends its own commands so
-        connection, answers = self._work.pgconn, pipeline.result_queue
-        for statement in _RESET:
-            connection.send_query_params(statement, None)
-            answers.append(None)
-        for statement in _BEGIN if begin else ():
-            connection.send_query_params(statement, None)
-            answers.append(None)
+        self._send_plainly(pipeline, (*_RESET, *_BEGIN) if begin else _RESET)
         return psycopg.Cursor(self._work).execute(self._statement, {**self._values, "step": begin, "last": self._last})
+
+    def _send_plainly(self, pipeline: psycopg.Pipeline, statements: Iterable[bytes]) -> None:
+        """Past the driver's cursors, which would put a BEGIN before these and wait for it; it sends its own so."""
+        for statement in statements:
+            self._work.pgconn.send_query_params(statement, None)
+            pipeline.result_queue.append(None)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""One connection to a target, for steps that are whole transactions each: nothing of them is in the session.
+"""One connection to a target, for steps that are whole transactions each: nothing of ours is in the session.
 
 Both locks and all settings belong to the transaction of the step, so they end with it, whatever a pooler does with the
-server's connection, and nothing has to be proven of that before. What needs a session, or somebody who looks on, needs
-the two connections of `Session`: then `NeedsPair` is raised while nothing of it has been done.
+server's connection, and nothing has to be proven of that before. What a revision's own functions leave in the session
+is taken back behind the last step. What needs a session, or somebody who looks on, needs the two connections of
+`Session`: then `NeedsPair` is raised while nothing of it has been done.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from psycopg.rows import TupleRow
 from ehg_migrate.database.claim import Facts, Found, id_length, together
 from ehg_migrate.database.connections import Notice, check_settings, connect_bare
 from ehg_migrate.database.faults import ConnectError, is_lost
+from ehg_migrate.database.leaving import let_go
 from ehg_migrate.database.preparing import PREPARE_ALONE, LockLost, Preparing, in_flight, preparation
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import layout, query, version_name
@@ -99,7 +101,7 @@ class SingleSession(Session):
             raise NeedsPair
         if self._fresh:
             self._lay_out(*answers["layout"][0])
-            answers = self._ask(*_HELD)
+            answers = self._ask(*_RESET[:3], PREPARE_ALONE, *_HELD)  # event triggers may have set something
         schema, isolation, *hstore = answers["facts"][0]
         if answers["unfinished"] or isolation != "read committed":  # else what is read is older than the locks
             raise NeedsPair
@@ -161,7 +163,7 @@ class SingleSession(Session):
                 send()
                 self._preparing.count_entry()
                 commit.execute("COMMIT")
-                behind = self._send_look() if last else self._preparing.send(pipeline)
+                behind = self._send_look(pipeline) if last else self._preparing.send(pipeline)
             found = behind.fetchall()
         except psycopg.Error as e:
             if commit.statusmessage != "COMMIT":
@@ -175,14 +177,18 @@ class SingleSession(Session):
         else:
             self._preparing.hear(found[0])
 
-    def _send_look(self) -> psycopg.Cursor[TupleRow]:
+    def _send_look(self, pipeline: psycopg.Pipeline) -> psycopg.Cursor[TupleRow]:
+        self._preparing.send_leave(pipeline)
         return psycopg.Cursor(self.work).execute(query("version_heads", self.target))
 
     def leave(self) -> tuple[str, ...]:
         """The version rows at the very end, as they were read after the last commit. Raises psycopg.Error."""
-        rows = self.heads() if self._left is None else self._left
+        if self._left is None:
+            rows = self.heads()
+            let_go(self.work)
+            return rows
         self.work.close()
-        return rows
+        return self._left
 
     def _give_back(self, *asked: str) -> dict[str, list[tuple[Any, ...]]]:
         """Nothing: locks and settings ended with the last transaction, or end when the connection does."""

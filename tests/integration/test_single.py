@@ -17,8 +17,9 @@ from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.database.statements import layout
 from ehg_migrate.model import Address, Result, Run, RunStatus, Status, Target
 from ehg_migrate.rollout import pool
-from ehg_migrate.rollout.jobs import Job, Learned
+from ehg_migrate.rollout.jobs import Event, EventKind, Job, Learned
 from ehg_migrate.rollout.sharing import Shared
+from ehg_migrate.rollout.stop import Stop
 from tests.support.bare import BareServer, majors
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
@@ -229,6 +230,57 @@ def test_nothing_of_it_is_left_behind_a_pooler_that_is_not_in_session_mode(
             assert left == []
             assert fleet.lock_holders("two") == []
         assert fleet.heads("two") == ["a"]
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["done", "stopped"])
+def test_what_a_revisions_function_leaves_is_not_handed_on(
+    stopped: bool, pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pooler cleans nothing, so the next client would have the lock and the setting."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+    database, stop = make_database("one"), Stop()
+    code = 'op.execute("CREATE TABLE leaving AS SELECT leaves()")'
+    history = HISTORY | {"shared/b": step("b", "a", code=code)} | ({"shared/c": step("c", "b")} if stopped else {})
+    with PgBouncer(pg, "session", server_reset_query="") as bouncer, pg.connect(database.dbname) as holder:
+        holder.execute(
+            "CREATE FUNCTION leaves() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
+            " PERFORM pg_advisory_xact_lock_shared(7), pg_advisory_lock(88), set_config('work_mem', '7MB', false);"
+            " RETURN 1; END $$"
+        )
+        holder.execute("SELECT pg_advisory_lock(7)")
+
+        def begun(event: Event) -> None:
+            if event.kind is EventKind.STEP_STARTED and event.step == 2:
+                if stopped:
+                    stop.ask()
+                holder.execute("SELECT pg_advisory_unlock(7)")
+
+        fleet = make_fleet(pg, tmp_path, {"one": bouncer.address(database.dbname)}, history)
+        (result,) = fleet.load().upgrade(watch=begun, stop=stop).results
+        assert (result.status, result.heads_after) == (Status.CANCELLED if stopped else Status.SUCCEEDED, ("b",))
+        with bouncer.connect(database.dbname) as c:
+            assert c.execute("SHOW work_mem").fetchone() == ("4MB",)
+        assert fleet.lock_holders("one") == []
+
+
+def test_what_making_our_tables_leaves_is_not_the_first_steps(
+    pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event trigger hears of them too: the second target, whose statements are known, is made like the first."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+    history = {"shared/a": step("a", code='op.execute("CREATE TABLE second (n int)")', label="shared")}
+    fleet = make_fleet(pg, tmp_path, {n: make_database(n) for n in ("one", "two")}, history)
+    for target in fleet.addresses:
+        with fleet.admin(target) as c:
+            c.execute(
+                "CREATE SCHEMA other AUTHORIZATION postgres;"
+                " CREATE FUNCTION leads() RETURNS event_trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN PERFORM set_config('search_path', 'other', false); END $$;"
+                " CREATE EVENT TRIGGER leads ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION leads()"
+            )
+    assert fleet.load().upgrade(parallel=1).status is RunStatus.SUCCEEDED
+    where = "SELECT schemaname || '.' || tablename FROM pg_tables WHERE tablename IN ('a', 'second') ORDER BY 1"
+    assert fleet.values("one", where) == fleet.values("two", where) == ["other.second", "public.a"]
 
 
 # --- what it is not for
