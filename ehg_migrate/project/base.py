@@ -55,7 +55,8 @@ class ProjectBase:
         self.releases = releases
         self.unread: Problem | None = None  # why it is not known what the ledger remembers, where that was asked for
         self._local = local
-        self._proven: set[tuple[str, int]] = set()  # endpoints (host, port) that the last look saw in session mode
+        # endpoints (host, port) that the last look saw in session mode; for the next run, since they may change
+        self._proven: set[tuple[str, int]] = set()
         self._server: LocalServer | None = None
         self._in_use = ExitStack()
 

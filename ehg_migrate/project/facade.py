@@ -105,7 +105,8 @@ class Project(SchemasProject):
         last = self._last_results(busy) if len(busy) > parallel else {}
         took = {name: seen.seconds for name, seen in last.items()}
         by_name = {t.name: t for t in targets}
-        return Reach(by_name, passwords, self._graph, took, self._taken_in(plan), self._proven)
+        proven, self._proven = self._proven, set()
+        return Reach(by_name, passwords, self._graph, took, self._taken_in(plan), proven)
 
     def _manner(self, how: Manner, execute: Execute, reach: Reach, astray: Mapping[str, str]) -> How:
         """All that was not said as the settings have it."""

@@ -108,6 +108,8 @@ def _do_all(settings: Settings, plan: FleetPlan, work: Work, how: How, book: Boo
             from ehg_migrate.rollout.waves import end_wave  # most fleets have none
 
             end_wave(wave, {t for w in following for t in w.targets}, results, plan, how.stop, how.notice)
+            if wave.soak:  # meanwhile a pooler may be set up otherwise
+                work = replace(work, reach=replace(work.reach, proven=()))
 
 
 def _enough(failed: Sequence[str], most: int) -> Enough | None:

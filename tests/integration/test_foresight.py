@@ -18,9 +18,10 @@ from ehg_migrate.model import Address, Limits, Run, RunStatus, Target
 from ehg_migrate.rollout import pool
 from ehg_migrate.rollout.jobs import EventKind
 from tests.support.hostile import HostileServer, probed, rows
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
-from tests.support.running import Fleet, make_fleet, step
+from tests.support.running import Fleet, code_of, make_fleet, step
 from tests.support.wire import CountingProxy
 
 MakeDatabase = Callable[[str], Address]
@@ -140,6 +141,41 @@ def test_a_proof_that_is_answered_with_nonsense(
         fleet = make_fleet(pg, tmp_path, here, HISTORY | {"shared/b": step("b", "a")})
         plans = fleet.load().plan(soon=True).plans
     assert {p.target: len(p.steps) for p in plans} == {"good": 2, "strange": 1}
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "downgrade"])
+def test_an_endpoint_is_proven_for_one_run(
+    verb: str, pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever keeps a Project may use it again much later, when the pooler is set up otherwise."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+    database = make_database("one")
+    with PgBouncer(pg, "session") as bouncer:
+        history = HISTORY | {"shared/b": step("b", "a")}
+        project = make_fleet(pg, tmp_path, {"one": bouncer.address(database.dbname)}, history).load()
+        assert project.upgrade(to=["a"]).status is RunStatus.SUCCEEDED
+        bouncer.console("SET pool_mode = transaction")
+        run = project.upgrade() if verb == "upgrade" else project.downgrade("one", ["base"])
+        assert code_of(run.results[0]) == "transaction_pooler"
+
+
+def test_an_endpoint_is_proven_for_no_longer_than_a_wave_soaks(
+    pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which may be a day."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+    with PgBouncer(pg, "session") as bouncer:
+        here = {n: bouncer.address(make_database(n).dbname) for n in ("one", "two")}
+        fleet = make_fleet(pg, tmp_path, here, HISTORY)
+        waves = "waves: [{name: canary, targets: [one], soak: 0.01}]\n"
+        (fleet.folder / "targets" / "waves.yaml").write_text(waves)
+
+        def notice(text: str) -> None:
+            if "is done" in text:
+                bouncer.console("SET pool_mode = transaction")
+
+        run = fleet.load().upgrade(notice=notice)
+    assert [code_of(r) for r in run.results] == ["", "transaction_pooler"]
 
 
 def test_the_others_begin_when_the_first_has_made_the_statements(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
