@@ -22,7 +22,7 @@ from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.leaving import TargetConnection
 from ehg_migrate.database.statements import query
 from ehg_migrate.environment.naming import Memo, Named, named_in
-from ehg_migrate.model import Step, Target
+from ehg_migrate.model import Direction, Step, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,9 @@ made: dict[tuple[Key, Named | None], Made] = {}
 
 With the types that were named before, or None where the step has nothing to do with those.
 """
+
+waited: set[tuple[str, Direction]] = set()
+"""Steps, by checksum and direction, that this process could not make known: something of them is to be waited for."""
 
 
 def key(source: bytes, function: str, around: Hashable) -> Key | None:

@@ -21,7 +21,7 @@ from ehg_migrate.environment.hosting import BeforeStep, options, scripts, sqlalc
 from ehg_migrate.environment.naming import NOTHING, Memo, Past, named_in
 from ehg_migrate.environment.pipelining import Ahead
 from ehg_migrate.environment.recording import Recorder
-from ehg_migrate.environment.replaying import Statement, known, row_changes, surroundings
+from ehg_migrate.environment.replaying import Statement, known, row_changes, surroundings, waited
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.model import Step
 from ehg_migrate.revisions.loading import load_scripts
@@ -75,7 +75,11 @@ def _run_dry(settings: Settings, session: SingleSession, steps: Iterable[Step], 
                 path = settings.root / step.path
                 exact = ExactStep(script, step, load_scripts(script, [path]).get(step.revision))
                 migration.impl.memo = Memo(named)  # type: ignore[assignment]  # used as the dictionary that it was
-                ahead.running(exact.migration_fn, path)()
+                try:
+                    ahead.running(exact.migration_fn, path)()
+                except NeedsPair:
+                    waited.add((step.checksum, step.direction))
+                    raise
                 ahead.end()
                 named = named_in(migration.impl.memo)
 

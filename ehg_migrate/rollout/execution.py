@@ -17,6 +17,7 @@ from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment.guards import check_files, check_steps, drop_hint, half_done, leftovers, was_started
 from ehg_migrate.environment.hosting import sqlalchemy_connection
 from ehg_migrate.environment.naming import Past
+from ehg_migrate.environment.replaying import waited
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Direction, Result, Status, Step, StepResult
 from ehg_migrate.revisions.loading import has_our_environment
@@ -103,10 +104,12 @@ class Execution:
         return self._look_after(self.lost, watchdog)
 
     def _fits_single(self) -> bool:
-        """Whether one connection may do: plain steps, on an endpoint that another target has proven; with two it can
-        be tried again, and be told who blocks a step.
+        """Whether one connection may do: plain steps, on an endpoint that is proven; with two it can be tried again,
+        and be told who blocks a step. Not where another target of this process needed two for the same step.
         """
         job, steps = self.job, self.job.plan.steps
+        if any((s.checksum, s.direction) in waited for s in steps):
+            return False
         usual = job.clean and not (job.again or job.trace or job.target.schema) and job.target.limits.retries > 0
         as_planned = usual and set(job.plan.heads) == set(steps[0].heads_before)
         return as_planned and is_proven(job.target) and has_our_environment(job.settings)

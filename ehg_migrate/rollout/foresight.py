@@ -8,7 +8,7 @@ from functools import cache
 from ehg_migrate.database.hosts import place
 from ehg_migrate.database.probe import Reading, probe
 from ehg_migrate.errors import Problem
-from ehg_migrate.model import Target
+from ehg_migrate.model import Direction, Target
 from ehg_migrate.revisions.history import History
 from ehg_migrate.revisions.specs import Releases, resolve_all
 
@@ -22,7 +22,9 @@ class Foresight:
 
     def __init__(self, history: History, releases: Releases, work: Callable[[], None]) -> None:
         self.proven: set[tuple[str, int]] = set()
+        self._history = history
         self._goal = cache(lambda branches, specs: set(resolve_all(history.graph(branches), specs, releases)))
+        self._is_plain = cache(self._has_plain_steps)
         self._work = work
         self._called = False
         self._asked: set[tuple[str, int]] = set()
@@ -48,11 +50,21 @@ class Foresight:
         return set(reading.heads) == self._goal(target.branches, target.upgrade_to)
 
     def _is_asked(self, target: Target, reading: Reading) -> bool:
-        """Whether this target is the one of its endpoint. A worker on one schema looks for itself in any case."""
-        if target.schema or reading.read_only or place(target) in self._asked:
+        """Whether this target is the one of its endpoint. Who needs two connections in any case looks for himself."""
+        if target.schema or reading.read_only or reading.foreign_heads or place(target) in self._asked:
+            return False
+        if not self._is_plain(target.branches, target.upgrade_to, reading.heads):
             return False
         self._asked.add(place(target))
         return True
+
+    def _has_plain_steps(self, branches: tuple[str, ...], specs: tuple[str, ...], heads: tuple[str, ...]) -> bool:
+        """Whether nothing else is loaded and run on the way from these heads."""
+        graph = self._history.graph(branches)
+        if not all(r.is_silent for r in graph.revisions) or not all(h in graph for h in heads):
+            return False
+        ahead = graph.closure(self._goal(branches, specs)) & ~graph.closure(heads)
+        return all(Direction.UP.function in graph[r].plain for r in graph.ids(ahead))
 
     async def _prove(self, target: Target, password: str | None) -> None:
         from ehg_migrate.database.proof import is_in_session_mode

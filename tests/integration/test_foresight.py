@@ -81,6 +81,13 @@ def test_where_nothing_is_to_be_done_nothing_is_proven(line: Line) -> None:
     assert line.applications() == ["probe", "probe"]
 
 
+def test_where_two_connections_are_needed_nothing_is_proven(line: Line) -> None:
+    """It would cost two connections more: the workers prove it in any case."""
+    line.fleet.write("shared/b", step("b", "a", code="if True:\n    op.get_bind()"))
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert line.applications().count("probe") == 2
+
+
 def test_an_endpoint_without_a_place_for_a_second_connection(line: Line, pg: Cluster) -> None:
     """What the look has found stands; the worker tells what is the matter."""
     role = f"single_{line.fleet.addresses['one'].dbname}"

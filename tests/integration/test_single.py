@@ -305,6 +305,15 @@ def test_any_other_step_has_two_connections(line: Line, code: str) -> None:
     assert len(line.working("two")) >= 2
 
 
+def test_one_connection_is_tried_in_vain_only_once(line: Line) -> None:
+    """By a process: each try is a login, and poolers count those."""
+    line.fleet.write("shared/b", step("b", "a", code='op.execute("INSERT INTO b VALUES (1)")'))
+    (line.fleet.folder / ".ehg" / "ledger.sqlite").unlink()
+    line.proxy.reset()
+    assert line.fleet.load().upgrade(parallel=1).status is RunStatus.SUCCEEDED
+    assert [len(line.working(t)) for t in ("one", "two")] == [1 + 2, 2]
+
+
 def test_a_foreign_entry_in_the_journal_stops_it_between_two_steps(line: Line) -> None:
     """Somebody was here while the locks were free: the rest is done with two connections, from what is there then."""
     line.fleet.write("shared/b", step("b", "a", code=SLOW.format(1)))
