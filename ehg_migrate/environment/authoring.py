@@ -18,6 +18,7 @@ from ehg_migrate.errors import EhgMigrateError, Problem, RevisionsError, UsageEr
 from ehg_migrate.revisions.history import History, branch_folders
 from ehg_migrate.revisions.loading import alembic_config, line_of
 from ehg_migrate.settings import Settings
+from ehg_migrate.turns import PROCESS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -58,7 +59,7 @@ def new_revision(
             quiet=True,
         )
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        with PROCESS, warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter("ignore", UserWarning)  # equal ids in branches that exclude one another are linted
             script = command.revision(
                 config,

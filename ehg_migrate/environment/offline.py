@@ -28,6 +28,7 @@ from ehg_migrate.model import Step, Target
 from ehg_migrate.redaction import one_line, safe
 from ehg_migrate.revisions.loading import alembic_config, script_directory
 from ehg_migrate.settings import Settings
+from ehg_migrate.turns import PROCESS
 
 
 def render(settings: Settings, target: Target, steps: tuple[Step, ...], ends: Callable[[Problem], None]) -> str:
@@ -163,6 +164,7 @@ def _render_one(
         return [ExactStep(script, step)]
 
     with (
+        PROCESS,
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(printed),
         EnvironmentContext(config, script, fn=fn, as_sql=True, destination_rev=None) as environment,

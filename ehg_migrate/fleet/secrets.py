@@ -16,6 +16,7 @@ from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.fleet.references import parse_reference
 from ehg_migrate.model import SecretRef, Target
 from ehg_migrate.redaction import register
+from ehg_migrate.turns import PROCESS
 
 _COMMANDS_AT_ONCE = 4  # password managers answer in half a second, and dislike being asked by fifty at once
 
@@ -72,7 +73,8 @@ def register_variables(targets: Sequence[Target], *references: str) -> None:
             named.add(parse_reference(text))
     for reference in named:
         if reference.scheme == "env":
-            register(os.environ.get(reference.value[0], ""))
+            with PROCESS:
+                register(os.environ.get(reference.value[0], ""))
 
 
 def _secret(found: Mapping[SecretRef, str | Refused], reference: SecretRef | None) -> str | None:
@@ -127,14 +129,16 @@ def _one_line(text: str) -> str:
 
 def _env(reference: SecretRef, root: Path) -> str:
     name = reference.value[0]
-    if not os.environ.get(name):
-        state = "is empty" if name in os.environ else "is not set"
+    with PROCESS:
+        secret = os.environ.get(name)
+    if not secret:
+        state = "is not set" if secret is None else "is empty"
         raise Refused(
             "secret_missing",
             f"the environment variable `{name}` {state}",
             f"`export {name}=...`, or name a file that has it with `--env-file`",
         )
-    return os.environ[name]
+    return secret
 
 
 def _file(reference: SecretRef, root: Path) -> str:

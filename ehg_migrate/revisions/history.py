@@ -24,6 +24,7 @@ from ehg_migrate.revisions.graph import Graph, Revision, build
 from ehg_migrate.revisions.kept import Kept
 from ehg_migrate.revisions.plain import is_silent, plain_functions
 from ehg_migrate.settings import Settings
+from ehg_migrate.turns import PROCESS
 
 _DEFAULTS = re.compile(rb"\bdefault\s+privileges\b", re.IGNORECASE)
 # the same file names that Alembic takes for revisions
@@ -181,7 +182,7 @@ def _allowed(tree: ast.Module, where: str) -> tuple[tuple[str, str], ...]:
 
 
 def _parsed(source: bytes) -> ast.Module:
-    with warnings.catch_warnings():
+    with PROCESS, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an invalid escape in a string is said when the file is run
         return ast.parse(source)
 

@@ -21,6 +21,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util import load_python_file
 
 from ehg_migrate.settings import Settings
+from ehg_migrate.turns import PROCESS
 
 
 def alembic_config(settings: Settings, x: Mapping[str, str] | None = None) -> Config:
@@ -85,7 +86,7 @@ def is_as_planned(file: Path, checksum: str) -> bool:
 def load_module(path: Path, settings: Settings) -> ModuleType:
     """The module of one revision file. Runs its top level, with `alembic.context` in place; raises what that raises."""
     # what a revision prints while it loads must not end up in our data on stdout
-    with contextlib.redirect_stdout(sys.stderr), _alembic_context(settings, path.parent):
+    with PROCESS, contextlib.redirect_stdout(sys.stderr), _alembic_context(settings, path.parent):
         return load_python_file(os.fspath(path.parent), path.name)
 
 

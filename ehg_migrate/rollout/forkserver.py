@@ -13,6 +13,7 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 
 from ehg_migrate.redaction import redact
+from ehg_migrate.turns import PROCESS
 
 
 def context() -> ForkServerContext:
@@ -50,21 +51,23 @@ def _without_secrets() -> Iterator[None]:
 
     Workers get the secrets with their jobs, through the pipe.
     """
-    hidden = {name: value for name, value in os.environ.items() if redact(value) != value}
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
+    with PROCESS:
+        hidden = {name: value for name, value in os.environ.items() if redact(value) != value}
+        for name in hidden:
+            del os.environ[name]
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)
 
 
 @contextmanager
 def without_main() -> Iterator[None]:
     """A started process imports the parent's main script again, which is slow, and wrong where that has no guard."""
-    main_module = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main_module
+    with PROCESS:
+        main_module = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main_module

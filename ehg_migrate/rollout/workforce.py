@@ -16,6 +16,7 @@ from ehg_migrate.rollout.forkserver import context, start_server, without_main
 from ehg_migrate.rollout.jobs import Job, Learned
 from ehg_migrate.rollout.sharing import Shared
 from ehg_migrate.rollout.worker import main
+from ehg_migrate.turns import PROCESS
 
 _ENDING = 0.1  # seconds between two looks whether a fork server on its way out has ended
 _LOOKS = 10
@@ -94,7 +95,9 @@ class Workforce:
     def _forked(self, job: Job) -> Worker:
         ours, theirs = multiprocessing.Pipe()
         told: set[bytes] = set()
-        arguments = self._shared.give(job, told), theirs, dict(os.environ), known()
+        with PROCESS:
+            environ = dict(os.environ)
+        arguments = self._shared.give(job, told), theirs, environ, known()
         process = self._context.Process(target=main, args=arguments, daemon=False)
         try:
             start_server()
