@@ -59,6 +59,14 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {words}".rstrip(": ")
 
 
+def lacks_threads(error: BaseException) -> bool:
+    """Whether it says that the machine has no thread left, whoever wanted one; `LACKING_THREADS` is the hint."""
+    return isinstance(error, RuntimeError) and str(error) == "can't start new thread"  # Python's words, all it says
+
+
+LACKING_THREADS = "are there too many processes (`ulimit -u`)? then run again, perhaps with a lower `--parallel`"
+
+
 class EhgMigrateError(Exception):
     """What stops a command. `problems` is never empty; `exit_code` is what the CLI ends with."""
 

@@ -13,7 +13,7 @@ from typing import cast
 import click
 
 from ehg_migrate.cli import console
-from ehg_migrate.errors import EhgMigrateError, TargetError
+from ehg_migrate.errors import LACKING_THREADS, EhgMigrateError, Problem, TargetError, described, lacks_threads
 
 _MODULES = {
     "comparing": ("clusters", "compare", "snapshot"),
@@ -77,11 +77,18 @@ def run() -> None:
     except TargetError as e:
         console.problem(e.problem)
         code = 1
-    except Exception:  # noqa: BLE001 - the last line of defence: whatever it is, it is shown without secrets
-        console.note(traceback.format_exc().splitlines())
-        console.note("this is a fault of ehg-migrate; please report it with the lines above")
+    except Exception as e:  # noqa: BLE001 - the last line of defence: whatever it is, it is shown without secrets
+        _tell_unexpected(e)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell_unexpected(error: Exception) -> None:
+    if lacks_threads(error):
+        console.problem(Problem("no_thread", described(error), LACKING_THREADS))
+        return
+    console.note(traceback.format_exc().splitlines())
+    console.note("this is a fault of ehg-migrate; please report it with the lines above")
 
 
 def _hear_signals() -> None:

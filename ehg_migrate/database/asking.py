@@ -19,7 +19,7 @@ from ehg_migrate.database.hosts import Hosts, Places, place
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.sockets import shut
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import LACKING_THREADS, Problem, TargetError, lacks_threads
 from ehg_migrate.model import Target
 from ehg_migrate.redaction import one_line
 
@@ -67,7 +67,8 @@ async def _one(
         except TargetError as e:
             return target.name, e.problem
         except Exception as e:  # noqa: BLE001 - a server that answers nonsense must not hide the other targets
-            return target.name, strange(f"{type(e).__name__}: {e}")
+            said = f"{type(e).__name__}: {e}"
+            return target.name, Problem("no_thread", said, LACKING_THREADS) if lacks_threads(e) else strange(said)
     if more := then and then(target, answer):
         async with hosts.turn(target), places.two():
             await more

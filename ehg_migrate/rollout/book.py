@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -43,7 +44,8 @@ class Book:
     def __enter__(self) -> Self:
         if not self._short:
             self._try(self._begin)
-            self._written = self._writer.submit(self._write)
+            with suppress(RuntimeError):  # no thread is left: each result is written when it comes
+                self._written = self._writer.submit(self._write)
         return self
 
     def __exit__(
@@ -56,6 +58,9 @@ class Book:
 
     def record(self, *results: Result) -> None:
         """Targets that are done; written soon, in this order."""
+        if not (self._short or self._written):
+            self._write_down(list(results))
+            return
         for result in results:
             self._came.put(result)
 

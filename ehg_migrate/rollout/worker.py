@@ -19,13 +19,12 @@ from typing import NoReturn
 
 from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.database.parameters import forget_environment
-from ehg_migrate.errors import Problem, TargetError, described
+from ehg_migrate.errors import LACKING_THREADS, Problem, TargetError, described, lacks_threads
 from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import longest, one_line, register, safe
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Learned
 
 _MOST = 100  # jobs of one process: whatever grows in a library ends with it
-_NO_THREAD = "can't start new thread"  # Python's own words, and all it says
 _KEPT = 8000  # characters of the end of a revision's output that go into the Result: a crash's stack must fit
 
 
@@ -188,9 +187,8 @@ def _result(job: Job, teller: Teller) -> Result:
 
 def _unexpected(error: BaseException) -> Problem:
     said = one_line(described(error))
-    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
-        hint = "are there too many processes (`ulimit -u`)? then run again, perhaps with a lower `--parallel`"
-        return Problem("worker_not_started", said, hint)
+    if lacks_threads(error):
+        return Problem("worker_not_started", said, LACKING_THREADS)
     return Problem("internal", said, "this is a fault of ehg_migrate; its output has the traceback")
 
 
