@@ -7,7 +7,7 @@ PYTHON ?= python3
 # workers wait for servers half of their time: four keep two cores busy
 WORKERS ?= 4
 
-.PHONY: demo check ready compiled format lint types contracts unit integration acceptance faults tools clean
+.PHONY: demo check ready compiled format lint types contracts unit integration acceptance faults lowest tools clean
 
 demo: $(VENV)/.run
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
@@ -40,6 +40,19 @@ unit integration acceptance: $(VENV)/.dev
 # the fault laboratory; `make faults CASES=2000 SEED=1` for the long form, KIND=clock for one kind of fault
 faults: $(VENV)/.dev tools
 	$(if $(CASES),EHG_FAULT_CASES=$(CASES) EHG_FAULT_SEED=$(or $(SEED),0) $(if $(KIND),EHG_FAULT_KIND=$(KIND))) $(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/faults
+
+# with the lowest releases that pyproject.toml allows, in an environment of their own: before a bound is lowered, and where
+# something of a newer release came into use
+lowest: tools
+	$(PYTHON) -m venv --clear build/lowest
+	@$(PYTHON) -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	    more = p['optional-dependencies']; \
+	    wanted = p['dependencies'] + [d for name in more if name != 'dev' for d in more[name]]; \
+	    print(*(d.replace('>=', '==') for d in wanted), sep='\n')" >build/lowest.txt
+	build/lowest/bin/pip install -q --disable-pip-version-check -r build/lowest.txt -e '.[dev]'
+	build/lowest/bin/pytest -n $(WORKERS) -q tests/unit tests/integration/test_fleet.py tests/integration/test_single.py \
+	    tests/integration/test_replaying.py tests/integration/test_workers.py tests/integration/test_dask.py \
+	    tests/integration/test_stock_alembic.py tests/acceptance/test_local_commands.py tests/acceptance/test_lint_sql.py
 
 ready: tools types compiled lint contracts
 
