@@ -76,13 +76,15 @@ class Project(SchemasProject):
         The Run has a Result for every target of the plan. A protected target that is not `confirmed` is refused, and
         the others go on. Trouble with the ledger is a note of the Run.
         """
-        from ehg_migrate.rollout.executor import LOCAL, executor
+        from ehg_migrate.rollout.executor import LOCAL, check_workers, executor
         from ehg_migrate.rollout.planning import without_protected
         from ehg_migrate.rollout.running import carry_out
 
         place = how.get("executor", LOCAL)
         if self._local and place != LOCAL:
             raise UsageError(Problem("local_executor", "`--local` has its servers here", "leave out `--executor`"))
+        if place == LOCAL and any(p.steps for p in plan.plans):
+            check_workers()
         if self.protected(plan):
             plan = without_protected(plan, self.fleet.by_name, how.get("confirmed", ()))
         plan = self.judged(plan, how.get("lint"), how.get("allow", ()), how.get("notice") or nobody)

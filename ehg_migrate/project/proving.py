@@ -156,7 +156,7 @@ class ProvingProject(PlanningProject):
             return None
         from ehg_migrate.rollout.running import Verified
 
-        def look(results: Sequence[Result]) -> Verified:
+        def look(results: Sequence[Result], notice: Notice) -> Verified:
             if not results:
                 return Verified()
             from ehg_migrate.schema.drift import Fleet, Looking
@@ -167,7 +167,7 @@ class ProvingProject(PlanningProject):
             fleet = Fleet(targets, reach.passwords, self._graph, self._at_once)
             looking = Looking(self.settings.prelude, Tripwires(self.settings.tripwires), full=True)
             try:
-                with self._scratch(how.get("notice") or nobody, how.get("stop")) as (scratch, references):
+                with self._scratch(notice, how.get("stop")) as (scratch, references):
                     return verify(fleet, results, looking, scratch, references, strict=mode == "always")
             except EhgMigrateError as e:  # the run is over and stays what it was
                 return Verified(notes=tuple(replace(p, code="not_verified") for p in e.problems))

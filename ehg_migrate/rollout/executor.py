@@ -36,6 +36,21 @@ def executor(name: str, parallel: int) -> Iterator[Execute]:
         raise UsageError(Problem("bad_executor", f"`{name}` is not an executor", hint))
 
 
+def check_workers() -> None:
+    """Raises UsageError in a process that Python lets start none, before anything is begun."""
+    import multiprocessing  # with all that makes processes
+
+    if multiprocessing.current_process().daemon:
+        raise UsageError(_DAEMON)
+
+
+_DAEMON = Problem(
+    "daemonic_process",
+    "this is a daemonic process, as those of `multiprocessing.Pool` are: Python lets it start no processes for targets",
+    "do it in another one; those of `concurrent.futures.ProcessPoolExecutor` may start processes",
+)
+
+
 def _here(parallel: int, jobs: Iterable[Job], watch: Watch, stop: Stop) -> Iterator[Result]:
     from ehg_migrate.rollout.pool import Pool  # with all that makes processes
 

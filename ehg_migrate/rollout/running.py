@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import Problem, described, some
@@ -18,6 +19,8 @@ from ehg_migrate.rollout.runner import Reach, Work, adopt_plans, run_plans
 from ehg_migrate.rollout.stop import Enough, Stop
 from ehg_migrate.settings import Settings
 
+T = TypeVar("T")
+
 _FAILURES = (Status.FAILED, Status.INDETERMINATE, Status.REFUSED)
 _NAMED = 5  # targets that a reason names
 
@@ -30,8 +33,8 @@ class Verified:
     notes: tuple[Problem, ...] = ()
 
 
-Verify = Callable[[Sequence[Result]], Verified]
-"""Looks at the targets of a run when all work on them is done."""
+Verify = Callable[[Sequence[Result], Callable[[str], None]], Verified]
+"""Looks at the targets of a run when all work on them is done; says what takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
     settled = [doubted(r, how.astray) for r in _settled(plan)]
     with Book(how.ledger, run, short=len(settled) == len(names)) as book:
         book.notes.extend(plan.notes)
-        how = replace(how, watch=_harmless(how.watch, book.notes))
+        how = replace(how, watch=_harmless(how.watch, book.notes), notice=_harmless(how.notice, book.notes))
         if settled:
             book.record(*settled)
         results |= {r.target: r for r in settled}
@@ -153,7 +156,7 @@ def _verified(how: How, results: Sequence[Result], unseen: Collection[str], book
     if how.stop.asked:
         book.notes += [_not_looked_at(due, book.run)] if due else []
         return ()
-    verified = how.verify(due)
+    verified = how.verify(due, how.notice)
     before = {r.target: r for r in results}
     changed = tuple(r for r in verified.results if r != before[r.target])
     for result in changed:
@@ -172,15 +175,15 @@ def _not_looked_at(due: Sequence[Result], run: Run) -> Problem:
     return Problem("not_verified", f"not verified: {named}: the run was stopped before anybody looked", hint)
 
 
-def _harmless(watch: Watch, notes: list[Problem]) -> Watch:
-    """The same watcher, not asked again once it has failed: a terminal that has gone must not end work on targets."""
+def _harmless(hear: Callable[[T], None], notes: list[Problem]) -> Callable[[T], None]:
+    """The same listener, not asked again once it has failed: a terminal that has gone must not end work on targets."""
     broken: list[Exception] = []
 
-    def tell(event: Event) -> None:
+    def tell(told: T) -> None:
         if broken:
             return
         try:
-            watch(event)
+            hear(told)
         except Exception as e:  # noqa: BLE001 - it is somebody else's code, and the run goes on without it
             broken.append(e)
             notes.append(Problem("watcher_failed", f"progress was not shown: {described(e)}"))

@@ -20,6 +20,7 @@ from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Limits, Plan, Result, Status, Step, Target, Verb
+from ehg_migrate.rollout.executor import check_workers
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.outputs import no_folder, output_folder
 from ehg_migrate.rollout.pool import Pool
@@ -175,9 +176,13 @@ class Work:
 
 
 def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], stop: Stop) -> Iterator[Result]:
-    """Runs all of it, in workers as everywhere, and gives each Result as it comes. Raises LocalServerError."""
+    """Runs all of it, in workers as everywhere, and gives each Result as it comes.
+
+    Raises LocalServerError, and UsageError in a process that may start no workers.
+    """
     if not work:
         return
+    check_workers()
     run, origin = new_run_id(), find_origin(settings.root)
     with scratch_folder() as folder:
         jobs = [

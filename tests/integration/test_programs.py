@@ -1,0 +1,46 @@
+"""A program that works with a project through Python: what it does to itself never reaches a target or the ledger."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.errors import UsageError
+from ehg_migrate.model import Address, RunStatus, StateKind
+from ehg_migrate.project import Project
+from tests.conftest import MakeProject
+from tests.integration.fleets import entries
+from tests.support.project import revision
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Address, make_project: MakeProject) -> Project:
+    """One target with one revision to be made."""
+    made = make_project(
+        tmp_path / "p", entries({"a": database}), {"shared/1": revision("s1", up="SELECT 1", label="shared")}
+    )
+    return Project.load(made)
+
+
+def test_a_process_that_may_start_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of `multiprocessing.Pool` is told so before anything is begun, and may look at targets."""
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    with pytest.raises(UsageError) as refused:
+        project.upgrade()
+    assert refused.value.problems[0].code == "daemonic_process"
+    assert project.runs() == ()
+    assert [s.kind for s in project.status()] == [StateKind.PENDING]
+
+
+def test_a_listener_that_raises(project: Project) -> None:
+    """The run is told of as it is, with a note."""
+
+    def raising(text: str) -> None:
+        raise ValueError("nobody is there")
+
+    run = project.upgrade(notice=raising, verify="always", lint="off")
+    assert run.status is RunStatus.SUCCEEDED
+    assert "progress was not shown: ValueError: nobody is there" in [n.message for n in run.notes]
+    assert [r.status for r in project.runs()] == [RunStatus.SUCCEEDED]
