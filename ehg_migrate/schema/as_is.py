@@ -49,6 +49,5 @@ def bring(scratch: Scratch, database: str, start: Recipe, there: Catalog) -> tup
 
     Raises psycopg.Error, LocalServerError.
     """
-    with scratch.connect(database) as connection:
-        bring_to(scratch, connection, there, start.scope)
+    bring_to(scratch, database, there, start.scope)
     return apart(scratch, database, there, start.scope)

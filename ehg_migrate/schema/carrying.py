@@ -20,7 +20,7 @@ from ehg_migrate.schema.proof import Correction, correct
 from ehg_migrate.schema.recipe import Recipe
 from ehg_migrate.schema.reference import References
 from ehg_migrate.schema.scratch import Scratch
-from ehg_migrate.schema.search import PREAMBLE, portable
+from ehg_migrate.schema.search import PREAMBLE, portable, roles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,11 @@ def carry(
     Raises TargetError: the state cannot be made, there is no difference, or none that statements can carry.
     """
     notice(f"replaying the revisions of {recipe.target.name} on a scratch server")
-    ((_, database, _),) = references.states(scratch, [recipe])
+    ((_, database, _),) = references.states(scratch, [recipe], for_others=True)
     if isinstance(database, Problem):
         raise TargetError(database)
     try:
+        scratch.confine(database, roles_of(origin.catalog))
         with scratch.connect(database) as connection:
             return _both_ways(connection, recipe, origin, destructive)
     except psycopg.Error as e:

@@ -6,14 +6,16 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from ehg_migrate.schema.catalog import read_catalog
+from ehg_migrate.schema.confining import unquoted
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.facts import Catalog, Fact
 from ehg_migrate.schema.ground import Ground, at_home, lay
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.scratch import Scratch
-from ehg_migrate.schema.search import Search, prepare
+from ehg_migrate.schema.search import Search, prepare, roles_of
 
 _HASHED = {
     "foreign data wrapper": "options",
@@ -35,24 +37,41 @@ def build(scratch: Scratch, ground: Ground | None, catalog: Catalog, scope: Scop
 
     Raises LocalServerError, and psycopg.Error where the ground cannot be laid.
     """
-    name = scratch.fresh()
+    name = scratch.fresh_for_others()
     with scratch.connect(name) as connection:
         if ground:
             lay(connection, ground)
             at_home(connection, ground)
-        bring_to(scratch, connection, catalog, scope)
+        install(connection, catalog)
+    bring_to(scratch, name, catalog, scope)
     return name
 
 
-def bring_to(scratch: Scratch, connection: psycopg.Connection[Any], catalog: Catalog, scope: Scope) -> None:
-    """Makes of a scratch database as much of a catalogue, read in `scope`, as can be made. Raises as `build`."""
-    prepare(connection, catalog)
-    Search(connection, catalog, scope, destructive=True).run()
-    broken = [f.identity for f in catalog.facts if f.kind == "index" and f.definition.get("valid") is False]
-    if broken and not scope.alias:
-        with scratch.connect(connection.info.dbname) as other:
-            for index in broken:
-                _break(connection, other, index)
+def install(connection: psycopg.Connection[Any], catalog: Catalog) -> None:
+    """The extensions of a catalogue that the server has; its owner may not be able to install them afterwards."""
+    for fact in catalog.facts:
+        if fact.kind == "extension":
+            names = [sql.Identifier(n) for text in (fact.definition["schema"], fact.identity) if (n := unquoted(text))]
+            if len(names) == 2 and fact.definition["schema"] != "pg_catalog":
+                with suppress(psycopg.Error), connection.transaction():  # what is lacking is seen by `apart`
+                    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(names[0]))
+                    connection.execute(sql.SQL("CREATE EXTENSION {1} SCHEMA {0}").format(*names))
+
+
+def bring_to(scratch: Scratch, database: str, catalog: Catalog, scope: Scope) -> None:
+    """Makes of a scratch database as much of a catalogue, read in `scope`, as can be made. Raises as `build`.
+
+    Whatever it was before, it is others' from now on.
+    """
+    scratch.confine(database, roles_of(catalog))
+    with scratch.connect(database) as connection:
+        prepare(connection, catalog)
+        Search(connection, catalog, scope, destructive=True).run()
+        broken = [f.identity for f in catalog.facts if f.kind == "index" and f.definition.get("valid") is False]
+        if broken and not scope.alias:
+            with scratch.connect(database) as other:
+                for index in broken:
+                    _break(connection, other, index)
 
 
 def _break(connection: psycopg.Connection[Any], other: psycopg.Connection[Any], index: str) -> None:

@@ -24,7 +24,7 @@ from ehg_migrate.schema.owners import changed_hands, made_anew, owners_of
 from ehg_migrate.schema.proof import Correction, Left, correct
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
-from ehg_migrate.schema.search import named
+from ehg_migrate.schema.search import named, roles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ def _on_clone(
         if missing:
             names = [f"{d.kind} {d.identity}" for d in missing]
             return unproven(f"a clone of `{pair.left}` differs from it in {some(names, _MOST)}", _NO_CLONE)
+        scratch.confine(database, roles_of(other))
         with scratch.connect(database) as connection:
             cloned = read_catalog(connection, origin.scope)
             strangers = changed_hands(owners_of(origin.catalog), owners_of(cloned))

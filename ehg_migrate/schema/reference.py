@@ -100,32 +100,35 @@ class References:
             scratch.keep(database, recipe.chain[-1])
         return found
 
-    def states(self, scratch: Scratch, recipes: Sequence[Recipe]) -> Iterator[tuple[Recipe, str | Problem, float]]:
+    def states(
+        self, scratch: Scratch, recipes: Sequence[Recipe], *, for_others: bool = False
+    ) -> Iterator[tuple[Recipe, str | Problem, float]]:
         """For each recipe a database of ours in its state, and the seconds it took, as they come.
 
-        What many have in common is made first, once. Raises LocalServerError.
+        What many have in common is made first, once. One `for_others` is made from nothing, by the owner that it alone
+        has, and is for `Scratch.confine`. Raises LocalServerError.
         """
-        common = {r.chain[r.milestones[0]]: r for r in recipes if len(r.milestones) > 1}
+        common = {r.chain[r.milestones[0]]: r for r in recipes if len(r.milestones) > 1 and not for_others}
         for replay, problem, _ in self._replays(scratch, [(r, r.milestones[0]) for r in common.values()]):
             if problem is None:
                 scratch.keep(replay.database, replay.key)
-        for replay, problem, seconds in self._replays(scratch, [(r, len(r.steps)) for r in recipes]):
+        for replay, problem, seconds in self._replays(scratch, [(r, len(r.steps)) for r in recipes], for_others):
             yield replay.recipe, problem or replay.database, seconds
 
     def _replays(
-        self, scratch: Scratch, wanted: Sequence[tuple[Recipe, int]]
+        self, scratch: Scratch, wanted: Sequence[tuple[Recipe, int]], for_others: bool = False
     ) -> Iterator[tuple[_Replay, Problem | None, float]]:
         rest = iter(wanted)
         while batch := list(islice(rest, _BATCH)):
-            yield from self._batch(scratch, batch)
+            yield from self._batch(scratch, batch, for_others)
 
     def _batch(
-        self, scratch: Scratch, wanted: Sequence[tuple[Recipe, int]]
+        self, scratch: Scratch, wanted: Sequence[tuple[Recipe, int]], for_others: bool
     ) -> Iterator[tuple[_Replay, Problem | None, float]]:
         replays: dict[str, _Replay] = {}
         for recipe, steps in wanted:
             start = time.monotonic()
-            replay = self._known_failure(recipe, steps) or self._begin(scratch, recipe, steps)
+            replay = self._known_failure(recipe, steps) or self._begin(scratch, recipe, steps, for_others)
             if isinstance(replay, Problem):
                 yield _Replay(recipe, steps, "", ()), replay, 0.0
             elif not replay.left:
@@ -136,11 +139,12 @@ class References:
             replay = replays[result.target]
             yield replay, self._remember(scratch, replay, result), result.seconds
 
-    def _begin(self, scratch: Scratch, recipe: Recipe, steps: int) -> _Replay | Problem:
+    def _begin(self, scratch: Scratch, recipe: Recipe, steps: int, for_others: bool) -> _Replay | Problem:
         """A copy of the nearest state that was kept, or the bare ground."""
         chain = recipe.chain[: steps + 1]
-        kept = scratch.clone_kept(reversed(chain))
-        done, database = (chain.index(kept[0]), kept[1]) if kept else (0, scratch.fresh())
+        kept = None if for_others and scratch.ours else scratch.clone_kept(reversed(chain))
+        fresh = scratch.fresh_for_others if for_others else scratch.fresh
+        done, database = (chain.index(kept[0]), kept[1]) if kept else (0, fresh())
         try:
             with scratch.connect(database) as connection:
                 if not kept:
@@ -231,6 +235,7 @@ HINTS: Mapping[str | None, str] = {
     "42P01": _PRELUDE,  # a table
     "42883": _PRELUDE,  # a function
     "3F000": _PRELUDE,  # a schema
+    "42501": "the role of this scratch database is no superuser; where the target's is one, look at this step yourself",
     "42710": "a role belongs to the whole server: make it only where it is missing",
 }
 """What to do about a failure that has its reason in the scratch server, by SQLSTATE."""

@@ -100,7 +100,7 @@ class Rehearsing:
             return replace(plain, problem=no_reference(f"the scratch server fails: {e}", "try again"))
 
     def _on(self, scratch: Scratch, case: Case, plain: Rehearsal) -> Rehearsal:
-        ((_, database, _),) = self._references.states(scratch, [case.start])
+        ((_, database, _),) = self._references.states(scratch, [case.start], for_others=case.there is not None)
         if isinstance(database, Problem):
             return replace(plain, problem=database)
         if case.there:

@@ -2,6 +2,9 @@
 
 Every process that uses a scratch server holds an advisory lock there whose number is part of its databases' names, so
 that what a killed process left is known as such, from whatever machine it came.
+
+What stands in a target was written by whoever may write there. On the embedded server, which runs as we do, it is made
+and run by a role that is no superuser (`confine`): a superuser's function may run any program on this machine.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from ehg_migrate.local import LocalServer
 from ehg_migrate.local.programs import FOLDERS
 from ehg_migrate.model import Address
 from ehg_migrate.redaction import one_line, register
+from ehg_migrate.schema.confining import confine, drop_role, make_role
 
 VARIABLE = "EHG_SCRATCH_URL"
 """Names the servers to use instead of the embedded one: URLs, separated by spaces."""
@@ -43,13 +47,16 @@ class Scratch:
     All methods raise LocalServerError.
     """
 
-    def __init__(self, address: Address, password: str | None) -> None:
+    def __init__(self, address: Address, password: str | None, *, ours: bool = False) -> None:
+        """`ours`: the embedded one, where we are a superuser."""
         self.password = password
         self.version = ""
         self.major = 0
         self._address = address
         self._token = secrets.randbelow(2**31)
+        self.ours = ours
         self._made: set[str] = set()
+        self._owners: dict[str, str] = {}  # database -> the role that alone ever enters it
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -74,9 +81,31 @@ class Scratch:
         """The name of a new, empty database."""
         return self._create("template0")
 
+    def fresh_for_others(self) -> str:
+        """The same for what others have written; where the server is ours, it has an owner that nothing else has.
+
+        He is a superuser until `confine`, for what is the project's own.
+        """
+        if not self.ours:
+            return self.fresh()
+        role = f"ehg_scratch_{self._token}_{self._count + 1}"
+        try:
+            make_role(self._admin, role)
+        except psycopg.Error as e:
+            raise _refused(self._address, e) from e
+        return self._create("template0", role)
+
+    def confine(self, database: str, roles: Iterable[str]) -> None:
+        """From now on the owner of a database `for others` can do nothing outside of it; `roles` are there for him."""
+        if role := self._owners.get(database):
+            try:
+                confine(self._admin, role, roles)
+            except psycopg.Error as e:
+                raise _refused(self._address, e) from e
+
     def clone(self, source: str) -> str:
         """The name of a new database that equals `source`, to which nobody is connected."""
-        return self._create(source)
+        return self._create(source, self._owners.get(source))
 
     def clone_kept(self, keys: Iterable[str]) -> tuple[str, str] | None:
         """The first of these keys under which a database was kept, and a copy of it; None where there is none."""
@@ -107,10 +136,14 @@ class Scratch:
         """Drops a database, whoever is connected to it."""
         self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
         self._made.discard(name)
+        owner = self._owners.pop(name, None)
+        if owner and owner not in self._owners.values():
+            drop_role(self._admin, owner)
 
     def address(self, database: str) -> Address:
-        """Where a database is."""
-        return replace(self._address, dbname=database)
+        """Where a database is, and as whom it is entered."""
+        user = self._owners.get(database, self._address.user)
+        return replace(self._address, dbname=database, user=user)
 
     def connect(self, database: str) -> psycopg.Connection:
         """A session in autocommit."""
@@ -138,17 +171,25 @@ class Scratch:
             mine = _MINE.fullmatch(name)
             if mine and not self._alive(int(mine[1])):
                 self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+        for (name,) in self._admin.execute("SELECT rolname FROM pg_roles").fetchall() if self.ours else ():
+            mine = _MINE.fullmatch(name)
+            if mine and not self._alive(int(mine[1])):
+                drop_role(self._admin, name)
 
     def _alive(self, token: int) -> bool:
         question = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
         return self._admin.execute(question, (_LOCKS, token)).fetchone() is not None
 
-    def _create(self, template: str) -> str:
+    def _create(self, template: str, owner: str | None = None) -> str:
         self._count += 1
         name = f"ehg_scratch_{self._token}_{self._count}"
         fast = " STRATEGY file_copy" if self.major >= _FILE_COPY else ""
         self._made.add(name)
-        self._execute("CREATE DATABASE {} TEMPLATE {}" + fast, name, template)
+        if owner:
+            self._owners[name] = owner
+            self._execute("CREATE DATABASE {} OWNER {} TEMPLATE {}" + fast, name, owner, template)
+        else:
+            self._execute("CREATE DATABASE {} TEMPLATE {}" + fast, name, template)
         return name
 
     def _stamp(self, name: str) -> None:
@@ -210,7 +251,7 @@ class ScratchServers:
         key = (best, api_roles)
         if key not in self._open:
             server = self._stack.enter_context(_embedded(self._home, best, api_roles=api_roles))
-            self._open[key] = self._stack.enter_context(Scratch(server.address("postgres"), None))
+            self._open[key] = self._stack.enter_context(Scratch(server.address("postgres"), None, ours=True))
         return self._open[key]
 
     def _of(self, number: int, address: Address, password: str | None) -> Scratch:

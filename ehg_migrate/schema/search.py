@@ -182,7 +182,7 @@ def prepare(connection: psycopg.Connection[Any], goal: Catalog) -> None:
     """
     outside = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
     connection.execute((PREAMBLE.replace("LOCAL ", "") if outside else PREAMBLE).encode())
-    for name in sorted(_roles(goal)):
+    for name in sorted(roles_of(goal)):
         if connection.execute("SELECT to_regrole(%s)", (name,)).fetchone() == (None,):
             with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(f"CREATE ROLE {name} NOLOGIN".encode())
@@ -192,8 +192,8 @@ _OF_ROLE = re.compile(r'of ("(?:[^"]|"")*"|[^" ]+)')
 _MAPPED = re.compile(r'("(?:[^"]|"")*"|[^" ]+) on ')
 
 
-def _roles(catalog: Catalog) -> set[str]:
-    """As the catalogue quotes them."""
+def roles_of(catalog: Catalog) -> set[str]:
+    """The roles that a catalogue names, as it quotes them."""
     found: set[str] = set()
     for fact in catalog.facts:
         d = fact.definition
