@@ -86,7 +86,7 @@ def _correction(
         if as_json:
             console.json("correction", found)
         else:
-            console.data(correction_lines(found))
+            console.script(correction_lines(found))
         return 1 if not found.proven else exits.DIFFERENCES if exit_code and found.differences else 0
 
 

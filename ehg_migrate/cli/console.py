@@ -23,8 +23,13 @@ _MOST_WARNINGS = 5  # of one rule
 
 
 def data(lines: Iterable[str] | str) -> None:
-    """What was asked for, on stdout."""
-    _write((safe(line) for line in _lines(lines)), err=False)
+    """What was asked for, on stdout, for people. What follows a line break in a name is no line of ours."""
+    _write(map(_told, _lines(lines)), err=False)
+
+
+def script(lines: Iterable[str]) -> None:
+    """SQL, on stdout: as it is, but for secrets and what steers a terminal."""
+    _write(map(safe, lines), err=False)
 
 
 def own(lines: Iterable[str]) -> None:
@@ -34,7 +39,7 @@ def own(lines: Iterable[str]) -> None:
 
 def note(lines: Iterable[str] | str) -> None:
     """Progress, warnings, questions: on stderr, so that stdout can be piped. A stderr that is gone stops nothing."""
-    _write((inert(safe(line)) for line in _lines(lines)), err=True)
+    _write(map(_told, _lines(lines)), err=True)
 
 
 def json(kind: str, value: object) -> None:
@@ -55,8 +60,7 @@ def problem(p: Problem, level: str = "error") -> None:
     """One thing that is wrong: what, where, what to do next."""
     state = f" (SQLSTATE {p.sqlstate})" if p.sqlstate else ""
     # only our own colours may pass
-    message = inert(safe(p.message + state)).replace("\n", "\n    ")  # so that no line of it looks like one of ours
-    _write([f"{_coloured(level)}: {message}"], err=True)
+    _write([f"{_coloured(level)}: {_told(p.message + state)}"], err=True)
     if p.where:
         note(f"  at {p.where}")
     if p.hint:
@@ -113,6 +117,11 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _coloured(level: str) -> str:
     return click.style(level, fg="red" if level == "error" else "yellow", bold=True) if colours() else level
+
+
+def _told(text: str) -> str:
+    """Others may have written some of it: no line of that may look like one of ours, or be obeyed by a pipeline."""
+    return inert(safe(text)).replace("\n", "\n    ")
 
 
 def _lines(lines: Iterable[str] | str) -> Iterable[str]:

@@ -101,11 +101,14 @@ def plan(
         else:
             told = [*text.plan_lines(found)]
             told += (f"{name} is protected: a person must type its name" for name in project.protected(found))
-            console.data(f"-- {line}".rstrip() for line in told) if sql else console.data(told)
+            if sql:  # a message holds what stands in a target, line breaks too: each line of it is a comment
+                console.script(f"-- {line}".rstrip() for said in told for line in said.splitlines() or ("",))
+            else:
+                console.data(told)
             console.note(text.notes_lines(found.notes))
         ends: list[Problem] = []
         if sql:
-            console.data(line for group in project.sql(found, ends.append) for line in ("", *group.splitlines()))
+            console.script(line for group in project.sql(found, ends.append) for line in ("", *group.splitlines()))
             console.note(text.notes_lines(ends))
         busy = any(p.steps for p in found.plans)
         return 1 if found.blocked or found.notes or ends else exits.DIFFERENCES if exit_code and busy else 0

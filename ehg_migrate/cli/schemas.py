@@ -43,7 +43,7 @@ def _print_json_schema() -> None:
 
     from ehg_migrate.fleet import json_schema
 
-    console.data(json.dumps(json_schema(), indent=2))
+    console.own([json.dumps(json_schema(), indent=2)])
 
 
 @schema.command()

@@ -25,7 +25,7 @@ def finding_lines(findings: Iterable[Finding], *, notes: bool = True) -> Iterato
         if notes or f.level is not Level.NOTE:
             on = f" on {some(f.targets)}" if f.targets else ""
             yield f"{f.level} [{f.rule}] {f.revision} ({_place(f)}){on}"
-            yield f"  {continued(f.message)}"
+            yield from f"  {continued(f.message)}".split("\n")
             yield f"  hint: {f.hint} (`{page_command(f.docs)}`)" if f.hint else f"  see `{page_command(f.docs)}`"
             if f.allowed:
                 yield f"  allowed: {f.allowed}"

@@ -28,7 +28,7 @@ def problem_lines(problem: Problem, indent: str = "") -> Iterator[str]:
     """What, where, and what to do next."""
     state = f" (SQLSTATE {problem.sqlstate})" if problem.sqlstate else ""
     # a message may be a server's: no line of it may be a command to the pipeline in whose log it comes to stand
-    yield inert(f"{indent}{continued(problem.message, indent)}{state}")
+    yield from inert(f"{indent}{continued(problem.message, indent)}{state}").split("\n")
     if problem.where:
         yield f"{indent}  at {problem.where}"
     if problem.hint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -200,7 +201,8 @@ def _nothing_else(run: str, own: Mapping[str, JournalEntry], left: Mapping[str, 
     other = [e.run for r, e in left.items() if r not in own or own[r].direction != e.direction]
     if other:
         names = quoted(dict.fromkeys(other))
-        raise _inexact(run, f"later runs changed the target: {names}", f"run `ehg-migrate rollback {other[-1]}` first")
+        last = shlex.quote(other[-1])  # who writes into the journal chooses it, and somebody pastes this into a shell
+        raise _inexact(run, f"later runs changed the target: {names}", f"run `ehg-migrate rollback {last}` first")
 
 
 def _still_known(graph: Graph, run: str, of_run: Iterable[JournalEntry], steps: Iterable[JournalEntry]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from ehg_migrate.model import Address
+from tests.acceptance.test_drift import scratch_url
 from tests.integration.fleets import entries, execute
 from tests.support.cli import ehg
 from tests.support.postgres import CANARY, Cluster
@@ -61,3 +65,50 @@ def test_a_clone_runs_nothing_of_its_customers_on_this_machine(
     said = run("rehearse --as-is -t acme")
     assert "permission denied to COPY to or from an external program" in said
     run("revision --from-drift acme --branch acme -m kept")
+
+
+NASTY = (
+    'x\n\\! touch all\n::error::all is well\n1 matches (acme)\n##vso[task.setvariable variable=PATH]; " $(touch all)'
+)
+COMMANDS = re.compile(r"^\s*::|##vso|^\\|^1 matches", re.MULTILINE)
+"""What GitHub obeys at the beginning of a line, Azure anywhere; psql; and what looks like a line of ours."""
+
+
+def test_no_line_of_what_stands_in_a_target_is_ours_or_a_command(
+    make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
+) -> None:
+    """Names and rows with line breaks: in reports, in a script for psql, and in the commands of hints."""
+    address = make_database("acme")
+    made = revision("s1", up="CREATE TABLE notes (id int)", label="shared")
+    write_project(tmp_path, entries({"acme": address}), {"shared/1": made})
+    given = {PASSWORD_VARIABLE: CANARY, "EHG_SCRATCH_URL": scratch_url(pg)}
+
+    def run(command: str) -> str:
+        said = ehg(tmp_path, *command.split(), **given)
+        assert "Traceback" not in said.err
+        assert COMMANDS.findall(said.everything) == [], said.everything
+        return said.everything
+
+    first = ehg(tmp_path, "upgrade", "--yes", "--json", **given).json["data"]["id"]
+    named = sql.SQL("CREATE TABLE {} (n int)").format(sql.Identifier(NASTY[:60])).as_string(None)
+    written = sql.SQL(
+        "INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,"
+        " heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version, detail)"
+        " SELECT target_name, {0}, event, {0}, direction, {0}, checksum, heads_before, heads_after, now(), 1, {0}, {0},"
+        " {0}, {0}, {0} FROM ehg_migrate.migration_journal"
+    ).format(sql.Literal(NASTY))
+    execute(pg, address, named, written.as_string(None))
+    for command in ("drift", "compare acme heads:", "snapshot acme", "history acme"):
+        assert "\\! touch" in run(command)
+    said = run(f"rollback {first} --yes")
+    pasted = re.search(r"hint: run `(ehg-migrate rollback '.*)` first", said, re.DOTALL)
+    assert pasted is not None
+    assert shlex.split(pasted[1])[:2] == ["ehg-migrate", "rollback"]
+    assert len(shlex.split(pasted[1])) == 3
+    row = sql.SQL("INSERT INTO ehg_migrate.alembic_version VALUES ({})").format(sql.Literal(NASTY))
+    execute(pg, address, row.as_string(None))
+    for command in ("status", "doctor", "upgrade --yes", "show " + first):
+        run(command)
+    script = ehg(tmp_path, "plan", "--sql", **given).out
+    assert "\\! touch" in script
+    assert [line for line in script.splitlines() if line and not line.startswith("--")] == []

@@ -397,7 +397,7 @@ def test_a_role_that_may_not_create(pg: Cluster, database: Address, clerk: Addre
     assert f"schema `ehg_migrate` is not there, and role `{role}` may not make it" in finding.message
     assert f"role `{role}` may not CREATE in schema `public`" in finding.message
     assert f'CREATE SCHEMA ehg_migrate AUTHORIZATION "{role}"' in finding.hint
-    assert f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"' in finding.hint
+    assert f'GRANT USAGE, CREATE ON SCHEMA "public" TO "{role}"' in finding.hint
     _execute(pg, database, f'CREATE SCHEMA ehg_migrate AUTHORIZATION "{role}"')
     _execute(pg, database, f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"')
     findings = look(clerk)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from ehg_migrate.database.connections import apply_settings
 from ehg_migrate.database.doctor.examination import Examination
@@ -130,7 +131,7 @@ def privileges(exam: Examination) -> Verdict:
 
 
 def _own_schema(row: dict[str, Any], meta: str) -> Iterator[Verdict]:
-    create = f'let the owner of the database run: CREATE SCHEMA {meta} AUTHORIZATION "{row["role"]}"'
+    create = f"let the owner of the database run: CREATE SCHEMA {meta} AUTHORIZATION {_name(row['role'])}"
     if row["lacking"]:
         hint = f"let `{row['meta_owner'] or 'the owner'}` grant it to `{row['role']}`, or use the role that migrates"
         yield error(f"the role lacks {quoted(row['lacking'], 10)}", hint)
@@ -143,7 +144,7 @@ def _own_schema(row: dict[str, Any], meta: str) -> Iterator[Verdict]:
         yield good(f"schema `{meta}` is ours")
     elif row["absent"]:
         message = f"schema `{meta}` belongs to `{row['meta_owner']}` and lacks {quoted(row['absent'], 5)}"
-        yield error(message, f'let a superuser run: ALTER SCHEMA {meta} OWNER TO "{row["role"]}"')
+        yield error(message, f"let a superuser run: ALTER SCHEMA {meta} OWNER TO {_name(row['role'])}")
     elif not row["lacking"]:
         yield good(f"schema `{meta}` belongs to `{row['meta_owner']}` and can be used")
 
@@ -164,13 +165,18 @@ def _tables(row: dict[str, Any], target: Target) -> Iterator[Verdict]:
         yield error(f"schema `{home}` is not there", f"`ehg-migrate schema create {target.name}` makes it")
     elif not row["makes_in_home"]:
         where = f"schema `{home}`, where its tables would land" if home else "any schema of its `search_path`"
-        yield error(
-            f"role `{role}` may not CREATE in {where}", f'GRANT USAGE, CREATE ON SCHEMA {home or "public"} TO "{role}"'
-        )
+        grant = f"GRANT USAGE, CREATE ON SCHEMA {_name(home or 'public')} TO {_name(role)}"
+        yield error(f"role `{role}` may not CREATE in {where}", grant)
     elif row["makes_in_public"] is False:
-        yield warning(f"role `{role}` may not CREATE in schema `public`", f'GRANT CREATE ON SCHEMA public TO "{role}"')
+        grant = f"GRANT CREATE ON SCHEMA public TO {_name(role)}"
+        yield warning(f"role `{role}` may not CREATE in schema `public`", grant)
     else:
         yield good(f"role `{role}` may CREATE in schema `{home}`")
+
+
+def _name(name: str) -> str:
+    """As SQL that an owner or a superuser is to run; whoever writes into the database may choose it."""
+    return sql.Identifier(name).as_string(None)
 
 
 def _role(row: dict[str, Any]) -> Iterator[Verdict]:
