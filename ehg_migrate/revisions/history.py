@@ -21,7 +21,7 @@ from typing import Any
 from ehg_migrate.errors import Problem, RevisionsError, described
 from ehg_migrate.model import SHARED
 from ehg_migrate.revisions.graph import Graph, Revision, build
-from ehg_migrate.revisions.kept import Kept
+from ehg_migrate.revisions.kept import Kept, forget_compiled
 from ehg_migrate.revisions.plain import is_silent, plain_functions
 from ehg_migrate.settings import Settings
 from ehg_migrate.turns import PROCESS
@@ -143,6 +143,7 @@ def _read(path: Path, branch: str, settings: Settings) -> tuple[Revision, bool]:
     """The revision of a file, and whether that follows from this file alone, not from what it imports."""
     where = path.relative_to(settings.root).as_posix()
     try:
+        forget_compiled(path)
         source = path.read_bytes()
         tree = _parsed(source)
     except (OSError, SyntaxError, ValueError, RecursionError) as e:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,18 @@ _FIELDS = tuple(f.name for f in fields(Revision))
 _TICK = 2_000_000_000  # nanoseconds between two times that the coarsest file systems tell apart
 
 Signature = tuple[int, ...]
+
+
+def forget_compiled(path: Path) -> None:
+    """Removes what Python has compiled of a revision file and would run in place of it, unless it is newer.
+
+    Python takes it for the file's where the size and the second of the last change are what they were then. The latter
+    may be any: unpacking an archive or an image sets it. When that was done is a time that nobody sets.
+    """
+    with contextlib.suppress(OSError, NotImplementedError):  # there is none, or Python keeps none, or it is not ours
+        compiled = Path(cache_from_source(str(path)))
+        if compiled.stat().st_mtime_ns <= path.stat().st_ctime_ns + _TICK:
+            compiled.unlink()
 
 
 class Kept:

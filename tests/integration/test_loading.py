@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,3 +85,20 @@ def test_a_folder_with_a_percent_sign(
     fleet = make_fleet(pg, tmp_path / name, {"one": make_database("percent")}, {"shared/s1": step("s1")})
     assert result_of(fleet.upgrade(), "one").status is Status.SUCCEEDED
     fleet.check("one", holds=["s1"])
+
+
+@pytest.mark.parametrize("code", ["", "if True: pass\n"], ids=["plain", "other"])
+def test_what_is_run_is_the_file_and_not_what_python_has_compiled_of_another(
+    code: str, pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive gives each file the same time, and a correction may have the same size."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    fleet = make_fleet(pg, tmp_path, {n: make_database(n) for n in ("one", "two")}, {})
+    for target, table in (("one", "wrong"), ("two", "sound")):
+        fleet.write("shared/a", step("a", code=f'{code}op.execute("CREATE TABLE {table} (n int)")'))
+        os.utime(tmp_path / "versions" / "shared" / "a.py", (1_700_000_000, 1_700_000_000))
+        done = fleet.cli("upgrade", "-t", target, "--yes")
+        assert done.returncode == 0, done.stderr
+        assert list(tmp_path.glob("versions/shared/__pycache__/a.*.pyc"))
+    assert (fleet.tables("one"), fleet.tables("two")) == (["a", "wrong"], ["a", "sound"])
