@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local.account import Account
+from ehg_migrate.redaction import redact
 
 MAJOR = 18
 """The PostgreSQL that `--local` runs: the newest of the wheel. A data folder of another major is refused."""
@@ -70,5 +71,9 @@ def run(argv: Sequence[str | Path], account: Account, cwd: Path, seconds: float)
 
 
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:
-    """Ours without PostgreSQL's variables (PGPORT, PGDATA and PGOPTIONS steer servers too), speaking English."""
-    return {**{k: v for k, v in outer.items() if not k.startswith("PG")}, "LC_ALL": "C"}
+    """Ours without PostgreSQL's variables (PGPORT, PGDATA and PGOPTIONS steer servers too), speaking English.
+
+    Without those that hold a known secret: the system shows them as long as a server lives, to the user it runs as.
+    """
+    kept = {name: value for name, value in outer.items() if not name.startswith("PG") and redact(value) == value}
+    return {**kept, "LC_ALL": "C"}

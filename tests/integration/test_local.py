@@ -20,7 +20,8 @@ from ehg_migrate.local import LocalServer, database_name, localize
 from ehg_migrate.local import place as places
 from ehg_migrate.local.programs import FOLDERS, wheel_folder
 from ehg_migrate.model import Address, SecretRef, Target
-from tests.support.postgres import keywords
+from ehg_migrate.redaction import register
+from tests.support.postgres import CANARY, keywords
 from tests.support.programs import embedded_bin, wait_until
 
 
@@ -97,6 +98,18 @@ def other_user(home: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 # --- what it is
+
+
+def test_no_secret_stands_in_its_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system shows it as long as the server lives, and where root has started it, to another user."""
+    register(CANARY)
+    monkeypatch.setenv("EHG_TEST_COPY", CANARY)
+    monkeypatch.setenv("EHG_TEST_URL", "postgresql://me:another-word@127.0.0.1/db")
+    with LocalServer(home) as server:
+        held = Path(f"/proc/{postmaster(server)}/environ").read_bytes()
+    assert b"PATH=" in held
+    assert CANARY.encode() not in held
+    assert b"another-word" not in held
 
 
 def test_it_is_a_postgresql_18_like_supabases(home: Path) -> None:
