@@ -102,8 +102,9 @@ def comment_text(text: str | None) -> str:
 
 
 def dollars(text: str) -> str:
-    """A constant of many lines, between dollars that do not stand in it."""
-    tag = next(t for t in ("$body$", *(f"$body{i}$" for i in range(len(text) + 1))) if t not in text)
+    """A constant of many lines, between dollars that do not stand in it, nor begin at its end."""
+    tags = ("$body$", *(f"$body{i}$" for i in range(len(text) + 1)))
+    tag = next(t for t in tags if t not in f"{text}{t[:-1]}")
     return f"{tag}{text}{tag}"
 
 

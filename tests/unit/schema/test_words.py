@@ -1,0 +1,17 @@
+"""Constants that hold what somebody else has written end where they should."""
+
+from __future__ import annotations
+
+import pytest
+
+from ehg_migrate.schema.corrections.words import dollars
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "$body$", "ends in $body", "$body$ and $body0", "$body\n$body", "$body$body"]
+)
+def test_a_constant_ends_at_its_end(text: str) -> None:
+    """What PostgreSQL takes for the end is the first tag that is the one of the beginning."""
+    written = dollars(text)
+    tag = written[: written.index("$", 1) + 1]
+    assert written.split(tag, 1)[1].index(tag) == len(text)
