@@ -19,6 +19,7 @@ from ehg_migrate.redaction import one_line
 
 _LONGEST = 1000  # characters of a row that is a name
 _MOST = 10_000  # such rows
+_MOST_APPLIED = 100_000  # revisions that a journal may know
 # nothing of ours is there: undefined table, undefined schema
 _ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
@@ -155,8 +156,11 @@ async def _journal(connection: Connection, target: Target) -> tuple[JournalEntry
     except _ABSENT:
         return ()
     rows = await cursor.fetchall()
-    if not rows and (await (await connection.execute(query("guarded", target))).fetchone() or {})["guarded"]:
-        raise TargetError(hidden(target))
+    if not rows:
+        if (await (await connection.execute(query("guarded", target))).fetchone() or {})["guarded"]:
+            raise TargetError(hidden(target))
+        if (await (await connection.execute(query("oversized", target))).fetchone() or {})["oversized"]:
+            raise TargetError(strange("its journal is larger than 100 MB"))
     return tuple(read_entry(row) for row in rows)
 
 
@@ -166,6 +170,8 @@ async def _applied(connection: Connection, target: Target) -> dict[str, Applied]
     except _ABSENT:
         return {}
     rows = await cursor.fetchall()
+    if len(rows) > _MOST_APPLIED:
+        raise TargetError(strange(f"by its journal more than {_MOST_APPLIED} revisions are applied"))
     return {str(r["revision"]): Applied(str(r["checksum"]), str(r["run"]), str(r["git_commit"])) for r in rows}
 
 

@@ -1,7 +1,8 @@
 -- What a probe, a run and `locks` ask of a target and write to it. `{meta}` is the schema of journal and lease, `{version}`
 -- the version table; both are put in as quoted identifiers. `{called}` are the names by which the journal calls the
 -- target: several where it was given a new one since, or was restored from another's backup. `{latest}` is the last entry
--- of each revision; asked for `anyone`'s it does not look at the names, which costs the server half.
+-- of each revision; asked for `anyone`'s it does not look at the names, which costs the server half. Whoever owns the
+-- database may have made anything of our tables: of texts and rows so many come that no client runs out of memory.
 
 -- name: probe
 -- The whole state of an up-to-date target in one round trip. Fails with 42P01 or 3F000 where nothing of ours is there.
@@ -9,14 +10,14 @@
 -- quarter less time. Where a step is unfinished, what its revision was before is not among the checksums; who misses it
 -- asks those two. Asked for anyone's it says whether some are of `others`; where none are, it answers the same. Where no
 -- entry is seen, `others` is NULL, and `guarded` says whether entries or version rows may be there and not be shown to us.
-SELECT ARRAY(SELECT version_num::text FROM {version} ORDER BY 1) AS heads, checksums, unfinished, others,
+SELECT ARRAY(SELECT left(version_num::text, 1001) FROM {version} ORDER BY 1 LIMIT 10001) AS heads, checksums, unfinished, others,
        {guarded} AS guarded,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
   FROM (SELECT md5(string_agg(revision || ' ' || checksum, ',' ORDER BY revision COLLATE "C")
                    FILTER (WHERE event <> 'started' AND direction = 'up')) AS checksums,
-               array_agg(direction || ' ' || revision ORDER BY direction, revision)
-                   FILTER (WHERE event = 'started') AS unfinished,
+               (array_agg(left(direction || ' ' || revision, 1001) ORDER BY direction, revision)
+                   FILTER (WHERE event = 'started'))[:10001] AS unfinished,
                bool_or(target_name <> %(target)s) AS others
           FROM {latest} AS latest) AS journal
 
@@ -39,18 +40,19 @@ EXISTS (SELECT FROM pg_namespace WHERE nspname = %(own)s) AS has_schema
 SELECT {guarded} AS guarded
 
 -- name: foreign_heads
-SELECT version_num::text FROM {foreign} ORDER BY 1
+SELECT left(version_num::text, 1001) AS version_num FROM {foreign} ORDER BY 1 LIMIT 10001
 
 -- name: version_heads
-SELECT version_num::text FROM {version} ORDER BY 1
+SELECT left(version_num::text, 1001) AS version_num FROM {version} ORDER BY 1 LIMIT 10001
 
 -- name: applied_checksums
 -- Which file each applied revision had when it was applied.
-SELECT revision, checksum, run, git_commit
+SELECT left(revision, 1001) AS revision, left(checksum, 1001) AS checksum, left(run, 1001) AS run,
+       left(git_commit, 1001) AS git_commit
   FROM (SELECT DISTINCT ON (revision) * FROM {meta}.migration_journal
          WHERE target_name = ANY{called} AND event IN ('done', 'stamped', 'adopted')
          ORDER BY revision, seq DESC) AS latest
- WHERE direction = 'up'
+ WHERE direction = 'up' LIMIT 100001
 
 -- name: settings
 -- Set for the session, or within a transaction, and read back: a pooler drops start-up options without a word.
@@ -235,7 +237,7 @@ RETURNING CASE WHEN pg_current_xact_id() = %(transaction)s::xid8 THEN 'this'
 
 -- name: record_rows
 -- The end of the former, where the version rows are asked for too. Not always: the table may be locked by a step.
-, ARRAY(SELECT version_num::text FROM {version} ORDER BY 1)
+, ARRAY(SELECT left(version_num::text, 1001) FROM {version} ORDER BY 1 LIMIT 10001)
 
 -- name: record_planned
 -- Behind the entry as `written`. Fails where that was not written, where the version rows are not what the step was to make
@@ -251,7 +253,10 @@ SELECT pg_current_xact_id_if_assigned() IS NOT NULL
 -- name: journal
 SELECT seq, run, event, revision, direction, branch, checksum, heads_before, heads_after, started_at, seconds,
        actor, host, git_commit, tool_version, detail
-  FROM {meta}.migration_journal WHERE target_name = ANY{called} ORDER BY seq
+  FROM {meta}.migration_journal WHERE target_name = ANY{called} AND NOT {oversized} ORDER BY seq
+
+-- name: oversized
+SELECT {oversized} AS oversized
 
 -- name: started_detail
 -- What was noted when a step left its transaction, if nobody has seen that step end since.
@@ -263,7 +268,7 @@ SELECT detail
  WHERE event = 'started'
 
 -- name: unfinished
-SELECT direction, revision FROM {latest} AS latest WHERE event = 'started' ORDER BY 1, 2
+SELECT direction, left(revision, 1001) FROM {latest} AS latest WHERE event = 'started' ORDER BY 1, 2 LIMIT 10001
 
 -- name: invalid_indexes
 -- Left behind by a CREATE or REINDEX INDEX CONCURRENTLY that did not end; those being built right now are not meant.

@@ -126,6 +126,10 @@ _ELSEWHERE = sql.SQL("""(SELECT format('%%I.%%I', nspname, relname)
 _GUARDED = sql.SQL("(row_security_active({version_literal}) OR row_security_active({journal_literal}))")
 
 
+# More than any history has: a journal of so many bytes is not read at all.
+_OVERSIZED = sql.SQL("(SELECT coalesce(sum(octet_length(j::text)), 0) > 100000000 FROM {meta}.migration_journal AS j)")
+
+
 def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict[str, sql.Composable]:
     meta = sql.Identifier(meta_schema(place.schema))
     called = _CALLED.format(meta=meta)
@@ -144,6 +148,7 @@ def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict
         "version_literal": version,
         "journal_literal": journal,
         "guarded": _GUARDED.format(version_literal=version, journal_literal=journal),
+        "oversized": _OVERSIZED.format(meta=meta),
         "has_foreign": _HAS_FOREIGN.format(foreign_literal=foreign),
         "elsewhere": sql.SQL("NULL::text") if place.schema else _ELSEWHERE.format(foreign_literal=foreign),
         "channel": sql.Identifier(channel or "none"),

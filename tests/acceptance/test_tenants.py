@@ -13,6 +13,7 @@ from psycopg import sql
 
 from ehg_migrate.model import Address
 from tests.acceptance.test_drift import scratch_url
+from tests.acceptance.test_hostile import MEMORY
 from tests.integration.fleets import entries, execute
 from tests.support.cli import ehg
 from tests.support.postgres import CANARY, Cluster
@@ -112,3 +113,35 @@ def test_no_line_of_what_stands_in_a_target_is_ours_or_a_command(
     script = ehg(tmp_path, "plan", "--sql", **given).out
     assert "\\! touch" in script
     assert [line for line in script.splitlines() if line and not line.startswith("--")] == []
+
+
+_JOURNAL = """INSERT INTO ehg_migrate.migration_journal (seq, target_name, run, event, revision, direction, branch,
+    checksum, heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version, detail)
+    SELECT seq + n, target_name, run, '{event}', {revision}, direction, branch, checksum, heads_before, heads_after,
+    started_at, seconds, actor, host, git_commit, tool_version, {detail}
+    FROM ehg_migrate.migration_journal, generate_series(1, 8) AS n"""
+_LONG = "repeat('r', 15000000) || n"
+HUGE = {
+    "applied revisions": (_JOURNAL.format(event="done", revision=_LONG, detail="''"),),
+    "details": (_JOURNAL.format(event="failed", revision="revision", detail=_LONG),),
+}
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_no_target_takes_the_memory_of_all(
+    what: str, make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
+) -> None:
+    """120 MB in our own tables: what reads the journal says that this target is strange, and does the others."""
+    addresses = {name: make_database(name) for name in ("acme", "beta")}
+    made = revision("s1", up="CREATE TABLE notes (id int)", label="shared")
+    write_project(tmp_path, entries(addresses), {"shared/1": made})
+    given = {PASSWORD_VARIABLE: CANARY}
+    first = ehg(tmp_path, "upgrade", "--yes", "--json", **given).json["data"]["id"]
+    index = "DROP INDEX ehg_migrate.migration_journal_latest"
+    number = "ALTER TABLE ehg_migrate.migration_journal ALTER seq DROP IDENTITY"
+    execute(pg, addresses["acme"], index, number, *HUGE[what])
+    assert ehg(tmp_path, "status", memory=MEMORY, **given).code in (0, 1)
+    said = ehg(tmp_path, "history", "acme", memory=MEMORY, **given)
+    assert (said.code, "its journal is larger than 100 MB" in said.err) == (1, True), said.err[:1000]
+    run = ehg(tmp_path, "rollback", first, "--yes", "--json", memory=MEMORY, **given).json["data"]
+    assert {r["target"]: r["status"] for r in run["results"]} == {"acme": "refused", "beta": "succeeded"}
