@@ -110,6 +110,7 @@ class Settings:
 
 def read_settings(root: Path) -> Settings:
     """The settings of the project in `root`. Raises ConfigurationError: no project there, or all its mistakes."""
+    check_folder(root)
     path = root / INI
     if not path.is_file():
         raise ConfigurationError(
@@ -132,6 +133,13 @@ def read_settings(root: Path) -> Settings:
     if problems:
         raise ConfigurationError(problems)
     return settings
+
+
+def check_folder(root: Path) -> None:
+    """Raises ConfigurationError for a project's folder that Alembic would take for two: lines separate them for us."""
+    if "\n" in str(root):
+        message = f"the project's folder {str(root)!r} has a line break in its path"
+        raise ConfigurationError(Problem("folder_name", message, "give it, or the folder above, another name"))
 
 
 def _add_pyproject(root: Path, parser: configparser.ConfigParser) -> None:

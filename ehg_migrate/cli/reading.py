@@ -130,14 +130,15 @@ def _keep(plan: FleetPlan, file: Path) -> None:
 
 @click.command()
 @click.argument("target")
+@click.option("--limit", "-n", metavar="N", type=click.IntRange(min=1), help="Only so many, the newest. Default: all.")
 @options.as_json
 @options.project_options
-def history(target: str, as_json: bool, **where: Any) -> None:
-    """Everything that was done to one target, from its own journal."""
+def history(target: str, limit: int | None, as_json: bool, **where: Any) -> None:
+    """Everything that was done to one target, from its own journal, oldest first."""
     from ehg_migrate.report.records import history_lines
 
     with options.opened(**where) as project:
-        entries = project.history(target)
+        entries = project.history(target, limit)
         if as_json:
             console.json("history", entries)
         else:

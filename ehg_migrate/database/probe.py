@@ -68,10 +68,11 @@ def probe_exactly(
 
 
 def journals(
-    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
+    targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int, limit: int | None = None
 ) -> dict[str, tuple[JournalEntry, ...] | Problem]:
-    """The whole journal of each target, oldest first; empty where there is none."""
-    return ask_all(targets, passwords, at_once, _journal)  # type: ignore[return-value]  # _journal gives entries
+    """The journal of each target, or its newest entries, oldest first; empty where there is none."""
+    ask = partial(_journal, limit=limit)
+    return ask_all(targets, passwords, at_once, ask)  # type: ignore[return-value]  # _journal gives entries
 
 
 def applied(
@@ -150,9 +151,9 @@ def _believable(names: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-async def _journal(connection: Connection, target: Target) -> tuple[JournalEntry, ...]:
+async def _journal(connection: Connection, target: Target, *, limit: int | None) -> tuple[JournalEntry, ...]:
     try:
-        cursor = await connection.execute(query("journal", target), {"target": target.name})
+        cursor = await connection.execute(query("journal", target), {"target": target.name, "limit": limit})
     except _ABSENT:
         return ()
     rows = await cursor.fetchall()
@@ -161,7 +162,7 @@ async def _journal(connection: Connection, target: Target) -> tuple[JournalEntry
             raise TargetError(hidden(target))
         if (await (await connection.execute(query("oversized", target))).fetchone() or {})["oversized"]:
             raise TargetError(strange("its journal is larger than 100 MB"))
-    return tuple(read_entry(row) for row in rows)
+    return tuple(read_entry(row) for row in reversed(rows))
 
 
 async def _applied(connection: Connection, target: Target) -> dict[str, Applied]:

@@ -251,9 +251,10 @@ SELECT 1 / ((SELECT count(*) FROM written) = 1 AND count(*) = cardinality(%(head
 SELECT pg_current_xact_id_if_assigned() IS NOT NULL
 
 -- name: journal
+-- The newest entries, newest first; all where the limit is NULL.
 SELECT seq, run, event, revision, direction, branch, checksum, heads_before, heads_after, started_at, seconds,
        actor, host, git_commit, tool_version, detail
-  FROM {meta}.migration_journal WHERE target_name = ANY{called} AND NOT {oversized} ORDER BY seq
+  FROM {meta}.migration_journal WHERE target_name = ANY{called} AND NOT {oversized} ORDER BY seq DESC LIMIT %(limit)s
 
 -- name: oversized
 SELECT {oversized} AS oversized

@@ -191,11 +191,13 @@ class ProjectBase:
         self._proven = foresight.proven
         return states
 
-    def _journals(self, selectors: Selectors) -> dict[str, tuple[JournalEntry, ...] | Problem]:
+    def _journals(
+        self, selectors: Selectors, limit: int | None = None
+    ) -> dict[str, tuple[JournalEntry, ...] | Problem]:
         from ehg_migrate.database.probe import journals
 
         targets, passwords = self._reach(selectors)
-        return journals(targets, passwords, self._at_once)
+        return journals(targets, passwords, self._at_once, limit)
 
     def _last_results(self, targets: Sequence[str]) -> Mapping[str, Seen]:
         return self._recorded(lambda ledger: ledger.last_results(targets))

@@ -47,10 +47,13 @@ class ReadingProject(ProjectBase):
         reasons = {t.name: held(t, today()) for t in targets}
         return tuple(replace(s, notes=(*s.notes, why)) if (why := reasons[s.target]) else s for s in states)
 
-    def history(self, target: str) -> tuple[JournalEntry, ...]:
-        """Everything that was done to one target, oldest first, from its own journal. Raises TargetError."""
+    def history(self, target: str, limit: int | None = None) -> tuple[JournalEntry, ...]:
+        """Everything that was done to one target, oldest first, from its own journal; the newest `limit` of it.
+
+        Raises TargetError.
+        """
         name = self._one(target).name
-        entries = self._journals((name,))[name]
+        entries = self._journals((name,), limit)[name]
         if isinstance(entries, Problem):
             raise TargetError(entries)
         return entries

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from ehg_migrate.errors import Problem, UsageError, quoted
+from ehg_migrate.settings import check_folder
 
 # template in this package -> file of the project
 _FILES = {
@@ -18,8 +19,10 @@ _FILES = {
 def lay_out(folder: Path) -> list[Path]:
     """Writes the files; the paths, in order. Raises UsageError, before anything is written, if one exists already.
 
-    Also where there is a targets/ or versions/ of something else: its files would become part of the project.
+    Also where there is a targets/ or versions/ of something else: its files would become part of the project. Raises
+    ConfigurationError for a folder that can hold no project.
     """
+    check_folder(folder.absolute())
     texts = {"alembic.ini": _read("ehg_migrate.environment", "alembic.ini.tmpl")}
     texts |= {path: _read("ehg_migrate.starter", template) for template, path in _FILES.items()}
     tops = dict.fromkeys(folder / Path(path).parts[0] for path in texts)

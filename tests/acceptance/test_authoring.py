@@ -66,6 +66,13 @@ def test_init_touches_no_project_that_is_there(tmp_path: Path, there: str) -> No
     assert tree(tmp_path) == {there: "mine"}
 
 
+def test_init_where_no_project_can_be(tmp_path: Path) -> None:
+    """It is refused before anything is written."""
+    said = ehg(tmp_path, "init", "two\nlines")
+    assert (said.code, list(tmp_path.iterdir())) == (2, [])
+    assert "has a line break in its path" in said.err
+
+
 def test_init_beside_other_files(tmp_path: Path) -> None:
     """In a repository that has none of ours it works."""
     (tmp_path / "README.md").write_text("mine")

@@ -220,6 +220,7 @@ def test_a_target_with_a_new_name_has_its_old_journal(
     make_project(root, entries({"new": database}), {})
     project = Project.load(root)
     assert [e.event for e in project.history("new")] == ["done", "started", "failed"]
+    assert [e.event for e in project.history("new", limit=2)] == ["started", "failed"]
     assert [n.code for n in project.status()[0].notes] == ["half_done"]
     (result,) = project.upgrade().results
     assert (result.status, result.problem and result.problem.code) == (Status.REFUSED, "half_done")

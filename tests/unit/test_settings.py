@@ -124,6 +124,17 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes, message: str
     assert (problem.where, problem.message) == ("alembic.ini", message)
 
 
+def test_a_folder_whose_path_has_two_lines(tmp_path: Path) -> None:
+    """Alembic is given folders one a line."""
+    root = tmp_path / "two\nlines" / "project"
+    root.mkdir(parents=True)
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(written(root, ""))
+    (problem,) = caught.value.problems
+    assert problem.code == "folder_name"
+    assert r"two\nlines/project' has a line break" in problem.message
+
+
 @pytest.mark.parametrize(("text", "size"), [("256MB", 256 << 20), ("2GB", 2 << 30), ("3 GB", 3 << 30)])
 def test_memory(tmp_path: Path, text: str, size: int) -> None:
     """In binary units, as PostgreSQL counts them."""
