@@ -59,8 +59,7 @@ def longest() -> int:
 def redact(text: str) -> str:
     """The same text with every registered secret, `password=...`, `PASSWORD '...'` and URL password masked as `***`."""
     secrets = frozenset(_known)
-    for form in _forms(secrets):
-        text = text.replace(form, MASK)
+    text = _without(text, _forms(secrets))
     if "%" in text:
         for pattern in _encoded(secrets):
             text = pattern.sub(MASK, text)
@@ -97,6 +96,22 @@ def one_line(text: str, length: int = 1000) -> str:
     return " ".join(shown.split())[:length]
 
 
+def _without(text: str, forms: tuple[str, ...]) -> str:
+    """The text with all of it masked that belongs to any form: one may begin within another, or be a part of it."""
+    found: list[tuple[int, int]] = []
+    for form in forms:
+        start = text.find(form)
+        while start >= 0:
+            found.append((start, start + len(form)))
+            start = text.find(form, start + 1)
+    kept, end = [], 0
+    for start, stop in sorted(found):
+        if start >= end:
+            kept += [text[end:start], MASK]
+        end = max(end, stop)
+    return "".join((*kept, text[end:])) if found else text
+
+
 def _mask(match: re.Match[str]) -> str:
     value = match["value"]
     if _SHOWN.match(value):
@@ -107,9 +122,8 @@ def _mask(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=1)
 def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
-    """All that a secret can look like, the longest first: one may be a part of another."""
-    forms = {form for secret in secrets for form in _written(secret) if len(form) >= _SHORTEST}
-    return tuple(sorted(forms, key=len, reverse=True))
+    """All that a secret can look like."""
+    return tuple({form for secret in secrets for form in _written(secret) if len(form) >= _SHORTEST})
 
 
 def _written(secret: str) -> set[str]:
