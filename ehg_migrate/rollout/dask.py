@@ -91,8 +91,12 @@ class DaskExecutor:
 
     def _submit(self, job: Job) -> None:
         topic = _topic(job)
-        self._client.subscribe_topic(topic, self._hear)
-        future = self._client.submit(_task, replace(job, password=None, output=""), topic, key=topic, pure=False)
+        try:
+            self._client.subscribe_topic(topic, self._hear)
+            future = self._client.submit(_task, replace(job, password=None, output=""), topic, key=topic, pure=False)
+        except Exception as e:  # noqa: BLE001 - what a client raises that has lost its scheduler has no common type
+            self._lost.append(replace(job, look=_not_taken(e)))
+            return
         self._hosts.begin(job.target)
         self._doing[topic] = job, future
         future.add_done_callback(self._heard.put)
@@ -147,7 +151,8 @@ class DaskExecutor:
     def _forget(self, topic: str) -> Job:
         job, _ = self._doing.pop(topic)
         self._hosts.end(job.target)
-        self._client.unsubscribe_topic(topic)
+        with suppress(Exception):  # it has closed, with all that it was subscribed to
+            self._client.unsubscribe_topic(topic)
         return job
 
     def _withdraw(self, stop: Stop) -> Iterator[Result]:
@@ -240,6 +245,11 @@ def _lost(future: Future[Result | None]) -> Problem:
     return Problem(
         "worker_lost", safe(f"the cluster lost this target's work: {why}"), "look at the logs of its workers"
     )
+
+
+def _not_taken(error: Exception) -> Problem:
+    why = f"the cluster did not take this target's work: {type(error).__name__}: {error}"
+    return Problem("worker_lost", safe(why), "has the scheduler gone? then start it, and run again")
 
 
 _ORPHANED = Problem(

@@ -20,7 +20,7 @@ from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, wri
 HEAVY = {"alembic", "sqlalchemy", "mako", "rich", "jinja2", "distributed", "psutil", "keyring"}
 HEAVY |= {"pydantic", "yaml", "xml", "multiprocessing", "tornado", "pickle", "logging.handlers", "html", "curses"}
 
-OURS = {"status": 73, "upgrade": 86}
+OURS = {"status": 74, "upgrade": 87}
 """How many of our own modules a command may need: each costs about a millisecond. Raise it with a reason."""
 
 STRICT = {"lint": "always", "verify": "always"}
@@ -84,7 +84,7 @@ def test_neither_alembic_nor_sqlalchemy_is_imported(folder: Path, arguments: tup
     assert "psycopg" in imported
     assert {"ehg_migrate.schema", "ehg_migrate.local"} & imported == set()
     assert imported & HEAVY == set()
-    assert sum(name.startswith("ehg_migrate") for name in imported) <= OURS.get(arguments[0], 86)
+    assert sum(name.startswith("ehg_migrate") for name in imported) <= OURS.get(arguments[0], 87)
     runs = Project.load(folder).runs()
     assert len(runs) - before == (1 if arguments[0] == "upgrade" else 0)
     assert {r.status for r in runs[0].results} == {Status.UP_TO_DATE if arguments[0] == "upgrade" else Status.SUCCEEDED}

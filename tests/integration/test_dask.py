@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from distributed import Client
 
-from ehg_migrate.model import Address, Status
-from ehg_migrate.rollout.jobs import EventKind
+from ehg_migrate.model import Address, RunStatus, Status
+from ehg_migrate.rollout.dask import connected
+from ehg_migrate.rollout.jobs import Event, EventKind
 from ehg_migrate.rollout.stop import Stop
 from tests.support.dask import DaskCluster
 from tests.support.postgres import Cluster
@@ -144,6 +146,38 @@ def test_scheduler_killed_in_a_wave(fleet_of: MakeFleet, pg: Cluster, tmp_path: 
         "t0": (Status.FAILED if whole else Status.NOT_ATTEMPTED, []),
     }
     assert fleet.heads("t0") == []
+
+
+@pytest.mark.parametrize("when", [EventKind.STEP_STARTED, None], ids=["at work", "before"])
+def test_a_client_that_has_given_its_scheduler_up(
+    dask: DaskCluster, fleet_of: MakeFleet, monkeypatch: pytest.MonkeyPatch, when: EventKind | None
+) -> None:
+    """It closes by itself after a while. What it was for is looked at from here, and the run has its end."""
+    clients: list[Client] = []
+
+    @contextmanager
+    def kept(address: str) -> Iterator[Client]:
+        with connected(address) as client:
+            clients.append(client)
+            if when is None:
+                client.close()
+            yield client
+
+    def watch(event: Event) -> None:
+        if event.kind is when and clients[0].status != "closed":
+            clients[0].close()
+
+    monkeypatch.setattr("ehg_migrate.rollout.dask.connected", kept)
+    fleet = fleet_of(3)
+    project = fleet.load()
+    run = project.run(project.plan(), executor=dask.executor, parallel=1, watch=watch)
+    assert run.status is RunStatus.FAILED
+    assert len(run.results) == 3
+    bad = [r for r in run.results if r.status is not Status.SUCCEEDED]  # one that was at work may have ended
+    assert len(bad) >= 2
+    assert {code_of(r) for r in bad} == {"worker_lost"}
+    assert project.show(run.id).status is RunStatus.FAILED
+    assert {r.status for r in fleet.upgrade().results} <= {Status.SUCCEEDED, Status.UP_TO_DATE}
 
 
 def test_stop(dask: DaskCluster, fleet_of: MakeFleet, tmp_path: Path) -> None:
