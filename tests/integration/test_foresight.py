@@ -26,7 +26,7 @@ from tests.support.wire import CountingProxy
 
 MakeDatabase = Callable[[str], Address]
 
-_DELAY = 0.05  # seconds: what is sent at once waits once
+_DELAY = 0.1  # seconds: what is sent at once waits once, also where others keep all cores busy
 _LOOK, _PROOF = 4, 6  # waits: of the proof are three of the login, and one each for LISTEN, NOTIFY and UNLISTEN
 _WORK = 5  # three of the login, what the target holds, the step
 HISTORY = {"shared/a": step("a", None, label="shared")}

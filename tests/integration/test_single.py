@@ -29,7 +29,7 @@ from tests.support.wire import CountingProxy, Traffic
 
 MakeDatabase = Callable[[str], Address]
 
-_DELAY = 0.05  # seconds: what is sent together arrives together, and what is sent at once waits once
+_DELAY = 0.1  # seconds: what is sent together arrives together, and waits once, on a busy machine too
 _LOOK = 4  # waits of a look at a target before the run
 _PAIR = 12  # waits of the first target, on two connections, for one revision
 SLOW = 'op.execute("CREATE TABLE slow AS SELECT 1 AS n FROM pg_sleep({})")'
