@@ -34,7 +34,9 @@ def forget_compiled(path: Path) -> None:
     Python takes it for the file's where the size and the second of the last change are what they were then. The latter
     may be any: unpacking an archive or an image sets it. When that was done is a time that nobody sets.
     """
-    with contextlib.suppress(OSError, NotImplementedError):  # there is none, or Python keeps none, or it is not ours
+    # OSError: there is none; or the folder may not be written to, as in an image, whose maker has compiled it, and
+    # a command that only reads must work there. NotImplementedError: this Python keeps none.
+    with contextlib.suppress(OSError, NotImplementedError):
         compiled = Path(cache_from_source(str(path)))
         if compiled.stat().st_mtime_ns <= path.stat().st_ctime_ns + _TICK:
             compiled.unlink()

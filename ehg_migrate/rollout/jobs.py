@@ -79,7 +79,7 @@ class Event:
     steps: int = 0
     result: Result | None = None
     free: bool = False  # with the result: the worker waits for another job
-    learned: Learned | None = None  # beside LEARNED with the result
+    learned: Learned | None = None  # with LEARNED, and with the result
 
 
 Watch = Callable[[Event], None]

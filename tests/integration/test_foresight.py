@@ -90,18 +90,11 @@ def test_where_two_connections_are_needed_nothing_is_proven(line: Line) -> None:
 
 def test_an_endpoint_without_a_place_for_a_second_connection(line: Line, pg: Cluster) -> None:
     """What the look has found stands; the worker tells what is the matter."""
-    role = f"single_{line.fleet.addresses['one'].dbname}"
-    with pg.admin() as c:
-        c.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), pg.password))
-    for target in ("one", "two"):
-        with line.fleet.admin(target) as c:
-            c.execute(f"GRANT ALL ON SCHEMA public, ehg_migrate TO {role};"
-                      f" GRANT ALL ON ALL TABLES IN SCHEMA ehg_migrate TO {role}".encode())  # fmt: skip
+    role = line.fleet.limit_role()
     with pg.admin() as c:
         c.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 1").format(sql.Identifier(role)))
     entries = line.fleet.folder / "targets" / "t.yaml"
-    text = entries.read_text().replace("postgresql://postgres@", f"postgresql://{role}@")
-    entries.write_text(text + "defaults: {host_parallel: 1}\n")
+    entries.write_text(entries.read_text() + "defaults: {host_parallel: 1}\n")
     line.fleet.write("shared/b", step("b", "a"))
     found = dict.fromkeys(("one", "two"), "pending")
     project = line.fleet.load()

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import psycopg
+from psycopg import sql
 
 from ehg_migrate.model import Address, FleetPlan, Result, Run
 from ehg_migrate.project import Project
@@ -168,6 +169,19 @@ class Fleet:
     def admin(self, target: str) -> psycopg.Connection:
         """A superuser's."""
         return self.pg.admin(self.addresses[target].dbname)
+
+    def limit_role(self) -> str:
+        """Lets targets be reached as a role that owns nothing of ours, and may use all but sequences; its name."""
+        role = f"limited_{next(iter(self.addresses.values())).dbname}"
+        with self.pg.admin() as c:
+            c.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), self.pg.password))
+        for target in self.addresses:
+            with self.admin(target) as c:
+                c.execute(f"GRANT ALL ON SCHEMA public TO {role}; GRANT USAGE ON SCHEMA ehg_migrate TO {role};"
+                          f" GRANT ALL ON ALL TABLES IN SCHEMA ehg_migrate TO {role}".encode())  # fmt: skip
+        entries = self.folder / "targets" / "t.yaml"
+        entries.write_text(entries.read_text().replace("postgresql://postgres@", f"postgresql://{role}@"))
+        return role
 
     def values(self, target: str, statement: str) -> list[Any]:
         """The first column, seen by a superuser."""
