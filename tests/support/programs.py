@@ -71,8 +71,8 @@ def speaks_tls(bin_dir: Path) -> bool:
     return "ssl" in run([bin_dir / "pg_config", "--configure"])
 
 
-# Other users' files, a user that is a number and a root without rights can be made by root alone, and no other test shows
-# what happens there. A stranger's `make check` is seldom root's; where `.ci/run` is, all of them run.
+# Other users' files, a user that is a number and a root without rights can be made by root alone, and no other test
+# shows what happens there. A stranger's `make check` is seldom root's; where `.ci/run` is, all of them run.
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's files, or lose rights")
 
 
