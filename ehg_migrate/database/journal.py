@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from psycopg import sql
@@ -14,6 +14,9 @@ from psycopg import sql
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import JournalEntry, Origin, Target
+
+if TYPE_CHECKING:
+    from ehg_migrate.database.flight import Flight
 
 _SWALLOWED = Problem(
     "journal_swallowed",
@@ -85,14 +88,14 @@ class Journal:
             raise TargetError(_SWALLOWED)
         return Recorded(found[0], tuple(found[1]) if rows else ())
 
-    def send(self, connection: psycopg.Connection, entry: Entry, transaction: str) -> None:
-        """Puts it into a pipeline.
+    def send(self, flight: Flight, entry: Entry, transaction: str) -> None:
+        """Lets it go along.
 
         It fails there where it is not written, the version rows are not `heads_after`, or the transaction is another.
         """
         entry_as = sql.SQL("WITH written AS (") + query("record", self.target) + sql.SQL(")\n")
         statement = entry_as + query("record_planned", self.target)
-        connection.execute(statement, self._values(entry, transaction))
+        flight.ask(statement, self._values(entry, transaction))
 
     def _values(self, entry: Entry, transaction: str | None) -> dict[str, object]:
         return {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from ehg_migrate.database.connections import check_settings, search_path, settings
+from ehg_migrate.database.flight import Flight, Sent
 from ehg_migrate.database.leaving import TargetConnection
 from ehg_migrate.database.statements import joined
 from ehg_migrate.model import Target
@@ -80,7 +80,6 @@ class Preparing:
             ready = self._untouched() if untouched else self._begun()
         if isinstance(ready, psycopg.Error):
             raise ready
-        assert ready is not None
         number, *found, locked = ready
         check_settings(found, self._target)
         if not locked:
@@ -91,43 +90,45 @@ class Preparing:
         """Lets the next commit of the connection take the next `prepare` along."""
         self._work.commit_by = self._commit_and_begin
 
-    def _begun(self) -> TupleRow | None:
+    def _begun(self) -> TupleRow:
         self._forget_isolation()
-        with in_flight(self._work) as pipeline:
-            cursor = self._send(pipeline, begin=bool(self._values["within"]) or not self._work.autocommit)
-        return cursor.fetchone()
+        return self._alone(begin=bool(self._values["within"]) or not self._work.autocommit)
 
-    def _untouched(self) -> TupleRow | None:
+    def _untouched(self) -> TupleRow:
         self._forget_isolation()
-        with _in_autocommit(self._work), in_flight(self._work) as pipeline:
-            cursor = self._send(pipeline, begin=False)
-        return cursor.fetchone()
+        return self._alone(begin=False)
+
+    def _alone(self, *, begin: bool) -> TupleRow:
+        with Flight(self._work) as flight:
+            prepared = self._send(flight, begin=begin)
+        return prepared.rows[0]
 
     def _commit_and_begin(self) -> None:
-        commit = psycopg.Cursor(self._work)  # past whatever sends a step's statements ahead
+        commit: Sent | None = None
         try:
-            with in_flight(self._work) as pipeline:
-                commit.execute("COMMIT")
-                cursor = self.send(pipeline)
-            self.hear(cursor.fetchone())
+            with Flight(self._work) as flight:
+                commit = flight.send(b"COMMIT")
+                prepared = self.send(flight)
+            self.hear(prepared.rows[0])
         except psycopg.Error as e:
-            if commit.statusmessage != "COMMIT":
+            if commit is None or commit.status != "COMMIT":
                 raise
             self.hear(e)
 
-    def send(self, pipeline: psycopg.Pipeline) -> psycopg.Cursor[TupleRow]:
+    def send(self, flight: Flight) -> Sent:
         """What `prepare` would send, put behind a COMMIT."""
-        return self._send(pipeline, begin=True)
+        return self._send(flight, begin=True)
 
-    def send_leave(self, pipeline: psycopg.Pipeline) -> None:
+    def send_leave(self, flight: Flight) -> None:
         """Leaves the session as it was found, put behind the last COMMIT."""
-        self._send_plainly(pipeline, _LEAVE)
+        for statement in _LEAVE:
+            flight.send(statement)
 
     def count_entry(self) -> None:
         """One more number of the journal is ours: an entry was sent."""
         self._last = (self._last or 0) + 1
 
-    def hear(self, answer: TupleRow | psycopg.Error | None) -> None:
+    def hear(self, answer: TupleRow | psycopg.Error) -> None:
         """What came of that. What was committed is; whoever begins the next step hears of an error."""
         self._ready = answer
 
@@ -136,40 +137,7 @@ class Preparing:
         if self._work.info.transaction_status is TransactionStatus.IDLE:
             self._work.isolation_level = self._work.read_only = self._work.deferrable = None
 
-    def _send(self, pipeline: psycopg.Pipeline, *, begin: bool) -> psycopg.Cursor[TupleRow]:
-        self._send_plainly(pipeline, (*_RESET, *_BEGIN) if begin else _RESET)
-        return psycopg.Cursor(self._work).execute(self._statement, {**self._values, "step": begin, "last": self._last})
-
-    def _send_plainly(self, pipeline: psycopg.Pipeline, statements: Iterable[bytes]) -> None:
-        """Past the driver's cursors, which would put a BEGIN before these and wait for it; it sends its own so."""
-        for statement in statements:
-            self._work.pgconn.send_query_params(statement, None)
-            pipeline.result_queue.append(None)
-
-
-@contextmanager
-def in_flight(connection: psycopg.Connection) -> Iterator[psycopg.Pipeline]:
-    """The driver's pipeline. It does not end with an error under way, since it would tell of its own one on stderr."""
-    with ExitStack() as stack:
-        pipeline, first = stack.enter_context(connection.pipeline()), None
-        try:
-            yield pipeline
-        except psycopg.Error as e:
-            first = e
-        try:
-            stack.close()
-        except psycopg.Error as e:
-            first = first or e
-        if first:
-            raise first
-
-
-@contextmanager
-def _in_autocommit(connection: psycopg.Connection) -> Iterator[None]:
-    former = connection.autocommit
-    connection.autocommit = True
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.autocommit = former
+    def _send(self, flight: Flight, *, begin: bool) -> Sent:
+        for statement in (*_RESET, *_BEGIN) if begin else _RESET:
+            flight.send(statement)
+        return flight.ask(self._statement, {**self._values, "step": begin, "last": self._last})

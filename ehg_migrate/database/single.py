@@ -15,13 +15,13 @@ from typing import Any, Self
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.rows import TupleRow
 
 from ehg_migrate.database.claim import Facts, Found, id_length, together
 from ehg_migrate.database.connections import Notice, check_settings, connect_bare
 from ehg_migrate.database.faults import ConnectError, is_lost
+from ehg_migrate.database.flight import Flight, Sent
 from ehg_migrate.database.leaving import let_go
-from ehg_migrate.database.preparing import PREPARE_ALONE, LockLost, Preparing, in_flight, preparation
+from ehg_migrate.database.preparing import PREPARE_ALONE, LockLost, Preparing, preparation
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import layout, query, version_name
 from ehg_migrate.model import Origin, Target
@@ -151,35 +151,34 @@ class SingleSession(Session):
         except LockLost as e:
             raise NeedsPair from e
 
-    def do(self, send: Callable[[], None], *, last: bool) -> None:
-        """A whole step in one flight: what `send` puts into a pipeline, an entry with it, COMMIT, and what comes after.
+    def do(self, send: Callable[[Flight], None], *, last: bool) -> None:
+        """A whole step in one flight: what `send` puts into it, an entry with it, COMMIT, and what comes after.
 
         After the `last` one these are the version rows, else the next `prepare_work`. Raises psycopg.Error where the
         server has not said that it was committed.
         """
-        commit = psycopg.Cursor(self.work)
+        commit: Sent | None = None
         try:
-            with in_flight(self.work) as pipeline:
-                send()
+            with Flight(self.work) as flight:
+                send(flight)
                 self._preparing.count_entry()
-                commit.execute("COMMIT")
-                behind = self._send_look(pipeline) if last else self._preparing.send(pipeline)
-            found = behind.fetchall()
+                commit = flight.send(b"COMMIT")
+                behind = self._send_look(flight) if last else self._preparing.send(flight)
         except psycopg.Error as e:
-            if commit.statusmessage != "COMMIT":
+            if commit is None or commit.status != "COMMIT":
                 raise
             self._unmade = False
             self._preparing.hear(e)
             return
         self._unmade = False
         if last:
-            self._left = tuple(row[0] for row in found)
+            self._left = tuple(row[0] for row in behind.rows)
         else:
-            self._preparing.hear(found[0])
+            self._preparing.hear(behind.rows[0])
 
-    def _send_look(self, pipeline: psycopg.Pipeline) -> psycopg.Cursor[TupleRow]:
-        self._preparing.send_leave(pipeline)
-        return psycopg.Cursor(self.work).execute(query("version_heads", self.target))
+    def _send_look(self, flight: Flight) -> Sent:
+        self._preparing.send_leave(flight)
+        return flight.ask(query("version_heads", self.target), {})
 
     def leave(self) -> tuple[str, ...]:
         """The version rows at the very end, as they were read after the last commit. Raises psycopg.Error."""

@@ -21,6 +21,7 @@ import psycopg
 from alembic import context
 from psycopg.pq import TransactionStatus
 
+from ehg_migrate.database.flight import text_with
 from ehg_migrate.database.leaving import TargetConnection, TargetCursor, is_one, text_of
 from ehg_migrate.database.single import NeedsPair
 from ehg_migrate.environment import replaying
@@ -114,7 +115,7 @@ class Ahead:
         before = named_in(impl.memo)
         if found := replaying.found(key, before):
             for self._again in found.statements:
-                self._driver.cursor().execute(self._again.query, *self._again.arguments, **self._again.more)
+                self._driver.cursor().execute(self._again.text)
             impl.memo = Memo(found.named)  # type: ignore[assignment]  # used as the dictionary that it was
             return
         impl.memo = memo = Memo(before)  # type: ignore[assignment]
@@ -134,7 +135,7 @@ class Ahead:
         execute = partial(cursor.send, query, *arguments, **more)
         place = self._place(text)
         if self._made is not None:
-            self._note(place, query, arguments, more)
+            self._note(place, query, arguments)
         if self._dry:
             if place is None:
                 raise NeedsPair
@@ -154,11 +155,11 @@ class Ahead:
         if place is None and _OUR_INSERT.match(text):
             self.wait()
 
-    def _note(self, place: Any, query: Any, arguments: tuple[Any, ...], more: dict[str, Any]) -> None:
+    def _note(self, place: Any, query: Any, arguments: tuple[Any, ...]) -> None:
         if place is None or self._function is None or self._made is None or any(arguments):
             self._made = None  # its answer may have decided what came next; values may be sent as the target has them
         else:
-            self._made.append(Statement(query, arguments, more, place.tb_lineno))
+            self._made.append(Statement(text_with(self._driver, query, *arguments), place.tb_lineno))
 
     def is_waited_for(self, cursor: _Cursor) -> bool:
         """Whether its answer is still to come, and is taken for one row."""

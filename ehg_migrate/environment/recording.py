@@ -11,6 +11,7 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
+from ehg_migrate.database.flight import Flight
 from ehg_migrate.database.journal import Entry, Moment, Recorded
 from ehg_migrate.database.leaving import Leave, TargetConnection
 from ehg_migrate.database.session import Session
@@ -107,11 +108,11 @@ class Recorder:
         if not self._last:
             self.session.prepare_with_commit()
 
-    def send_done(self, step: Step) -> None:
+    def send_done(self, step: Step, flight: Flight) -> None:
         """The entry of a step that is sent as a whole; `sent_done` says that it was committed."""
         assert self._transaction is not None
         entry = self._entry("done", step.revision, step.direction, step.heads_after)
-        self.session.journal.send(self.session.work, entry, self._transaction)
+        self.session.journal.send(flight, entry, self._transaction)
 
     def sent_done(self, step: Step) -> None:
         """It was."""

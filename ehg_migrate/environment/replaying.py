@@ -7,14 +7,12 @@ longer than sending them takes us.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import pickle
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from psycopg.sql import SQL
 
@@ -27,11 +25,9 @@ from ehg_migrate.model import Direction, Step, Target
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One, as the driver's cursor was given it, and the line of the revision that it comes from."""
+    """One, and the line of the revision that it comes from."""
 
-    query: Any
-    arguments: tuple[Any, ...]
-    more: Mapping[str, Any]
+    text: bytes
     line: int
 
     def place(self, path: Path) -> TracebackType | None:
@@ -93,10 +89,8 @@ def known(step: Step, around: Hashable, named: Named) -> Made | None:
 def told_since(number: int) -> Iterator[tuple[str, bytes]]:
     """What was made after the first `number`, for another process: a step's checksum, and what `hear` takes."""
     for made_key in list(made)[number:]:
-        # what cannot be pickled is made there anew
-        with contextlib.suppress(pickle.PicklingError, TypeError, AttributeError):
-            (checksum, *_), _ = made_key
-            yield checksum.hex(), pickle.dumps((made_key, made[made_key]))
+        (checksum, *_), _ = made_key
+        yield checksum.hex(), pickle.dumps((made_key, made[made_key]))
 
 
 def hear(pickled: bytes) -> None:

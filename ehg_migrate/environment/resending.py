@@ -16,6 +16,7 @@ from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 
 from ehg_migrate.database.faults import is_lost
+from ehg_migrate.database.flight import Flight, Sent
 from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment.hosting import BeforeStep, options, scripts, sqlalchemy_over
 from ehg_migrate.environment.naming import NOTHING, Memo, Past, named_in
@@ -112,22 +113,20 @@ def send_steps(
 def _send(
     session: SingleSession, recorder: Recorder, step: Step, statements: Iterable[Statement], path: Path, *, last: bool
 ) -> None:
-    work, sent = session.work, []
+    sent: list[tuple[Sent, Statement]] = []
 
-    def send() -> None:
-        for statement in statements:
-            sent.append((psycopg.Cursor(work), statement))
-            sent[-1][0].execute(statement.query, *statement.arguments, **statement.more)
+    def send(flight: Flight) -> None:
+        sent.extend((flight.send(statement.text), statement) for statement in statements)
         for change, values in row_changes(step, session.target):
-            work.execute(change, values)
-        recorder.send_done(step)
+            flight.ask(change, values)
+        recorder.send_done(step, flight)
 
     try:
         session.do(send, last=last)
     except psycopg.Error as e:
-        if is_lost(work):
+        if is_lost(session.work):
             raise
-        failed = next((statement for cursor, statement in sent if cursor.statusmessage is None), None)
+        failed = next((statement for it, statement in sent if it.status is None), None)
         if failed is None:
             raise NeedsPair from e
         raise e.with_traceback(failed.place(path)) from None

@@ -175,7 +175,7 @@ def test_what_cannot_be_told_is_found_out_again(line: Line, wide: Fleet, monkeyp
 
 
 def take_endpoint_only(shared: Shared, job: Job, learned: Learned) -> None:
-    """As where statements cannot be pickled."""
+    """As where what others have made does not come in time."""
     if learned.proven:
         shared.endpoints.add(place(job.target))
 
