@@ -100,6 +100,15 @@ class Run:
     notes: tuple[Problem, ...] = ()  # what the run itself could not do: record in the ledger, for example
     saved_plan: str = ""  # the SHA-256 of the file with the plan that it did; empty where it made its own
 
+    @property
+    def completed_by(self) -> str:
+        """What does what is missing of it, as a hint says it."""
+        if self.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
+            return f"`ehg-migrate schema {self.verb}` said again"
+        if self.saved_plan:
+            return "`ehg-migrate upgrade --plan FILE` with the file of its plan"
+        return f"`ehg-migrate resume {self.id}`"
+
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:

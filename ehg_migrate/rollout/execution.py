@@ -190,7 +190,7 @@ class Execution:
         elif set(heads) == set(plan.goal):
             status, problem = (Status.SUCCEEDED if self.done else Status.UP_TO_DATE), None
         elif len(self.done) < len(plan.steps):
-            hint = f"`ehg-migrate resume {self.job.run}` goes on"
+            hint = f"{self.job.completed_by} goes on"
             status, problem = Status.CANCELLED, Problem("cancelled", "stopped before the next step", hint)
         else:
             status, problem = Status.INDETERMINATE, wrong_heads(heads, plan.goal)

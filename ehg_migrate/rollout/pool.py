@@ -183,7 +183,7 @@ class Pool:
     def _after_death(self, running: _Running) -> Iterator[Result]:
         """A worker ended without a word: another one looks what the target holds."""
         job, name = running.job, running.job.target.name
-        problem = job.look or (_stopped(job.run) if self._stop.asked > 1 else running.death)
+        problem = job.look or (_stopped(job) if self._stop.asked > 1 else running.death)
         if job.look or self._stop.asked > 1:  # asked twice: nobody will wait
             yield self._ended(job, Status.INDETERMINATE, problem)
             return
@@ -241,10 +241,8 @@ def not_begun(job: Job, stop: Stop) -> Result:
     """What is to be said of a target that a stopped run did not come to."""
     left = tuple(s.revision for s in job.plan.steps)
     if job.unsure:
-        return Result(
-            job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), left, job.look or _stopped(job.run)
-        )
-    again = f"`ehg-migrate resume {job.run}` goes on"
+        return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), left, job.look or _stopped(job))
+    again = f"{job.completed_by} goes on"
     if enough := stop.enough:
         hint = f"when that is mended, {again}; with `{enough.in_spite}` in spite of it"
         problem = Problem("not_attempted", enough.why, hint)
@@ -253,8 +251,8 @@ def not_begun(job: Job, stop: Stop) -> Result:
     return Result(job.target.name, Status.NOT_ATTEMPTED, job.plan.heads, job.plan.heads, (), left, problem)
 
 
-def _stopped(run: str) -> Problem:
-    hint = f"`ehg-migrate resume {run}` looks what it holds, and goes on"
+def _stopped(job: Job) -> Problem:
+    hint = f"{job.completed_by} looks what it holds, and goes on"
     return Problem("stopped", "it was stopped twice, in the middle of its work", hint)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from psycopg import sql
 
 from ehg_migrate.errors import Problem, quoted
-from ehg_migrate.model import Direction, Result, Run, Step, StepResult, Target, Verb
+from ehg_migrate.model import Direction, Result, Run, Step, StepResult, Target
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
 LOST_ROWS = "lost_rows"
@@ -30,12 +30,7 @@ def of_saved_plan(bad: Iterable[Result]) -> Problem:
 def died(run: Run) -> Problem:
     """Its process is gone, and it never said how it ended."""
     done = f"it has results for {len(run.results)} of {len(run.targets)} targets"
-    way = f"resume {run.id}`"
-    if run.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
-        way = f"schema {run.verb}` said again"
-    elif run.saved_plan:
-        way = "upgrade --plan FILE` with the file of its plan"
-    hint = f"`ehg-migrate {way} completes it; `ehg-migrate show {run.id}` tells how far it came"
+    hint = f"{run.completed_by} completes it; `ehg-migrate show {run.id}` tells how far it came"
     return Problem("died_run", f"run `{run.id}` of {run.origin.actor} on {run.origin.host} died: {done}", hint)
 
 

@@ -42,6 +42,7 @@ class Work:
     origin: Origin
     plans: Sequence[Plan]
     reach: Reach
+    completed_by: str = ""  # what does what is missing of the run, for hints
 
 
 def run_plans(settings: Settings, work: Work, execute: Execute, watch: Watch, stop: Stop) -> Iterator[Result]:
@@ -89,6 +90,7 @@ def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) 
         password=work.reach.passwords.get(plan.target),
         plan=plan,
         run=work.run,
+        completed_by=work.completed_by,
         origin=work.origin,
         output=str(folder / f"{number}.out"),
         known=_known(plan, work.reach.graph(target)),

@@ -76,7 +76,7 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         if settled:
             book.record(*settled)
         results |= {r.target: r for r in settled}
-        _do_all(settings, plan, Work(run.id, run.origin, plan.plans, reach), how, book, results)
+        _do_all(settings, plan, Work(run.id, run.origin, plan.plans, reach, run.completed_by), how, book, results)
         status = _status(list(results.values()), stopped=bool(how.stop.asked))
         if plan.saved_plan and status is not RunStatus.SUCCEEDED:
             from ehg_migrate.rollout.reasons import of_saved_plan  # seldom

@@ -121,11 +121,16 @@ def test_what_died_is_not_planned_anew(fleet: Fleet, file: Path) -> None:
 
 
 def test_what_failed_is_done_by_the_same_file(fleet: Fleet, file: Path) -> None:
-    """Whatever a result hints of `resume`, which leaves such a run alone, the run says what does the rest."""
+    """No hint names `resume`, which leaves such a run alone."""
     with fleet.connect("a") as c:
         c.execute("CREATE TABLE s2 (n int)")
     said = fleet.cli("upgrade", "--plan", str(file), "--yes", "--max-failures", "1", "-p", "1")
     assert (said.returncode, fleet.held()) == (1, {"a": ["s1"], "b": [], "c": []}), said
+    assert (
+        "hint: when that is mended, `ehg-migrate upgrade --plan FILE` with the file of its plan goes on; with "
+        "`--max-failures 0` in spite of it" in said.stderr
+    )
+    assert "`ehg-migrate resume" not in said.stderr
     assert (
         "  hint: when it is mended, `ehg-migrate upgrade --plan FILE` with the same file does the rest" in said.stderr
     )
