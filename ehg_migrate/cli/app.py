@@ -22,7 +22,8 @@ _MODULES = {
     "making": ("init", "local", "release", "revision"),
     "pages": ("docs",),
     "proving": ("drift", "rehearse"),
-    "reading": ("doctor", "history", "plan", "runs", "show", "status", "targets"),
+    "reading": ("doctor", "history", "plan", "status", "targets"),
+    "recorded": ("runs", "show"),
     "running": ("adopt", "downgrade", "resume", "retry", "rollback", "upgrade"),
     "schemas": ("schema",),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from ehg_migrate.cli import console, options
 from ehg_migrate.cli.confirm import confirm
@@ -20,7 +19,7 @@ from ehg_migrate.report import records
 def locks(context: click.Context, /, selectors: tuple[str, ...], as_json: bool, **where: Any) -> int:
     """Who holds the lock of which target."""
     if context.invoked_subcommand:
-        _refuse_lost_options(context)
+        options.refuse_lost(context)
         return 0
     with options.opened(**where) as project:
         found = project.locks(selectors)
@@ -29,12 +28,6 @@ def locks(context: click.Context, /, selectors: tuple[str, ...], as_json: bool, 
         else:
             console.data([*records.locks_lines(found), "", records.locks_summary(found)])
         return 1 if any(h.problem for h in found) else 0
-
-
-def _refuse_lost_options(context: click.Context) -> None:
-    """`locks --local break acme` would break the lock of the real one."""
-    if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
-        raise click.UsageError(f"Options stand behind `{context.invoked_subcommand}`, not before it.")
 
 
 @locks.command("break")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from ehg_migrate.cli import console
 from ehg_migrate.setting_values import MOST_PARALLEL
@@ -99,6 +100,12 @@ def project_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def refuse_lost(context: click.Context) -> None:
+    """Refuses options that stand before a group's command: `locks --local break a` would break the real one's lock."""
+    if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
+        raise click.UsageError(f"Options stand behind `{context.invoked_subcommand}`, not before it.")
 
 
 def where(how: dict[str, Any]) -> dict[str, Any]:

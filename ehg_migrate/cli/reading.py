@@ -1,8 +1,7 @@
-"""Commands that only look: targets, status, plan, history, runs, show, doctor."""
+"""Commands that only look: targets, status, plan, history, doctor."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,8 @@ from ehg_migrate.cli import console, exits, options
 from ehg_migrate.report import text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ehg_migrate.errors import Problem
-    from ehg_migrate.model import FleetPlan, Run, State
+    from ehg_migrate.model import FleetPlan
 
 
 @click.command()
@@ -44,7 +41,10 @@ def status(selectors: tuple[str, ...], as_json: bool, html: Path | None, exit_co
         states = project.status(selectors)
         if project.unread:
             console.problem(project.unread, "note")
-        _write_page(html, states)
+        if html:
+            from ehg_migrate.cli.reports import write_page
+
+            write_page(html, states)
         if as_json:
             console.json("status", states)
         else:
@@ -114,13 +114,6 @@ def plan(
         return 1 if found.blocked or found.notes or ends else exits.DIFFERENCES if exit_code and busy else 0
 
 
-def _write_page(file: Path | None, shown: Run | Sequence[State]) -> None:
-    if file:
-        from ehg_migrate.cli.reports import write_page
-
-        write_page(file, shown)
-
-
 def _keep(plan: FleetPlan, file: Path) -> None:
     try:
         file.write_text(f"{console.json_text('plan', plan)}\n", encoding="utf-8")
@@ -144,44 +137,6 @@ def history(target: str, limit: int | None, as_json: bool, **where: Any) -> None
         else:
             console.data(history_lines(entries) if entries else ())
             console.note(() if entries else f"`{target}` has no journal yet: nothing of ours was done there")
-
-
-@click.command()
-@click.option("--limit", "-n", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--target", help="Only runs that touched this target, by the name that it had then.")
-@options.as_json
-@options.project_options
-def runs(limit: int, target: str | None, as_json: bool, **where: Any) -> None:
-    """The newest runs, from the ledger."""
-    with options.opened(**where) as project:
-        found = project.runs(limit, target)
-        if as_json:
-            console.json("runs", found)
-        else:
-            console.data(text.runs_lines(found) if found else ())
-            console.note(() if found else _no_runs(target))
-
-
-def _no_runs(target: str | None) -> Iterator[str]:
-    yield "the ledger has no run" + (f" that touched `{target}`" if target else "")
-    if target:
-        yield f"  hint: it knows targets by their names of that time; `ehg-migrate history {target}` knows former ones"
-
-
-@click.command()
-@click.argument("run")
-@options.as_json
-@options.html
-@options.project_options
-def show(run: str, as_json: bool, html: Path | None, **where: Any) -> None:
-    """One run with what happened to each target; the beginning of its id is enough."""
-    with options.opened(**where) as project:
-        found = project.show(run)
-        _write_page(html, found)
-        if as_json:
-            console.json("run", found)
-        else:
-            console.data(text.run_lines(found))
 
 
 @click.command()

@@ -112,3 +112,27 @@ SELECT a.name AS target, s.run_id
                            OR (l.identity = s.identity AND l.identity <> '')
                            OR (l.target = s.target AND l.identity = '' AND s.identity = '')))
  ORDER BY s.recorded_at DESC
+
+-- name: outlived
+-- Runs that were last heard of before a moment, and that nothing stands on any more. Kept, with all their results, are those
+-- that hold the newest result of a target, by its name or its database; the newest good one, which tells that a schema that
+-- differed before does so no more; and one that differed and of which nothing good was said since (see `astray`).
+SELECT r.id FROM {schema}runs r
+ WHERE r.heartbeat_at < :before
+   AND NOT EXISTS (
+       SELECT 1 FROM {schema}results s
+        WHERE s.run_id = r.id
+          AND (   s.recorded_at = (SELECT max(l.recorded_at) FROM {schema}results l WHERE l.target = s.target)
+               OR s.recorded_at = (SELECT max(l.recorded_at) FROM {schema}results l
+                                    WHERE l.identity = s.identity AND s.identity <> '')
+               OR (    s.status IN ('succeeded', 'up_to_date', 'schema_differs')
+                   AND NOT EXISTS (SELECT 1 FROM {schema}results l
+                                    WHERE l.status IN ('succeeded', 'up_to_date') AND l.recorded_at > s.recorded_at
+                                      AND l.identity = s.identity AND (s.identity <> '' OR l.target = s.target)))))
+ ORDER BY r.place, r.id
+
+-- name: forget_results
+DELETE FROM {schema}results WHERE run_id IN (SELECT value FROM {elements}(:ids))
+
+-- name: forget_runs
+DELETE FROM {schema}runs WHERE id IN (SELECT value FROM {elements}(:ids))

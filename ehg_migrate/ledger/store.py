@@ -91,7 +91,23 @@ class Ledger:
             closed = {"status": status.value, "finished_at": datetime.now(UTC), "notes": [*former, *added]}
             transaction.execute("finish", id=run_id, **closed)
 
+    def forget(self, before: datetime) -> int:
+        """Deletes the runs that `outlived` names, with their results; how many they were."""
+        with self._backend.transaction(write=True) as transaction:
+            ids = _outlived(transaction, before)
+            transaction.execute("forget_results", ids=ids)
+            transaction.execute("forget_runs", ids=ids)
+        return len(ids)
+
     # --- reading
+
+    def outlived(self, before: datetime) -> tuple[str, ...]:
+        """The runs last heard of before this moment that nothing stands on any more, the oldest first.
+
+        What `last_results` and `astray` say is the same without them.
+        """
+        with self._backend.transaction(write=False) as transaction:
+            return tuple(_outlived(transaction, before))
 
     def holds(self, run_id: str) -> bool:
         """Whether a run with this id was started here."""
@@ -153,6 +169,10 @@ class Ledger:
         moment = _after_all(transaction, [row["target"] for row in rows], identities)
         for row, identity in zip(rows, identities, strict=True):
             transaction.execute("record", **row, identity=identity, recorded_at=moment)
+
+
+def _outlived(transaction: Transaction, before: datetime) -> list[str]:
+    return [row["id"] for row in transaction.execute("outlived", before=before)]
 
 
 def _start(transaction: Transaction, run: Run) -> None:

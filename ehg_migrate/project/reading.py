@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError
@@ -63,6 +64,16 @@ class ReadingProject(ProjectBase):
         with self.ledger() as ledger:
             return ledger.runs(limit, target)
 
+    def outlived_runs(self, days: int) -> tuple[str, ...]:
+        """The runs of more than `days` ago that the ledger can do without, the oldest first: see `Ledger.outlived`."""
+        with self.ledger() as ledger:
+            return ledger.outlived(_ago(days))
+
+    def forget_runs(self, days: int) -> int:
+        """Takes them out of the ledger; how many they were. What was done to a target stays in its own journal."""
+        with self.ledger() as ledger:
+            return ledger.forget(_ago(days))
+
     def show(self, run: str) -> Run:
         """One run with its results; the beginning of an id is enough."""
         try:
@@ -107,6 +118,10 @@ class ReadingProject(ProjectBase):
 
         targets, passwords = self._reach(selectors)
         return held(targets, passwords, self._at_once)
+
+
+def _ago(days: int) -> datetime:
+    return datetime.now(UTC) - timedelta(days=days)
 
 
 def _judged(finding: Finding, state: State | None) -> Finding:

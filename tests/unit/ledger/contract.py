@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -215,6 +216,48 @@ def astray_by_whatever_name(opener: Opener) -> None:
     assert found(acme="D", new="A")[0] == {"new"}, "a good word on who took the name is none on it"
     Ledger(opener(), {"new": "A"}).record("r-1", a_result("new", status=Status.UP_TO_DATE))
     assert found(acme="C", new="A")[0] == set()
+
+
+def old_runs_are_forgotten(opener: Opener) -> None:
+    """Whole ones, by when they were last heard of; not those that hold a last word."""
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    with opened(opener) as ledger:
+        for number, names in enumerate((("acme", "gone"), ("acme", "bolt"), ("acme", "bolt"), ("acme", "bolt"))):
+            ledger.start(a_run(f"r-{number}", targets=names))
+            ledger.record(f"r-{number}", *(a_result(name, status=Status.SUCCEEDED) for name in names))
+            ledger.finish(f"r-{number}", RunStatus.SUCCEEDED)
+        assert ledger.outlived(datetime.now(UTC) - timedelta(hours=1)) == ()
+        assert ledger.outlived(soon) == ("r-1", "r-2")
+        assert ledger.forget(soon) == 2
+        assert [run.id for run in ledger.runs()] == ["r-3", "r-0"]
+        assert [r.target for r in ledger.run("r-0").results] == ["acme", "gone"], "whole, or it would seem unfinished"
+        assert not ledger.holds("r-1")
+        assert ledger.forget(soon) == 0
+
+
+def what_is_forgotten_changes_no_answer(opener: Opener) -> None:
+    """Neither the last word on a target nor what is astray, whatever was said of which database under which name."""
+    chance = random.Random(5)
+    with opened(opener):
+        pass
+    statuses = (Status.SUCCEEDED, Status.UP_TO_DATE, Status.SCHEMA_DIFFERS, Status.FAILED, Status.REFUSED)
+    asked = [dict(zip(("acme", "bolt"), ids, strict=True)) for ids in ("AB", "BA", ("A", ""), ("", ""))]
+
+    def answers() -> list[object]:
+        ledgers = [Ledger(opener(), identities) for identities in asked]
+        return [(ledger.astray(("acme", "bolt")), ledger.last_results(("acme", "bolt"))) for ledger in ledgers]
+
+    forgotten = 0
+    for number in range(120):
+        names = chance.sample(("acme", "bolt"), chance.choice((1, 2)))
+        ledger = Ledger(opener(), chance.choice(asked))
+        ledger.start(a_run(f"r-{number}", targets=tuple(names)))
+        ledger.record(f"r-{number}", *(a_result(name, status=chance.choice(statuses)) for name in names))
+        if chance.random() < 0.15:
+            before = answers()
+            forgotten += ledger.forget(datetime.now(UTC) + timedelta(hours=1))
+            assert answers() == before, number
+    assert forgotten > 60
 
 
 def the_newest_is_what_was_written_last(opener: Opener) -> None:
@@ -461,6 +504,8 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     the_newest_result_of_each_target,
     astray_until_something_good_is_said,
     astray_by_whatever_name,
+    old_runs_are_forgotten,
+    what_is_forgotten_changes_no_answer,
     the_newest_is_what_was_written_last,
     runs_stand_in_the_order_in_which_they_were_written,
     runs_of_an_older_ledger_keep_their_order,
