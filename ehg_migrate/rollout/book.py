@@ -26,7 +26,8 @@ class Book:
     Results are written by a thread, as many together as have come while it wrote those before: a disk, or a line to a
     ledger far away, must not keep workers waiting for their next target. A ledger that has failed is left alone until
     the end of the run, when all that it lacks is tried once more. A run that is `short`, since no work on a target
-    belongs to it, is written whole in the end, in one transaction.
+    belongs to it, is written whole in the end, in one transaction. One that is left by an exception, as by Ctrl-C in a
+    program that lives on, was interrupted: else it would count as running for as long as that does.
     """
 
     def __init__(self, opener: Callable[[], Ledger], run: Run, *, short: bool = False) -> None:
@@ -38,6 +39,7 @@ class Book:
         self._late: list[Result] = []  # not written yet
         self._failed = False
         self._came: Queue[Result | None] = Queue()  # None is the last
+        self._finished = False
         self._writer = ThreadPoolExecutor(1, "ledger")
         self._written: Future[None] | None = None
 
@@ -51,6 +53,8 @@ class Book:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and not self._finished:
+            self.finish(RunStatus.INTERRUPTED)
         self._came.put(None)
         self._writer.shutdown()
         if self._ledger:
@@ -91,6 +95,7 @@ class Book:
 
     def finish(self, status: RunStatus) -> None:
         """The run is over; what could not be written is said once, by name."""
+        self._finished = True
         self._come_to_end()
         if self._short and self._try(partial(self._write_whole, status)):
             return

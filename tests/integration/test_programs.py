@@ -10,6 +10,7 @@ import pytest
 from ehg_migrate.errors import UsageError
 from ehg_migrate.model import Address, RunStatus, StateKind
 from ehg_migrate.project import Project
+from ehg_migrate.rollout.jobs import Event, EventKind
 from tests.conftest import MakeProject
 from tests.integration.fleets import entries
 from tests.support.project import revision
@@ -44,3 +45,17 @@ def test_a_listener_that_raises(project: Project) -> None:
     assert run.status is RunStatus.SUCCEEDED
     assert "progress was not shown: ValueError: nobody is there" in [n.message for n in run.notes]
     assert [r.status for r in project.runs()] == [RunStatus.SUCCEEDED]
+
+
+def test_ctrl_c_in_a_program_that_lives_on(project: Project) -> None:
+    """As in a notebook: its worker has ended, the run is over, and another does what is missing."""
+
+    def interrupted(event: Event) -> None:
+        if event.kind is EventKind.STEP_STARTED:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        project.run(project.plan(), watch=interrupted)
+    (run,) = project.runs()
+    assert (run.status, run.results) == (RunStatus.INTERRUPTED, ())
+    assert project.run(project.plan_resume(run.id)).status is RunStatus.SUCCEEDED
