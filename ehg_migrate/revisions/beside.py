@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ehg_migrate.revisions.plain import operands
+
 _LONGEST = 200  # characters of a text that may be a path
 
 
@@ -81,8 +83,7 @@ def _modules(folders: Iterable[Path], dotted: str) -> Iterator[Path]:
 
 def _texts(node: ast.expr) -> Iterator[str]:
     """The texts of a path that is put together, in order."""
-    parts = node.args if isinstance(node, ast.Call) else [node.left, node.right] if isinstance(node, ast.BinOp) else []
-    for part in parts:
+    for part in node.args if isinstance(node, ast.Call) else operands(node):
         if isinstance(part, ast.Constant) and isinstance(part.value, str):
             yield part.value
         elif isinstance(part, ast.BinOp):

@@ -128,7 +128,8 @@ class _Names:
             case ast.Name(id=name):
                 return name in self._constants | self._sqlalchemy
             case ast.Constant() | ast.Tuple() | ast.List() | ast.Dict() | ast.JoinedStr() | ast.UnaryOp() | ast.BinOp():
-                return all(self._is_value(n) for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr))
+                parts = operands(node) if isinstance(node, ast.BinOp) else ast.iter_child_nodes(node)
+                return all(self._is_value(n) for n in parts if isinstance(n, ast.expr))
             case ast.FormattedValue(value=value, format_spec=None):
                 return self._is_value(value)
             case ast.Attribute():
@@ -143,6 +144,15 @@ class _Names:
         if chain[0] in self._alembic:
             return len(chain) == 2 and chain[1] in _VALUES
         return "func" in chain[:-1] or chain[-1][:1].isupper() or chain[-1] in _WORDS
+
+
+def operands(node: ast.expr) -> list[ast.expr]:
+    """Of `a + b + c`, in order. In the tree one is in the other, and no stack is as deep as a thousand of them."""
+    found: list[ast.expr] = []
+    while isinstance(node, ast.BinOp):
+        found.append(node.right)
+        node = node.left
+    return [node, *reversed(found)]
 
 
 def _has_options(operation: str, call: ast.Call) -> bool:

@@ -35,6 +35,7 @@ CASES = {
     "its last part": ("for name in ('one.sql', 'two.sql'): run(SQL / name)",
                       ["versions/shared/sql/one.sql", "versions/shared/sql/two.sql"]),
     "joined": ("os.path.join(ROOT, 'sql', 'far.sql')", ["sql/far.sql"]),
+    "of very many parts": (f"open({' + '.join(['x'] * 2000)} / 'sql' / 'far.sql')", ["sql/far.sql"]),
     "from the project": ("open('sql/far.sql')", ["sql/far.sql"]),
     "not what is hidden, or elsewhere": ("open('.env'); open('/etc/passwd'); open('../../../../outside')", []),
     "itself": ("import r; open('r.py')", []),

@@ -17,6 +17,7 @@ PLAIN = {
     "dialect": 'op.add_column("a", sa.Column("x", postgresql.JSONB(astext_type=sa.Text()), nullable=True))',
     "text": 'op.execute(sa.text("COMMENT ON TABLE a IS NULL"))',
     "a word": "op.execute(sqltext=NAME)",
+    "a text of many lines": f"op.execute({' + '.join(['NAME'] * 2000)})",
     "module": 'op.add_column("a", sqlalchemy.Column("b", sqlalchemy.types.Integer))',
 }
 NOT_PLAIN = {
