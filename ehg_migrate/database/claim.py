@@ -159,12 +159,11 @@ class Claim:
         try:
             self._lock.execute(layout(self._target))  # several statements in one message: all or nothing
         except psycopg.errors.InsufficientPrivilege as e:
-            role, meta = self._target.address.user.partition(".")[0], self._target.meta_schema
             raise TargetError(
                 Problem(
                     "no_privilege",
-                    f"schema `{meta}` cannot be made: {e.diag.message_primary}",
-                    f'let the owner of the database run: CREATE SCHEMA {meta} AUTHORIZATION "{role}"',
+                    f"our tables cannot be made: {e.diag.message_primary}",
+                    f"`ehg-migrate doctor -t {self._target.name}` says what is missing, and what gives it",
                     sqlstate=e.sqlstate,
                 )
             ) from e

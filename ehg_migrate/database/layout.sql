@@ -1,13 +1,19 @@
 -- What the tool keeps in a target, all of it in one schema that is not served to anybody. Every statement can be
 -- repeated. `{meta}` and `{version}` are put in as quoted identifiers.
 
-CREATE SCHEMA IF NOT EXISTS {meta};
-
--- Alembic's own table; wider than Alembic makes it, since words are revision ids too.
-CREATE TABLE IF NOT EXISTS {version} (
-    version_num varchar(255) NOT NULL,
-    CONSTRAINT {version_key} PRIMARY KEY (version_num)
-);
+-- Asked for first, since IF NOT EXISTS demands the privilege to create also where the thing is there. Alembic's own table
+-- is wider than Alembic makes it: words are revision ids too.
+DO $ehg_migrate$ BEGIN
+    IF to_regnamespace({meta_literal}) IS NULL THEN
+        CREATE SCHEMA {meta};
+    END IF;
+    IF to_regclass({version_literal}) IS NULL THEN
+        CREATE TABLE {version} (
+            version_num varchar(255) NOT NULL,
+            CONSTRAINT {version_key} PRIMARY KEY (version_num)
+        );
+    END IF;
+END $ehg_migrate$;
 
 -- Each step, written in the transaction of the step. Rows are only ever added.
 CREATE TABLE IF NOT EXISTS {meta}.migration_journal (

@@ -138,7 +138,8 @@ def _made(session: Session, graph: Graph) -> None:
         raise TargetError(_exists(target))
     with session.lock.transaction():
         try:
-            session.lock.execute(query("create_schema", target))
+            if row is None:  # else it is its owner's, and IF NOT EXISTS too would demand the privilege to make it
+                session.lock.execute(query("create_schema", target))
         except psycopg.errors.InsufficientPrivilege as e:
             raise TargetError(_no_privilege(target, e)) from e
         _forget(session, graph)

@@ -28,6 +28,7 @@ from ehg_migrate.database.doctor import (
     network,
 )
 from ehg_migrate.database.session import Session, lock_key
+from ehg_migrate.errors import TargetError
 from ehg_migrate.model import Address, Limits, Origin, Target
 from ehg_migrate.redaction import register
 from tests.conftest import REF_A
@@ -398,11 +399,35 @@ def test_a_role_that_may_not_create(pg: Cluster, database: Address, clerk: Addre
     assert f"role `{role}` may not CREATE in schema `public`" in finding.message
     assert f'CREATE SCHEMA ehg_migrate AUTHORIZATION "{role}"' in finding.hint
     assert f'GRANT USAGE, CREATE ON SCHEMA "public" TO "{role}"' in finding.hint
+    with pytest.raises(TargetError) as caught, Session(target(clerk), pg.password, "r1", ORIGIN):
+        pass
+    assert caught.value.problem.message == f"our tables cannot be made: permission denied for database {clerk.dbname}"
+    assert "`ehg-migrate doctor -t acme` says what is missing" in caught.value.problem.hint
     _execute(pg, database, f'CREATE SCHEMA ehg_migrate AUTHORIZATION "{role}"')
     _execute(pg, database, f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"')
     findings = look(clerk)
     assert bad(findings) == {}
     assert "schema `ehg_migrate` is ours" in findings["privileges"].message
+    with Session(target(clerk), pg.password, "r1", ORIGIN) as session:
+        assert session.found.heads == ()
+
+
+def test_a_version_table_where_a_role_may_not_create(pg: Cluster, database: Address, clerk: Address) -> None:
+    """The doctor says of which schema that is; a table that is there already is used."""
+    role, other = clerk.user, {"version_table_schema": "other"}
+    _execute(pg, database, f'CREATE SCHEMA ehg_migrate AUTHORIZATION "{role}"')
+    _execute(pg, database, f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"')
+    _execute(pg, database, "CREATE SCHEMA other")
+    _execute(pg, database, f'GRANT USAGE ON SCHEMA other TO "{role}"')
+    with pytest.raises(TargetError) as caught, Session(target(clerk, **other), pg.password, "r1", ORIGIN):
+        pass
+    assert caught.value.problem.message == "our tables cannot be made: permission denied for schema other"
+    message = look(clerk, **other)["privileges"].message
+    assert message.startswith("the version table cannot be made in schema `other`")
+    _execute(pg, database, "CREATE TABLE other.alembic_version (version_num varchar(255) PRIMARY KEY)")
+    _execute(pg, database, f'GRANT ALL ON other.alembic_version TO "{role}"')
+    with Session(target(clerk, **other), pg.password, "r1", ORIGIN) as session:
+        assert session.found.heads == ()
 
 
 def test_our_schema_in_the_hands_of_another_role(pg: Cluster, database: Address, clerk: Address) -> None:
