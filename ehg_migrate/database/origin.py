@@ -25,12 +25,17 @@ def new_run_id() -> str:
 def find_origin(root: Path) -> Origin:
     """Reads the environment and asks git; what cannot be found out is an empty string."""
     return Origin(
-        actor=next((os.environ[name] for name in _ACTORS if os.environ.get(name)), "") or _user(),
-        host=socket.gethostname(),
+        actor=_storable(next((os.environ[name] for name in _ACTORS if os.environ.get(name)), "") or _user()),
+        host=_storable(socket.gethostname()),
         pid=os.getpid(),
-        git_commit=_commit(root),
+        git_commit=_storable(_commit(root)),
         tool_version=tool_version(),
     )
+
+
+def _storable(text: str) -> str:
+    """Bytes of the system that are no UTF-8 come as halves of surrogate pairs, which no database takes."""
+    return text.encode(errors="replace").decode()
 
 
 @cache

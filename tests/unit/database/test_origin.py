@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -30,3 +31,12 @@ def test_the_actor(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, "ada")
     assert find_origin(tmp_path).actor == "ada"
+
+
+def test_what_is_no_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name in another encoding is written down with what of it can be: a run ended in the middle of its target."""
+    monkeypatch.setenv("EHG_ACTOR", os.fsdecode("Ægir".encode("latin-1")))
+    monkeypatch.setenv("EHG_COMMIT", os.fsdecode(b"v\xff"))
+    monkeypatch.setattr("socket.gethostname", lambda: os.fsdecode(b"h\xf8st"))
+    found = find_origin(tmp_path)
+    assert (found.actor, found.git_commit, found.host) == ("?gir", "v?", "h?st")
