@@ -23,7 +23,7 @@ def addresses(address: Address) -> tuple[Part, ...]:
         return ({},)
     try:
         return _parts(socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM))
-    except OSError as e:
+    except (OSError, UnicodeError) as e:  # `a..b` and a label of more than 63 characters cannot be asked for
         raise _unresolved(address, e) from e
 
 
@@ -60,5 +60,6 @@ def _parts(found: Iterable[tuple[object, object, object, object, tuple[object, .
     return tuple({"hostaddr": host} for host in dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _unresolved(address: Address, error: OSError) -> psycopg.OperationalError:
-    return psycopg.OperationalError(f"failed to resolve host '{address.host}': {error.strerror or error}")
+def _unresolved(address: Address, error: OSError | UnicodeError) -> psycopg.OperationalError:
+    reason = getattr(error, "strerror", None) or error
+    return psycopg.OperationalError(f"failed to resolve host '{address.host}': {reason}")

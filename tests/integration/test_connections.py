@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from ehg_migrate.database.addresses import addresses
 from ehg_migrate.database.connections import connect
 from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.database.probe import Reading, probe
@@ -124,12 +125,16 @@ def test_a_file_of_variables_leads_nowhere_else(make_project: MakeProject, datab
     assert "pending" in said.out
 
 
-def test_a_name_without_an_address_is_said_to_have_none(database: Address) -> None:
-    """The message names the host, and the hint what may be wrong with it."""
-    answer = probe([target(replace(database, host="nobody.invalid"))], {}, 1)["acme"]
+@pytest.mark.parametrize("host", ["nobody.invalid", "nobody..invalid"])
+def test_a_name_without_an_address_is_said_to_have_none(database: Address, host: str) -> None:
+    """The message names the host, and the hint what may be wrong with it; also of a name that cannot be asked for."""
+    address = replace(database, host=host)
+    answer = probe([target(address)], {}, 1)["acme"]
     assert isinstance(answer, Problem)
     assert answer.code == "unresolved_host"
-    assert "failed to resolve host 'nobody.invalid'" in answer.message
+    assert f"failed to resolve host '{host}'" in answer.message
+    with pytest.raises(psycopg.OperationalError, match=f"failed to resolve host '{host}'"):
+        addresses(address)
 
 
 def test_a_database_in_sql_ascii_answers_in_text(pg: Cluster) -> None:
