@@ -55,7 +55,7 @@ def _load(branch: str, place: str, settings: Settings) -> MetaData:
     module, _, attribute = place.partition(":")
     try:
         found = operator.attrgetter(attribute)(importlib.import_module(module))
-    except Exception as e:
+    except (Exception, SystemExit) as e:  # it may do whatever it likes when it is imported
         raise _wrong(
             f"`{place}` cannot be imported: {described(e)}",
             "modules are looked for below `prepend_sys_path` and among the installed packages",

@@ -502,6 +502,7 @@ class TestModels:
         ("line", "message"),
         [
             ("shared = no_such:metadata", "`no_such:metadata` cannot be imported: ModuleNotFoundError"),
+            ("shared = leaving:metadata", "`leaving:metadata` cannot be imported: SystemExit: no SETTINGS"),
             ("shared = shared_models:sa", "`shared_models:sa` is module, which is no MetaData and has none"),
             ("nobody = shared_models:metadata", "there is no branch `nobody`"),
             ("shared shared_models", "package.module:attribute`, found `shared shared_models`"),
@@ -509,7 +510,8 @@ class TestModels:
     )
     def test_mistakes(self, place: Place, line: str, message: str) -> None:
         """Each is named with the place to mend it."""
-        place.models(line, shared_models=self.SHARED)
+        leaving = "raise SystemExit('no SETTINGS')"
+        place.models(line, shared_models=self.SHARED, leaving=leaving)
         said = place.bad("check")
         assert message in said
         assert "alembic.ini" in said
