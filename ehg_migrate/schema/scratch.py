@@ -13,11 +13,11 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, LiteralString, Self
 
 import psycopg
 from psycopg import conninfo, sql
@@ -63,9 +63,9 @@ class Scratch:
         self._admin = self.connect(self._address.dbname)
         try:
             self._enter()
-        except psycopg.Error as e:
+        except LocalServerError:
             self._admin.close()
-            raise _refused(self._address, e) from e
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -89,19 +89,15 @@ class Scratch:
         if not self.ours:
             return self.fresh()
         role = f"ehg_scratch_{self._token}_{self._count + 1}"
-        try:
+        with self._told():
             make_role(self._admin, role)
-        except psycopg.Error as e:
-            raise _refused(self._address, e) from e
         return self._create("template0", role)
 
     def confine(self, database: str, roles: Iterable[str]) -> None:
         """From now on the owner of a database `for others` can do nothing outside of it; `roles` are there for him."""
         if role := self._owners.get(database):
-            try:
+            with self._told():
                 confine(self._admin, role, roles)
-            except psycopg.Error as e:
-                raise _refused(self._address, e) from e
 
     def clone(self, source: str) -> str:
         """The name of a new database that equals `source`, to which nobody is connected."""
@@ -138,7 +134,7 @@ class Scratch:
         self._made.discard(name)
         owner = self._owners.pop(name, None)
         if owner and owner not in self._owners.values():
-            drop_role(self._admin, owner)
+            self._drop_role(owner)
 
     def address(self, database: str) -> Address:
         """Where a database is, and as whom it is entered."""
@@ -161,24 +157,25 @@ class Scratch:
             raise _refused(a, e) from e
 
     def _enter(self) -> None:
-        self._admin.execute("SELECT pg_advisory_lock(%s, %s)", (_LOCKS, self._token))
-        row = self._admin.execute(
-            "SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000"
-        ).fetchone()
-        assert row is not None
-        self.version, self.major = row[0].split()[0], row[1]
+        self._rows("SELECT pg_advisory_lock(%s, %s)", _LOCKS, self._token)
+        # it waits as long as revisions take
+        self._rows("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
+        (self.version, self.major), *_ = self._rows(
+            "SELECT split_part(current_setting('server_version'), ' ', 1),"
+            " current_setting('server_version_num')::int / 10000"
+        )
         for name in self._databases():
             mine = _MINE.fullmatch(name)
             if mine and not self._alive(int(mine[1])):
                 self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
-        for (name,) in self._admin.execute("SELECT rolname FROM pg_roles").fetchall() if self.ours else ():
+        for (name,) in self._rows("SELECT rolname FROM pg_roles") if self.ours else ():
             mine = _MINE.fullmatch(name)
             if mine and not self._alive(int(mine[1])):
-                drop_role(self._admin, name)
+                self._drop_role(name)
 
     def _alive(self, token: int) -> bool:
         question = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
-        return self._admin.execute(question, (_LOCKS, token)).fetchone() is not None
+        return bool(self._rows(question, _LOCKS, token))
 
     def _create(self, template: str, owner: str | None = None) -> str:
         self._count += 1
@@ -194,25 +191,38 @@ class Scratch:
 
     def _stamp(self, name: str) -> None:
         """Notes when it was used last."""
-        row = self._admin.execute("SELECT clock_timestamp()::text").fetchone()
-        assert row is not None
-        self._execute(f"COMMENT ON DATABASE {{}} IS '{row[0]}'", name)
+        ((now,),) = self._rows("SELECT clock_timestamp()::text")
+        self._execute(f"COMMENT ON DATABASE {{}} IS '{now}'", name)
 
     def _forget_oldest(self) -> None:
-        rows = self._admin.execute(
+        rows = self._rows(
             "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
             " ORDER BY shobj_description(oid, 'pg_database') DESC NULLS LAST",
-            (_KEPT,),
-        ).fetchall()
+            _KEPT,
+        )
         for (name,) in rows[_MOST_KEPT:]:
             self.drop(name)
 
     def _databases(self) -> frozenset[str]:
-        return frozenset(row[0] for row in self._admin.execute("SELECT datname FROM pg_database").fetchall())
+        return frozenset(name for (name,) in self._rows("SELECT datname FROM pg_database"))
+
+    def _drop_role(self, name: str) -> None:
+        with self._told():
+            drop_role(self._admin, name)
+
+    def _rows(self, question: LiteralString, *values: object) -> list[tuple[Any, ...]]:
+        with self._told():
+            return self._admin.execute(question, values).fetchall()
 
     def _execute(self, statement: str, *names: str) -> None:
-        try:
+        with self._told():
             self._admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the server refuses, in our words; also that it has ended the session."""
+        try:
+            yield
         except psycopg.errors.DuplicateDatabase:
             raise
         except psycopg.Error as e:

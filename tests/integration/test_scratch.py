@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import psycopg
@@ -91,6 +92,36 @@ def test_what_a_killed_user_left(scratch: Scratch, pg: Cluster) -> None:
     with Scratch(pg.address("postgres"), pg.password):
         assert "ehg_scratch_7_1" not in databases(pg)
         assert mine in databases(pg)
+
+
+def test_a_server_that_ends_the_session(pg: Cluster) -> None:
+    """Whatever comes next says so in our words; its own time limit for idle sessions ends none."""
+    calls: list[Callable[[Scratch], object]] = [
+        Scratch.fresh,
+        lambda s: s.clone_kept(["any"]),
+        lambda s: s.keep("any", "any"),
+        lambda s: s.drop("any"),
+    ]
+    for call in calls:
+        with Scratch(pg.address("postgres"), pg.password) as scratch:
+            with pg.admin() as admin:
+                question = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s"
+                admin.execute(question, ("ehg_migrate scratch",))
+            with pytest.raises(LocalServerError, match=r"the scratch server at .* refuses: "):
+                call(scratch)
+
+
+def test_a_role_whose_idle_sessions_end(pg: Cluster) -> None:
+    """A replay takes longer than the role's sessions may be idle."""
+    with pg.admin() as admin:
+        admin.execute("ALTER ROLE postgres SET idle_session_timeout = '50ms'")
+    try:
+        with Scratch(pg.address("postgres"), pg.password) as scratch:
+            time.sleep(0.3)
+            assert scratch.clone_kept(["any"]) is None
+    finally:
+        with pg.admin() as admin:
+            admin.execute("ALTER ROLE postgres RESET idle_session_timeout")
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
