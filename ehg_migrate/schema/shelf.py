@@ -11,8 +11,11 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
+from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.schema.facts import Catalog, Fact
 
 _MOST = 500  # files; those that were not used for longest go first
@@ -31,12 +34,24 @@ class Reference:
     unkept: Catalog | None = field(default=None, compare=False, repr=False)  # where there is no file
 
     def catalog(self) -> Catalog:
-        """All its facts, read from its file."""
+        """All its facts, read from its file. Raises LocalServerError where that was damaged or removed meanwhile."""
         if self.unkept is not None:
             return self.unkept
-        with self.path.open(encoding="utf-8") as file:
-            next(file)
-            return Catalog.of((Fact(**json.loads(line)) for line in file), self.server_version)
+        try:
+            with self.path.open(encoding="utf-8") as file:
+                facts = [Fact(**json.loads(line)) for line in islice(file, 1, None)]
+        except (OSError, ValueError, TypeError):
+            facts = []
+        catalog = Catalog.of(facts, self.server_version)
+        if catalog.fingerprint != self.fingerprint:
+            self._forget()
+        return catalog
+
+    def _forget(self) -> NoReturn:
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        message = f"what revisions produce was kept in `{self.path}`, which is damaged or gone"
+        raise LocalServerError(Problem("no_reference", message, "begin again: it is made anew"))
 
 
 class Shelf:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ehg_migrate.errors import LocalServerError
 from ehg_migrate.schema.facts import Catalog, Fact
 from ehg_migrate.schema.shelf import Shelf
 
@@ -36,6 +37,20 @@ def test_what_is_damaged_is_not_there(tmp_path: Path, text: str) -> None:
     path.write_bytes(text.encode("latin-1"))
     assert shelf.find("abc") is None
     assert shelf.put("abc", (), CATALOG, 0.0) == shelf.find("abc")
+
+
+@pytest.mark.parametrize("rest", [b"", b'{"kind": "table", "ident', b"[]\n"])
+def test_what_is_damaged_below_its_head(tmp_path: Path, rest: bytes) -> None:
+    """It is no reference, also where whole lines are missing; the next one who asks makes it anew."""
+    shelf = Shelf(tmp_path)
+    path = shelf.put("abc", (), CATALOG, 0.0).path
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]) + rest)
+    found = shelf.find("abc")
+    assert found
+    for _ in range(2):
+        with pytest.raises(LocalServerError, match="which is damaged or gone"):
+            found.catalog()
+        assert shelf.find("abc") is None
 
 
 def test_the_longest_unused_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
