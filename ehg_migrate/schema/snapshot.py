@@ -35,7 +35,7 @@ def read_snapshot(path: Path) -> Snapshot:
     """What `snapshot TARGET --json > FILE` has written. Raises UsageError: not there, or not as it was written."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        snapshot = load(Snapshot, _data(document))
+        snapshot = load(Snapshot, data_of(document, KIND))
         fingerprint = snapshot.catalog.fingerprint
     except RecursionError as e:
         raise _unusable(path, TOO_DEEP) from e
@@ -48,10 +48,11 @@ def read_snapshot(path: Path) -> Snapshot:
     return snapshot
 
 
-def _data(document: Any) -> Any:
-    expected = {"kind": KIND, "schema_version": SCHEMA_VERSION}
+def data_of(document: Any, kind: str) -> Any:
+    """What a JSON document of this kind holds. Raises ValueError: it is of another kind, or of another version."""
+    expected = {"kind": kind, "schema_version": SCHEMA_VERSION}
     if not isinstance(document, dict) or {name: document.get(name) for name in expected} != expected:
-        raise ValueError(f"expected a JSON document of kind `{KIND}` and version {SCHEMA_VERSION}")
+        raise ValueError(f"expected a JSON document of kind `{kind}` and version {SCHEMA_VERSION}")
     return document.get("data")
 
 

@@ -21,7 +21,7 @@ from ehg_migrate.json_form import SCHEMA_VERSION, dump, load
 from ehg_migrate.schema.facts import NOTES, Catalog, Fact
 from ehg_migrate.schema.paths import RELATIONS, place_of, relation_of
 from ehg_migrate.schema.scope import Scope
-from ehg_migrate.schema.snapshot import MANIFEST, TOO_DEEP, Snapshot, read_snapshot
+from ehg_migrate.schema.snapshot import MANIFEST, TOO_DEEP, Snapshot, data_of, read_snapshot
 
 KIND = "snapshot_tree"
 HEADER = "# written by `ehg-migrate snapshot`; what is changed here by hand makes the snapshot unusable\n"
@@ -98,7 +98,7 @@ def read_tree(folder: Path) -> Snapshot:
     """What stands below the folder. Raises UsageError: it cannot be read, or its files do not make its fingerprint."""
     path = folder / MANIFEST
     try:
-        manifest = load(Manifest, json.loads(path.read_text(encoding="utf-8"))["data"])
+        manifest = load(Manifest, data_of(json.loads(path.read_text(encoding="utf-8")), KIND))
         catalog = Catalog.of(fact for file in our_files(folder) for fact in _read(folder, file))
         taken = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         fingerprint = catalog.fingerprint

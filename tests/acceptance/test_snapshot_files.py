@@ -204,6 +204,14 @@ def _replace(text: str) -> Callable[[Path], None]:
     return damage
 
 
+def _without(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        file = folder / "snapshot.json"
+        file.write_text(json.dumps({key: v for key, v in json.loads(file.read_text()).items() if key != name}))
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -218,6 +226,8 @@ def _replace(text: str) -> Callable[[Path], None]:
         (_garble, "notes.yaml"),
         (_flat, "notes.yaml"),
         (_no_scope, "scope"),
+        (_without("data"), "input should be an object"),
+        (_without("schema_version"), "expected a JSON document of kind `snapshot_tree` and version 1"),
     ],
 )
 def test_a_damaged_folder(world: World, damage: Callable[[Path], None], says: str) -> None:
