@@ -66,7 +66,7 @@ def _of_one(program: str, settings: Settings, one: Rendered) -> Iterator[SqlFind
         hint = "a revision that asks the database cannot be read without one; `ehg-migrate rehearse` runs it"
         yield SqlFinding("not_rendered", "warning", one.step, "", one.failure, hint)
         return
-    lines = one.sql.splitlines()
+    lines = one.sql.split("\n")
     for found in _run(program, settings, one):
         line = lines[found["line"]].strip() if found["line"] < len(lines) else ""
         help_ = " ".join((found["help"] or "").split())
@@ -80,19 +80,22 @@ def _run(program: str, settings: Settings, one: Rendered) -> list[dict[str, Any]
     excluded = ",".join(sorted({*_LEFT_OUT, *settled}))
     name = one.step.path if re.fullmatch(r"[\w./ -]+", one.step.path) else "revision"
     argv = [program, "--reporter", "json", "--stdin-filepath", name, "--exclude", excluded]
-    done = subprocess.run(
-        argv, input=one.sql, cwd=settings.root, capture_output=True, text=True, timeout=_SECONDS, check=False
-    )
+    try:
+        done = subprocess.run(
+            argv, input=one.sql, cwd=settings.root, capture_output=True, encoding="utf-8", errors="replace",
+            timeout=_SECONDS, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise _failed(str(e), f"does `{program} --version` work?") from e
     if done.returncode not in (0, _FINDINGS):
-        raise UsageError(
-            Problem(
-                "squawk",
-                f"squawk cannot be run: {' '.join(done.stderr.split())[:300]}",
-                f"are the names after `{SQL_RULE}` in `lint_ignore` rules of squawk, and is `.squawk.toml` in order?",
-            )
-        )
+        hint = f"are the names after `{SQL_RULE}` in `lint_ignore` rules of squawk, and is `.squawk.toml` in order?"
+        raise _failed(done.stderr, hint)
     found: list[dict[str, Any]] = json.loads(done.stdout or "[]")
     return found
+
+
+def _failed(why: str, hint: str) -> UsageError:
+    return UsageError(Problem("squawk", f"squawk cannot be run: {' '.join(why.split())[:300]}", hint))
 
 
 def _program() -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ehg_migrate.errors import UsageError
 from ehg_migrate.model import Address
+from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.integration.fleets import entries
 from tests.support.cli import ehg
@@ -57,6 +59,24 @@ def test_a_rule_that_is_settled(tmp_path: Path, make_project: MakeProject) -> No
     said = ehg(tmp_path, "lint", "--sql")
     assert said.code == 2
     assert "no-such-rule" in said.err
+
+
+def test_names_and_lines_of_all_kinds(tmp_path: Path, make_project: MakeProject) -> None:
+    """Whatever the locale of the shell; what squawk calls a line is one."""
+    text = '-- \u2028 \x0c\nCREATE INDEX i ON "größe" (n)'
+    make_project(tmp_path, entries({"acme": ACME}), {"shared/1": revision("one", up=text, label="shared")})
+    said = ehg(tmp_path, "lint", "--sql", "--json", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0", LC_ALL="POSIX")
+    assert said.code == 0, said
+    assert [f["statement"] for f in said.json["data"]["findings"]] == ['CREATE INDEX i ON "größe" (n);']
+
+
+def test_a_squawk_that_does_not_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said so, and no more."""
+    (project / "squawk").write_text("no program")
+    (project / "squawk").chmod(0o755)
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(project))
+    with Project.load(project) as loaded, pytest.raises(UsageError, match=r"squawk cannot be run: .*Exec format error"):
+        loaded.lint_sql()
 
 
 def test_pending_steps_only(project: Path) -> None:
