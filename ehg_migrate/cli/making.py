@@ -144,8 +144,10 @@ def psql(target: str, arguments: tuple[str, ...], root: Path) -> int:
     import signal
     import subprocess
 
+    from ehg_migrate.database.parameters import forget_environment
     from ehg_migrate.project import Project
 
+    forget_environment()  # PGHOSTADDR would go before the host
     with Project.load(root, local=True) as project:
         address = project.local_address(target)
         program = project.embedded().program("psql")

@@ -74,13 +74,16 @@ def test_a_temporary_folder_of_a_long_name(tmp_path: Path) -> None:
 
 
 def test_psql(fleet: Path) -> None:
-    """Its arguments, its output, its exit code; options before the name are ours."""
+    """Its arguments, its output, its exit code; options before the name are ours. PG* of the shell lead nowhere."""
     said = ehg(fleet, "local", "psql", "example", "--", "-XAtc", "SELECT current_database(), 40 + 2")
     assert (said.code, said.out) == (0, "example|42\n")
     said = ehg(fleet, "local", "psql", "example", "--", "-X", "-v", "ON_ERROR_STOP=1", "-c", "SELECT 1 / 0")
     assert (said.code, said.out) == (1, "")
     assert "division by zero" in said.err
     assert ehg(fleet, "local", "psql", "example", typed="SELECT 'from ' || 'stdin';\n").out.count("from stdin") == 1
+    outer = {"PGHOSTADDR": "127.0.0.9", "PGOPTIONS": "-c default_transaction_read_only=on"}
+    said = ehg(fleet, "local", "psql", "example", "--", "-XAtc", "SHOW default_transaction_read_only", **outer)
+    assert (said.code, said.out) == (0, "off\n"), said
 
 
 def test_wiping(fleet: Path) -> None:
