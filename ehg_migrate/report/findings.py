@@ -46,7 +46,14 @@ def _place(finding: Finding) -> str:
 
 def of_files(warnings: Iterable[Problem]) -> tuple[Finding, ...]:
     """What `lint` says of the files, as findings."""
-    return tuple(Finding(w.code, Level.WARNING, w.message, w.hint, anchor(w.code), path=w.where) for w in warnings)
+    return tuple(_of_file(w) for w in warnings)
+
+
+def _of_file(warning: Problem) -> Finding:
+    """Where it names an entry (`alembic.ini: [ehg_migrate] ledger`), that goes into the message: a path is a file's."""
+    path, _, entry = warning.where.partition(": ")
+    message = f"{entry}: {warning.message}" if entry else warning.message
+    return Finding(warning.code, Level.WARNING, message, warning.hint, anchor(warning.code), path=path)
 
 
 def of_sql(found: Iterable[SqlFinding]) -> tuple[Finding, ...]:

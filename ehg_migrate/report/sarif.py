@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
+from urllib.parse import quote
 
 from ehg_migrate.model import Finding
 from ehg_migrate.redaction import safe
@@ -42,7 +43,8 @@ def _rule(name: str, example: Finding) -> dict[str, Any]:
 
 
 def _result(finding: Finding, index: int) -> dict[str, Any]:
-    place: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": finding.path or "versions"}}}
+    uri = quote(finding.path or "versions", errors="surrogateescape")
+    place: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": uri}}}
     if finding.line:
         place["physicalLocation"]["region"] = {"startLine": finding.line}
     if finding.identity:

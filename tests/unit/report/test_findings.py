@@ -66,6 +66,15 @@ def test_sarif() -> None:
     assert found[0]["properties"] == {"revision": "r1", "targets": ["acme", "beta"]}
 
 
+def test_places_in_sarif() -> None:
+    """A URI, whatever a file is called; an entry of a file is no part of it."""
+    entry = Problem("unused", "nobody uses it", "remove it", "targets/tägets 1.yaml: targets.acme")
+    (found,) = results(*of_files([entry]))
+    (place,) = found["locations"]
+    assert place["physicalLocation"]["artifactLocation"]["uri"] == "targets/t%C3%A4gets%201.yaml"
+    assert found["message"]["text"] == "targets.acme: nobody uses it. Hint: remove it"
+
+
 def test_the_fingerprint_of_a_result() -> None:
     """The same when the table has grown, another for another target or object."""
     grown = replace(REWRITE, message="table t: it is written anew; 9 GB", level=Level.NOTE)
