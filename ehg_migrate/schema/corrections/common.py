@@ -86,7 +86,7 @@ def grant_changes(before: str | None, after: str | None) -> Iterator[str]:
             yield f"REVOKE GRANT OPTION FOR {privilege}{{}} FROM {{}}"
         elif one.get(privilege) is not grantable:
             yield f"GRANT {privilege}{{}} TO {{}}{' WITH GRANT OPTION' if grantable else ''}"
-    for privilege in one.keys() - other.keys():
+    for privilege in [p for p in one if p not in other]:
         yield f"REVOKE {privilege}{{}} FROM {{}}"
 
 

@@ -133,7 +133,7 @@ def alter_composite(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
     one = {a["name"]: a for a in before.definition.get("attributes") or ()}
     other = {a["name"]: a for a in after.definition.get("attributes") or ()}
     alter = f"ALTER TYPE {after.identity}"
-    for name in one.keys() - other.keys():
+    for name in [n for n in one if n not in other]:
         yield run(f"{alter} DROP ATTRIBUTE {name} CASCADE", destructive=True)
     for name, attribute in other.items():
         former = one.get(name)
