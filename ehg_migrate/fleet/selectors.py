@@ -78,13 +78,11 @@ def select(targets: Sequence[Target], selectors: Sequence[str]) -> tuple[Target,
 
     Raises UsageError with every selector that is wrong or matches nothing, and where nothing is left.
     """
-    if isinstance(selectors, str):
-        selectors = (selectors,)
     parsed: list[Selector] = []
     shards: list[Shard] = []
     problems: list[Problem] = []
     names = {target.name for target in targets}
-    for text in _items(selectors):
+    for text in items(selectors):
         found = _parse(text)
         if isinstance(found, Selector) and not _means_any(found, targets, names):
             found = _no_match(found, targets)
@@ -107,8 +105,9 @@ def _means_any(selector: Selector, targets: Sequence[Target], names: Collection[
     return selector.pattern in names if selector.plain else any(map(selector.matches, targets))
 
 
-def _items(selectors: Sequence[str]) -> Iterator[str]:
-    for item in selectors:
+def items(selectors: Sequence[str]) -> Iterator[str]:
+    """Each selector by itself; a text by itself is one item, as Python has it that it is many."""
+    for item in (selectors,) if isinstance(selectors, str) else selectors:
         for part in item.split(","):
             yield part.strip()
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ehg_migrate.errors import Problem, TargetError, UsageError, quoted
 from ehg_migrate.fleet.protection import protected
+from ehg_migrate.fleet.selectors import items
 from ehg_migrate.model import Direction, FleetPlan, Plan, Skipped, State, StateKind, Target, Verb
 from ehg_migrate.revisions.specs import ABSENT
 
@@ -48,7 +49,7 @@ def fleet_plan(
             skipped.append(Skipped(state.target, e.problems[0]))
     if skipped and not plans and not blocked:
         raise UsageError(skipped[0].reason)
-    return FleetPlan(verb, ",".join(selectors) or "all", tuple(plans), tuple(blocked), tuple(skipped))
+    return FleetPlan(verb, ",".join(items(selectors)) or "all", tuple(plans), tuple(blocked), tuple(skipped))
 
 
 def without_protected(plan: FleetPlan, fleet: Mapping[str, Target], confirmed: Collection[str]) -> FleetPlan:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ehg_migrate.errors import Problem, UsageError, quoted, some
 from ehg_migrate.fleet.fleet import Fleet
+from ehg_migrate.fleet.selectors import items
 from ehg_migrate.model import FleetPlan, Result, Status, Wave
 from ehg_migrate.rollout.stop import Enough, Stop
 
@@ -24,14 +25,13 @@ def in_waves(waves: Sequence[Wave], names: Collection[str]) -> tuple[Wave, ...]:
 
 def refuse_shards(fleet: Fleet, selectors: Sequence[str]) -> None:
     """Raises UsageError where the shards of a selection would have to wait for each other's waves."""
-    items = [s.strip() for item in selectors for s in item.split(",")]
-    rest = [s for s in items if not s.startswith("shard:")]
-    if len(rest) == len(items):
+    named = [*items(selectors)]
+    rest = [s for s in named if not s.startswith("shard:")]
+    if len(rest) == len(named):
         return
     waves = [w.name for w in in_waves(fleet.waves, {t.name for t in fleet.select(rest)})]
     if waves:
-        named = quoted(waves, _NAMED)
-        message = f"a shard does not wait for the waves of other shards, and here are {named}"
+        message = f"a shard does not wait for the waves of other shards, and here are {quoted(waves, _NAMED)}"
         hint = f"one wave after the other: `--targets wave:{waves[0]} --shard ...` first; or `--no-waves`"
         raise UsageError(Problem("shards_of_waves", message, hint))
 

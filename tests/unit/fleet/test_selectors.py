@@ -9,7 +9,8 @@ import pytest
 
 from ehg_migrate.errors import UsageError
 from ehg_migrate.fleet import Fleet
-from ehg_migrate.model import Address, Target
+from ehg_migrate.model import Address, Plan, State, Target, Verb
+from ehg_migrate.rollout.planning import fleet_plan
 from tests.support.counting import grows_with
 
 
@@ -163,6 +164,12 @@ def test_long_lists_are_shortened() -> None:
     assert caught.value.problems[0].hint == "targets: t0, t1, t2, t3, t4, t5, t6, t7 and 492 more"
 
 
+def _nothing(state: State) -> Plan:
+    raise AssertionError(state)
+
+
 def test_a_text_is_one_item() -> None:
-    """A text in place of a list is one item, not its letters."""
+    """A text in place of a list is one item, not its letters: also in what a plan and the ledger say was selected."""
     assert [t.name for t in FLEET.select("acme")] == ["acme"]
+    assert fleet_plan(Verb.UPGRADE, "acme, tag:eu", (), _nothing).selector == "acme,tag:eu"
+    assert fleet_plan(Verb.UPGRADE, (), (), _nothing).selector == "all"
