@@ -8,17 +8,16 @@ if it were not there, and where it cannot be written, every command reads the fi
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ehg_migrate import json_form
+from ehg_migrate.files import write_whole
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.model import Address, Limits, SecretRef, Target, Wave
 from ehg_migrate.settings import Settings
@@ -94,16 +93,9 @@ def _keep(file: Path, key: str, fleet: Fleet) -> None:
         if _fleet(body) != fleet:
             return
         file.parent.mkdir(mode=0o700, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)  # 0600
+        write_whole(file, f"{_digest(key, body)}\n{body}")
     except (OSError, ValueError, TypeError):
         return
-    os.close(descriptor)
-    temporary = Path(name)
-    with contextlib.suppress(OSError):
-        temporary.write_text(f"{_digest(key, body)}\n{body}", encoding="ascii")
-        temporary.replace(file)
-    with contextlib.suppress(OSError):
-        temporary.unlink(missing_ok=True)
 
 
 def _digest(key: str, body: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.files import write_whole
 from ehg_migrate.fleet.problems import Refused, Report, clip, describe
 from ehg_migrate.fleet.values import word
 from ehg_migrate.revisions.specs import Releases
@@ -75,7 +76,7 @@ def write_release(settings: Settings, name: str, heads: dict[str, tuple[str, ...
     releases[name] = {b: list(ids) for b, ids in heads.items()}
     path = settings.versions / FILE
     try:
-        path.write_text(yaml.safe_dump(releases, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        write_whole(path, yaml.safe_dump(releases, sort_keys=False, allow_unicode=True), mode=0o666)
     except OSError as e:
         problem = Problem(
             "unwritable", f"the file cannot be written: {e.strerror}", "let this user write there", _PLACE

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ehg_migrate.files import write_whole
 from ehg_migrate.model import Step
 from ehg_migrate.schema.effects import effect
 from ehg_migrate.schema.judging import Seen
@@ -63,9 +63,7 @@ class Known:
     def _write(self, digest: str, key: str, data: dict[str, Any]) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            unfinished = self._folder / f"{digest}-{key}.{secrets.token_hex(4)}.new"
-            unfinished.write_text(json.dumps(data), encoding="utf-8")
-            unfinished.replace(self._file(digest, key))
+            write_whole(self._file(digest, key), json.dumps(data))
             for file in sorted(self._folder.glob("*.json"), key=_written, reverse=True)[_MOST:]:
                 file.unlink(missing_ok=True)
         except OSError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.files import write_whole
 from ehg_migrate.schema.snapshot import MANIFEST, Snapshot
 from ehg_migrate.schema.tree import files_of, is_manifest, our_files
 
@@ -63,10 +64,7 @@ def _save(folder: Path, files: Mapping[str, str], found: Saved) -> None:
     for path in sorted({*found.missing, *found.changed}, key=lambda p: (p == MANIFEST, p)):
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_name(f"{file.name}.new")
-        unfinished.unlink(missing_ok=True)  # it may be a link
-        unfinished.write_text(files[path], encoding="utf-8", newline="\n")
-        unfinished.replace(file)
+        write_whole(file, files[path], mode=0o666)
 
 
 def _held_against(folder: Path, snapshot: Snapshot, files: Mapping[str, str]) -> Saved:

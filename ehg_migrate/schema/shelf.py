@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ehg_migrate.errors import LocalServerError, Problem
+from ehg_migrate.files import write_whole
 from ehg_migrate.schema.facts import Catalog, Fact
 
 _MOST = 500  # files; those that were not used for longest go first
@@ -78,23 +78,12 @@ class Shelf:
         """Writes a reference; one that cannot be written is held in memory."""
         reference = Reference(key, heads, catalog.server_version, seconds, catalog.fingerprint, self._path(key))
         try:
-            self._write(reference, catalog)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(reference.path, "".join(_lines(reference, catalog)))
             self._forget_oldest()
         except OSError:
             return replace(reference, unkept=catalog)
         return reference
-
-    def _write(self, reference: Reference, catalog: Catalog) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = self._folder / f"{reference.key}.{secrets.token_hex(4)}.new"
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor that only we can read
-                file.writelines(_lines(reference, catalog))
-            unfinished.replace(reference.path)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.jsonl"

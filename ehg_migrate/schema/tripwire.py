@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ehg_migrate.files import write_whole
 from ehg_migrate.model import Target
 from ehg_migrate.schema.recipe import drift_scope, reading_of
 
@@ -50,11 +49,8 @@ class Tripwires:
             return
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            unfinished = self._file.with_name(f"{self._file.name}.{secrets.token_hex(4)}")
-            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor that only we can read
-                json.dump({name: asdict(seen) for name, seen in {**_read(self._file), **self._new}.items()}, file)
-            unfinished.replace(self._file)
+            seen = {name: asdict(s) for name, s in {**_read(self._file), **self._new}.items()}
+            write_whole(self._file, json.dumps(seen))
 
 
 def _read(file: Path) -> Mapping[str, Seen]:

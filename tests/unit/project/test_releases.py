@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -126,12 +127,15 @@ def test_a_name_that_is_written_is_read_again(name: str) -> None:
             assert read_releases(settings) == {name: {"shared": ("s1",)}}
 
 
-def test_a_folder_that_cannot_be_written(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said so, in place of a traceback."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "write_text", refuse)
-    with pytest.raises(ConfigurationError, match="cannot be written: Permission denied"):
-        write_release(settings, "v1", {"shared": ("s1",)})
+def test_a_disk_that_is_full(settings: Settings) -> None:
+    """It is said so, in place of a traceback, and no release point is lost."""
+    write_release(settings, "v1", {"shared": ("s1",)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(ConfigurationError, match="cannot be written: File too large"):
+            write_release(settings, "v2", {"shared": ("s1",)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert read_releases(settings) == {"v1": {"shared": ("s1",)}}
+    assert [p.name for p in settings.versions.iterdir() if p.is_file()] == ["releases.yaml"]
