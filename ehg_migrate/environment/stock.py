@@ -39,7 +39,7 @@ from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.fleet.load import load_fleet
 from ehg_migrate.fleet.secrets import register_variables, resolve_all
 from ehg_migrate.model import Target
-from ehg_migrate.redaction import safe
+from ehg_migrate.redaction import inert, safe
 from ehg_migrate.revisions.history import History, read_history
 from ehg_migrate.revisions.lint import lint
 from ehg_migrate.revisions.loading import line_of
@@ -58,7 +58,7 @@ def run_stock(comparing: Mapping[str, Any]) -> None:
     try:
         _run(config, comparing)
     except EhgMigrateError as e:
-        raise CommandError("; ".join(_line(p) for p in e.problems)) from e
+        raise CommandError("; ".join(_told(p) for p in e.problems)) from e
     finally:
         if config.cmd_opts is not None:
             config.cmd_opts.x = given  # an application may use its Config again
@@ -104,7 +104,7 @@ def _check_revisions(settings: Settings, fleet: Fleet, history: History) -> None
     names = frozenset(t.name for t in fleet.targets)
     findings = lint(history, (t.branches for t in fleet.targets), names, settings.lint_ignore)
     if findings.errors:
-        raise CommandError("; ".join(_line(p) for p in findings.errors))
+        raise CommandError("; ".join(_told(p) for p in findings.errors))
 
 
 def _stock(invocation: Invocation, settings: Settings, history: History, comparing: Mapping[str, Any]) -> Stock:
@@ -117,7 +117,7 @@ def _run_on(targets: tuple[Target, ...], stock: Stock, config: Config) -> None:
         stock.passwords.update(resolve_all(targets, stock.settings.root))
     failed = {t.name: problem for t in targets if (problem := _run_one(t, stock, config))}
     if len(targets) == 1 and failed:
-        raise CommandError(f"{targets[0].name}: {_line(failed[targets[0].name])}")
+        raise CommandError(f"{targets[0].name}: {_told(failed[targets[0].name])}")
     if failed:
         raise CommandError(f"failed on {len(failed)} of {len(targets)} targets: {', '.join(failed)}")
 
@@ -133,10 +133,10 @@ def _run_one(target: Target, stock: Stock, config: Config) -> Problem | None:
         done = stock.on(target, lambda text: _say(target.name, safe(text)))
     except (Exception, SystemExit) as e:  # noqa: BLE001 - a revision may raise anything
         problem = _problem(e)
-        _say(target.name, f"failed: {_line(problem)}")
+        _say(target.name, f"failed: {_told(problem)}")
         return problem
     if done:
-        _say(target.name, done)
+        _say(target.name, safe(done))
     return None
 
 
@@ -154,10 +154,15 @@ def _problem(error: BaseException) -> Problem:
 
 
 def _say(name: str, text: str) -> None:
-    sys.stderr.write(f"{name}: {text}\n")
+    sys.stderr.write(f"{name}: {_line(text)}\n")
 
 
-def _line(problem: Problem) -> str:
+def _told(problem: Problem) -> str:
     place = f"{problem.where}: " if problem.where else ""
     hint = f" (hint: {safe(problem.hint)})" if problem.hint else ""
-    return " ".join(f"{place}{safe(problem.message)}{hint}".split())
+    return _line(f"{place}{safe(problem.message)}{hint}")  # not as one: `password: the ...` would lose a word
+
+
+def _line(text: str) -> str:
+    """As it may stand in a pipeline's log, whoever has written it."""
+    return inert(" ".join(text.split()))

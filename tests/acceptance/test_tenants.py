@@ -15,7 +15,7 @@ from ehg_migrate.model import Address
 from tests.acceptance.test_drift import scratch_url
 from tests.acceptance.test_hostile import MEMORY
 from tests.integration.fleets import entries, execute
-from tests.support.cli import ehg
+from tests.support.cli import ALEMBIC, ehg
 from tests.support.postgres import CANARY, Cluster
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, write_project
 
@@ -110,6 +110,9 @@ def test_no_line_of_what_stands_in_a_target_is_ours_or_a_command(
     execute(pg, address, row.as_string(None))
     for command in ("status", "doctor", "upgrade --yes", "show " + first):
         run(command)
+    stock = ehg(tmp_path, "upgrade", "heads", program=ALEMBIC, **given)
+    assert "\\! touch" in stock.err
+    assert COMMANDS.findall(stock.everything) == [], stock.everything
     script = ehg(tmp_path, "plan", "--sql", **given).out
     assert "\\! touch" in script
     assert [line for line in script.splitlines() if line and not line.startswith("--")] == []
