@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from ehg_migrate.errors import Problem, UsageError
-from ehg_migrate.model import (
-    SHARED,
-    FleetPlan,
-    Run,
-    Verb,
-)
+from ehg_migrate.model import SHARED, FleetPlan, Run, Verb
 from ehg_migrate.project.base import Selectors, nobody
 from ehg_migrate.project.proving import Manner
 from ehg_migrate.project.releases import write_release
 from ehg_migrate.project.schemas import SchemasProject
 from ehg_migrate.revisions.specs import resolve_all
+from ehg_migrate.settings import LINT, VERIFY
 
 if TYPE_CHECKING:
     from ehg_migrate.database.connections import Notice
@@ -80,6 +76,7 @@ class Project(SchemasProject):
         from ehg_migrate.rollout.planning import without_protected
         from ehg_migrate.rollout.running import carry_out
 
+        _refuse(how)
         place = how.get("executor", LOCAL)
         if self._local and place != LOCAL:
             raise UsageError(Problem("local_executor", "`--local` has its servers here", "leave out `--executor`"))
@@ -164,6 +161,16 @@ class Project(SchemasProject):
         heads = dict(branch_heads(self.revisions))
         write_release(self.settings, name, heads)
         return heads
+
+
+def _refuse(how: Manner) -> None:
+    """Raises UsageError for what only a program can ask for: a command's options and alembic.ini are checked."""
+    for name, number in (("parallel", how.get("parallel")), ("max_failures", how.get("max_failures"))):
+        if number is not None and number < 0:
+            raise UsageError(Problem("bad_manner", f"`{name}` is {number}", "give a number that is not negative"))
+    for name, word, words in (("verify", how.get("verify"), VERIFY), ("lint", how.get("lint"), LINT)):
+        if word is not None and word not in words:
+            raise UsageError(Problem("bad_manner", f"`{name}` is {word!r}", f"give one of {', '.join(words)}"))
 
 
 def _nobody(event: object) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ehg_migrate.errors import UsageError
 from ehg_migrate.model import Address, Result, RunStatus, Status
+from ehg_migrate.project.proving import Manner
 from tests.support.cli import ehg
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
@@ -100,3 +102,19 @@ def test_targets_that_cannot_be_reached_are_no_failures_of_the_work(fleet: Fleet
         admin.execute(f"ALTER DATABASE {fleet.addresses['c'].dbname} ALLOW_CONNECTIONS false".encode())
     run = fleet.upgrade(parallel=1, max_failures=1)
     assert statuses(run.results) == [Status.SUCCEEDED, Status.SUCCEEDED, Status.FAILED]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"parallel": -1}, "`parallel` is -1"),
+        ({"max_failures": -1}, "`max_failures` is -1"),
+        ({"verify": "allways"}, "`verify` is 'allways'"),
+        ({"lint": "never"}, "`lint` is 'never'"),
+    ],
+)
+def test_a_manner_that_makes_no_sense(fleet: Fleet, how: Manner, message: str) -> None:
+    """A program is told so before anything is done; with a negative `parallel` its run waited for ever."""
+    with pytest.raises(UsageError, match=message):
+        fleet.upgrade(**how)
+    assert fleet.held() == {"a": [], "b": [], "c": []}
