@@ -11,14 +11,15 @@ from ehg_migrate.fleet.private import read_private
 from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.redaction import register
 
-# host:port:database:user:password, where a backslash takes its meaning from `:` and `\`
-_LINE = re.compile(r"(?:(?:[^:\\]|\\.)*:){4}(?P<password>.+)")
+# host:port:database:user:password, where a backslash takes its meaning from `:` and `\`; what a further `:` begins is
+# none of it
+_LINE = re.compile(r"(?:(?:[^:\\]|\\.)*:){4}(?P<password>(?:[^:\\]|\\.|\\$)+)")
 
 
 def register_passwords(path: Path) -> None:
     """All passwords of the file; none where libpq would not read it either."""
     with contextlib.suppress(Refused):
-        for line in read_private(path, str(path)).splitlines():
+        for line in read_private(path, str(path)).replace("\r\n", "\n").split("\n"):
             if match := _LINE.match(line):
                 register(re.sub(r"\\(.)", r"\1", match["password"]))
 

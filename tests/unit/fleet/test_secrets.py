@@ -279,7 +279,7 @@ def test_passfile(tmp_path: Path) -> None:
 def test_the_default_passfile_is_masked_too(named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where an entry names nothing, libpq looks into ~/.pgpass or PGPASSFILE: what stands there is masked as well."""
     path = tmp_path / ("named" if named else ".pgpass")
-    path.write_text("# a comment\nh\\:1:5432:*:u:with\\:colon:and\\\\slash\n\nnot:a:line\n*:*:*:*:another one\n")
+    path.write_text("# a comment\nh\\:1:5432:*:u:with\\:colon\\:and\\\\slash\n\nnot:a:line\n*:*:*:*:another one\n")
     path.chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("PGPASSFILE", raising=False)
@@ -287,6 +287,15 @@ def test_the_default_passfile_is_masked_too(named: bool, tmp_path: Path, monkeyp
         monkeypatch.setenv("PGPASSFILE", str(path))
     resolve(_target(None), tmp_path)
     assert redact(r"with:colon:and\slash, another one, a comment") == "***, ***, a comment"
+
+
+def test_what_libpq_takes_for_the_password(tmp_path: Path) -> None:
+    """It ends with its field, and a line only with a line feed; a backslash at the end is one."""
+    path = tmp_path / "pgpass"
+    path.write_bytes(b"*:*:*:*:its own\\:field:and a remark\r\n*:*:*:*:odd\x0bline\n*:*:*:*:backslash\\\n")
+    path.chmod(0o600)
+    resolve(_target(None, passfile=str(path)), tmp_path)
+    assert redact("<its own:field> <odd\x0bline> <backslash\\> and a remark") == "<***> <***> <***> and a remark"
 
 
 def test_resolve_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
