@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.errors import LocalServerError, Problem, TargetError, some
+from ehg_migrate.local.programs import MAJOR
 from ehg_migrate.model import Target
 from ehg_migrate.schema.catalog import read_catalog, read_catalog_async
 from ehg_migrate.schema.clone import apart, build, without_common_options
@@ -57,7 +59,10 @@ class Origin:
     @property
     def major(self) -> int:
         """The version of PostgreSQL that the clone should have."""
-        return self.ground.major if self.ground else int(self.catalog.server_version.split(".")[0])
+        if self.ground:
+            return self.ground.major
+        found = re.match(r"\d+", self.catalog.server_version)  # `18.4`, `19beta1`; a file may say anything
+        return int(found[0]) if found else MAJOR
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from ehg_migrate.errors import UsageError
+from ehg_migrate.local.programs import MAJOR
 from ehg_migrate.schema import Catalog, Scope
 from ehg_migrate.schema.comparing import Side, scopes_of, side
+from ehg_migrate.schema.correction import Origin
 from ehg_migrate.schema.scope import schema_scope
 from ehg_migrate.schema.snapshot import Snapshot
 
@@ -72,3 +74,9 @@ def test_sides_without_a_common_scope(texts: tuple[str, str], snapshots: dict[st
     """Refused before anything is connected to."""
     with pytest.raises(UsageError, match=message):
         scopes_of([side(t) for t in texts], {n: snapshot(n, scope) for n, scope in snapshots.items()}, BASE)
+
+
+@pytest.mark.parametrize(("version", "major"), [("15.18 (Debian 15.18-0+deb12u1)", 15), ("19beta1", 19), ("", MAJOR)])
+def test_the_version_of_a_clone_of_a_file(version: str, major: int) -> None:
+    """That of the server it was read from, one before its release too; any will do where the file does not say."""
+    assert Origin(Catalog((), version), BASE, None).major == major
