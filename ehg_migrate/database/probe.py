@@ -90,7 +90,7 @@ async def read(connection: Connection, target: Target, *, exactly: bool = False)
     except _ABSENT:
         return await _read_fresh(connection, target, start)
     except psycopg.errors.InsufficientPrivilege as e:
-        raise TargetError(_not_ours(e)) from e
+        raise TargetError(_not_ours(e, target)) from e
     row = await cursor.fetchone() or {}
     if row["others"] is None and row["guarded"] and not exactly:
         raise TargetError(hidden(target))
@@ -187,10 +187,11 @@ def hidden(target: Target) -> Problem:
     )
 
 
-def _not_ours(error: psycopg.Error) -> Problem:
+def _not_ours(error: psycopg.Error, target: Target) -> Problem:
     return Problem(
         "no_privilege",
         f"the role of this target may not read the version table: {error.diag.message_primary}",
-        "use the role that migrates this target, or grant it USAGE on schema `ehg_migrate` and SELECT on its tables",
+        "use the role that migrates this target, or grant it USAGE on schema "
+        f"`{target.meta_schema}` and SELECT on its tables",
         sqlstate=error.sqlstate,
     )

@@ -539,6 +539,18 @@ def test_a_role_that_may_not_look_is_refused(
     assert found.problem.sqlstate == "42501"
 
 
+def test_a_role_that_may_not_look_at_the_record_of_a_schema(
+    make_project: MakeProject, reader: Address, database: Address, pg: Cluster, tmp_path: Path
+) -> None:
+    """Its own schema is the one to be granted."""
+    execute(pg, database, "CREATE SCHEMA crm")
+    crm = {"schema": "crm"}
+    Project.load(make_project(tmp_path, entries({"one": database}, one=crm), SHARED)).upgrade()
+    found = state(Project.load(make_project(tmp_path, entries({"one": reader}, one=crm), SHARED)))
+    assert found.problem is not None
+    assert "grant it USAGE on schema `ehg_migrate_crm` and SELECT" in found.problem.hint
+
+
 def test_what_row_level_security_hides_is_not_taken_for_nothing(
     project: Project, reader: Address, make_project: MakeProject, tmp_path: Path, database: Address, pg: Cluster
 ) -> None:
