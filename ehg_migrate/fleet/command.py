@@ -36,7 +36,8 @@ def output_of(argv: Sequence[str], folder: Path, limit: float = TIME_LIMIT) -> s
             f"the command `{program}` cannot be run: {reason}",
             "install it, or correct its name; a relative path starts at the project's folder",
         ) from None
-    with process:
+    assert process.stdout is not None
+    with process.stdout:
         try:
             data = _read(process, program, time.monotonic() + limit, limit)
         except BaseException:  # also when interrupted: a child that waits for something must not stay
@@ -46,9 +47,13 @@ def output_of(argv: Sequence[str], folder: Path, limit: float = TIME_LIMIT) -> s
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """The program and what it has started."""
+    """The program and what it has started; it stays where it has become another user, as sudo does."""
     with contextlib.suppress(ProcessLookupError):  # all have ended
-        os.killpg(process.pid, signal.SIGKILL)
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except PermissionError:
+            return
+    process.wait()
 
 
 def _read(process: subprocess.Popen[bytes], program: str, end: float, limit: float) -> bytes:

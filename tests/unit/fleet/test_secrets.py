@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,6 +185,20 @@ def test_what_a_command_started_ends_with_it(end: str, tmp_path: Path) -> None:
         output_of([sys.executable, "-c", code], tmp_path, limit=5)
     pid = int((tmp_path / "child").read_text())
     wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "it lives")
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_command_that_cannot_be_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo` has become another user and waits for a password: nobody waits for it longer than the limit."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.killpg", refuse)
+    begun = time.monotonic()
+    with pytest.raises(Refused, match=r"did not end within 0\.5 s"):
+        output_of([sys.executable, "-c", "import time; time.sleep(5)"], tmp_path, limit=0.5)
+    assert time.monotonic() - begun < 4
 
 
 class _Backend(KeyringBackend):
