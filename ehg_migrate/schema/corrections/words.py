@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 from ehg_migrate.schema.facts import Catalog, Fact
@@ -103,7 +104,7 @@ def comment_text(text: str | None) -> str:
 
 def dollars(text: str) -> str:
     """A constant of many lines, between dollars that do not stand in it, nor begin at its end."""
-    tags = ("$body$", *(f"$body{i}$" for i in range(len(text) + 1)))
+    tags = chain(["$body$"], (f"$body{i}$" for i in count()))
     tag = next(t for t in tags if t not in f"{text}{t[:-1]}")
     return f"{tag}{text}{tag}"
 
