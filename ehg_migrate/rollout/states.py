@@ -233,11 +233,11 @@ def _half_done(reading: Reading, graph: Graph) -> list[Problem]:
         Problem(
             "half_done",
             f"revision `{r}` began outside a transaction and nobody saw it end",
-            "`ehg-migrate upgrade` "
+            f"`ehg-migrate {'upgrade' if direction == 'up' else 'downgrade'}` "
             f"{'' if r in graph else 'from the checkout that has it '}finishes it, or names what it left behind",
             graph[r].path if r in graph else "",
         )
-        for r in (u.removeprefix("up ") for u in reading.unfinished)
+        for direction, _, r in (u.partition(" ") for u in reading.unfinished)
     ]
 
 

@@ -202,6 +202,21 @@ def test_lost_version_rows_are_no_fresh_database(way: str, project: Project, dat
     assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s3"})
 
 
+def test_what_another_checkout_has_begun_to_take_back(project: Project, database: Address, pg: Cluster) -> None:
+    """Of a revision that nobody knows here it is said which, and which command of that checkout finishes it."""
+    project.upgrade()
+    written = (
+        "INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,"
+        " heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)"
+        " SELECT target_name, run, 'started', 'x9', 'down', branch, checksum, heads_after, heads_before, now(), 1,"
+        " actor, host, git_commit, tool_version FROM ehg_migrate.migration_journal LIMIT 1"
+    )
+    execute(pg, database, written)
+    (note,) = state(project).notes
+    assert note.message == "revision `x9` began outside a transaction and nobody saw it end"
+    assert note.hint.startswith("`ehg-migrate downgrade` from the checkout that has it finishes it")
+
+
 def test_a_target_with_a_new_name_has_its_old_journal(
     make_project: MakeProject, database: Address, pg: Cluster, tmp_path: Path
 ) -> None:
