@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NoReturn
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -157,6 +159,18 @@ def test_no_connection_stays(pg: Cluster, address: Address, opener: Opener) -> N
             " and datname = current_database()) loop perform pg_stat_clear_snapshot(); end loop; end $$"
         )
     assert [run.id for run in ledger.runs()] == ["r-1"]
+
+
+def test_a_machine_without_threads(address: Address, pg: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written down all the same: a run ended in the middle of its targets."""
+
+    def start(thread: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with open_ledger(url(address), password=pg.password) as ledger:
+        ledger.start(a_run("r-1"))
+        assert ledger.run("r-1").id == "r-1"
 
 
 def test_a_server_that_stands_still_is_given_up(pg: Cluster, make_database: Callable[[str], Address]) -> None:
