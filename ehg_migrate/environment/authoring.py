@@ -7,7 +7,7 @@ import contextlib
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from alembic import command
@@ -40,11 +40,35 @@ def new_revision(
         listed = quoted(heads)
         hint = "merge them with `alembic merge` first"
         raise UsageError(Problem("second_head", f"branch `{branch}` has {len(heads)} heads: {listed}", hint))
-    folder = settings.versions / branch
+    with _folder(settings.versions / branch) as folder:
+        script = _revision(settings, folder, branch, message, heads, depends_on, autogenerate)
+    if not isinstance(script, Script):
+        raise UsageError(Problem("no_difference", "there is no difference to write down", "nothing was written"))
+    return Path(script.path)
+
+
+@contextlib.contextmanager
+def _folder(folder: Path) -> Iterator[Path]:
+    """Makes the folder of a branch where it is missing; one in which nothing was written goes again."""
+    made = not folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise _unwritable(e) from e
+    try:
+        yield folder
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # there is something in it
+                folder.rmdir()
+
+
+def _revision(
+    settings: Settings, folder: Path, branch: str, message: str, heads: Sequence[str], depends_on: Sequence[str],
+    autogenerate: str | None,
+) -> object:  # fmt: skip
+    """Has Alembic write it; a Script, unless there was nothing to write."""
+    head = heads[0] if heads else "base"
     config = alembic_config(settings)
     locations = [folder, *(f for f in branch_folders(settings.versions) if f != folder)]
     config.set_main_option("path_separator", "newline")
@@ -53,7 +77,7 @@ def new_revision(
         config.cmd_opts = argparse.Namespace(
             x=[f"target={autogenerate}"],
             cmd=(command.revision, [], {}),
-            head=heads[0] if heads else "base",
+            head=head,
             version_path=None,
             autogenerate=True,  # what a `process_revision_directives` of the project's own may ask
             quiet=True,
@@ -61,11 +85,11 @@ def new_revision(
     try:
         with PROCESS, warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter("ignore", UserWarning)  # equal ids in branches that exclude one another are linted
-            script = command.revision(
+            return command.revision(
                 config,
                 message,
                 autogenerate=bool(autogenerate),
-                head=heads[0] if heads else "base",
+                head=head,
                 version_path=str(folder),
                 branch_label=None if heads else branch,
                 depends_on=list(depends_on) or None,  # type: ignore[arg-type]  # Alembic takes a list, as it documents
@@ -77,9 +101,6 @@ def new_revision(
         if known is None:
             raise
         raise known from e
-    if not isinstance(script, Script):
-        raise UsageError(Problem("no_difference", "there is no difference to write down", "nothing was written"))
-    return Path(script.path)
 
 
 def _known(error: BaseException, settings: Settings) -> EhgMigrateError | None:

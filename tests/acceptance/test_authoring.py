@@ -111,6 +111,13 @@ def test_a_new_branch_gets_folder_and_label(fleet: Path) -> None:
     assert assigned((fleet / again.out.split()[1]).read_text(), "down_revision") == assigned(text, "revision")
 
 
+def test_a_branch_that_got_no_revision(fleet: Path) -> None:
+    """Nothing was written, so there is no such branch."""
+    said = ehg(fleet, "revision", "-m", "x", "-b", "billing", "--autogenerate", "example")
+    assert (said.code, "no models are named to compare with" in said.err) == (2, True), said
+    assert not (fleet / "versions" / "billing").exists()
+
+
 def test_a_branch_of_two_heads_is_not_continued(fleet: Path) -> None:
     """Which head is meant is asked, and no file is written."""
     for name in ("x1", "x2"):
