@@ -1,11 +1,12 @@
-"""A .env file: a small, strict subset of what shells read, so that no value means something else here than there.
+"""A .env file: a small, strict subset of what programs read that know such files, so that nothing must be guessed.
 
     # a comment
     NAME=value                 no spaces, quotes, `$`, `\\` or backticks in it; ` # comment` may follow
     export NAME='value'        taken as it is
     NAME="value"               `\\n`, `\\t`, `\\"`, `\\\\`, `\\$` are read; `$` alone is refused: nothing is substituted
 
-A value ends on its line. A name may stand once.
+A value ends on its line. A name may stand once. A shell that sourced the file would need quotes around `&`, `;`, `|`,
+`<`, `>` and parentheses, which URLs and passwords have, and would leave `\\n` and `\\t` as they are.
 """
 
 from __future__ import annotations
