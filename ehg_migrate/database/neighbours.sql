@@ -117,4 +117,4 @@ SELECT kind, name, number::text
         SELECT 'routine', n.nspname,
                n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.xmin
           FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace) AS there
- WHERE nspname !~ '^(pg_|ehg_migrate)' AND nspname <> ALL (%(ours)s)
+ WHERE nspname !~ '^(pg_|ehg_migrate(_|$))' AND nspname <> ALL (%(ours)s)

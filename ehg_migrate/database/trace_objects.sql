@@ -3,7 +3,7 @@
 WITH ours AS (
     SELECT oid, nspname::text AS plain, pg_catalog.quote_ident(nspname) AS name
       FROM pg_catalog.pg_namespace
-     WHERE nspname !~ '^(pg_|ehg_migrate)' AND nspname <> 'information_schema'
+     WHERE nspname !~ '^(pg_|ehg_migrate(_|$))' AND nspname <> 'information_schema'
 ), members AS (
     SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'
 )

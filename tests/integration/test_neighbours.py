@@ -222,17 +222,19 @@ def test_what_may_be_touched(pg: Cluster, make: Callable[..., tuple[Address, Pat
 def test_outside_a_transaction(pg: Cluster, make: Callable[..., tuple[Address, Path]]) -> None:
     """What a step does to a neighbour outside its transaction is seen afterwards and told; an innocent one has none."""
     address, folder = make({"staging": "staging"}, SHARED)
-    execute(pg, address, NEIGHBOUR, "CREATE SCHEMA staging")
+    execute(pg, address, NEIGHBOUR, "CREATE SCHEMA staging", "CREATE SCHEMA ehg_migrated CREATE TABLE parent (id int)")
     Project.load(folder).upgrade()
     code = (
         "with op.get_context().autocommit_block():\n    op.execute('CREATE INDEX CONCURRENTLY {name} ON {table} (id)')"
     )
-    for number, (name, table) in enumerate([("mine", "s1"), ("leak", "production.parent")], 4):
+    for number, (name, table) in enumerate(
+        [("mine", "s1"), ("leak", "production.parent"), ("leak", "ehg_migrated.parent")], 4
+    ):
         text = revision(f"s{number}", f"s{number - 1}", up_code=code.format(name=name, table=table))
         add_revision(folder, f"shared/{number}", text)
     result = result_of(Project.load(folder).upgrade(), "staging")
     assert result.status is Status.SUCCEEDED
-    (note,) = result.notes
-    assert note.code == "changed_neighbour"
-    assert "`s5`" in note.message
-    assert "`relation production.leak`" in note.message
+    for note, told in zip(result.notes, ("production", "ehg_migrated"), strict=True):
+        assert note.code == "changed_neighbour"
+        assert ("`s5`" if told == "production" else "`s6`") in note.message
+        assert f"`relation {told}.leak`" in note.message
