@@ -161,8 +161,7 @@ class References:
     def _remember(self, scratch: Scratch, replay: _Replay, result: Result) -> Problem | None:
         if result.status is Status.SUCCEEDED:
             return None
-        broken = replay.left[len(result.steps)] if len(result.steps) < len(replay.left) else replay.left[-1]
-        problem = _broken(result, broken, scratch.version)
+        problem = broken(result, replay.left, scratch.version)
         place = replay.steps - len(replay.left) + len(result.steps)
         self._failed[replay.recipe.chain[min(place + 1, replay.steps)]] = problem
         return problem
@@ -241,7 +240,9 @@ HINTS: Mapping[str | None, str] = {
 """What to do about a failure that has its reason in the scratch server, by SQLSTATE."""
 
 
-def _broken(result: Result, step: Step, version: str) -> Problem:
+def broken(result: Result, steps: Sequence[Step], version: str) -> Problem:
+    """Why these steps of a state, which are not all done, could not be done on a scratch server."""
+    step = steps[min(len(result.steps), len(steps) - 1)]
     if result.status in (Status.CANCELLED, Status.NOT_ATTEMPTED):  # no fault of the revision
         return no_reference("the run was stopped before they were replayed", "`ehg-migrate drift` looks again")
     problem = result.problem or Problem("cancelled", "it was stopped")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import psycopg
 from psycopg import sql
@@ -21,7 +22,7 @@ from ehg_migrate.schema.effects import effects
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.probes import Probe, probes
 from ehg_migrate.schema.recipe import Recipe
-from ehg_migrate.schema.reference import HINTS, References, Work, no_reference, run_on_scratch, scratch_folder
+from ehg_migrate.schema.reference import HINTS, References, Work, broken, no_reference, run_on_scratch, scratch_folder
 from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep, on_former_tables
 from ehg_migrate.schema.scope import with_names
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
@@ -105,7 +106,10 @@ class Rehearsing:
             return replace(plain, problem=database)
         if case.there:
             plain = replace(plain, unlike=bring(scratch, database, case.start, case.there))
-        steps = tuple(on_former_tables(self._steps(scratch, case, database)))
+        known = self._repeated(scratch, case, database)
+        if isinstance(known, Problem):
+            return replace(plain, problem=known)
+        steps = tuple(on_former_tables(self._steps(scratch, case, database, known)))
         self._leave(scratch, case, database, whole=len(steps) == len(case.steps) and all(s.good for s in steps))
         return replace(plain, steps=steps, not_tried=tuple(s.revision for s in case.steps[len(steps) :]))
 
@@ -118,19 +122,25 @@ class Rehearsing:
         else:
             scratch.drop(database)
 
-    def _steps(self, scratch: Scratch, case: Case, database: str) -> Iterator[RehearsedStep]:
-        keys = case.keys
-        known = 0
-        while known < len(keys) and keys[known] in self._known:
-            yield self._known[keys[known]]
-            known += 1
-        if any(self._known[key].phase == "forward" for key in keys[:known]):
+    def _repeated(self, scratch: Scratch, case: Case, database: str) -> tuple[RehearsedStep, ...] | Problem:
+        """What is known of its first steps from another case; they are done here too, unless the last of them fails."""
+        known = tuple(self._known[key] for key in takewhile(self._known.__contains__, case.keys))
+        if known and known[-1].phase != "forward":
+            steps = case.steps[: len(known)]
+            work = Work(case.start.target, database, steps)
+            (result,) = run_on_scratch(self._settings, scratch, [work], Stop())
+            if result.status is not Status.SUCCEEDED:  # as where a revision makes a role, which is there now
+                return broken(result, steps, scratch.version)
+        return known
+
+    def _steps(
+        self, scratch: Scratch, case: Case, database: str, known: Sequence[RehearsedStep]
+    ) -> Iterator[RehearsedStep]:
+        yield from known
+        if known and known[-1].phase == "forward":
             return
-        if known:
-            skipped = Work(case.start.target, database, case.steps[:known])
-            list(run_on_scratch(self._settings, scratch, [skipped], Stop()))
         before = _read(scratch, database, case.start)
-        for step, key in zip(case.steps[known:], keys[known:], strict=True):
+        for step, key in zip(case.steps[len(known) :], case.keys[len(known) :], strict=True):
             done, after = self._step(scratch, case, database, step, before)
             if after:
                 done = replace(done, probes=_probes(scratch, database, step, before, after))

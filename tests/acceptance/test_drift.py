@@ -354,6 +354,29 @@ def test_a_downgrade_that_does_not_restore(
     assert tables(pg, addresses["acme"]) == set(), "the targets are only read"
 
 
+def test_a_step_that_can_be_done_once_only(
+    tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster
+) -> None:
+    """Where the second case needs it again, it is named, and not the step behind it, which has no fault."""
+    addresses = {name: make_database(name) for name in ("acme", "beta")}
+    revisions = {"shared/1": revision("role1", up="CREATE ROLE made_once", label="shared")}
+    for name in addresses:
+        up, down = f"CREATE TABLE of_{name} (n int)", f"DROP TABLE of_{name}"
+        revisions[f"{name}/1"] = revision(f"{name}1", up=up, down_sql=down, label=name, depends=["role1"])
+    make_project(tmp_path, entries(addresses), revisions)
+    try:
+        said = Fleet(tmp_path, addresses, {"EHG_SCRATCH_URL": scratch_url(pg)}).run("rehearse", "--json")
+    finally:
+        with pg.admin() as admin:
+            admin.execute("DROP ROLE IF EXISTS made_once")
+    assert said.code == 1, said
+    (first, second) = said.json["data"]
+    assert [s["phase"] for s in first["steps"]] == ["again", ""]
+    assert second["steps"] == []
+    assert "revision `role1` fails on an empty PostgreSQL" in second["problem"]["message"]
+    assert second["problem"]["hint"].startswith("a role belongs to the whole server")
+
+
 def test_every_combination_of_branches(fleet: Fleet) -> None:
     """Without a target: what two combinations have in common is rehearsed once, and all is good."""
     for path, text in {"shared/1": REVISIONS["shared/1"], "acme/1": REVISIONS["acme/1"]}.items():
