@@ -107,7 +107,7 @@ CANARY = "S3cretCanary"
     ("content", "message"),
     [
         (b"[alembic]\nname = M\xfcller\n", "the file is not UTF-8: line 2"),
-        (b"\x00", "line 1 stands before the first `[section]`"),
+        (b"[ehg_migrate]\nprelude = a\0b\n", "line 2 holds a NUL, which no path and no name can have"),
         (b"ledger = S3cretCanary\n", "line 1 stands before the first `[section]`"),
         (b"[a]\nS3cretCanary\nb\n", "expected `name = value` on line 2, 3"),
         (b"[a]\nx = 1\n[a]\n", "`[a]` stands twice, again on line 3"),
