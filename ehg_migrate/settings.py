@@ -164,7 +164,7 @@ def _read(path: Path) -> str:
         what = "the file begins with a byte order mark, which stock Alembic does not read either"
         raise ConfigurationError(_problem(INI, what, "save it as UTF-8 without one"))
     if (place := data.find(b"\0")) >= 0:
-        what = f"line {data.count(b"\n", 0, place) + 1} holds a NUL, which no path and no name can have"
+        what = f"line {data.count(10, 0, place) + 1} holds a NUL, which no path and no name can have"
         raise ConfigurationError(_problem(INI, what, "remove it"))
     return data.decode("utf-8")
 
