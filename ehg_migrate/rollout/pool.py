@@ -244,7 +244,9 @@ def not_begun(job: Job, stop: Stop) -> Result:
         return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), left, job.look or _stopped(job))
     again = f"{job.completed_by} goes on"
     if enough := stop.enough:
-        hint = f"when that is mended, {again}; with `{enough.in_spite}` in spite of it"
+        hint = f"when that is mended, {again}"
+        if enough.in_spite:
+            hint += f"; with `{enough.in_spite}` in spite of it"
         problem = Problem("not_attempted", enough.why, hint)
     else:
         problem = Problem("not_attempted", "the run was stopped before this target began", again)

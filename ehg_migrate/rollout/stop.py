@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Enough:
-    """Why no other target of a run begins, and the option with which it would in spite of that."""
+    """Why no other target of a run begins."""
 
     why: str
-    in_spite: str
+    in_spite: str  # the options with which it would; none for a saved plan, which has its waves
+    of_wave: bool = False
 
 
 class Stop:

@@ -51,7 +51,7 @@ def end_wave(
     if stop.asked:
         return
     if bad := [results[t] for t in wave.targets if not results[t].status.good]:
-        stop.enough = _held_back(wave, bad, stop.enough)
+        stop.enough = _held_back(wave, bad, stop.enough, "" if plan.saved_plan else _NO_WAVES)
         return
     changed = any(results[t].status is Status.SUCCEEDED for t in wave.targets)
     if wave.soak and changed and any(p.steps for p in plan.plans if p.target in following):
@@ -59,13 +59,15 @@ def end_wave(
         _wait(wave.soak, stop)
 
 
-def _held_back(wave: Wave, bad: Sequence[Result], before: Enough | None) -> Enough:
+def _held_back(wave: Wave, bad: Sequence[Result], before: Enough | None, in_spite: str) -> Enough:
     """Why the next waves do not begin. Where something held them back before, it would again."""
-    if before and _NO_WAVES in before.in_spite:
-        return before  # an earlier wave
+    if before and before.of_wave:
+        return before
     which = some([f"{r.target} {r.status.value}" for r in bad], _NAMED)
     why = f"wave `{wave.name}` did not end well ({which}), so the next did not begin"
-    return Enough(why, f"{before.in_spite} {_NO_WAVES}" if before else _NO_WAVES)
+    if in_spite and before:
+        in_spite = f"{before.in_spite} {in_spite}"
+    return Enough(why, in_spite, of_wave=True)
 
 
 def _wait(seconds: float, stop: Stop) -> None:

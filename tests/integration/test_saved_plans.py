@@ -215,6 +215,14 @@ def test_waves(fleet: Fleet, file: Path) -> None:
     assert fleet.load().plan_saved(file).waves == ()
     assert fleet.cli("plan", "-o", str(file)).returncode == 0
     assert [w.name for w in fleet.load().plan_saved(file).waves] == ["canary", "rest"]
+    with fleet.connect("b") as c:
+        c.execute("CREATE TABLE s1 (n int)")
+    held_back = result_of(do(fleet, file), "a").problem
+    assert held_back is not None
+    way = "`ehg-migrate upgrade --plan FILE` with the file of its plan"
+    assert held_back.hint == f"when that is mended, {way} goes on", (
+        "not with `--no-waves`, which goes with no saved plan"
+    )
     waves.write_text("waves: [{name: canary, targets: [a]}]\n")
     said = fleet.cli("upgrade", "--plan", str(file), "--yes")
     assert (said.returncode, said.stderr.splitlines()[0]) == (
