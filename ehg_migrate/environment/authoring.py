@@ -14,12 +14,21 @@ from alembic import command
 from alembic.script import Script
 from alembic.util import CommandError
 
-from ehg_migrate.errors import EhgMigrateError, Problem, RevisionsError, UsageError, described, quoted
+from ehg_migrate.errors import (
+    ConfigurationError,
+    EhgMigrateError,
+    Problem,
+    RevisionsError,
+    UsageError,
+    described,
+    quoted,
+)
 from ehg_migrate.revisions.history import History, branch_folders
 from ehg_migrate.revisions.loading import alembic_config, line_of
 from ehg_migrate.settings import Settings
 from ehg_migrate.turns import PROCESS
 
+_TEMPLATE = "script.py.mako"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -95,7 +104,7 @@ def _revision(
                 depends_on=list(depends_on) or None,  # type: ignore[arg-type]  # Alembic takes a list, as it documents
             )
     except CommandError as e:
-        raise UsageError(Problem("revision", str(e), "see `ehg-migrate revision --help`")) from e
+        raise UsageError(_told(e)) from e
     except (Exception, SystemExit) as e:  # Alembic runs the top level of every revision file
         known = _known(e, settings)
         if known is None:
@@ -103,11 +112,23 @@ def _revision(
         raise known from e
 
 
+def _told(error: CommandError) -> Problem:
+    from ehg_migrate.environment.stock import FailedOn  # only env.py needs all of it
+
+    if isinstance(error, FailedOn) and error.problem.hint:
+        said = f"{error.target}: {error.problem.message}"
+        return Problem("revision", said, error.problem.hint, error.problem.where, error.problem.sqlstate)
+    return Problem("revision", str(error), "see `ehg-migrate revision --help`")
+
+
 def _known(error: BaseException, settings: Settings) -> EhgMigrateError | None:
     """What is the project's own fault, said so; None for what is not."""
     if place := line_of(error, settings.versions):
         hint = "correct the file: Alembic loads every revision before it writes a new one"
         return RevisionsError(Problem("revision_raised", described(error), hint, place))
+    if isinstance(error, FileNotFoundError) and Path(str(error.filename)).name == _TEMPLATE:
+        hint = "put one beside env.py, such as `alembic init` writes"
+        return ConfigurationError(Problem("no_template", f"there is no `{error.filename}`", hint))
     # models of the project may do anything
     if isinstance(error, OSError) and str(error.filename).startswith(str(settings.versions)):
         return _unwritable(error)

@@ -47,6 +47,18 @@ from ehg_migrate.settings import Settings, read_settings
 
 log = logging.getLogger("alembic.target")
 
+_BEHIND = "Target database is not up to date."  # Alembic's words
+_CATCH_UP = "bring it to its heads first: `ehg-migrate upgrade`, or `alembic upgrade heads`"
+
+
+class FailedOn(CommandError):
+    """What went wrong on the one target of a command."""
+
+    def __init__(self, target: str, problem: Problem) -> None:
+        super().__init__(f"{target}: {_told(problem)}")
+        self.target = target
+        self.problem = problem
+
 
 def run_stock(comparing: Mapping[str, Any]) -> None:
     """The whole of env.py under a stock command, with what it gives for comparing models and for new files.
@@ -117,7 +129,7 @@ def _run_on(targets: tuple[Target, ...], stock: Stock, config: Config) -> None:
         stock.passwords.update(resolve_all(targets, stock.settings.root))
     failed = {t.name: problem for t in targets if (problem := _run_one(t, stock, config))}
     if len(targets) == 1 and failed:
-        raise CommandError(f"{targets[0].name}: {_told(failed[targets[0].name])}")
+        raise FailedOn(targets[0].name, failed[targets[0].name])
     if failed:
         raise CommandError(f"failed on {len(failed)} of {len(targets)} targets: {', '.join(failed)}")
 
@@ -146,7 +158,7 @@ def _problem(error: BaseException) -> Problem:
     if isinstance(error, EhgMigrateError):
         return error.problems[0]
     if isinstance(error, CommandError):
-        return Problem("alembic", str(error))
+        return Problem("alembic", str(error), _CATCH_UP if str(error) == _BEHIND else "")
     if isinstance(error, psycopg.Error) or hasattr(error, "orig"):
         return run_fault(error, lost=bool(getattr(error, "connection_invalidated", False))).problem
     sys.stderr.write(safe("".join(traceback.format_exception(error))))  # a revision's own fault: its author wants this

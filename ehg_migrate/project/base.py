@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from ehg_migrate.errors import ConfigurationError, LedgerError, Problem, RevisionsError, UsageError
+from ehg_migrate.errors import ConfigurationError, LedgerError, Problem, RevisionsError, UsageError, quoted
 from ehg_migrate.fleet import Fleet
 from ehg_migrate.fleet.kept import read_fleet
 from ehg_migrate.fleet.secrets import register_variables, resolve_text
@@ -160,6 +160,14 @@ class ProjectBase:
             names = ", ".join(t.name for t in found)
             raise UsageError(Problem("one_target", f"`{name}` is {len(found)} targets: {names}", "name exactly one"))
         return found[0]
+
+    def _one_with(self, name: str, branch: str) -> Target:
+        """The target, if it has the branch; one of its own it may get now. Raises UsageError."""
+        target = self._one(name)
+        if branch not in (*target.branches, target.name):
+            hint = f"one of {quoted(dict.fromkeys((*target.branches, target.name)))}"
+            raise UsageError(Problem("which_branch", f"{target.name} has no branch `{branch}`", hint))
+        return target
 
     def _graph(self, target: Target) -> Graph:
         return self.revisions.graph(target.branches)

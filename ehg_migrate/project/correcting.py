@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from ehg_migrate.errors import Problem, TargetError, UsageError, quoted
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import SHARED, State, StateKind, Target
 from ehg_migrate.project.base import nobody
 from ehg_migrate.project.comparing import Regard
@@ -71,10 +71,7 @@ class CorrectingProject(LintingProject, ExpectingProject):
         from ehg_migrate.schema.carrying import carry
         from ehg_migrate.schema.correction import read_origin
 
-        chosen = self._one(name)
-        if branch not in (*chosen.branches, chosen.name):  # one of its own it may get now
-            hint = f"one of {quoted(dict.fromkeys((*chosen.branches, chosen.name)))}"
-            raise UsageError(Problem("which_branch", f"{chosen.name} has no branch `{branch}`", hint))
+        chosen = self._one_with(name, branch)
         fleet, (state,), looking = self._look((chosen.name,))
         look = _known(state, looking.found.get(chosen.name))
         graph = self._graph(chosen)

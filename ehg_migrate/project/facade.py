@@ -128,7 +128,7 @@ class Project(SchemasProject):
         everything = self.revisions.graph(tuple(self.revisions.branches))
         ids = resolve_all(everything, depends_on, self.releases)
         if autogenerate:
-            self._one(autogenerate)
+            self._one_with(autogenerate, branch)
         return new_revision(self.settings, self.revisions, branch, message, ids, autogenerate)
 
     def new_revision_from_drift(

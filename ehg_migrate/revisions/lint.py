@@ -212,7 +212,7 @@ def _bases_and_labels(graph: Graph) -> Iterator[Problem]:
                 "no_label",
                 f"branch `{branch}` has no label, so stock Alembic does not know `{branch}@head`",
                 f'write `branch_labels = ("{branch}",)` in its first revision',
-                members[0].path,
+                (bases or members)[0].path,
             )
 
 

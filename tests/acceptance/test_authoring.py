@@ -111,11 +111,16 @@ def test_a_new_branch_gets_folder_and_label(fleet: Path) -> None:
     assert assigned((fleet / again.out.split()[1]).read_text(), "down_revision") == assigned(text, "revision")
 
 
-def test_a_branch_that_got_no_revision(fleet: Path) -> None:
-    """Nothing was written, so there is no such branch."""
-    said = ehg(fleet, "revision", "-m", "x", "-b", "billing", "--autogenerate", "example")
-    assert (said.code, "no models are named to compare with" in said.err) == (2, True), said
-    assert not (fleet / "versions" / "billing").exists()
+def test_a_branch_that_an_entry_names_first(fleet: Path) -> None:
+    """What the hint says about its folder makes it."""
+    file = fleet / "targets" / "targets.yaml"
+    file.write_text(file.read_text().replace("    env: development\n", "    branches: [crm]\n"))
+    said = ehg(fleet, "revision", "-m", "companies", "--branch", "crm")
+    assert said.code == 2
+    assert "hint: for a new one make the folder, which `ehg-migrate revision --branch crm` then fills\n" in said.err
+    (fleet / "versions" / "crm").mkdir()
+    assert ehg(fleet, "revision", "-m", "companies", "--branch", "crm").code == 0
+    assert ehg(fleet, "lint", "--exit-code").out == "0 warnings\n"
 
 
 def test_a_branch_of_two_heads_is_not_continued(fleet: Path) -> None:
@@ -249,3 +254,16 @@ def test_a_file_that_ends_the_program_is_named(fleet: Path, raised: str) -> None
     assert "at versions/shared/0001_notes.py:" in said.err
     assert "Traceback" not in said.err
     assert tree(fleet / "versions") == before
+
+
+def test_an_environment_without_a_template(fleet: Path) -> None:
+    """env.py alone runs steps; for a new file the folder lacks something, which is no fault of ours."""
+    (fleet / "env").mkdir()
+    (fleet / "env" / "env.py").write_text("from ehg_migrate.environment.hosting import run\n\nrun()\n")
+    ini = fleet / "alembic.ini"
+    ini.write_text(ini.read_text().replace("ehg_migrate:environment", "%(here)s/env"))
+    said = ehg(fleet, "revision", "-m", "new", "--branch", "crm")
+    assert (said.code, said.out) == (2, "")
+    place = f"{fleet}/env/script.py.mako"
+    assert said.err == f"error: there is no `{place}`\n  hint: put one beside env.py, such as `alembic init` writes\n"
+    assert [f.name for f in (fleet / "versions").iterdir()] == ["shared"]

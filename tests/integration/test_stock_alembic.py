@@ -400,7 +400,8 @@ class TestModels:
         place.models("beta = beta_models:Base", beta_models=self.BETA)
         said = place.bad("check")
         assert "acme: skipped: none of its branches has models" in said
-        assert "beta: failed: Target database is not up to date." in said
+        hint = "bring it to its heads first: `ehg-migrate upgrade`, or `alembic upgrade heads`"
+        assert f"beta: failed: Target database is not up to date. (hint: {hint})" in said
         assert "ehg_migrate" not in place.ask(place.beta, "SELECT nspname FROM pg_namespace")
 
     def test_nothing_is_dropped_while_a_branch_has_no_models(self, place: Place) -> None:
@@ -417,6 +418,27 @@ class TestModels:
         assert "beta: 1 difference from the models" in said
         assert "remove_table" in said
         assert "t_s1" in said
+
+    def test_autogenerate_that_cannot_be(self, place: Place) -> None:
+        """`revision` says what to do about it, and leaves no folder of the new branch behind."""
+        place.models("shared = shared_models:metadata", shared_models=self.SHARED)
+        write = ("revision", "-m", "more", "--autogenerate")
+        password = {PASSWORD_VARIABLE: place.pg.password}
+        said = ehg(place.folder, *write, "beta", **password)
+        assert (said.code, said.out) == (2, "")
+        assert said.err.endswith(
+            "error: beta: Target database is not up to date.\n"
+            "  hint: bring it to its heads first: `ehg-migrate upgrade`, or `alembic upgrade heads`\n"
+        )
+        said = ehg(place.folder, *write, "beta", "--branch", "more", **password)
+        assert (said.code, said.err) == (2, "error: beta has no branch `more`\n  hint: one of `shared`, `beta`\n")
+        for file in (place.folder / "versions" / "beta").glob("*.py"):
+            file.unlink()
+        (place.folder / "versions" / "beta").rmdir()
+        said = ehg(place.folder, *write, "beta", "--branch", "beta", **password)
+        assert (said.code, said.out) == (2, "")
+        assert "\n  hint: name them below `metadata =` in alembic.ini: `beta = package.module:Base`\n" in said.err
+        assert sorted(f.name for f in (place.folder / "versions").iterdir()) == ["acme", "crm", "shared"]
 
     def test_autogenerate(self, place: Place) -> None:
         """The file goes into the folder of `--head`, holds only that branch's difference, and applies."""

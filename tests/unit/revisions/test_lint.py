@@ -80,6 +80,11 @@ BROKEN = {
         text="versions/app/a1.py: branch `app` has no label, so stock Alembic does not know `app@head`\n"
         '  hint: write `branch_labels = ("app",)` in its first revision',
     ),
+    "no_label of the first revision": Case(
+        (S1, rev("a2", "z1", branch="app"), rev("z1", branch="app")),
+        text="versions/app/z1.py: branch `app` has no label, so stock Alembic does not know `app@head`\n"
+        '  hint: write `branch_labels = ("app",)` in its first revision',
+    ),
     "long_id": Case(
         (S1, A1, rev("x" * 33, "a1", branch="app")),
         text=f"versions/app/{'x' * 33}.py: revision id `{'x' * 33}` has 33 characters; a version table made by stock "
