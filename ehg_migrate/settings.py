@@ -95,10 +95,15 @@ class Settings:
         """Where the embedded servers of scratch databases keep their data."""
         return self.root / ".ehg" / "scratch"
 
+    @property
+    def local_ledger(self) -> Path:
+        """The SQLite file of the ledger of `--local`, which goes with its databases."""
+        return self.root / ".ehg" / "local-ledger.sqlite"
+
     def ledger_file(self, *, local: bool) -> Path | None:
         """The SQLite file of the ledger; None where the ledger is a PostgreSQL. `--local` has its own."""
         if local:
-            return self.root / ".ehg" / "local-ledger.sqlite"
+            return self.local_ledger
         prefix = "sqlite:///"
         return Path(self.ledger_url.removeprefix(prefix)) if self.ledger_url.startswith(prefix) else None
 

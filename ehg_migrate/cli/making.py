@@ -75,7 +75,7 @@ def _from_drift(
 @click.argument("name")
 @options.project_options
 def release(name: str, **where: Any) -> None:
-    """Name the present heads of all branches, for `--to release:NAME`."""
+    """Name the present heads of all branches in versions/releases.yaml, for `--to release:NAME`."""
     with options.opened(**where) as project:
         for branch, heads in project.release(name).items():
             console.data(f"{branch}: {', '.join(heads)}")
@@ -123,15 +123,18 @@ def state(root: Path) -> None:
 @options.yes
 @_root
 def wipe(yes: bool, root: Path) -> None:
-    """Stop it and delete all its databases, and those on which revisions are tried out."""
+    """Stop it and delete all its databases, the record of runs on them, and where revisions are tried out."""
     from ehg_migrate.schema.scratch import embedded_servers
     from ehg_migrate.settings import read_settings
 
-    server, scratch = _server(root), read_settings(root.resolve()).scratch_home
-    console.note("this deletes every local and every scratch database of this project")
+    settings = read_settings(root.resolve())
+    server, scratch = _server(root), settings.scratch_home
+    console.note("this deletes every local and every scratch database of this project, and the record of local runs")
     confirm(yes, "yes", "type `yes` to go on")
     for one in (server, *embedded_servers(scratch)):
         one.wipe()
+    for file in settings.local_ledger.parent.glob(f"{settings.local_ledger.name}*"):  # and what SQLite keeps beside it
+        file.unlink(missing_ok=True)
     console.data("deleted")
 
 

@@ -38,7 +38,7 @@ def _list() -> Iterator[str]:
     width = max(map(len, found), default=0)
     for name, file in found.items():
         first = file.read_text(encoding="utf-8").partition("\n")[0]
-        yield f"{name:<{width}}  {first.lstrip('# ')}"
+        yield f"{name:<{width}}  {re.split(r'[.:] ', first.lstrip('# '))[0]}"
 
 
 def _page(wanted: str) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.model import NO_PLATFORM, Target
 from ehg_migrate.project.base import ProjectBase, Selectors, nobody
 
@@ -72,8 +74,12 @@ class ComparingProject(ProjectBase):
     def _side(self, text: str) -> Side:
         """As it is written; a target that is one schema is that one."""
         from ehg_migrate.schema.comparing import side
+        from ehg_migrate.schema.snapshot import MANIFEST
 
         one = side(text)
+        if one.target == text and text not in self.fleet.by_name and (Path(text) / MANIFEST).is_file():
+            message = f"no target is called `{text}`, and a folder is written with a slash"
+            raise UsageError(Problem("no_match", message, f"write `{text}/`"))
         return replace(one, schema=one.schema or self._one(one.target).schema) if one.target else one
 
     def _read(

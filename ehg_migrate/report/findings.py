@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def finding_lines(findings: Iterable[Finding], *, notes: bool = True) -> Iterator[str]:
     """Each finding with its place and what to do about it, then how many there are of which level.
 
-    Without `notes` those are only counted.
+    Without `notes` those are only counted, and it is said what shows them.
     """
     findings = tuple(findings)
     for f in findings:
@@ -29,7 +29,8 @@ def finding_lines(findings: Iterable[Finding], *, notes: bool = True) -> Iterato
             yield f"  hint: {f.hint} (`{page_command(f.docs)}`)" if f.hint else f"  see `{page_command(f.docs)}`"
             if f.allowed:
                 yield f"  allowed: {f.allowed}"
-    yield findings_summary(findings)
+    more = not notes and any(f.level is Level.NOTE for f in findings)
+    yield findings_summary(findings) + ("; `ehg-migrate lint --effect` shows the notes" if more else "")
 
 
 def findings_summary(findings: Iterable[Finding]) -> str:

@@ -40,7 +40,7 @@ class Side:
 def side(text: str) -> Side:
     """`acme`, `acme/staging`, `acme.json`, `./acme` (a folder has a slash), `heads:REV,REV`, `release:NAME`.
 
-    Opens nothing.
+    Opens nothing. Raises UsageError for what can be none of these.
     """
     if text.startswith(RELEASE):
         return Side(text, heads=(text,))
@@ -50,9 +50,13 @@ def side(text: str) -> Side:
         return Side(text, file=Path(text))
     if "/" in text and (Path(text) / MANIFEST).is_file():
         return Side(text, file=Path(text) / MANIFEST)
+    if text.startswith((".", "/")):  # the name of no target does
+        hint = "look at its path; `ehg-migrate snapshot TARGET -o DIR` writes one"
+        raise UsageError(Problem("snapshot", f"there is no snapshot in a folder `{text}`", hint))
     target, slash, schema = text.partition("/")
     if slash and not schema:
-        raise UsageError(Problem("no_schema", f"`{text}` names no schema", "write `target/schema`, or only `target`"))
+        hint = "write `target/schema`, only `target`, or a folder that `ehg-migrate snapshot TARGET -o DIR` has written"
+        raise UsageError(Problem("no_schema", f"`{text}` names no schema", hint))
     return Side(text, target, schema)
 
 

@@ -110,5 +110,11 @@ def _project(config: pytest.Config) -> Project:
     if _LOADED not in config.stash:
         from ehg_migrate.project import Project
 
-        config.stash[_LOADED] = Project.load(_folder(config))
+        folder = _folder(config)
+        if not (folder / "alembic.ini").is_file():
+            from ehg_migrate.errors import ConfigurationError, Problem
+
+            hint = f"write `{_INI} = DIR` where pytest has its settings: the project's folder, seen from the rootdir"
+            raise ConfigurationError(Problem("no_project", f"there is no `alembic.ini` in `{folder}`", hint))
+        config.stash[_LOADED] = Project.load(folder)
     return config.stash[_LOADED]

@@ -187,6 +187,8 @@ def test_an_edited_snapshot(world: World) -> None:
         (("one", "two/staging"), 2, "one of `one` and `two/staging` is a schema and the other a whole target"),
         (("one/public", "two/no"), 1, "two: there is no schema `no`"),
         (("one/public", "two/"), 2, "`two/` names no schema"),
+        (("./nothing/", "one"), 2, "there is no snapshot in a folder `./nothing/`"),
+        (("one", "/nothing"), 2, "there is no snapshot in a folder `/nothing`"),
     ],
 )
 def test_sides_that_cannot_be_compared(world: World, sides: tuple[str, str], code: int, message: str) -> None:

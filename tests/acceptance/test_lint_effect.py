@@ -117,7 +117,9 @@ def test_what_is_found_is_shown_before(read: Fleet) -> None:
     assert found["effect:rewrite", "large"]["docs"] == "docs/lint.md#effectrewrite"
     shown = read.run("plan", "--lint")
     assert "error [effect:rewrite] wide (versions/shared/2.py:12) on large" in shown.out, shown
-    assert "2 findings: 1 error, 1 note" in shown.out
+    assert "2 findings: 1 error, 1 note; `ehg-migrate lint --effect` shows the notes\n" in shown.out
+    shown = read.run("lint", "--effect")
+    assert (shown.out.count("\nnote ["), shown.out.splitlines()[-1]) == (1, "2 findings: 1 error, 1 note"), shown
     assert "rehearsing" not in shown.err
     known = read.run("plan", "--json")
     assert [(f["level"], f["targets"]) for f in known.json["data"]["findings"]] == [("note", ["large", "small"])]

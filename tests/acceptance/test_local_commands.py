@@ -87,7 +87,7 @@ def test_psql(fleet: Path) -> None:
 
 
 def test_wiping(fleet: Path) -> None:
-    """All databases are gone, those of rehearsals too, and the next command makes them anew."""
+    """All databases are gone, those of rehearsals too, and the record of their runs; the next command begins anew."""
     assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
     assert ehg(fleet, "rehearse", "--all-branches", EHG_SCRATCH_URL=None).code == 0
     places = [find_place(server.home, MAJOR).root for server in embedded_servers(fleet / ".ehg" / "scratch")]
@@ -96,4 +96,6 @@ def test_wiping(fleet: Path) -> None:
     assert (said.code, said.out) == (0, "deleted\n")
     assert not (fleet / ".ehg" / "local").exists()
     assert not any(place.exists() for place in places)
-    assert ehg(fleet, "status", "--local", "--json").json["data"][0]["heads"] == []
+    assert ehg(fleet, "runs", "--local").err == "the ledger has no run\n"
+    (state,) = ehg(fleet, "status", "--local", "--json").json["data"]
+    assert (state["heads"], state["notes"]) == ([], [])

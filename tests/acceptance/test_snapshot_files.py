@@ -121,6 +121,9 @@ def test_a_file_for_each_object(world: World) -> None:
     assert [line.split()[1] for line in said.out.splitlines()[:-1]] == sorted(files)
     assert said.out.splitlines()[-1].startswith(f"`one` in `structure`: {len(files)} files, 0 as before (fingerprint ")
     assert world.ehg("snapshot", "two", "-o", "other").code == 0
+    said = world.ehg("compare", "other", "one")
+    message = "error: no target is called `other`, and a folder is written with a slash\n  hint: write `other/`\n"
+    assert (said.code, said.out, said.err) == (2, "", message)
     assert world.files("other") == files
 
 

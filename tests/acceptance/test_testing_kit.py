@@ -340,6 +340,17 @@ def test_a_project_that_cannot_be_loaded(users: Users) -> None:
     assert "Traceback" not in ran.text
 
 
+def test_where_no_project_is(tmp_path: Path) -> None:
+    """The hint names the setting, and no option of a command that is not pytest."""
+    users = Users(tmp_path)
+    users.write("pytest.ini", "[pytest]\nehg_project = ../nowhere\n")
+    users.write("test_own.py", "def test_own(migrated_database): pass\n")
+    ran = users.pytest()
+    assert (ran.code, ran.of("ERROR")) == (1, {"test_own"}), ran.text
+    assert f"there is no `alembic.ini` in `{tmp_path.parent}/nowhere`" in ran.text
+    assert "hint: write `ehg_project = DIR` where pytest has its settings" in ran.text
+
+
 def test_where_the_project_is(users: Users, tmp_path_factory: pytest.TempPathFactory) -> None:
     """In another folder than pytest's own, by a setting of pytest's."""
     other = Users(tmp_path_factory.mktemp("elsewhere"), users.variables)

@@ -49,7 +49,7 @@ def test_text() -> None:
         "  table t: it is written anew",
         "  hint: a new column (`ehg-migrate docs lint#effectrewrite`)",
         "  allowed: by --allow effect:rewrite",
-        "3 findings: 1 error, 1 note, 1 allowed",
+        "3 findings: 1 error, 1 note, 1 allowed; `ehg-migrate lint --effect` shows the notes",
     ]
     assert "note [effect:no_downgrade] r1 (versions/shared/r1.py) on acme, beta" in list(finding_lines((NOTE,)))
     assert list(finding_lines(())) == ["0 findings"]
