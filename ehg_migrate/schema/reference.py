@@ -152,7 +152,8 @@ class References:
                 at_home(connection, recipe.ground)
         except psycopg.Error as e:
             said = run_fault(e).problem
-            return no_reference(f"the ground cannot be laid on PostgreSQL {scratch.version}: {said.message}", _PRELUDE)
+            hint = _SCRATCH_ROLE if e.sqlstate == "42501" and not scratch.ours else _PRELUDE
+            return no_reference(f"the ground cannot be laid on PostgreSQL {scratch.version}: {said.message}", hint)
         return _Replay(recipe, steps, database, recipe.steps[done:steps])
 
     def _known_failure(self, recipe: Recipe, steps: int) -> Problem | None:
@@ -225,6 +226,9 @@ def _work(replay: _Replay) -> Work:
     return Work(replay.recipe.target, replay.database, replay.left)
 
 
+_SCRATCH_ROLE = (
+    "the role in `EHG_SCRATCH_URL` must be able to create databases and roles, and to do what `prelude` does"
+)
 _PRELUDE = "let a SQL file make what revisions rely on: `prelude = FILE` in alembic.ini"
 _SERVER = f"name a server that has it in `{VARIABLE}`"
 HINTS: Mapping[str | None, str] = {

@@ -295,7 +295,7 @@ def _given(url: str) -> tuple[Address, str | None]:
             Problem(
                 "scratch_url",
                 f"`{VARIABLE}` is no PostgreSQL URL",
-                "write `postgresql://USER@HOST:PORT/postgres`; the role must be able to create databases",
+                "write `postgresql://USER:PASSWORD@HOST:PORT/postgres`, of a role that may create databases and roles",
             )
         ) from None
     password = parts.get("password")

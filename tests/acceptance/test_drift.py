@@ -190,6 +190,24 @@ def test_an_extension_that_is_not_there_is_named(fleet: Fleet) -> None:
     assert "not_tried" not in said.out
 
 
+def test_a_scratch_role_that_may_too_little(fleet: Fleet, pg: Cluster) -> None:
+    """It is said what the role of the variable needs, and nothing of SQL that somebody should write."""
+    with pg.admin() as c:
+        role = sql.SQL("CREATE ROLE scratch_maker LOGIN CREATEDB PASSWORD {}").format(pg.password)
+        c.execute(role)
+    try:
+        url = scratch_url(pg).replace(f"{pg.address('postgres').user}:", "scratch_maker:")
+        (fleet.folder / "prelude.sql").write_text("CREATE ROLE somebody_of_the_prelude")
+        with (fleet.folder / "alembic.ini").open("a") as file:
+            file.write("prelude = prelude.sql\n")
+        said = ehg(fleet.folder, "rehearse", "--all-branches", **fleet.variables | {"EHG_SCRATCH_URL": url})
+        assert (said.code, "the ground cannot be laid on PostgreSQL" in said.out) == (1, True), said
+        assert "hint: the role in `EHG_SCRATCH_URL` must be able to create databases and roles, and" in said.out
+    finally:
+        with pg.admin() as c:
+            c.execute("DROP ROLE scratch_maker")
+
+
 def test_a_prelude_makes_what_revisions_rely_on(fleet: Fleet, pg: Cluster) -> None:
     """Without it the reference cannot be made and the hint names the setting; with it the target matches."""
     legacy = "CREATE SCHEMA legacy; CREATE TABLE legacy.codes (code text PRIMARY KEY)"

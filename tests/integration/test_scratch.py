@@ -140,7 +140,9 @@ def test_a_url_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("EHG_SCRATCH_URL", url)
     with pytest.raises(LocalServerError) as caught:
         ScratchServers(tmp_path)
-    assert caught.value.problems[0].code == "scratch_url"
+    problem = caught.value.problems[0]
+    assert problem.code == "scratch_url"
+    assert problem.hint.startswith("write `postgresql://USER:PASSWORD@HOST:PORT/postgres`, of a role that may ")
     assert "secret-word" not in str(caught.value)
 
 
