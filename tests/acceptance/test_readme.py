@@ -134,6 +134,18 @@ def test_the_table_has_all_commands_and_no_other() -> None:
         assert {word.strip("[]") for word in rest} <= known | values, name
 
 
+def test_bash_completes(tmp_path: Path) -> None:
+    """What the README says to evaluate makes it complete the beginning of a command."""
+    (line,) = re.findall(r"after `(eval .*?)` \(or `zsh_source`\)", README)
+    script = f"""{line}
+        COMP_WORDS=(ehg-migrate upg); COMP_CWORD=1; _ehg_migrate_completion ehg-migrate; echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        ["bash", "-ec", script], env=environment(), cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("upgrade\n", "")
+
+
 @pytest.mark.parametrize(
     "option", ["--local", "--targets", "--json", "--junit", "--summary", "--html", "--yes", "--exit-code"]
 )
