@@ -28,7 +28,9 @@ def rehearsal_lines(found: Sequence[Rehearsal]) -> Iterator[str]:
     if not found:
         yield "nothing is pending, so there is nothing to rehearse"
     else:
+        for_good = sum(not s.reversible for r in found for s in r.steps)
         end = f"not good for {some(bad)}" if bad else "all go forward, back and forward again"
+        end += f", but for {number(for_good, 'step')} without a way back" if for_good and not bad else ""
         yield f"{number(steps, 'step')} rehearsed in {number(len(found), 'case')}: {end}"
 
 

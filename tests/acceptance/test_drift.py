@@ -406,4 +406,10 @@ def test_every_combination_of_branches(fleet: Fleet) -> None:
         )
     said = fleet.run("rehearse", "--all-branches")
     assert said.code == 0, said
-    assert said.out.splitlines()[-1] == "3 steps rehearsed in 2 cases: all go forward, back and forward again"
+    good = "all go forward, back and forward again"
+    assert said.out.splitlines()[-1] == f"3 steps rehearsed in 2 cases: {good}"
+    path = fleet.folder / "versions" / "acme" / "1.py"
+    path.write_text(path.read_text().partition("def downgrade():")[0])
+    said = fleet.run("rehearse", "--all-branches")
+    assert said.code == 0, said
+    assert said.out.splitlines()[-1] == f"3 steps rehearsed in 2 cases: {good}, but for 1 step without a way back"
