@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from ehg_migrate.revisions.loading import alembic_config, line_of
 from ehg_migrate.settings import Settings
 from ehg_migrate.turns import PROCESS
 
+_HOOKS = "alembic.script.write_hooks"
 _TEMPLATE = "script.py.mako"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -126,6 +128,11 @@ def _known(error: BaseException, settings: Settings) -> EhgMigrateError | None:
     if place := line_of(error, settings.versions):
         hint = "correct the file: Alembic loads every revision before it writes a new one"
         return RevisionsError(Problem("revision_raised", described(error), hint, place))
+    if any(frame.f_globals.get("__name__") == _HOOKS for frame, _ in traceback.walk_tb(error.__traceback__)):
+        message = f"the new file is in `versions/`, and a hook could not be run on it: {described(error)}"
+        return UsageError(
+            Problem("hook", message, "correct the hook, or take it out", "alembic.ini: [post_write_hooks]")
+        )
     if isinstance(error, FileNotFoundError) and Path(str(error.filename)).name == _TEMPLATE:
         hint = "put one beside env.py, such as `alembic init` writes"
         return ConfigurationError(Problem("no_template", f"there is no `{error.filename}`", hint))

@@ -267,3 +267,15 @@ def test_an_environment_without_a_template(fleet: Path) -> None:
     place = f"{fleet}/env/script.py.mako"
     assert said.err == f"error: there is no `{place}`\n  hint: put one beside env.py, such as `alembic init` writes\n"
     assert [f.name for f in (fleet / "versions").iterdir()] == ["shared"]
+
+
+def test_a_hook_that_cannot_be_run(fleet: Path) -> None:
+    """The file is there, which is said; a program that is not installed is no fault of ours."""
+    ini = fleet / "alembic.ini"
+    text = ini.read_text().replace("# hooks = ruff", "hooks = ruff").replace("# ruff.", "ruff.")
+    ini.write_text(text.replace("ruff.executable = ruff", "ruff.executable = no-such-program"))
+    said = ehg(fleet, "revision", "-m", "bills")
+    assert (said.code, said.out, "Traceback" in said.err) == (2, "", False), said.err
+    assert "error: the new file is in `versions/`, and a hook could not be run on it: FileNotFoundError" in said.err
+    assert "  at alembic.ini: [post_write_hooks]\n  hint: correct the hook, or take it out\n" in said.err
+    assert len(list((fleet / "versions" / "shared").glob("*_bills.py"))) == 1
