@@ -136,7 +136,7 @@ def test_the_table_has_all_commands_and_no_other() -> None:
 
 def test_bash_completes(tmp_path: Path) -> None:
     """What the README says to evaluate makes it complete the beginning of a command."""
-    (line,) = re.findall(r"after `(eval .*?)` \(or `zsh_source`\)", README)
+    (line,) = re.findall(r"after `(eval .*?)`", README)
     script = f"""{line}
         COMP_WORDS=(ehg-migrate upg); COMP_CWORD=1; _ehg_migrate_completion ehg-migrate; echo "${{COMPREPLY[@]}}"
     """
