@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -43,6 +43,11 @@ def nobody(text: str) -> None:
 
 Selectors = Sequence[str]
 """`acme`, `eu-*`, `tag:prod`, `env:staging`, `!name`; none for the whole fleet."""
+
+
+def several(words: Iterable[str]) -> tuple[str, ...]:
+    """Who writes `upgrade("acme")` means one word, although a text is a sequence of letters."""
+    return (words,) if isinstance(words, str) else tuple(words)
 
 
 class ProjectBase:

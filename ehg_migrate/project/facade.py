@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.model import SHARED, FleetPlan, Run, Verb
-from ehg_migrate.project.base import Selectors, nobody
+from ehg_migrate.project.base import Selectors, nobody, several
 from ehg_migrate.project.proving import Manner
 from ehg_migrate.project.releases import write_release
 from ehg_migrate.project.schemas import SchemasProject
@@ -83,7 +83,7 @@ class Project(SchemasProject):
         if place == LOCAL and any(p.steps for p in plan.plans):
             check_workers()
         if self.protected(plan):
-            plan = without_protected(plan, self.fleet.by_name, how.get("confirmed", ()))
+            plan = without_protected(plan, self.fleet.by_name, several(how.get("confirmed", ())))
         plan = self.judged(plan, how.get("lint"), how.get("allow", ()), how.get("notice") or nobody)
         astray = self._astray([p.target for p in plan.plans]) if plan.verb is not Verb.ADOPT else {}
         if self.unread:
@@ -126,7 +126,7 @@ class Project(SchemasProject):
         from ehg_migrate.environment.authoring import new_revision
 
         everything = self.revisions.graph(tuple(self.revisions.branches))
-        ids = resolve_all(everything, depends_on, self.releases)
+        ids = resolve_all(everything, several(depends_on), self.releases)
         if autogenerate:
             self._one_with(autogenerate, branch)
         return new_revision(self.settings, self.revisions, branch, message, ids, autogenerate)
@@ -150,7 +150,7 @@ class Project(SchemasProject):
         from ehg_migrate.schema.carrying import write_carried
 
         carried, needed = self._carried(target, branch, destructive, notice)
-        path = self.new_revision(message, branch, tuple(dict.fromkeys((*depends_on, *needed))))
+        path = self.new_revision(message, branch, tuple(dict.fromkeys((*several(depends_on), *needed))))
         write_carried(path, target, carried)
         return path, carried
 

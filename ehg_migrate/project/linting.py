@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import EhgMigrateError, Problem, some
 from ehg_migrate.model import Finding, FleetPlan, Plan, State, StateKind, Verb
-from ehg_migrate.project.base import Selectors, nobody
+from ehg_migrate.project.base import Selectors, nobody, several
 from ehg_migrate.project.proving import ProvingProject
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class LintingProject(ProvingProject):
 
         Nothing is refused. A note of the plan says of which targets it is not known. Only reads from the targets.
         """
+        selectors, to = several(selectors), several(to)
         waves = waves and self._has_waves(selectors)
         free, held = self._free(selectors)
         _, states, looking = self._look(free)
@@ -82,7 +83,7 @@ class LintingProject(ProvingProject):
         if allow:
             from ehg_migrate.project.allowing import checked
 
-            allow = checked(self.revisions, allow)
+            allow = checked(self.revisions, several(allow))
         mode = lint or self.settings.lint
         plans = tuple(p for p in plan.plans if p.steps)
         nothing = plan.verb not in (Verb.UPGRADE, Verb.SYNC) or plan.judged or not plans

@@ -20,7 +20,7 @@ from ehg_migrate.model import (
     Status,
     Verb,
 )
-from ehg_migrate.project.base import Selectors
+from ehg_migrate.project.base import Selectors, several
 from ehg_migrate.project.reading import ReadingProject
 from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_rollback, plan_upgrade, without_trace
 
@@ -39,6 +39,7 @@ class PlanningProject(ReadingProject):
         Where it is to be done `soon`, workers begin to start while it is still made. Raises UsageError for a shard of
         several waves, GateError where every target is held.
         """
+        selectors, to = several(selectors), several(to)
         waves = waves and self._has_waves(selectors)
         free, held = self._free(selectors)
         plan = self._plan_upgrade(selectors, to, self._states(free, soon=soon), held)
@@ -86,7 +87,7 @@ class PlanningProject(ReadingProject):
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""
-        found = self._one(target)
+        found, to = self._one(target), several(to)
 
         def make(state: State) -> Plan:
             return plan_downgrade(self._graph(found), state.target, state.heads, to, self.releases)
@@ -100,7 +101,7 @@ class PlanningProject(ReadingProject):
         One that changed targets which the files no longer have is not: a part must be asked for by name.
         """
         run, found = self._find_run(run)
-        selectors = selectors or self._still_here(run, self._touched(found))
+        selectors = several(selectors) or self._still_here(run, self._touched(found))
         did = {r.target: r for r in found.results if r.steps} if found else {}
         at_work = self._at_work(found, selectors) if found else {}
         journals = self._journals(selectors)
@@ -124,7 +125,7 @@ class PlanningProject(ReadingProject):
 
     def plan_adoption(self, target: str, heads: Sequence[str] = ()) -> FleetPlan:
         """What `adopt` would declare: the rows of its old `alembic_version`, or `heads`. Nothing would be run."""
-        found = self._one(target)
+        found, heads = self._one(target), several(heads)
 
         def make(state: State) -> Plan:
             foreign = state.heads if state.kind is StateKind.NOT_ADOPTED else ()

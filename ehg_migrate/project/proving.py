@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
 from ehg_migrate.model import Plan, Result, State, Target
-from ehg_migrate.project.base import Selectors, nobody
+from ehg_migrate.project.base import Selectors, nobody, several
 from ehg_migrate.project.planning import PlanningProject
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class ProvingProject(PlanningProject):
         """
         from ehg_migrate.schema.rehearsed import Rehearsal
 
+        to = several(to)
         fleet, states, looking = self._look(selectors)
         plan = self._plan_upgrade(selectors, to, states)
         hopeless = [Rehearsal((s.target,), s.heads, s.heads, problem=s.problem) for s in plan.blocked]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.model import FleetPlan, Plan, Result, Run, State, Status, Target, Verb
-from ehg_migrate.project.base import Selectors, nobody
+from ehg_migrate.project.base import Selectors, nobody, several
 from ehg_migrate.project.correcting import CorrectingProject
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class SchemasProject(CorrectingProject):
         """What `upgrade` will do to the schema of a target once it has been made. Raises GateError where it is held."""
         from ehg_migrate.revisions.planner import plan_upgrade
 
-        chosen = self.schema_target(target)
+        chosen, to = self.schema_target(target), several(to)
         self._free((chosen.name,))
         plan = plan_upgrade(self._graph(chosen), chosen.name, (), tuple(to) or chosen.upgrade_to, self.releases)
         return FleetPlan(Verb.UPGRADE, chosen.name, (plan,), wish=tuple(to))
@@ -164,7 +164,7 @@ class SchemasProject(CorrectingProject):
         (there,), passwords = self._reach((target.name,))
 
         def done(run: Run) -> Result:
-            if target.protected and target.name not in confirmed and not self._local:
+            if target.protected and target.name not in several(confirmed) and not self._local:
                 return Result(target.name, Status.REFUSED, heads, heads, problem=protected(target))
             return work(Place(there, passwords.get(target.name), run.id, run.origin, notice))
 

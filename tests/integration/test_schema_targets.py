@@ -146,7 +146,12 @@ def test_protected(world: World, pg: Cluster) -> None:
         assert done.returncode == 255
         assert "main: failed" in done.stderr
         assert "`main` is protected" in done.stderr
-        again = project.run(project.plan(["main"]), confirmed=["main"])
+        near = project.run(project.plan("main"), confirmed="remain")  # a word is not what it has in it
+        assert statuses(near) == {"main": Status.REFUSED}
+        (world.folder / "rows.sql").write_text("SELECT 1")
+        near = project.seed("main", world.folder / "rows.sql", confirmed="remain")
+        assert code_of(result_of(near, "main")) == "protected"
+        again = project.run(project.plan("main"), confirmed="main")
         assert statuses(again) == {"main": Status.SUCCEEDED}
         back = subprocess.run(
             [ALEMBIC, "-x", "target=dev", "downgrade", "s1"], cwd=world.folder, env=environment({}),

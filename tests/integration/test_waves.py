@@ -75,6 +75,19 @@ def test_one_wave_after_the_other(fleet: Fleet) -> None:
     assert fleet.held() == {name: ["s2"] for name in TARGETS}
 
 
+def test_a_word_alone(fleet: Fleet) -> None:
+    """In Python it is one word, not its letters: of targets, of revisions, of a shard that would not wait."""
+    project = fleet.load()
+    assert project.plan("all", "s1") == project.plan(("all",), ("s1",))
+    with pytest.raises(UsageError, match="a shard does not wait for the waves of other shards"):
+        project.plan("shard:1/2")
+    fleet.run(project.plan("c"))
+    down = fleet.load().plan_downgrade("c", "s1")
+    assert (down.wish, [s.revision for s in down.plans[0].steps]) == (("s1",), ["s2"])
+    back = fleet.load().plan_rollback(project.runs()[0].id, "c")
+    assert (back.selector, [s.revision for s in back.plans[0].steps]) == ("c", ["s2", "s1"])
+
+
 def test_a_failure_holds_the_next_waves_back(fleet: Fleet) -> None:
     """The wave itself is done to its end; the others are not attempted, and `resume` goes on when it is mended."""
     (fleet.folder / "targets" / "waves.yaml").write_text("waves: [{name: first, targets: [a, b]}]\n")
