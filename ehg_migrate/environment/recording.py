@@ -77,7 +77,7 @@ class Recorder:
 
     def step_over(self) -> None:
         """The step before is committed, and no other has begun: what it did is no reason for doubt any more."""
-        self._step = None
+        self._step = self._transaction = None
         self.atomic = True
         self.invalid_before = ()
 

@@ -23,6 +23,7 @@ from tests.support.bare import BareServer, majors
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
+from tests.support.project import revision
 from tests.support.running import Fleet, Workers, code_of, make_fleet, result_of, step
 from tests.support.wire import CountingProxy, Traffic
 
@@ -433,6 +434,44 @@ def test_where_a_transaction_keeps_its_first_snapshot_there_are_two_connections(
     assert line.fleet.runs_of("two")[-1][0] == "b"
 
 
+def test_a_step_that_was_cut_is_looked_at_with_two_connections(line: Line) -> None:
+    """What it has left is named before anything is done again, although its file is a plain one by now."""
+    build = 'with op.get_context().autocommit_block():\n    op.execute("CREATE UNIQUE INDEX CONCURRENTLY a_n ON a (n)")'
+    line.fleet.write("shared/b", revision("b", "a", up_code=build))
+    with line.fleet.admin("two") as c:
+        c.execute("INSERT INTO a VALUES (1), (1)")
+    assert result_of(line.upgrade("two"), "two").status is Status.INDETERMINATE
+    line.write("b")
+    result = result_of(line.upgrade(), "two")
+    assert (result.status, code_of(result), result.heads_after) == (Status.REFUSED, "half_done", ("a",))
+    assert line.fleet.tables("two") == ["a"]
+
+
+def test_limits_that_the_server_does_not_keep_are_noticed(line: Line) -> None:
+    """Before each step, and whenever a target is entered: here a step has put another function in the place of
+    PostgreSQL's. Nothing is done without limits.
+    """
+    false = (
+        "CREATE FUNCTION set_config(n text, v text, l boolean) RETURNS text LANGUAGE sql AS "
+        "$$SELECT pg_catalog.set_config(n, CASE n WHEN 'lock_timeout' THEN '0' ELSE v END, l)$$"
+    )
+    for target, address in line.fleet.addresses.items():
+        with line.fleet.admin(target) as c:
+            path = "SET search_path = public, pg_catalog"
+            c.execute(f"ALTER ROLE postgres IN DATABASE {address.dbname} {path}".encode())
+    line.fleet.write("shared/b", step("b", "a", code=f'op.execute("{false}")'))
+    line.fleet.write("shared/c", step("c", "b"))
+    for status in (Status.FAILED, Status.REFUSED):
+        for result in line.fleet.load().upgrade(parallel=1).results:
+            assert (result.status, code_of(result), result.heads_after) == (status, "settings_lost", ("b",))
+    assert line.fleet.journal("two") == [("done", "a"), ("done", "b"), ("failed", "c")]
+    assert line.fleet.tables("one") == line.fleet.tables("two") == ["a", "b"]
+    for target in line.fleet.addresses:
+        with line.fleet.admin(target) as c:
+            c.execute("DROP FUNCTION public.set_config(text, text, boolean)")
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+
+
 def test_a_step_that_moves_version_rows_is_not_committed(line: Line) -> None:
     """The server does not come to the COMMIT; with two connections it is told what it was."""
     line.write("b")
@@ -490,6 +529,31 @@ def test_a_first_step_that_fails_on_a_new_target_is_not_sent_twice(line: Line) -
     assert len([s for s in only.statements if s.startswith("CREATE TABLE a")]) == 1
     assert line.fleet.journal("two") == [("failed", "a")]
     assert line.fleet.notices("two") == []
+
+
+_FOREIGN = "CREATE TABLE {0}.alembic_version (version_num text); INSERT INTO {0}.alembic_version VALUES ('x')"
+
+
+@pytest.mark.parametrize("schema", ["public", "app"])
+def test_a_history_that_came_since_the_plan(schema: str, line: Line) -> None:
+    """Another Alembic's, where it is usual or where the role's path leads: nothing is made beside it."""
+    for target, address in line.fleet.addresses.items():
+        with line.fleet.admin(target) as c:
+            c.execute("DROP SCHEMA ehg_migrate CASCADE; DROP TABLE a; CREATE SCHEMA app AUTHORIZATION postgres")
+            c.execute(f"ALTER ROLE postgres IN DATABASE {address.dbname} SET search_path = app, public".encode())
+
+    def hears(event: Event) -> None:
+        if event.target == "one" and event.kind is EventKind.FINISHED:
+            with line.fleet.connect("two") as c:
+                c.execute(_FOREIGN.format(schema).encode())
+
+    run = line.fleet.load().upgrade(parallel=1, watch=hears)
+    assert result_of(run, "one").status is Status.SUCCEEDED
+    assert (result_of(run, "two").status, code_of(result_of(run, "two"))) == (Status.REFUSED, "not_adopted")
+    assert line.fleet.values("two", "SELECT to_regnamespace('ehg_migrate') IS NULL") == [True]
+    with line.fleet.admin("two") as c:
+        c.execute(f"DROP TABLE {schema}.alembic_version".encode())
+    assert line.upgrade().status is RunStatus.SUCCEEDED
 
 
 def test_what_is_the_sessions_is_made_where_it_stays(line: Line) -> None:
