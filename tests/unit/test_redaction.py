@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ehg_migrate import redaction
-from ehg_migrate.redaction import MASK, longest, one_line, redact, register, safe
+from ehg_migrate.redaction import MASK, longest, one_line, printable, redact, register, safe
 
 TRICKY = "@:/%#?&'\"\\ +=;$`{}()[]<>|!^~,.\t\x01äß漢🔑\u0301\u202e"
 # of `*` alone a secret would be in every text that has a mask
@@ -39,6 +40,7 @@ WAYS: dict[str, Callable[[str], str]] = {
     "URL, small digits": lambda s: "".join(f"%{b:02x}" for b in s.encode()),
     "URL, one character": _partly_encoded,
     "form": quote_plus,
+    "form, small digits": lambda s: re.sub("%..", lambda m: m[0].lower(), quote_plus(s)),
     "SQLAlchemy": lambda s: sa.URL.create("postgresql", "u", s, "h").render_as_string(hide_password=False),
     "Python": repr,
     "Python, beside both quotes": lambda s: repr({"a": f"'\"{s}"}),
@@ -49,10 +51,16 @@ WAYS: dict[str, Callable[[str], str]] = {
     "SQL": lambda s: sql.Literal(s).as_string(None),
     "libpq": lambda s: make_conninfo(password=s),
     "shell": shlex.quote,
+    "double quotes": lambda s: s.replace("\\", "\\\\").replace('"', '\\"'),
 }
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
+@example(secret="two words", before="", after="")  # a form without a percent sign
+@example(secret="it's \x01", before="", after="")  # a quote, beside what some programs write otherwise and some do not
+@example(secret="back\\slash isn't \x01", before="", after="")
+@example(secret='say "\x01"', before="", after="")
+@example(secret="two/words and", before="", after="")  # a plus, and a digit that is a letter
 @given(secret=SECRETS | WORDS, before=AROUND, after=AROUND)
 def test_no_form_of_a_secret_is_left(way: Callable[[str], str], secret: str, before: str, after: str) -> None:
     """In the middle of any text, in the forms that URLs, Python, JSON, SQL, libpq and shells give it."""
@@ -74,6 +82,15 @@ def test_a_form_that_begins_within_another(copies: int) -> None:
     assert redact("'@@'" * copies).replace(MASK, "") == ""
 
 
+@pytest.mark.parametrize("text", ["correct horse battery", "horse correct horse battery", "abcabcab"])
+def test_secrets_that_lie_within_one_another(text: str) -> None:
+    """Neither what stands behind the inner one is left, nor what two of one have in common."""
+    redaction._known.clear()
+    for secret in ("correct horse battery", "horse", "abcab"):
+        register(secret)
+    assert redact(text).replace(MASK, "").strip() == ""
+
+
 @given(secrets=st.lists(SECRETS, min_size=2, max_size=5), data=st.data())
 def test_secrets_that_are_parts_of_one_another(secrets: list[str], data: st.DataObject) -> None:
     """No end of the longest stays behind."""
@@ -93,6 +110,13 @@ def test_control_characters_hide_no_secret(secret: str, where: int, control: str
     redaction._known.clear()
     register(secret)
     assert secret not in safe(f"x{secret[:where]}{control}{secret[where:]}x")
+
+
+def test_a_secret_that_has_lost_its_control_characters() -> None:
+    """A text may have been made printable before it came here."""
+    redaction._known.clear()
+    register("sword\tfish\x01bone")
+    assert redact(printable("the sword\tfish\x01bone")) == f"the {MASK}"
 
 
 @given(secret=SECRETS, before=st.integers(0, 400))

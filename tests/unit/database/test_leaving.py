@@ -58,6 +58,7 @@ SEVERAL = (
     "CREATE TABLE a$x$ (n int); CREATE TABLE b$x$ (n int)",  # parts of names
     "CREATE TABLE a (n int DEFAULT $1$); DROP TABLE b; --$1$",  # no tag begins with a digit
     r"COMMENT ON TABLE a IS 'x\'; DROP TABLE b; --'",  # a setting says whether the quote ends there
+    r"COMMENT ON TABLE a IS 'x\''; DROP TABLE b; --'",
 )
 
 

@@ -101,6 +101,7 @@ _LINES = "the secret `file:secret` holds a line break or a NUL in it"
         (b"\n", 0o600, "secret_empty", "the secret `file:secret` is empty", "put the password there"),
         (b"S3cretCanary\nb\n", 0o600, "secret_format", _LINES, None),
         (b"S3cretCanary\n\n", 0o600, "secret_format", _LINES, None),
+        (b"S3cretCanary\rb\n", 0o600, "secret_format", _LINES, None),
         (b"S3cretCanary\0", 0o600, "secret_format", _LINES, None),
         (b"S3cretCanary\xff", 0o600, "secret_file", "the file `secret` is not UTF-8", "save it as UTF-8"),
         (b"x" * 70_000, 0o600, "secret_file", "the file `secret` is larger than 64 KiB", "put nothing else into it"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from ehg_migrate.ledger import Ledger, open_ledger
 from ehg_migrate.model import RunStatus
+from ehg_migrate.rollout import book as writing
 from ehg_migrate.rollout.book import Book
+from tests.support.programs import wait_until
 from tests.unit.ledger.contract import a_result, a_run
 
 TARGETS = ("acme", "bolt")
@@ -49,3 +53,14 @@ def test_what_a_ledger_lacks_is_named(place: Path) -> None:
         book.finish(RunStatus.SUCCEEDED)
     (said,) = [n.message for n in book.notes if n.code == "ledger_incomplete"]
     assert all(f"`{target}`" in said for target in TARGETS)
+
+
+def test_a_run_that_has_nothing_to_write_says_that_it_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another machine would take it for dead while its targets take their time."""
+    monkeypatch.setattr(writing, "_HEARTBEAT", 0.01)
+    with Book(opener(tmp_path), a_run("r-1")) as book, closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as ledger:
+        ledger.execute("UPDATE runs SET heartbeat_at = '2001-01-01T00:00:00+00:00'")
+        ledger.commit()
+        asked = "SELECT count(*) FROM runs WHERE heartbeat_at > '2002'"
+        wait_until(lambda: ledger.execute(asked).fetchone() == (1,), "nobody said so", 60)
+        book.finish(RunStatus.SUCCEEDED)

@@ -28,6 +28,7 @@ NOT_PLAIN = {
     "a result kept": 'made = op.create_table("a")',
     "a connection": 'op.get_bind().execute(sa.text("SELECT 1"))',
     "an argument that asks": "op.execute(sa.text(op.get_bind().dialect.name))",
+    "an operation as a value": 'op.execute(op.create_table("a"))',
     "an inspector": 'op.drop_table(sa.inspect("x"))',
     "an engine": 'op.execute(sa.create_engine("x").connect())',
     "another operation": "op.run_async(NAME)",
@@ -40,10 +41,13 @@ NOT_PLAIN = {
     "an option of the connection": 'op.execute(NAME, execution_options={"schema_translate_map": {None: "b"}})',
     "options unseen": "op.execute(NAME, **NAME)",
     "a value of a call": "op.execute(sa.text(NAME).bindparams())",
+    "a call in how a value is written": 'op.execute(f"{NAME:{input()}}")',
 }
 MODULES = {
     "another op": "from helpers import op",
     "op bound again": 'from alembic import op\nop = "x"',
+    "op imported again": "from alembic import op\nfrom typing import Any as op",
+    "op made again": "from alembic import op\ndef op(): pass",
     "a call": "import sqlalchemy\nfrom alembic import op\nsqlalchemy.event.listen(1, 2, 3)",
     "a call in a value": 'from alembic import op\nX = print("x")',
     "a call in an annotation": 'from alembic import op\nX: print("x") = 1',
@@ -52,6 +56,7 @@ MODULES = {
     "a condition": "from alembic import op\nif True:\n    X = 1",
     "an import of one's own": "from alembic import op\nimport models",
     "a relative import": "from alembic import op\nfrom . import sqlalchemy",
+    "a relative import of a known name": "from alembic import op\nfrom .sqlalchemy import text",
     "everything": "from alembic import op\nfrom sqlalchemy import *",
     "a class": "from alembic import op\nclass X: pass",
 }
