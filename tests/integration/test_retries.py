@@ -117,6 +117,22 @@ def test_a_session_killed_in_a_step_is_looked_after_and_the_step_done_again(benc
     assert fleet.notices("other") == []
 
 
+_LATE = """
+op.execute("CREATE TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+op.execute("INSERT INTO late VALUES (1), (1)")
+"""
+
+
+def test_a_step_that_fails_at_its_commit_is_not_done(bench: Bench) -> None:
+    """What is looked at only then is this step's failure, although the next one's begin was sent with the COMMIT."""
+    fleet = bench.fleet(_LATE)
+    result = result_of(fleet.upgrade("acme"), "acme")
+    assert (result.status, code_of(result), result.heads_after) == (Status.FAILED, "statement_failed", ("s1",))
+    assert ([s.revision for s in result.steps], result.not_done) == (["s1"], ("s2", "s3"))
+    assert fleet.journal("acme") == [("done", "s1"), ("failed", "s2")]
+    fleet.check("acme", holds=["s1"])
+
+
 @pytest.mark.parametrize("last", [False, True])
 def test_a_lock_that_is_lost_in_a_step_is_taken_again_before_the_next(bench: Bench, last: bool) -> None:
     """The step is committed, since its own session lives; nothing further is done without the lock."""

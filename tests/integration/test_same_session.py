@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ehg_migrate.model import Address, Run, Status
+from ehg_migrate.database.origin import find_origin
+from ehg_migrate.database.session import Session
+from ehg_migrate.model import Address, Run, Status, Target
+from tests.support.bare import BareServer
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import CANARY, Cluster
+from tests.support.programs import postgres_bin
 from tests.support.project import PASSWORD_VARIABLE, revision
 from tests.support.running import Fleet, code_of, make_fleet, result_of
 
@@ -50,6 +54,7 @@ DEFAULTS = {
 }
 _CHANGES_ALL = f'{SPOILERS["several"]}\n{SPOILERS["characteristics"]}\nop.execute("RESET ROLE")'
 POOLED = "pooled"
+UNTOUCHED = "before_one_that_says_how_its_transaction_is"
 
 
 @dataclass(frozen=True)
@@ -96,16 +101,16 @@ TRANSACTIONS = {
     "read_only_itself": Case('op.execute("SET TRANSACTION READ ONLY")', problem="read_only",
                              hint="what the revision has SET", journal=_FAILED),
 }  # fmt: skip
-_NAMES = (*SPOILERS, *DEFAULTS, POOLED, *TRANSACTIONS)
+_NAMES = (*SPOILERS, *DEFAULTS, POOLED, UNTOUCHED, *TRANSACTIONS)
 
 
-def _noting(name: str, code: str) -> dict[str, str]:
+def _noting(name: str, code: str, last: str = _NOTE) -> dict[str, str]:
     """A branch that notes what it finds, spoils it, and notes again."""
     a, b, c = f"{name}_a", f"{name}_b", f"{name}_c"
     return {
         f"{name}/{a}": revision(a, None, label=name, depends=("s1",), up_code=_NOTE),
         f"{name}/{b}": revision(b, a, up_code=code),
-        f"{name}/{c}": revision(c, b, up_code=_NOTE),
+        f"{name}/{c}": revision(c, b, up_code=last),
     }
 
 
@@ -115,6 +120,8 @@ def _revisions() -> dict[str, str]:
         found |= _noting(name, code)
     for name in (*DEFAULTS, POOLED):
         found |= _noting(name, _CHANGES_ALL)
+    # the driver begins that transaction, as it was told to by then
+    found |= _noting(UNTOUCHED, SPOILERS["driver"], f"# it might SET TRANSACTION{_NOTE}")
     for name, case in TRANSACTIONS.items():
         first, second = f"{name}_1", f"{name}_2"
         found[f"{name}/{first}"] = revision(first, None, label=name, depends=("s1",), up_code=case.code)
@@ -158,7 +165,7 @@ def run(fleet: Fleet) -> Run:
     return fleet.upgrade(parallel=4)
 
 
-@pytest.mark.parametrize("name", [*SPOILERS, *DEFAULTS, POOLED])
+@pytest.mark.parametrize("name", [*SPOILERS, *DEFAULTS, POOLED, UNTOUCHED])
 def test_nothing_that_a_step_has_set_reaches_the_next(fleet: Fleet, run: Run, name: str) -> None:
     """Role, transactions, time zone, custom settings: the third revision finds what the first one found."""
     assert result_of(run, name).status is Status.SUCCEEDED, result_of(run, name)
@@ -209,3 +216,17 @@ def test_nothing_lands_in_our_schema(pg: Cluster, make_database: MakeDatabase, t
     assert result_of(run, "one").status is Status.SUCCEEDED
     assert code_of(result_of(run, "two")) == "statement_failed"
     assert fleet.values("two", "SELECT schemaname FROM pg_tables WHERE tablename = 'lost'") == []
+
+
+def test_who_a_step_has_become_is_forgotten(tmp_path: Path) -> None:
+    """A superuser's step may go on as another session's user, which ends neither with it nor with RESET ROLE."""
+    with BareServer(postgres_bin()) as server, server.connect("postgres") as admin:
+        target = Target("one", Address(admin.info.host, 5432, "postgres", "postgres", "disable"), ("shared",))
+        with Session(target, None, "run", find_origin(tmp_path)) as session:
+            session.work.autocommit = False
+            session.prepare_work()
+            session.work.execute("SET SESSION AUTHORIZATION anon")
+            session.work.commit()
+            session.prepare_work()
+            assert session.work.execute("SELECT session_user").fetchone() == ("postgres",)
+            session.work.rollback()

@@ -232,6 +232,48 @@ def test_nothing_of_it_is_left_behind_a_pooler_that_is_not_in_session_mode(
         assert fleet.heads("two") == ["a"]
 
 
+def test_nothing_is_set_between_two_transactions(
+    pg: Cluster, database: Address, bouncer_transaction: PgBouncer, tmp_path: Path
+) -> None:
+    """Whoever comes to the pooler meanwhile has the same connection to the server, and not our limits."""
+    target = Target("one", bouncer_transaction.address(database.dbname), ("shared",))
+    with pg.connect(database.dbname) as c:
+        c.execute(layout(target))
+    session = SingleSession(target, pg.password, "run", find_origin(tmp_path))
+    with session, session.beside(), bouncer_transaction.connect(database.dbname) as c:
+        ours = session.work.execute("SELECT pg_backend_pid()").fetchone()
+        assert c.execute("SELECT pg_backend_pid()").fetchone() == ours
+        limits = "SELECT name FROM pg_settings WHERE name LIKE '%timeout' AND source = 'session'"
+        assert c.execute(limits).fetchall() == []
+
+
+def test_what_another_client_has_left_in_a_pooler_is_not_the_first_steps(
+    pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cleans nothing: each target's tables are the role's that the entry names, where its path leads."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+    databases = {n: make_database(n) for n in ("one", "two")}
+    with PgBouncer(pg, "session", server_reset_query="", max_db_connections=2) as bouncer, pg.admin() as admin:
+        fleet = make_fleet(pg, tmp_path, {n: bouncer.address(d.dbname) for n, d in databases.items()}, HISTORY)
+        admin.execute("CREATE ROLE left_there SUPERUSER; GRANT left_there TO postgres")
+        try:
+            for database in databases.values():
+                clients = [bouncer.connect(database.dbname) for _ in range(2)]
+                for client in clients:
+                    client.execute("SET ROLE left_there; SET search_path = pg_temp")
+                for client in clients:
+                    client.close()
+            assert fleet.load().upgrade(parallel=1).status is RunStatus.SUCCEEDED
+            owners = "SELECT schemaname || ' ' || tableowner FROM pg_tables WHERE tablename = 'a'"
+            assert fleet.values("one", owners) == fleet.values("two", owners) == ["public postgres"]
+        finally:
+            bouncer.close()
+            for database in databases.values():
+                with pg.admin(database.dbname) as c:
+                    c.execute("REASSIGN OWNED BY left_there TO postgres")
+            admin.execute("DROP ROLE left_there")
+
+
 @pytest.mark.parametrize("stopped", [False, True], ids=["done", "stopped"])
 def test_what_a_revisions_function_leaves_is_not_handed_on(
     stopped: bool, pg: Cluster, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -584,11 +626,12 @@ def test_a_lock_is_waited_for_with_two_connections(line: Line) -> None:
     assert line.fleet.notices("two")[0] == "step b: canceling statement due to lock timeout; again"
 
 
-def test_another_runner_is_waited_for_with_two_connections(line: Line) -> None:
-    """As ever: whoever has the lock is told, and the queue limit holds."""
+@pytest.mark.parametrize("lock", [0, 1], ids=["its lock", "that of its last statement"])
+def test_another_runner_is_waited_for_with_two_connections(lock: int, line: Line) -> None:
+    """As ever: whoever has the lock is told, and the queue limit holds. A dead one's last statement may go on."""
     line.write("b")
     with line.fleet.connect("two") as c:
-        c.execute("SELECT pg_advisory_lock(%s)", (lock_key(line.fleet.load().fleet.by_name["two"]),))
+        c.execute("SELECT pg_advisory_lock(%s)", (lock_key(line.fleet.load().fleet.by_name["two"]) + lock,))
         running = line.fleet.background(line.upgrade)
         wait_until(lambda: any("another runner" in n for n in line.fleet.notices("two")), "the holder is told", 20)
         assert line.fleet.heads("two") == ["a"]
