@@ -342,6 +342,9 @@ def test_an_index_that_cannot_be_built_is_named_until_it_is_dropped(bench: Bench
     assert fleet.run(fleet.load().plan((), ("s1",))).status is RunStatus.SUCCEEDED
     with fleet.connect("acme") as c:
         c.execute("INSERT INTO s1 VALUES (1), (1)")
+        c.execute("CREATE TABLE own (n int); INSERT INTO own VALUES (1), (1)")
+        with pytest.raises(psycopg.errors.UniqueViolation):  # one that was there before is nobody's of ours
+            c.execute("CREATE UNIQUE INDEX CONCURRENTLY own_n ON own (n)")
     drop = "DROP INDEX CONCURRENTLY public.s1_n"
 
     run = fleet.upgrade()

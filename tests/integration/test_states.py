@@ -335,6 +335,23 @@ def test_a_row_that_was_set_back_is_set_as_the_hint_says(project: Project, datab
     assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s3"})
 
 
+def test_a_target_that_was_restored_to_an_earlier_time(project: Project, database: Address, pg: Cluster) -> None:
+    """Its rows and its journal agree; that a run left it elsewhere, only the ledger knows."""
+    run = project.upgrade()
+    assert state(project).notes == ()
+    execute(
+        pg,
+        database,
+        "UPDATE ehg_migrate.alembic_version SET version_num = 's1'",
+        "DELETE FROM ehg_migrate.migration_journal WHERE revision <> 's1'",
+    )
+    found = state(project)
+    assert (found.kind, found.pending) == (StateKind.PENDING, ("s2", "s3"))
+    assert [(n.code, n.message) for n in found.notes] == [
+        ("ledger_disagrees", f"by the ledger run `{run.id}` left `s3`, and it holds `s1`")
+    ]
+
+
 def stamp_as_hinted(project: Project, hint: str) -> None:
     """Does to the letter what is between the backticks."""
     (command,) = (part for part in hint.split("`") if part.startswith("alembic "))
