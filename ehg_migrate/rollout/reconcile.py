@@ -49,7 +49,7 @@ def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem,
             "ledger_disagrees",
             f"by the ledger run `{last.run}` left {quoted(last.heads)}, and it holds {quoted(state.heads)}",
             f"`ehg-migrate history {state.target}` shows what was done since; if nothing, "
-            "it was restored to an earlier time, stamped, or moved by a script of `plan --sql`",
+            "it was restored to an earlier time, stamped, or moved by a script of `ehg-migrate plan --sql`",
         ),
     )
 
