@@ -192,7 +192,3 @@ class SingleSession(Session):
     def _give_back(self, *asked: str) -> dict[str, list[tuple[Any, ...]]]:
         """Nothing: locks and settings ended with the last transaction, or end when the connection does."""
         return {}
-
-    def blockers(self) -> dict[int, str]:
-        """Nobody could ask: the one connection waits. So it does not wait for long."""
-        return {}

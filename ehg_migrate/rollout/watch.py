@@ -70,7 +70,8 @@ class Watchdog:
 class BlockerWatch:
     """Asks on the lock's connection who blocks the working one, tells it, and keeps the last answer.
 
-    Where no thread is to be had nobody asks: a step must not fail for want of one that only looks on.
+    Where no thread is to be had nobody asks: a step must not fail for want of one that only looks on. Nor where the one
+    connection is that which waits; so it does not wait for long (single.py).
     """
 
     def __init__(self, session: Session, notice: Notice) -> None:
@@ -83,8 +84,9 @@ class BlockerWatch:
         self._thread = threading.Thread(target=self._look, name="blockers", daemon=True)
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(RuntimeError):
-            self._thread.start()
+        if self._session.lock is not self._session.work:
+            with contextlib.suppress(RuntimeError):
+                self._thread.start()
         return self
 
     def __exit__(

@@ -30,7 +30,8 @@ def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_step_is_done_unwatched() -> None:
     """Nobody asks who blocks it, and it does not fail."""
-    session: Any = SimpleNamespace(target=SimpleNamespace(limits=SimpleNamespace(lock=5.0)))
+    limits = SimpleNamespace(lock=5.0)
+    session: Any = SimpleNamespace(target=SimpleNamespace(limits=limits), lock=object(), work=object())
     with BlockerWatch(session, cast("Any", None)) as blockers:
         assert blockers.last == ""
 
