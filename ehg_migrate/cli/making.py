@@ -91,6 +91,7 @@ _root = click.option(
     "root",
     default=".",
     envvar="EHG_PROJECT",
+    show_envvar=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder with alembic.ini. Default: this one.",
 )

@@ -88,6 +88,7 @@ def project_options(command: F) -> F:
             "root",
             default=".",
             envvar="EHG_PROJECT",
+            show_envvar=True,
             type=click.Path(file_okay=False, path_type=Path),
             help="The folder with alembic.ini, targets/ and versions/. Default: this one.",
         ),

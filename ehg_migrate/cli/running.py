@@ -41,6 +41,7 @@ _rollout = click.option(
     metavar="NAME",
     default="",
     envvar="EHG_ROLLOUT",
+    show_envvar=True,
     help="A name in common with other runs, such as the shards of a pipeline: `runs` shows them together.",
 )
 verifying = click.option(
@@ -80,9 +81,13 @@ def gate_options(command: options.F) -> options.F:
 
 
 def run_options(command: options.F) -> options.F:
-    """What every command has that makes a run."""
-    for option in (*reports, _rollout, verifying, options.executor, options.parallel, options.yes, options.as_json,
-                   options.project_options):  # fmt: skip
+    """What every command has that runs steps."""
+    return _making_a_run(command, verifying, options.executor, options.parallel)
+
+
+def _making_a_run(command: options.F, *more: Any) -> options.F:
+    """What every command has that makes a run, and more between."""
+    for option in (*reports, _rollout, *more, options.yes, options.as_json, options.project_options):
         command = option(command)
     return command
 
@@ -185,9 +190,12 @@ def _busy(plan: FleetPlan) -> list[str]:
 @click.command()
 @click.argument("target")
 @click.option("--heads", multiple=True, metavar="REV", help="Declare these applied instead of reading the old table.")
-@run_options
+@_making_a_run
 def adopt(target: str, heads: tuple[str, ...], yes: bool, **how: Any) -> int:
-    """Take over a database that already holds revisions: from its `alembic_version`, or as declared."""
+    """Take over a database that already holds revisions: from its `alembic_version`, or as declared.
+
+    Nothing is run, and its schema is not looked at: `drift` says whether it is what those revisions produce.
+    """
     with options.opened(**options.where(how)) as project:
         plan = project.plan_adoption(target, heads)
         for p in plan.plans:
@@ -211,7 +219,7 @@ def _carry_out(project: Project, plan: FleetPlan, yes: bool, how: dict[str, Any]
     for name in project.protected(plan):
         if name not in confirmed:
             console.note(text.problem_lines(protected(project.fleet.by_name[name]), f"{name}: "))
-    manner = {name: how.get(name) for name in ("parallel", "executor", "rollout", "verify", "max_failures")}
+    manner = {name: how[name] for name in ("parallel", "executor", "rollout", "verify", "max_failures") if name in how}
     run = watched(project, plan, **manner, **gate, confirmed=confirmed)
     _report(run, plan, how)
     return exits.of_run(run)

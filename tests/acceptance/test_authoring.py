@@ -203,6 +203,8 @@ def test_adopting_a_history(legacy: Path, pg: Cluster) -> None:
     refused = ehg(legacy, "upgrade", "--yes")
     assert refused.code == 1
     assert "acme: not adopted\n" in refused.err
+    said = ehg(legacy, "adopt", "acme", "--yes", "--verify", "always")
+    assert (said.code, "No such option '--verify'" in said.err) == (2, True), "no schema is looked at"
     adopted = ehg(legacy, "adopt", "acme", "--yes")
     assert (adopted.code, normalised(adopted.out)) == (0, "run RUN: 1 succeeded (acme)\n")
     assert adopted.err.startswith(
