@@ -1,19 +1,24 @@
-"""`docs`: the pages are in the wheel too, and whatever a message names of them is found."""
+"""`docs`: the pages are in the wheel too, whatever a message names of them is found, and what they show can be used."""
 
 from __future__ import annotations
 
 import ast
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
 
+from ehg_migrate.cli.app import cli
+from ehg_migrate.fleet import load_fleet
 from ehg_migrate.revisions.lint import RULES as FILE_RULES
 from ehg_migrate.revisions.rules import EFFECT_NAMES, SQL_RULE, anchor, page_command
+from ehg_migrate.settings import read_settings
 from tests.support.cli import ehg, environment
 
 ROOT = Path(__file__).parents[2]
@@ -113,3 +118,86 @@ def sdist(tree: Path) -> Path:
     shutil.rmtree(tree)
     (folder,) = out.iterdir()
     return folder
+
+
+TEXTS = [ROOT / "README.md", *PAGES, *sorted((ROOT / "docs" / "pipelines").iterdir())]
+PROGRAM = "ehg-migrate "
+
+
+def fenced(page: str, language: str) -> list[str]:
+    """The texts between ```language and ```."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def indented(page: str, first: str) -> str:
+    """The block of code that begins so."""
+    lines = (ROOT / "docs" / page).read_text().partition(f"\n    {first}")[2].split("\n")
+    rest = [line.removeprefix("    ") for line in lines[1:]]
+    return "\n".join([first + lines[0], *rest[: next(n for n, line in enumerate(lines[1:]) if line[:1].strip())]])
+
+
+def commands(text: str) -> list[str]:
+    """What stands behind the program's name: in backticks, or in a line of code before two blanks or a redirection."""
+    lines = re.findall(rf"^(?:    |\$ )(?:\S+=\S+ )*{PROGRAM}(.*)$", text, re.MULTILINE)
+    return [*re.findall(rf"`{PROGRAM}([^`]+)`", text), *(re.split(r"  | [>;#|] ", line)[0] for line in lines)]
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda path: path.name)
+def test_every_command_is_one(page: Path) -> None:
+    """It has its arguments, and options that there are. A file that it reads is taken for there, `...` for more."""
+    for written in commands(page.read_text()):
+        words = shlex.split(re.sub(r" \.\.\.(?= |$)", "", written).replace("COMMAND", "status"))
+        files = [str(page) if w == "FILE" or w.endswith((".sql", ".json", ".env")) else w for w in words]
+        command: click.Command = cli
+        while files and isinstance(command, click.Group) and files[0] in command.commands:
+            command = command.commands[files.pop(0)]
+        if not files:
+            continue  # only its name
+        try:
+            command.make_context("", files)
+        except click.UsageError as e:
+            pytest.fail(f"{written}: {e.format_message()}")
+
+
+def test_the_commands_are_found() -> None:
+    """Those of a line of code, with what stands around them, and those of a sentence."""
+    text = (
+        "`ehg-migrate docs lint`\n    ehg-migrate compare a b  # what\n$ EHG_X=1 ehg-migrate status --json > a.json\n"
+    )
+    assert commands(text) == ["docs lint", "compare a b", "status --json"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_python_compiles(page: Path) -> None:
+    """Each block of it."""
+    for block in fenced(page.name, "python"):
+        compile(block, page.name, "exec")
+
+
+def test_settings_can_be_set(tmp_path: Path) -> None:
+    """Those of docs/lint.md, in the file that `init` writes."""
+    assert ehg(tmp_path, "init", "fleet").code == 0
+    ini = tmp_path / "fleet" / "alembic.ini"
+    (block,) = fenced("lint.md", "ini")
+    ini.write_text(ini.read_text().replace("[ehg_migrate]\n", f"[ehg_migrate]\n{block}"))
+    assert dict(read_settings(tmp_path / "fleet").lint_levels) == {
+        "effect:renamed": "error",
+        "effect:fk_without_index": "note",
+    }
+
+
+def test_entries_load(tmp_path: Path) -> None:
+    """Schemas as targets, waves, and a target on hold, as the pages show them."""
+    (tmp_path / "versions" / "shared").mkdir(parents=True)
+    (tmp_path / "targets").mkdir()
+    (schemas,) = fenced("schemas.md", "yaml")
+    held = indented("operations.md", "acme:").replace("\n", "\n  ")
+    more = "    url: postgresql://migrator@127.0.0.1/acme\n    tags: [canary]\n    env: staging\n"
+    (tmp_path / "targets" / "fleet.yaml").write_text(f"{schemas}  {held.rstrip()}\n{more}")
+    (tmp_path / "targets" / "waves.yaml").write_text(indented("operations.md", "waves:"))
+    fleet = load_fleet(tmp_path)
+    assert [(t.name, t.schema, t.protected) for t in fleet.targets[:2]] == [
+        ("dev", "dev", True),
+        ("staging",) * 2 + (False,),
+    ]
+    assert (fleet.by_name["acme"].hold, fleet.by_name["acme"].wave) == ("closing of the books", "canary")
