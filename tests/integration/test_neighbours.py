@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ehg_migrate.database.neighbours import Neighbours
+from ehg_migrate.database.session import lock_key
 from ehg_migrate.errors import TargetError
 from ehg_migrate.model import Address, Status, meta_schema
 from ehg_migrate.project import Project
@@ -75,6 +76,18 @@ def test_each_schema_has_its_own(pg: Cluster, make: Callable[..., tuple[Address,
         up, down = (column(pg, address, asked.format(meta_schema(schema), name, d)) for d in ("up", "down"))
         assert (up, down) == ({"s1", "s2", "s3"}, {"s2", "s3"} if name == "odd" else set())
     assert column(pg, address, "SELECT to_regnamespace('ehg_migrate') IS NULL") == {True}
+
+
+def test_nobody_waits_for_who_is_at_work_on_another(pg: Cluster, make: Callable[..., tuple[Address, Path]]) -> None:
+    """Each schema has a lock of its own."""
+    address, folder = make({"one": "one", "two": "two"}, SHARED, queue_timeout="0s")
+    make_schemas(pg, address, "one", "two")
+    project = Project.load(folder)
+    with pg.connect(address.dbname) as c:
+        c.execute("SELECT pg_advisory_lock(%s)", (lock_key(project.fleet.by_name["one"]),))
+        run = project.upgrade()
+    assert statuses(run) == {"one": Status.REFUSED, "two": Status.SUCCEEDED}
+    assert code_of(result_of(run, "one")) == "locked"
 
 
 def test_a_schema_that_is_not_there(pg: Cluster, make: Callable[..., tuple[Address, Path]]) -> None:

@@ -462,20 +462,41 @@ def settings(c: psycopg.Connection) -> list[tuple[str, str]]:
 def test_a_pooler_that_cleans_nothing_keeps_nothing_of_ours(
     pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
 ) -> None:
-    """Without `server_reset_query` it hands a server connection on as it is: no lock may be on it, and no limit."""
+    """Without `server_reset_query` it hands a server connection on as it is: no lock may be on it, no limit, and it
+    listens to nothing. After whole steps, steps that want two connections, and one that fails.
+    """
     with PgBouncer(pg, "session", pool_size=4, server_reset_query="") as bouncer:
         entry = target_entry(bouncer.address(database.dbname), lock_timeout="7s", queue_timeout="1s")
-        failing = {**SHARED, "shared/s9.py": revision("s9", "s3", up="SELECT 1/0")}
-        for number, revisions in enumerate((SHARED, failing)):
+        asking = {**SHARED, "shared/s8.py": revision("s8", "s3", up="SELECT 1")}
+        failing = {**asking, "shared/s9.py": revision("s9", "s8", up="SELECT 1/0")}
+        for number, revisions in enumerate((SHARED, asking, failing)):
             project = Project.load(make_project(tmp_path / str(number), {"one": entry}, revisions))
             run = project.upgrade()
-            assert statuses(run) == {"one": Status.FAILED if number else Status.SUCCEEDED}, run.results
+            assert statuses(run) == {"one": Status.FAILED if number == 2 else Status.SUCCEEDED}, run.results
             with pg.admin(database.dbname) as admin:
                 assert not admin.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory'").fetchall()
         with ExitStack() as opened:
             kept = [opened.enter_context(bouncer.connect(database.dbname)) for _ in range(4)]
             for connection in kept:
                 assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
+                assert connection.execute("SELECT pg_listening_channels()").fetchall() == []
+
+
+def test_a_pooler_that_cleans_nothing_keeps_nothing_of_a_refused_run(
+    pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """It had the lock when it saw that the target is not its own, and the next runner comes by the same way."""
+    with PgBouncer(pg, "session", pool_size=4, server_reset_query="") as bouncer:
+        entry = target_entry(bouncer.address(database.dbname), queue_timeout="1s")
+        project = Project.load(make_project(tmp_path, {"one": entry}, SHARED))
+        plan = project.plan()
+        with pg.connect(database.dbname) as c:
+            c.execute("CREATE TABLE alembic_version (version_num text)")
+            c.execute("INSERT INTO alembic_version VALUES ('x')")
+            assert statuses(project.run(plan)) == {"one": Status.REFUSED}
+            assert c.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory'").fetchall() == []
+            c.execute("DROP TABLE alembic_version")
+        assert statuses(project.run(plan)) == {"one": Status.SUCCEEDED}
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])

@@ -133,10 +133,16 @@ def test_a_step_that_fails_at_its_commit_is_not_done(bench: Bench) -> None:
     fleet.check("acme", holds=["s1"])
 
 
+_LOCKS = """
+op.execute("INSERT INTO s3 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+           " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+"""
+
+
 @pytest.mark.parametrize("last", [False, True])
 def test_a_lock_that_is_lost_in_a_step_is_taken_again_before_the_next(bench: Bench, last: bool) -> None:
     """The step is committed, since its own session lives; nothing further is done without the lock."""
-    fleet = bench.fleet("" if last else bench.gate.code, after=_on_acme(bench.gate.code) if last else "")
+    fleet = bench.fleet("" if last else bench.gate.code, after=_on_acme(bench.gate.code) if last else _LOCKS)
     future = fleet.background(lambda: fleet.upgrade("acme"))
     assert bench.gate.pid
     fleet.terminate("acme", fleet.locking("acme"))
@@ -146,6 +152,8 @@ def test_a_lock_that_is_lost_in_a_step_is_taken_again_before_the_next(bench: Ben
     assert result.status is Status.SUCCEEDED, result
     assert [r for event, r in fleet.journal("acme") if event == "done"] == ["s1", "s2", "s3"]
     assert any("looking what the target holds" in n for n in fleet.notices("acme"))
+    if not last:
+        assert fleet.values("acme", "SELECT n FROM s3") == [2]
     fleet.check("acme", holds=["s1", "s2", "s3"])
     fleet.check_no_lease("acme")
 

@@ -681,8 +681,11 @@ def test_what_was_done_is_told_where_the_rest_cannot_be(line: Line, pg: Cluster)
 
 
 def test_a_session_that_is_ended_in_a_step_is_no_loss(line: Line) -> None:
-    """It is looked what the target holds, and the step is done once."""
+    """It is looked what the target holds, and the step is done once; that another run was told to leave is nothing."""
     line.fleet.write("shared/b", step("b", "a", code=SLOW.format(3)))
+    with line.fleet.admin("two") as c:
+        told = "INSERT INTO ehg_migrate.migration_lease VALUES (%s, 1, 'other', '', '', 0, '', now(), 'somebody')"
+        c.execute(told, (lock_key(line.fleet.load().fleet.by_name["two"]),))
     running = line.fleet.background(line.upgrade)
     wait_until(lambda: line.fleet.heads("one") == ["b"] and line.fleet.lock_holders("two"), "the step runs", 20)
     line.fleet.terminate("two", line.fleet.lock_holders("two")[0])
