@@ -19,8 +19,9 @@ import pytest
 
 from ehg_migrate.cli import exits
 from ehg_migrate.database.origin import find_origin
-from ehg_migrate.database.proof import is_in_session_mode
+from ehg_migrate.database.proof import is_in_session_mode, listen, prove
 from ehg_migrate.database.session import Session, lock_key
+from ehg_migrate.errors import TargetError
 from ehg_migrate.model import Address, StateKind, Status, Target
 from ehg_migrate.project import Project
 from ehg_migrate.rollout.jobs import Event, EventKind
@@ -194,6 +195,17 @@ def test_transaction_mode_is_refused_and_nothing_written(
         assert exits.of_run(run) == 1
     assert all(nothing_of_ours(*where) for where in way.databases.values())
     assert way.tables() == {"a": set(), "b": set()}
+
+
+def test_two_backends_are_no_proof(database: Address, bouncer_transaction: PgBouncer) -> None:
+    """While others keep the listener's busy, the notifier has another; but the message does not arrive."""
+    with ExitStack() as opened:
+        listener, notifier, other = (opened.enter_context(bouncer_transaction.connect(database.dbname)) for _ in "123")
+        listening = listen(listener)
+        other.execute("BEGIN")
+        assert other.execute("SELECT pg_backend_pid()").fetchone() == (listening.pid,)
+        with pytest.raises(TargetError, match="this endpoint is not in session mode: the backend changed"):
+            prove(listener, listening, notifier)
 
 
 def test_the_mode_is_seen_beside_looks(
