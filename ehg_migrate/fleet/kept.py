@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from ehg_migrate import json_form
-from ehg_migrate.files import write_whole
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.model import Address, Limits, SecretRef, Target, Wave
 from ehg_migrate.settings import Settings
@@ -88,6 +87,8 @@ def _certificates(fleet: Fleet) -> set[str]:
 
 def _keep(file: Path, key: str, fleet: Fleet) -> None:
     """Writes it down, if it can be had back: a date among Alembic's options has no form in JSON."""
+    from ehg_migrate.files import write_whole  # seldom
+
     try:
         body = json.dumps(json_form.dump(fleet), separators=(",", ":"))
         if _fleet(body) != fleet:

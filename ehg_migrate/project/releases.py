@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from ehg_migrate.errors import ConfigurationError, Problem
-from ehg_migrate.files import write_whole
 from ehg_migrate.fleet.problems import Refused, Report, clip, describe
 from ehg_migrate.fleet.values import word
 from ehg_migrate.revisions.specs import Releases
@@ -63,6 +62,8 @@ def _ids(value: Any, report: Report, where: str) -> tuple[str, ...]:
 def write_release(settings: Settings, name: str, heads: dict[str, tuple[str, ...]]) -> None:
     """Adds one release point. Raises ConfigurationError where the name is taken or none, or it cannot be written."""
     import yaml
+
+    from ehg_migrate.files import write_whole
 
     try:
         word(name)
