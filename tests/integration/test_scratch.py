@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from ehg_migrate.schema import Scope, read_catalog
 from ehg_migrate.schema.ground import Ground, at_home, ground_query, lay
 from ehg_migrate.schema.scratch import Scratch, ScratchServers, nearest
 from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
 
 
 @pytest.fixture
@@ -115,12 +115,13 @@ def test_a_role_whose_idle_sessions_end(pg: Cluster) -> None:
     """A replay takes longer than the role's sessions may be idle."""
     with pg.admin() as admin:
         admin.execute("ALTER ROLE postgres SET idle_session_timeout = '50ms'")
-    try:
-        with Scratch(pg.address("postgres"), pg.password) as scratch:
-            time.sleep(0.3)
-            assert scratch.clone_kept(["any"]) is None
-    finally:
-        with pg.admin() as admin:
+        try:
+            with Scratch(pg.address("postgres"), pg.password) as scratch, pg.connect("postgres") as witness:
+                asked = "SELECT FROM pg_stat_activity WHERE pid = %s"
+                pid = witness.info.backend_pid
+                wait_until(lambda: not admin.execute(asked, (pid,)).fetchall(), "an idle session of this role stays")
+                assert scratch.clone_kept(["any"]) is None
+        finally:
             admin.execute("ALTER ROLE postgres RESET idle_session_timeout")
 
 
