@@ -132,7 +132,7 @@ def sqlalchemy_over(
     first = [driver]
     if keep:
         _lent.add(driver)
-    url = _url(target)
+    url = url_of(target)
     engine = create_engine(
         url.set(drivername=DRIVER) if facts else url,
         creator=lambda: first.pop() if first else _beside(driver, target),
@@ -146,8 +146,8 @@ def sqlalchemy_over(
         yield connection
 
 
-def _url(target: Target) -> URL:
-    """Says where the target is, for revisions that ask `op.get_bind().engine.url`; never with a password."""
+def url_of(target: Target) -> URL:
+    """Where the target is, for revisions that ask `op.get_bind().engine.url`; never with a password."""
     a = target.address
     return URL.create("postgresql+psycopg", username=a.user, host=a.host, port=a.port, database=a.dbname)
 

@@ -23,7 +23,6 @@ from psycopg.pq import TransactionStatus
 
 from ehg_migrate.database.flight import text_with
 from ehg_migrate.database.leaving import TargetConnection, TargetCursor, is_one, text_of
-from ehg_migrate.database.single import NeedsPair
 from ehg_migrate.environment import replaying
 from ehg_migrate.environment.naming import Memo, named_in
 from ehg_migrate.environment.replaying import Statement
@@ -68,16 +67,11 @@ class _Sent:
 
 
 class Ahead:
-    """Sends ahead on one connection, one step after the other; `around` is what `replaying.surroundings` gave.
+    """Sends ahead on one connection, one step after the other; `around` is what `replaying.surroundings` gave."""
 
-    With `dry` nothing is sent: what a function would send ahead is kept in `replaying.made`, and what would have to be
-    waited for raises NeedsPair.
-    """
-
-    def __init__(self, driver: TargetConnection, around: Hashable = None, *, dry: bool = False) -> None:
+    def __init__(self, driver: TargetConnection, around: Hashable = None) -> None:
         self._driver = driver
         self._around = around
-        self._dry = dry
         self._plainly = driver.cursor_factory
         self._pipeline = ExitStack()
         self._sent: list[_Sent] = []
@@ -91,8 +85,6 @@ class Ahead:
         """A revision's function, to be run with its statements sent ahead; as it was, if it is not plain."""
         source = path.read_bytes()
         if not is_plain(source, function.__name__):
-            if self._dry:
-                raise NeedsPair
             return function
         key = replaying.key(source, function.__name__, self._around)
 
@@ -136,10 +128,6 @@ class Ahead:
         place = self._place(text)
         if self._made is not None:
             self._note(place, query, arguments)
-        if self._dry:
-            if place is None:
-                raise NeedsPair
-            return
         if place is None and not self._is_ours(text):
             self.wait()
             execute()
@@ -186,21 +174,23 @@ class Ahead:
 
     def _place(self, text: str) -> TracebackType | Statement | None:
         """Which line of the revision sends this; None if it must be waited for."""
-        if self._function is None or not _is_silent(text):
+        if self._function is None or not is_silent(text):
             return None
-        if not self._dry and (self._driver.autocommit or self._driver.info.transaction_status not in _OPEN):
+        if self._driver.autocommit or self._driver.info.transaction_status not in _OPEN:
             return None
-        if self._again:
-            return self._again
-        frame: FrameType | None = sys._getframe(3)
-        while frame is not None and frame.f_code is not self._function:
-            if str(frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES:
-                return None  # somebody's hook is in between, and may want to know how it went
-            frame = frame.f_back
-        return TracebackType(None, frame, frame.f_lasti, frame.f_lineno) if frame else None
+        return self._again or line_in(self._function, sys._getframe(3))
 
 
-def _is_silent(text: str) -> bool:
+def line_in(function: CodeType, frame: FrameType | None) -> TracebackType | None:
+    """The line of this function that has called `frame`; None where anybody is in between but the libraries."""
+    while frame is not None and frame.f_code is not function:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES:
+            return None  # somebody's hook, which may want to know how it went
+        frame = frame.f_back
+    return TracebackType(None, frame, frame.f_lasti, frame.f_lineno) if frame else None
+
+
+def is_silent(text: str) -> bool:
     """Whether it is one statement that returns nothing, and has to do with nothing of its session."""
     return bool(_SILENT.match(text)) and not (_KEEPS_SETTINGS.search(text) or _OF_SESSION.search(text)) and is_one(text)
 

@@ -1,4 +1,4 @@
-"""Steps sent as wholes on one connection, when their statements are known: from another target, or by a dry run.
+"""Steps sent as wholes on one connection, when their statements are known: from another target, or made before.
 
 What is sent is what Alembic would send (replaying.py says why that can be known), with the version rows and the
 journal's entry of the step and its COMMIT, in one flight: a step costs one wait. Where anything is not as it was
@@ -11,21 +11,16 @@ from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 import psycopg
-from alembic import context
-from alembic.operations import Operations
-from alembic.runtime.environment import EnvironmentContext
 
 from ehg_migrate.database.faults import is_lost
 from ehg_migrate.database.flight import Flight, Sent
 from ehg_migrate.database.single import NeedsPair, SingleSession
-from ehg_migrate.environment.hosting import BeforeStep, options, scripts, sqlalchemy_over
-from ehg_migrate.environment.naming import NOTHING, Memo, Past, named_in
-from ehg_migrate.environment.pipelining import Ahead
+from ehg_migrate.environment.hosting import BeforeStep
+from ehg_migrate.environment.making import make_known
+from ehg_migrate.environment.naming import NOTHING, Past
 from ehg_migrate.environment.recording import Recorder
-from ehg_migrate.environment.replaying import Statement, known, row_changes, surroundings, waited
-from ehg_migrate.environment.steps import ExactStep
+from ehg_migrate.environment.replaying import Statement, known, row_changes, surroundings
 from ehg_migrate.model import Step
-from ehg_migrate.revisions.loading import load_scripts
 from ehg_migrate.settings import Settings
 
 
@@ -37,15 +32,12 @@ def learn_steps(settings: Settings, session: SingleSession, steps: Iterable[Step
     around = surroundings(session.found.facts, session.work, session.target)
     if _all_known(steps, around):
         return False
-    with session.beside() as driver:
-        try:
-            _run_dry(settings, session, steps, around)
-        except Exception as e:  # whatever a revision raises: where it is run in earnest, that is told as it is
-            raise NeedsPair from e
-        finally:
-            driver.autocommit = True
+    try:
+        make_known(settings, session, steps, around)
+    except Exception as e:  # whatever a revision raises: where it is run in earnest, that is told as it is
+        raise NeedsPair from e
     if not _all_known(steps, around):
-        raise NeedsPair  # the file is another than at the time of the plan
+        raise NeedsPair  # the function gave a statement values, which may be sent as the target has them
     return True
 
 
@@ -56,33 +48,6 @@ def _all_known(steps: Iterable[Step], around: Hashable) -> bool:
             return False
         named = made.named
     return True
-
-
-def _run_dry(settings: Settings, session: SingleSession, steps: Iterable[Step], around: Hashable) -> None:
-    """Runs the functions of those that are not known, each after what is known of those before it."""
-    target = session.target
-    config, script = scripts(settings, target)
-    with (
-        sqlalchemy_over(session.work, target, session.found.facts, keep=True) as connection,
-        EnvironmentContext(config, script),
-    ):
-        context.configure(connection=connection, **options(target))
-        migration, ahead, named = context.get_context(), Ahead(session.work, around, dry=True), NOTHING
-        with Operations.context(migration):
-            for step in steps:
-                if made := known(step, around, named):
-                    named = made.named
-                    continue
-                path = settings.root / step.path
-                exact = ExactStep(script, step, load_scripts(script, [path]).get(step.revision))
-                migration.impl.memo = Memo(named)  # type: ignore[assignment]  # used as the dictionary that it was
-                try:
-                    ahead.running(exact.migration_fn, path)()
-                except NeedsPair:
-                    waited.add((step.checksum, step.direction))
-                    raise
-                ahead.end()
-                named = named_in(migration.impl.memo)
 
 
 def send_steps(

@@ -69,9 +69,7 @@ def test_an_endpoint_is_proven_beside_the_looks(line: Line) -> None:
     assert line.applications().count("probe") == 2 + 2
     assert len(line.applications()) == 2 + 2 + 2
     assert line.proxy.hasty == 0
-    # the first target's statements are made by a dry run: the transaction that was begun is ended before, and another
-    # begun behind
-    assert line.proxy.waits == _LOOK + _PROOF + (_WORK + 2) + _WORK
+    assert line.proxy.waits == _LOOK + _PROOF + _WORK + _WORK
     assert line.fleet.heads("one") == line.fleet.heads("two") == ["b"]
 
 
