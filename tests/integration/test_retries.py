@@ -210,6 +210,21 @@ def test_a_step_that_kills_its_own_session_every_time_is_reported(bench: Bench) 
     clean(fleet)
 
 
+def test_a_step_that_fails_while_its_lock_is_lost_is_run_once(bench: Bench, tmp_path: Path) -> None:
+    """It has failed by itself, and what it does elsewhere is in no transaction."""
+    ran = tmp_path / "ran"
+    code = f"with open({str(ran)!r}, 'a') as file:\n    file.write('once ')\n{bench.gate.code}\nraise RuntimeError"
+    fleet = bench.fleet(code)
+    future = fleet.background(lambda: fleet.upgrade("acme"))
+    assert bench.gate.pid
+    fleet.terminate("acme", fleet.locking("acme"))
+    bench.gate.open()
+    result = result_of(future.result(30), "acme")
+    assert (result.status, code_of(result), result.heads_after) == (Status.FAILED, "revision_raised", ("s1",))
+    assert ran.read_text() == "once "
+    fleet.check("acme", holds=["s1"])
+
+
 def test_a_step_that_idles_for_too_long_is_not_tried_again(bench: Bench) -> None:
     """It would idle again: one attempt, and the hint names the setting."""
     code = "import time\nop.execute('SELECT 1')\ntime.sleep(0.3)\nop.execute('SELECT 1')"

@@ -258,6 +258,16 @@ def test_an_entry_that_gives_other_arguments(fleet: Fleet, file: Path) -> None:
     assert fleet.held() == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
 
 
+def test_a_target_without_its_entry(fleet: Fleet, file: Path) -> None:
+    """Nobody knows which database was approved."""
+    form = json.loads(file.read_text())
+    form["data"]["entries"] = [e for e in form["data"]["entries"] if e["target"] != "b"]
+    file.write_text(json.dumps(form))
+    run = do(fleet, file)
+    assert refusal(result_of(run, "b")) == "its entry in targets/ is not that of the saved plan"
+    assert fleet.held() == {"a": ["s2"], "b": [], "c": ["c1", "s2"]}
+
+
 def test_a_plan_of_embedded_databases(fleet: Fleet) -> None:
     """It is not done to the targets themselves, though it is the same steps of the same names."""
     saved = fleet.folder / "local.json"

@@ -379,21 +379,32 @@ def test_a_foreign_entry_in_the_journal_stops_it_between_two_steps(line: Line) -
     assert line.fleet.journal("two")[-4:] == [("done", "a"), ("done", "b"), ("normalized", "x"), ("done", "c")]
 
 
-def test_a_step_that_another_runner_has_done_in_between_is_not_called_ours(line: Line) -> None:
-    """It came while the locks were free; what this run has done itself is told, and by whom the rest."""
+@pytest.mark.parametrize(
+    ("left", "status", "code"), [("c", Status.SUCCEEDED, ""), ("x", Status.INDETERMINATE, "stale_plan")]
+)
+def test_a_step_that_another_runner_has_done_in_between_is_not_called_ours(
+    left: str, status: Status, code: str, line: Line
+) -> None:
+    """It came while the locks were free; what this run has done itself is told, and by whom the rest. Where it has left
+    what no plan led to, the target is not called untouched.
+    """
     line.fleet.write("shared/b", step("b", "a", code=SLOW.format(1)))
     line.fleet.write("shared/c", step("c", "b"))
     with line.fleet.admin("two") as c:
-        c.execute(_INTRUDER.replace("'{}', '{}'", "'{b}', '{c}'").replace("'normalized', 'x'", "'done', 'c'"))
+        entry = _INTRUDER.replace("'{}', '{}'", f"'{{b}}', '{{{left}}}'").replace(
+            "'normalized', 'x'", f"'done', '{left}'"
+        )
+        c.execute(entry.encode())
         c.execute(
             "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            " UPDATE ehg_migrate.alembic_version SET version_num = 'c'; RETURN NULL; END $$;"
+            f" UPDATE ehg_migrate.alembic_version SET version_num = '{left}'; RETURN NULL; END $$;"
             " CREATE CONSTRAINT TRIGGER move AFTER INSERT ON ehg_migrate.migration_journal"
-            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.revision = 'b') EXECUTE FUNCTION move()"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.revision = 'b') EXECUTE FUNCTION move()".encode()
         )
     result = result_of(line.upgrade(), "two")
-    assert (result.status, [s.revision for s in result.steps], result.heads_after) == ("succeeded", ["b"], ("c",))
-    assert [n.code for n in result.notes] == ["done_by_another"]
+    assert (result.status, code_of(result)) == (status, code)
+    assert ([s.revision for s in result.steps], result.heads_after) == (["b"], (left,))
+    assert [n.code for n in result.notes] == ([] if code else ["done_by_another"])
 
 
 _INTRUSION = """
@@ -498,6 +509,21 @@ def test_a_step_that_was_cut_is_looked_at_with_two_connections(line: Line) -> No
     result = result_of(line.upgrade(), "two")
     assert (result.status, code_of(result), result.heads_after) == (Status.REFUSED, "half_done", ("a",))
     assert line.fleet.tables("two") == ["a"]
+
+
+@pytest.mark.parametrize("code", ["", 'op.execute("INSERT INTO b VALUES (1)")'], ids=["one connection", "two"])
+def test_rows_that_are_others_when_all_is_done(code: str, line: Line) -> None:
+    """They were right when they were looked at before the COMMIT, and something has moved them behind that."""
+    line.fleet.write("shared/b", step("b", "a", code=code))
+    with line.fleet.admin("two") as c:
+        c.execute(
+            "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " UPDATE ehg_migrate.alembic_version SET version_num = 'x'; RETURN NULL; END $$;"
+            " CREATE CONSTRAINT TRIGGER move AFTER INSERT ON ehg_migrate.migration_journal"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.revision = 'b') EXECUTE FUNCTION move()"
+        )
+    result = result_of(line.upgrade(), "two")
+    assert (result.status, code_of(result), result.heads_after) == (Status.INDETERMINATE, "wrong_heads", ("x",))
 
 
 def test_limits_that_the_server_does_not_keep_are_noticed(line: Line) -> None:
