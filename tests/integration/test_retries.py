@@ -31,7 +31,7 @@ class Bench:
     def __init__(self, pg: Cluster, folder: Path, make_database: MakeDatabase) -> None:
         self.addresses = {name: make_database(name) for name in ("acme", "other")}
         self.gate = Gate(folder / "gate")
-        self._pg, self._folder = pg, folder / "project"
+        self.pg, self._folder = pg, folder / "project"
 
     def fleet(self, code: str, after: str = "", **entry: object) -> Fleet:
         """`code` runs on `acme` only."""
@@ -42,7 +42,7 @@ class Bench:
             "shared/s3": step("s3", "s2", after),
         }
         entries = {"acme": {"x": {"acme": "yes"}, **entry}}
-        return make_fleet(self._pg, self._folder, self.addresses, revisions, entries)
+        return make_fleet(self.pg, self._folder, self.addresses, revisions, entries)
 
 
 def _indented(code: str) -> str:
@@ -395,6 +395,46 @@ def test_an_index_that_cannot_be_built_is_named_until_it_is_dropped(bench: Bench
     assert fleet.values("acme", "SELECT indisvalid FROM pg_index WHERE indexrelid = 's1_n'::regclass") == [True]
     assert fleet.load().status(["acme"])[0].notes == ()
     fleet.check_no_lease()
+
+
+def test_an_index_whose_lock_is_not_had_is_not_tried_again(bench: Bench) -> None:
+    """What is left of it would be taken for the index by the second attempt."""
+    again = _CONCURRENTLY.replace("UNIQUE INDEX CONCURRENTLY", "INDEX CONCURRENTLY IF NOT EXISTS")
+    fleet = bench.fleet(again, lock_timeout="300ms")
+    assert fleet.run(fleet.load().plan((), ("s1",))).status is RunStatus.SUCCEEDED
+    with fleet.connect("acme") as c, c.transaction():
+        c.execute("INSERT INTO s1 VALUES (1)")
+        result = result_of(fleet.upgrade("acme"), "acme")
+    assert (result.status, code_of(result), result.not_done) == (Status.INDETERMINATE, "lock_timeout", ("s2", "s3"))
+    assert result.problem
+    assert "INVALID indexes: public.s1_n" in result.problem.message
+    assert fleet.journal("acme")[1:] == [("started", "s2"), ("failed", "s2")]
+
+
+def test_a_deadline_outside_a_transaction_leaves_doubt(bench: Bench) -> None:
+    """The client's own: a part of the step may be done."""
+    sleeps = "with op.get_context().autocommit_block():\n    op.execute('SELECT pg_sleep(60)')"
+    fleet = bench.fleet(sleeps, deadline="3s")
+    result = result_of(fleet.upgrade("acme"), "acme")
+    assert (result.status, code_of(result), result.heads_after) == (Status.INDETERMINATE, "deadline", ("s1",))
+    assert ([s.revision for s in result.steps], result.not_done) == (["s1"], ("s2", "s3"))
+
+
+def test_a_target_that_lets_nobody_in_after_a_loss_is_in_doubt(bench: Bench) -> None:
+    """Nobody can say what became of the step, so nothing is said of what the target holds."""
+    fleet = bench.fleet(f"{bench.gate.code}\nop.execute('SELECT 1')")
+    database = fleet.addresses["acme"].dbname
+    future = fleet.background(lambda: fleet.upgrade("acme"))
+    assert bench.gate.pid
+    pid = fleet.working("acme")
+    with bench.pg.admin() as admin:
+        admin.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false".encode())
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        bench.gate.open()
+        result = result_of(future.result(60), "acme")
+        admin.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true".encode())
+    assert (result.status, code_of(result), result.heads_after) == (Status.INDETERMINATE, "indeterminate", ())
+    assert fleet.upgrade("acme").status is RunStatus.SUCCEEDED
 
 
 def test_an_index_that_cannot_be_built_is_not_passed_over_by_another_branch(bench: Bench) -> None:

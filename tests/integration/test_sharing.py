@@ -151,6 +151,10 @@ def test_an_environment_of_the_projects_own(fleet_of: MakeFleet) -> None:
     run = fleet.upgrade(parallel=1)
     assert {r.status for r in run.results} == {Status.SUCCEEDED}
     assert {n: fleet.values(n, "SELECT name FROM who") for n in names} == {n: [n] for n in names}
+    # once more, where the endpoint is proven before any worker begins
+    fleet.write("shared/2", revision("s2", "s1", up="CREATE TABLE me AS SELECT 'TENANT'::text AS name"))
+    assert {r.status for r in fleet.load().upgrade(parallel=1).results} == {Status.SUCCEEDED}
+    assert {n: fleet.values(n, "SELECT name FROM me") for n in names} == {n: [n] for n in names}
 
 
 ELSEWHERE = """
