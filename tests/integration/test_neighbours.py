@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ehg_migrate.database.neighbours import Neighbours
+from ehg_migrate.database.origin import find_origin
 from ehg_migrate.database.session import lock_key
-from ehg_migrate.errors import TargetError
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Address, Status, meta_schema
 from ehg_migrate.project import Project
+from ehg_migrate.rollout.amending import Amendment, Place, amend
 from tests.integration.fleets import SHARED, by_target, column, execute, statuses
 from tests.support.postgres import Cluster
 from tests.support.project import add_revision, revision, target_entry, write_project
@@ -88,6 +92,38 @@ def test_nobody_waits_for_who_is_at_work_on_another(pg: Cluster, make: Callable[
         run = project.upgrade()
     assert statuses(run) == {"one": Status.REFUSED, "two": Status.SUCCEEDED}
     assert code_of(result_of(run, "one")) == "locked"
+
+
+_NO = Problem("no", "not so")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({}, Status.SUCCEEDED, ""),
+        ({"heads": ("s1",)}, Status.REFUSED, "stale_plan"),
+        ({"before": lambda _: _NO}, Status.FAILED, "no"),
+        ({"after": lambda _: _NO}, Status.FAILED, "no"),
+        ({"statements": ["CREATE TABLE late ()", "CREATE TABLE two.late ()"]}, Status.FAILED, "touched_neighbour"),
+        ({"statements": ["CREATE TABLE late ()", "SELECT 1/0"]}, Status.FAILED, "statement_failed"),
+    ],
+)
+def test_sql_of_no_revision(
+    change: dict[str, Any], status: Status, code: str, pg: Cluster, make: Callable[..., tuple[Address, Path]]
+) -> None:
+    """All of it or nothing: only from the heads that it was proven for, and where what looks at it lets it pass."""
+    address, folder = make({"one": "one"}, SHARED)
+    make_schemas(pg, address, "one", "two")
+    project = Project.load(folder)
+    project.upgrade()
+    place = Place(project.fleet.by_name["one"], pg.password, "run", find_origin(folder), lambda _: None)
+    amendment = replace(Amendment("corrected", ["CREATE TABLE late ()"], ("s3",), "why"), **change)
+    result = amend(place, amendment)
+    assert (result.status, code_of(result)) == (status, code)
+    found = column(pg, address, "SELECT schemaname FROM pg_tables WHERE tablename = 'late'")
+    assert found == (set() if code else {"one"})
+    assert [e.event for e in project.history("one")][3:] == ([] if code else ["corrected"])
+    assert project.locks()[0].pids == ()
 
 
 def test_a_schema_that_is_not_there(pg: Cluster, make: Callable[..., tuple[Address, Path]]) -> None:
