@@ -126,6 +126,17 @@ def test_sql_of_no_revision(
     assert project.locks()[0].pids == ()
 
 
+def test_a_schema_that_somebody_has_made_anew(pg: Cluster, make: Callable[..., tuple[Address, Path]]) -> None:
+    """It is empty, and its record says otherwise: that is not forgotten unasked, as that of a dropped one is."""
+    address, folder = make({"one": "one"}, SHARED)
+    make_schemas(pg, address, "one")
+    project = Project.load(folder)
+    project.upgrade()
+    execute(pg, address, "DROP SCHEMA one CASCADE", "CREATE SCHEMA one")
+    assert code_of(result_of(project.create_schema("one"), "one")) == "schema_exists"
+    assert project.status()[0].heads == ("s3",)
+
+
 def test_a_schema_that_is_not_there(pg: Cluster, make: Callable[..., tuple[Address, Path]]) -> None:
     """It is refused with the command that makes it, before anything is made; also where only its record is left."""
     address, folder = make({"staging": "staging", "gone": "gone"}, SHARED)

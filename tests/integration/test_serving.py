@@ -46,6 +46,18 @@ def test_any_other_code_gets_a_process_of_its_own(fleet: Fleet) -> None:
     assert [r.output for r in run.results] == ["seen False\n"] * 3
 
 
+def test_after_any_other_code_not_even_plain_revisions_are_run(fleet: Fleet) -> None:
+    """They share a process with one another, and not with the target that was done before them."""
+    fleet.write("shared/s1", revision("s1", None, up_code=_SOMETIMES))
+    fleet.write("a/x1", revision("x1", None, label="a", up_code=_PRINTS))
+    workers = Workers({})
+    project = fleet.load()
+    before = workers.alive()
+    run = project.run(project.plan(), parallel=1, watch=workers)
+    assert [r.status for r in run.results] == [Status.SUCCEEDED] * 3
+    assert len(set.union(*workers.seen.values()) - before) == 2
+
+
 def test_a_process_that_failed_serves_nobody(fleet: Fleet) -> None:
     """The target after the one that failed has a process of its own, and is done."""
     fleet.write("shared/s1", revision("s1", None, up_code=_SOMETIMES))
