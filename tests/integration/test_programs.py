@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from ehg_migrate.project import Project
 from ehg_migrate.rollout.jobs import Event, EventKind
 from tests.conftest import MakeProject
 from tests.integration.fleets import entries
-from tests.support.project import revision
+from tests.support.postgres import Cluster
+from tests.support.project import add_revision, revision
 
 
 @pytest.fixture
@@ -59,3 +62,42 @@ def test_ctrl_c_in_a_program_that_lives_on(project: Project) -> None:
     (run,) = project.runs()
     assert (run.status, run.results) == (RunStatus.INTERRUPTED, ())
     assert project.run(project.plan_resume(run.id)).status is RunStatus.SUCCEEDED
+
+
+def test_libpqs_variables_reach_no_step(
+    project: Project, database: Address, pg: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be sent when a session begins, and no RESET takes them back."""
+    asks = "CREATE TABLE zone AS SELECT current_setting('TimeZone') AS name"
+    add_revision(project.settings.root, "shared/2", revision("s2", "s1", up=asks))
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    assert Project.load(project.settings.root).upgrade().status is RunStatus.SUCCEEDED
+    monkeypatch.delenv("PGTZ")
+    with pg.connect(database.dbname) as c:
+        assert c.execute("SELECT name FROM zone").fetchall() == c.execute("SHOW TimeZone").fetchall()
+
+
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from ehg_migrate.project import Project
+
+if __name__ == "__main__":
+    project = Project.load(Path(sys.argv[1]))
+    os.environ["EHG_TEST_LEFT"] = "there"
+    project.run(project.plan((), ("s1",)))
+    del os.environ["EHG_TEST_LEFT"]
+    print(project.upgrade().results[0].output)
+"""
+
+
+def test_a_variable_that_a_program_has_taken_away(project: Project, tmp_path: Path) -> None:
+    """It is not there for revisions either, although what workers are forked from has begun with it."""
+    says = "import os\nprint(os.environ.get('EHG_TEST_LEFT', 'gone'))"
+    add_revision(project.settings.root, "shared/2", revision("s2", "s1", up_code=says))
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, program, project.settings.root], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "gone"), done.stderr
