@@ -1,0 +1,59 @@
+"""What of a run is to be done again, by its results: all that is missing, only what failed, only looked at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from ehg_migrate.database.locks import Held
+from ehg_migrate.errors import UsageError
+from ehg_migrate.model import Direction, Origin, Result, Run, RunStatus, Status, StepResult, Verb
+from ehg_migrate.rollout.reconcile import left_at_work, unfinished, unseen
+
+STEP = StepResult("s1", Direction.UP, "shared", 0.1)
+RUN = Run(
+    "20261129-120000-abcd",
+    Verb.UPGRADE,
+    "all",
+    Origin("ann", "build", 1, "", "1"),
+    datetime.now(UTC),
+    RunStatus.FAILED,
+    targets=(*Status, "unsaid"),
+    results=tuple(Result(s, s, steps=(STEP,) if s is Status.SUCCEEDED else ()) for s in Status),
+)
+
+
+def test_what_failed_and_what_is_missing() -> None:
+    """A target that was refused has failed; one of which nothing was said is missing."""
+    failed = ("failed", "schema_differs", "indeterminate", "refused")
+    assert unfinished(RUN, failed_only=True) == failed
+    assert unfinished(RUN, failed_only=False) == (*failed, "cancelled", "not_attempted", "unsaid")
+
+
+def test_a_run_that_is_still_at_work() -> None:
+    """It may yet do what is missing."""
+    with pytest.raises(UsageError) as raised:
+        unfinished(replace(RUN, status=RunStatus.RUNNING), failed_only=False)
+    assert [p.code for p in raised.value.problems] == ["still_running"]
+
+
+@pytest.mark.parametrize(
+    ("status", "resumes", "expected"),
+    [
+        (RunStatus.FAILED, None, {"indeterminate"}),
+        (RunStatus.DIED, None, {"indeterminate", "succeeded"}),
+        (RunStatus.INTERRUPTED, None, {"indeterminate", "succeeded"}),
+        (RunStatus.INTERRUPTED, "another", {"indeterminate", "succeeded", "up_to_date"}),
+    ],
+)
+def test_whose_schema_may_not_have_been_looked_at(status: RunStatus, resumes: str | None, expected: set[str]) -> None:
+    """Where nobody knows what was done, and where a run was cut before its look, at what another had changed too."""
+    assert set(unseen(replace(RUN, status=status, resumes=resumes))) == expected
+
+
+def test_who_is_at_work_for_a_dead_run() -> None:
+    """Its own workers alone: another run there is no part of it."""
+    holders = [Held("a", (1, 2), run=RUN.id), Held("b", (3, 4), run="another"), Held("c")]
+    assert list(left_at_work(RUN, holders)) == ["a"]
