@@ -10,7 +10,7 @@ import pytest
 
 from ehg_migrate.cli import exits
 from ehg_migrate.errors import UsageError
-from ehg_migrate.model import Address, Run, StateKind, Status
+from ehg_migrate.model import Address, Run, StateKind, Status, Verb
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.integration.fleets import SHARED, entries, execute, journal, making, own, rows, statuses, tables
@@ -178,17 +178,22 @@ def test_a_failed_run_is_taken_back_where_it_did_something(
     assert look(pg, addresses) == before
 
 
+@pytest.mark.parametrize("again", ["rollback", "resume", "retry"])
 def test_a_rollback_that_failed_goes_on_when_it_is_called_again(
-    pg: Cluster, project: Project, addresses: dict[str, Address]
+    again: str, pg: Cluster, project: Project, addresses: dict[str, Address]
 ) -> None:
-    """What stopped it is mended, the same command takes the rest back."""
+    """What stopped it is mended, the same command takes the rest back, and so does what completes the stopped run."""
     run = project.upgrade(["c"])
     execute(pg, addresses["c"], "CREATE VIEW by_hand AS SELECT name FROM person")
     stopped = project.rollback(run.id)
     assert statuses(stopped) == {"c": Status.FAILED}
     assert rows(pg, addresses["c"]) == {"s2"}
     execute(pg, addresses["c"], "DROP VIEW by_hand")
-    assert statuses(project.rollback(run.id)) == {"c": Status.SUCCEEDED}
+    if again == "rollback":
+        goes_on = project.rollback(run.id)
+    else:
+        goes_on = project.run(project.plan_resume(stopped.id, failed_only=again == "retry"))
+    assert (goes_on.verb, statuses(goes_on)) == (Verb.ROLLBACK, {"c": Status.SUCCEEDED})
     assert rows(pg, addresses["c"]) == set()
 
 
