@@ -62,6 +62,14 @@ def test_a_target_that_differed_is_not_good_until_it_was_looked_at(fleet: Fleet,
     unseen = fleet.run("upgrade", "--yes", "--verify", "never", "--json")
     (bad,) = (r for r in unseen.json["data"]["results"] if r["target"] == "bad")
     assert (bad["status"], bad["problem"]["code"], bad["heads_after"]) == ("schema_differs", "differed_before", ["two"])
+    add_revision(fleet.folder, "shared/3", revision("three", "two", up="CREATE TABLE three (id int)"))
+    worked = fleet.run("upgrade", "--yes", "--verify", "never", "--json")
+    (bad,) = (r for r in worked.json["data"]["results"] if r["target"] == "bad")
+    assert (bad["status"], bad["problem"]["code"], bad["heads_after"]) == (
+        "schema_differs",
+        "differed_before",
+        ["three"],
+    )
     mended = fleet.run("resume", run, "--yes")
     assert (mended.code, mended.out.splitlines()[-1].split(": ")[1]) == (0, "1 up_to_date (bad)"), mended
     assert fleet.run("upgrade", "--yes", "--verify", "never").code == 0

@@ -58,6 +58,31 @@ def test_no_other_target_begins(fleet: Fleet) -> None:
     assert fleet.held() == {name: ["s2"] for name in TARGETS}
 
 
+_MOVED = "UPDATE ehg_migrate.alembic_version SET version_num = 'x'"
+_MOVES = f"""
+DROP TABLE s2;
+CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {_MOVED}; RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER move AFTER INSERT ON ehg_migrate.migration_journal DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION move()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "status"), [(_MOVED, Status.REFUSED), (_MOVES, Status.INDETERMINATE)], ids=["refused", "unsure"]
+)
+def test_what_counts_as_a_failure(change: str, status: Status, fleet: Fleet) -> None:
+    """Also a target that was refused, and one of which nobody knows what was done."""
+    fleet.upgrade("a")
+    ledger = fleet.load().settings.ledger_file(local=False)
+    assert ledger is not None
+    ledger.unlink()  # by which the others would come first
+    plan = fleet.plan()
+    with fleet.admin("a") as c:
+        c.execute(change.encode())
+    run = fleet.run(plan, parallel=1, max_failures=1)
+    assert statuses(run.results) == [status, Status.NOT_ATTEMPTED, Status.NOT_ATTEMPTED]
+
+
 def test_going_on_in_spite_of_it(fleet: Fleet) -> None:
     """What has failed is tried again before the others, which it so protects; the option of the hint does them all."""
     (fleet.folder / "alembic.ini").open("a").write("max_failures = 1\n")
