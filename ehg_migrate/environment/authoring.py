@@ -25,7 +25,7 @@ from ehg_migrate.errors import (
     quoted,
 )
 from ehg_migrate.revisions.history import History, branch_folders
-from ehg_migrate.revisions.loading import alembic_config, line_of
+from ehg_migrate.revisions.loading import alembic_config, line_of, raised_by
 from ehg_migrate.settings import Settings
 from ehg_migrate.turns import PROCESS
 
@@ -136,6 +136,9 @@ def _known(error: BaseException, settings: Settings) -> EhgMigrateError | None:
     if isinstance(error, FileNotFoundError) and Path(str(error.filename)).name == _TEMPLATE:
         hint = "put one beside env.py, such as `alembic init` writes"
         return ConfigurationError(Problem("no_template", f"there is no `{error.filename}`", hint))
+    if (place := raised_by(error, settings.root)) or isinstance(error, SystemExit):
+        hint = "correct it: env.py, and what it imports, are run for the target of --autogenerate"
+        return ConfigurationError(Problem("environment", described(error), hint, place))
     # models of the project may do anything
     if isinstance(error, OSError) and str(error.filename).startswith(str(settings.versions)):
         return _unwritable(error)

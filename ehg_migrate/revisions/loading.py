@@ -106,3 +106,18 @@ def line_of(error: BaseException, versions: Path) -> str:
         if path.is_relative_to(versions):
             place = f"{path.relative_to(versions.parent).as_posix()}:{frame.lineno}"
     return place
+
+
+def raised_by(error: BaseException, root: Path) -> str:
+    """The line of a file of the project that raised an error, or is no Python; nothing where none of its did."""
+    if isinstance(error, SyntaxError):
+        last = error.filename, error.lineno
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        last = (frames[-1].filename, frames[-1].lineno) if frames else (None, None)
+    path = Path(last[0] or "")
+    installed = "site-packages" in path.parts or path.is_relative_to(_PACKAGE)
+    return f"{path.relative_to(root).as_posix()}:{last[1]}" if path.is_relative_to(root) and not installed else ""
+
+
+_PACKAGE = Path(__file__).parents[1]  # it may lie in a project

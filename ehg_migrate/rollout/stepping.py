@@ -26,7 +26,7 @@ from ehg_migrate.environment.resending import learn_steps, send_steps
 from ehg_migrate.errors import Problem, TargetError, described
 from ehg_migrate.model import Direction, Step, StepResult
 from ehg_migrate.redaction import one_line
-from ehg_migrate.revisions.loading import line_of
+from ehg_migrate.revisions.loading import line_of, raised_by
 from ehg_migrate.rollout.jobs import EventKind, Job
 from ehg_migrate.rollout.reasons import is_there
 from ehg_migrate.rollout.watch import BlockerWatch
@@ -204,8 +204,11 @@ class Stepper:
             fault = Fault(error.problem, Retry.NEVER)
         else:
             print_trace(error)
-            hint = _NO_MEMORY if isinstance(error, MemoryError) else "correct the revision and run again"
-            problem = Problem("revision_raised", one_line(described(error)), hint)
+            settings = self._job.settings
+            beside = "" if line_of(error, settings.versions) else raised_by(error, settings.root)  # such as env.py
+            hint = f"correct {'that file' if beside else 'the revision'} and run again"
+            hint = _NO_MEMORY if isinstance(error, MemoryError) else hint
+            problem = Problem("revision_raised", one_line(described(error)), hint, beside)
             fault = Fault(problem, Retry.LOOK if lost else Retry.NEVER)
         problem = fault.problem
         problem = replace(problem, where=line_of(error, self._job.settings.versions) or problem.where or step.path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import yaml
 
 from ehg_migrate.model import Address
 from tests.support.cli import ALEMBIC, ehg, normalised
-from tests.support.postgres import Cluster
+from tests.support.postgres import CANARY, Cluster
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
 
 
@@ -269,6 +271,32 @@ def test_an_environment_without_a_template(fleet: Path) -> None:
     place = f"{fleet}/env/script.py.mako"
     assert said.err == f"error: there is no `{place}`\n  hint: put one beside env.py, such as `alembic init` writes\n"
     assert [f.name for f in (fleet / "versions").iterdir()] == ["shared"]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("sys.exit(f'no {os.environ[NAME]} here')", "SystemExit: no *** here\n  at env/env.py:3"),
+        ("raise ValueError(os.environ[NAME])", "ValueError: ***\n  at env/env.py:3"),
+        ("def x(", "SyntaxError: '(' was never closed (env.py, line 3)\n  at env/env.py:3"),
+    ],
+)
+def test_an_environment_with_a_fault(fleet: Path, code: str, told: str) -> None:
+    """It is the project's, and its words are masked; what leaves the process had Python print them."""
+    (fleet / "env").mkdir()
+    template = resources.files("ehg_migrate.environment").joinpath("script.py.mako").read_text()
+    (fleet / "env" / "script.py.mako").write_text(template)
+    (fleet / "env" / "env.py").write_text(f"import os, sys\nNAME = {PASSWORD_VARIABLE!r}\n{code}\n")
+    ini = fleet / "alembic.ini"
+    ini.write_text(ini.read_text().replace("ehg_migrate:environment", "%(here)s/env"))
+    file = fleet / "targets" / "t.yaml"
+    entry = target_entry(Address("127.0.0.1", 1, "u", "d", "disable"))
+    file.write_text(json.dumps({"targets": {"example": entry}}))
+    for other in set((fleet / "targets").iterdir()) - {file}:
+        other.unlink()
+    said = ehg(fleet, "revision", "-m", "x", "--autogenerate", "example", **{PASSWORD_VARIABLE: CANARY})
+    assert (said.code, said.out) == (2, ""), said
+    assert said.err.startswith(f"error: {told}\n  hint: correct it"), said.err
 
 
 def test_a_hook_that_cannot_be_run(fleet: Path) -> None:

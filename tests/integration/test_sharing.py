@@ -157,6 +157,19 @@ def test_an_environment_of_the_projects_own(fleet_of: MakeFleet) -> None:
     assert {n: fleet.values(n, "SELECT name FROM me") for n in names} == {n: [n] for n in names}
 
 
+def test_an_environment_with_a_fault(fleet_of: MakeFleet) -> None:
+    """It is named, and not the revision that was to be run by it."""
+    fleet = fleet_of(("one",), {"one/1": step("o1", code="op.get_bind()")})
+    (fleet.folder / "own").mkdir()
+    (fleet.folder / "own" / "env.py").write_text("import ehg_migrate\n\nraise ValueError('not set up')\n")
+    ini = fleet.folder / "alembic.ini"
+    ini.write_text(ini.read_text().replace("ehg_migrate:environment", "%(here)s/own"))
+    problem = result_of(fleet.upgrade("one"), "one").problem
+    assert problem
+    assert (problem.message, problem.where) == ("ValueError: not set up", "own/env.py:3")
+    assert problem.hint == "correct that file and run again"
+
+
 ELSEWHERE = """
 from alembic import context
 from sqlalchemy import create_engine
