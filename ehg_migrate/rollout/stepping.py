@@ -23,7 +23,7 @@ from ehg_migrate.environment.naming import Past
 from ehg_migrate.environment.pipelining import NotAsAssumed
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.resending import learn_steps, send_steps
-from ehg_migrate.errors import Problem, TargetError, described
+from ehg_migrate.errors import EhgMigrateError, Problem, TargetError, described
 from ehg_migrate.model import Direction, Step, StepResult
 from ehg_migrate.redaction import one_line
 from ehg_migrate.revisions.loading import line_of, raised_by
@@ -202,6 +202,8 @@ class Stepper:
             fault = run_fault(told, lost=lost)
         elif isinstance(error, TargetError):
             fault = Fault(error.problem, Retry.NEVER)
+        elif isinstance(error, EhgMigrateError):  # the project's models cannot be imported
+            fault = Fault(error.problems[0], Retry.NEVER)
         else:
             print_trace(error)
             settings = self._job.settings

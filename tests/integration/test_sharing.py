@@ -170,6 +170,19 @@ def test_an_environment_with_a_fault(fleet_of: MakeFleet) -> None:
     assert problem.hint == "correct that file and run again"
 
 
+def test_models_with_a_fault(fleet_of: MakeFleet) -> None:
+    """The setting that names them is named, and not the revision."""
+    fleet = fleet_of(("one",), {"one/1": step("o1", code="op.get_bind()")})
+    (fleet.folder / "mods.py").write_text("raise SystemExit('not set up')\n")
+    ini = fleet.folder / "alembic.ini"
+    ini.write_text(ini.read_text().replace("[ehg_migrate]\n", "[ehg_migrate]\nmetadata = one = mods:metadata\n"))
+    problem = result_of(fleet.upgrade("one"), "one").problem
+    assert problem
+    assert problem.message == "`mods:metadata` cannot be imported: SystemExit: not set up"
+    assert problem.where == "alembic.ini: [ehg_migrate] metadata"
+    assert problem.hint.startswith("modules are looked for below `prepend_sys_path`")
+
+
 ELSEWHERE = """
 from alembic import context
 from sqlalchemy import create_engine
