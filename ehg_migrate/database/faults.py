@@ -70,6 +70,11 @@ _STATES: dict[str, tuple[str, str, Retry]] = {
         "GRANT the owning role; then run again",
         Retry.NEVER,
     ),
+    "22P05": (
+        "untranslatable",
+        "this database is not in UTF-8: use its own characters for who runs this (`EHG_ACTOR`), in names, and in SQL",
+        Retry.NEVER,
+    ),
     "26000": ("transaction_pooler", "this is a transaction-mode pooler: use its session port (5432)", Retry.NEVER),
     "42P05": ("transaction_pooler", "this is a transaction-mode pooler: use its session port (5432)", Retry.NEVER),
     "53100": ("disk_full", "free space on the server", Retry.NEVER),

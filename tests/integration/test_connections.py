@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from ehg_migrate.database.addresses import addresses
 from ehg_migrate.database.connections import connect
 from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.database.probe import Reading, probe
-from ehg_migrate.errors import Problem
-from ehg_migrate.model import Address, Limits, Target
+from ehg_migrate.database.session import Session
+from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.model import Address, Limits, Origin, Target
 from tests.conftest import REF_A, MakeProject
 from tests.support.cli import ehg
 from tests.support.postgres import Cluster
@@ -137,21 +140,38 @@ def test_a_name_without_an_address_is_said_to_have_none(database: Address, host:
         addresses(address)
 
 
-def test_a_database_in_sql_ascii_answers_in_text(pg: Cluster) -> None:
-    """Without a client encoding the driver gives bytes, and settings seem lost."""
+@contextmanager
+def in_encoding(pg: Cluster, encoding: str) -> Iterator[Address]:
+    """A database of its own in this encoding."""
     with pg.admin() as admin:
-        admin.execute("DROP DATABASE IF EXISTS ascii")
+        admin.execute("DROP DATABASE IF EXISTS encoded")
         own_locales = admin.info.server_version >= 150000  # else those of the template may be for UTF-8 only
         admin.execute(
-            "CREATE DATABASE ascii OWNER postgres TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
-            + (" LOCALE_PROVIDER libc" if own_locales else "")
+            f"CREATE DATABASE encoded OWNER postgres TEMPLATE template0 ENCODING '{encoding}'"
+            f" LC_COLLATE 'C' LC_CTYPE 'C'{' LOCALE_PROVIDER libc' if own_locales else ''}".encode()
         )
-    address = Address("127.0.0.1", pg.port, "postgres", "ascii", "disable")
-    reading = probe([target(address)], {"acme": pg.password}, 1)["acme"]
-    assert isinstance(reading, Reading)
-    assert reading.server_version[:1].isdigit()
-    connection: psycopg.Connection = connect(target(address), pg.password, "test")
-    with connection:
-        assert connection.execute("SHOW lock_timeout").fetchone() == ("5s",)
-    with pg.admin() as admin:
-        admin.execute("DROP DATABASE ascii WITH (FORCE)")
+        yield Address("127.0.0.1", pg.port, "postgres", "encoded", "disable")
+        admin.execute("DROP DATABASE encoded WITH (FORCE)")
+
+
+def test_a_database_in_sql_ascii_answers_in_text(pg: Cluster) -> None:
+    """Without a client encoding the driver gives bytes, and settings seem lost."""
+    with in_encoding(pg, "SQL_ASCII") as address:
+        reading = probe([target(address)], {"acme": pg.password}, 1)["acme"]
+        assert isinstance(reading, Reading)
+        assert reading.server_version[:1].isdigit()
+        connection: psycopg.Connection = connect(target(address), pg.password, "test")
+        with connection:
+            assert connection.execute("SHOW lock_timeout").fetchone() == ("5s",)
+
+
+def test_a_name_that_a_database_cannot_hold(pg: Cluster) -> None:
+    """It is not the entry of the target that is to be corrected."""
+    origin = Origin("Łukasz", "here", 1, "", "0")
+    with in_encoding(pg, "LATIN1") as address:
+        with pytest.raises(TargetError, match="has no equivalent in encoding") as caught:
+            Session(target(address), pg.password, "run", origin).__enter__()
+        assert caught.value.problem.code == "untranslatable"
+        assert "`EHG_ACTOR`" in caught.value.problem.hint
+        with Session(target(address), pg.password, "run", replace(origin, actor="Ægir")) as session:
+            assert session.found.heads == ()
