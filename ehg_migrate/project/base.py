@@ -46,7 +46,7 @@ Selectors = Sequence[str]
 
 
 def several(words: Iterable[str]) -> tuple[str, ...]:
-    """Who writes `upgrade("acme")` means one word, although a text is a sequence of letters."""
+    """Who writes `to="s1"` means one word, although a text is a sequence of letters; see `selectors.items` too."""
     return (words,) if isinstance(words, str) else tuple(words)
 
 

@@ -40,7 +40,7 @@ class LintingProject(ProvingProject):
 
         Nothing is refused. A note of the plan says of which targets it is not known. Only reads from the targets.
         """
-        selectors, to = several(selectors), several(to)
+        to = several(to)
         waves = waves and self._has_waves(selectors)
         free, held = self._free(selectors)
         _, states, looking = self._look(free)

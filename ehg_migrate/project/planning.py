@@ -39,7 +39,7 @@ class PlanningProject(ReadingProject):
         Where it is to be done `soon`, workers begin to start while it is still made. Raises UsageError for a shard of
         several waves, GateError where every target is held.
         """
-        selectors, to = several(selectors), several(to)
+        to = several(to)
         waves = waves and self._has_waves(selectors)
         free, held = self._free(selectors)
         plan = self._plan_upgrade(selectors, to, self._states(free, soon=soon), held)
@@ -101,7 +101,7 @@ class PlanningProject(ReadingProject):
         One that changed targets which the files no longer have is not: a part must be asked for by name.
         """
         run, found = self._find_run(run)
-        selectors = several(selectors) or self._still_here(run, self._touched(found))
+        selectors = selectors or self._still_here(run, self._touched(found))
         did = {r.target: r for r in found.results if r.steps} if found else {}
         at_work = self._at_work(found, selectors) if found else {}
         journals = self._journals(selectors)
