@@ -187,10 +187,13 @@ class DaskExecutor:
     def _lose_orphans(self) -> None:
         """Tasks that have lost their worker, and for which there is no other one, are not waited for."""
         held = {str(key) for keys in self._client.processing().values() for key in keys}
-        for topic, (_, future) in list(self._doing.items()):
-            if topic not in held and not future.done():
-                future.cancel()
-                self._lose(topic, _ORPHANED)
+        orphans = {t: f for t, (_, f) in self._doing.items() if t not in held and not f.done()}
+        if orphans:  # or they have ended since, and their results are on the way here
+            there = self._client.who_has(list(orphans.values()))
+            orphans = {t: f for t, f in orphans.items() if not there.get(t)}
+        for topic, future in orphans.items():
+            future.cancel()
+            self._lose(topic, _ORPHANED)
 
 
 def _task(job: Job, topic: str) -> Result | None:

@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from distributed import Client
 
 from ehg_migrate.model import Address, RunStatus, Status
-from ehg_migrate.rollout.dask import connected
-from ehg_migrate.rollout.jobs import Event, EventKind
+from ehg_migrate.rollout.dask import DaskExecutor, connected
+from ehg_migrate.rollout.jobs import Event, EventKind, Job
 from ehg_migrate.rollout.stop import Stop
 from tests.support.dask import DaskCluster
 from tests.support.postgres import Cluster
@@ -196,6 +197,18 @@ def test_stop(dask: DaskCluster, fleet_of: MakeFleet, tmp_path: Path) -> None:
         (Status.NOT_ATTEMPTED, []),
     ]
     fleet.check()
+
+
+def test_a_result_that_is_on_its_way(dask: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its task is with no worker any more, and it was done."""
+    with Client(dask.address, set_as_default=False) as client:
+        executor = DaskExecutor(client, 1)
+        future = client.submit(int, key="done", pure=False)
+        wait_until(lambda: client.who_has([future])["done"], "the task did not end")
+        monkeypatch.setattr(future, "done", lambda: False)
+        executor._doing["done"] = cast("Job", None), future
+        executor._lose_orphans()
+        assert list(executor._doing) == ["done"]
 
 
 def test_stop_without_a_worker(fleet_of: MakeFleet) -> None:
