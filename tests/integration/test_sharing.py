@@ -95,6 +95,19 @@ def test_a_type_that_was_named_before_a_lock_timeout(fleet_of: MakeFleet, held: 
     assert fleet.heads("one") == fleet.heads("two") == ["s2"]
 
 
+def test_how_a_server_reads_a_backslash(fleet_of: MakeFleet) -> None:
+    """A setting of the second one says so, and the comment is the same."""
+    code = 'op.create_table("noted", sa.Column("n", sa.Integer), comment=r"a\\b")'
+    text = revision("s1", up_code=code, label="shared").replace("import op\n", "import op\nimport sqlalchemy as sa\n")
+    fleet = fleet_of(("one", "two"), {"shared/1": text})
+    with fleet.admin("two") as c:
+        role = f"ALTER ROLE postgres IN DATABASE {fleet.addresses['two'].dbname}"
+        c.execute(f"{role} SET standard_conforming_strings = off".encode())
+    assert {r.status for r in fleet.upgrade(parallel=1).results} == {Status.SUCCEEDED}
+    comment = "SELECT obj_description('noted'::regclass)"
+    assert fleet.values("one", comment) == fleet.values("two", comment) == ["a\\b"]
+
+
 def test_an_option_of_the_connection(fleet_of: MakeFleet) -> None:
     """It holds for the steps after it: a target that has had it before is another than one that gets it now."""
     option = 'op.execute("CREATE TABLE s1 (n int)", execution_options={"schema_translate_map": {None: "other"}})'
