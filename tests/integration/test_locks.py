@@ -16,6 +16,7 @@ import pytest
 from psycopg import sql
 
 from ehg_migrate.database.session import Session, lock_key
+from ehg_migrate.errors import TargetError
 from ehg_migrate.model import Address, Origin, Result, RunStatus, Status, Target
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import wait_until
@@ -196,6 +197,22 @@ def test_no_lock_outlives_a_run(one: MakeFleet, gate: Gate) -> None:
     gate.open()
     assert future.result(30).status is RunStatus.SUCCEEDED
     wait_until(lambda: fleet.backends("acme") == {}, "a session is left", 2)
+
+
+def test_who_came_since_somebody_looked_is_not_ended(one: MakeFleet) -> None:
+    """What was shown and confirmed is what is ended: another holder is another matter."""
+    fleet = one()
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    project = fleet.load()
+    with fleet.connect("acme") as first:
+        hold(fleet, first)
+        (seen,) = project.locks()
+    with fleet.connect("acme") as second:
+        pid = hold(fleet, second)
+        with pytest.raises(TargetError) as raised:
+            project.break_lock(seen)
+        assert raised.value.problem.code == "other_holder"
+        assert second.execute("SELECT pg_backend_pid()").fetchone() == (pid,)
 
 
 def test_breaking_where_this_tool_has_never_been(one: MakeFleet) -> None:
