@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -432,9 +433,7 @@ class TestModels:
         )
         said = ehg(place.folder, *write, "beta", "--branch", "more", **password)
         assert (said.code, said.err) == (2, "error: beta has no branch `more`\n  hint: one of `shared`, `beta`\n")
-        for file in (place.folder / "versions" / "beta").glob("*.py"):
-            file.unlink()
-        (place.folder / "versions" / "beta").rmdir()
+        shutil.rmtree(place.folder / "versions" / "beta")
         said = ehg(place.folder, *write, "beta", "--branch", "beta", **password)
         assert (said.code, said.out) == (2, "")
         assert "\n  hint: name them below `metadata =` in alembic.ini: `beta = package.module:Base`\n" in said.err
