@@ -45,7 +45,7 @@ class Costs:
     watch: float = 0.0  # of the runner for each event, times the workers that it has
     enter: Use = Use()  # of a worker for each target, beside its steps: the connection, the look at what is there
     step: Use = Use()
-    first_trips: float = 0.0  # more for a host's first target: the proof, on two connections, and its statements made
+    first_trips: float = 0.0  # more for a host's first target: the proof, on two connections
     record: float = 0.0  # seconds of a write into the ledger's file, however many results
     write_trips: float = 0.0  # waits of a write into a ledger in PostgreSQL
     result_trips: float = 0.0  # more for each result of it
