@@ -195,6 +195,7 @@ def test_a_command_that_cannot_be_ended(tmp_path: Path, monkeypatch: pytest.Monk
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr("os.killpg", refuse)
+    # it looks for the file that lets it go; should the test fail, it ends by itself
     code = (
         "import os, time\nopen('pid', 'w').write(str(os.getpid()))\nfor _ in range(1000):\n"
         "    if os.path.exists('enough'): break\n    time.sleep(0.01)"
