@@ -92,14 +92,14 @@ async def read(connection: Connection, target: Target, *, exactly: bool = False)
     except psycopg.errors.InsufficientPrivilege as e:
         raise TargetError(_not_ours(e, target)) from e
     row = await cursor.fetchone() or {}
-    if row["others"] is None and row["guarded"] and not exactly:
-        raise TargetError(hidden(target))
+    if row["others"] is None and not exactly:
+        await _refuse_hidden(connection, target)
     return Reading(
         heads=_believable(row["heads"]),  # type: ignore[arg-type]  # text[], in the database's own order
         checksums=row["checksums"],  # type: ignore[arg-type]  # text or NULL
         unfinished=_believable(row["unfinished"] or ()),  # type: ignore[arg-type]  # text[]; NULL for none
         server_version=one_line(str(row["server_version"]), _LONGEST),
-        read_only=bool(row["read_only"]),
+        read_only=row["read_only"] == "on",
         seconds=time.monotonic() - start,
         has_schema=bool(row.get("has_schema", True)),
         mixed=bool(row["others"]) and not exactly,
@@ -121,7 +121,7 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
         elsewhere="" if heads or foreign or row["has_version"] else one_line(str(row["elsewhere"] or ""), _LONGEST),
         lacks_table=bool(row["has_journal"] and not row["has_version"]),
         server_version=one_line(str(row["server_version"]), _LONGEST),
-        read_only=bool(row["read_only"]),
+        read_only=row["read_only"] == "on",
         seconds=time.monotonic() - start,
         has_schema=bool(row.get("has_schema", True)),
     )
@@ -158,8 +158,7 @@ async def _journal(connection: Connection, target: Target, *, limit: int | None)
         return ()
     rows = await cursor.fetchall()
     if not rows:
-        if (await (await connection.execute(query("guarded", target))).fetchone() or {})["guarded"]:
-            raise TargetError(hidden(target))
+        await _refuse_hidden(connection, target)
         if (await (await connection.execute(query("oversized", target))).fetchone() or {})["oversized"]:
             raise TargetError(strange("its journal is larger than 100 MB"))
     return tuple(read_entry(row) for row in reversed(rows))
@@ -174,6 +173,12 @@ async def _applied(connection: Connection, target: Target) -> dict[str, Applied]
     if len(rows) > _MOST_APPLIED:
         raise TargetError(strange(f"by its journal more than {_MOST_APPLIED} revisions are applied"))
     return {str(r["revision"]): Applied(str(r["checksum"]), str(r["run"]), str(r["git_commit"])) for r in rows}
+
+
+async def _refuse_hidden(connection: Connection, target: Target) -> None:
+    """Where no entry is seen. Raises TargetError if some may be there, or version rows, and not be shown to us."""
+    if (await (await connection.execute(query("guarded", target))).fetchone() or {})["guarded"]:
+        raise TargetError(hidden(target))
 
 
 def hidden(target: Target) -> Problem:

@@ -9,17 +9,16 @@
 -- It reads the journal once, in place of once for `applied_checksums` and once for `unfinished`, which takes the server a
 -- quarter less time. Where a step is unfinished, what its revision was before is not among the checksums; who misses it
 -- asks those two. Asked for anyone's it says whether some are of `others`; where none are, it answers the same. Where no
--- entry is seen, `others` is NULL, and `guarded` says whether entries or version rows may be there and not be shown to us.
-SELECT ARRAY(SELECT left(version_num::text, 1001) FROM {version} ORDER BY 1 LIMIT 10001) AS heads, checksums, unfinished, others,
-       {guarded} AS guarded,
+-- entry is seen, `others` is NULL: entries may be there and not be shown to us, which `guarded` says.
+-- A transaction is read-only on a standby too, and where the role or the database makes it the default.
+SELECT ARRAY(SELECT left(version_num::text, 1001) FROM {version} LIMIT 10001) AS heads,
+       md5(string_agg(revision || ' ' || checksum, ',' ORDER BY revision COLLATE "C")
+           FILTER (WHERE event <> 'started' AND direction = 'up')) AS checksums,
+       (array_agg(left(direction || ' ' || revision, 1001)) FILTER (WHERE event = 'started'))[:10001] AS unfinished,
+       bool_or(target_name <> %(target)s) AS others,
        current_setting('server_version') AS server_version,
-       pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
-  FROM (SELECT md5(string_agg(revision || ' ' || checksum, ',' ORDER BY revision COLLATE "C")
-                   FILTER (WHERE event <> 'started' AND direction = 'up')) AS checksums,
-               (array_agg(left(direction || ' ' || revision, 1001) ORDER BY direction, revision)
-                   FILTER (WHERE event = 'started'))[:10001] AS unfinished,
-               bool_or(target_name <> %(target)s) AS others
-          FROM {latest} AS latest) AS journal
+       current_setting('transaction_read_only') AS read_only
+  FROM {latest} AS latest
 
 -- name: probe_fresh
 -- What a target without our tables is: somebody else's version table, or nothing yet. The journal is asked for first:
@@ -30,7 +29,7 @@ SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS has_journal,
        {has_foreign} AS has_foreign,
        {elsewhere} AS elsewhere,
        current_setting('server_version') AS server_version,
-       pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
+       current_setting('transaction_read_only') AS read_only
 
 -- name: probe_schema
 -- One more value of both where the target is one schema.
