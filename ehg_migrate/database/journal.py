@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
-from psycopg import sql
 
-from ehg_migrate.database.statements import query
+from ehg_migrate.database.statements import joined
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import JournalEntry, Origin, Target
 
@@ -82,7 +81,7 @@ class Journal:
         TargetError where the server did not write it, and did not say so. In the same message it asks what became of a
         `transaction`, and for the version `rows`.
         """
-        statement = query("record", self.target) + (query("record_rows", self.target) if rows else sql.SQL(""))
+        statement = joined("record record_answer record_rows" if rows else "record record_answer", self.target)
         found = connection.execute(statement, self._values(entry, transaction)).fetchone()
         if found is None:
             raise TargetError(_SWALLOWED)
@@ -93,9 +92,7 @@ class Journal:
 
         It fails there where it is not written, the version rows are not `heads_after`, or the transaction is another.
         """
-        entry_as = sql.SQL("WITH written AS (") + query("record", self.target) + sql.SQL(")\n")
-        statement = entry_as + query("record_planned", self.target)
-        flight.ask(statement, self._values(entry, transaction))
+        flight.ask(joined("record_within record record_planned", self.target), self._values(entry, transaction))
 
     def _values(self, entry: Entry, transaction: str | None) -> dict[str, object]:
         return {

@@ -231,6 +231,9 @@ VALUES (%(target)s, %(run)s, %(event)s, %(revision)s, %(direction)s, %(branch)s,
         greatest(%(seconds)s, extract(epoch FROM clock_timestamp())
                               - nullif(current_setting('ehg_migrate.began', true), '')::numeric),
         %(actor)s, %(host)s, %(git_commit)s, %(tool_version)s, %(detail)s)
+
+-- name: record_answer
+-- What became of a transaction.
 RETURNING CASE WHEN pg_current_xact_id() = %(transaction)s::xid8 THEN 'this'
                ELSE pg_xact_status(%(transaction)s::xid8) END
 
@@ -238,10 +241,13 @@ RETURNING CASE WHEN pg_current_xact_id() = %(transaction)s::xid8 THEN 'this'
 -- The end of the former, where the version rows are asked for too. Not always: the table may be locked by a step.
 , ARRAY(SELECT left(version_num::text, 1001) FROM {version} ORDER BY 1 LIMIT 10001)
 
+-- name: record_within
+-- What is put around an entry that nobody looks at before its COMMIT. It fails where that was not written, where the version
+-- rows are not what the step was to make them, or where the transaction is not its own: then the COMMIT is not done.
+WITH written AS (
+
 -- name: record_planned
--- Behind the entry as `written`. Fails where that was not written, where the version rows are not what the step was to make
--- them, or where the transaction is not its own, so that the COMMIT behind it is not done.
-SELECT 1 / ((SELECT count(*) FROM written) = 1 AND count(*) = cardinality(%(heads_after)s::text[])
+RETURNING true) SELECT 1 / ((SELECT count(*) FROM written) = 1 AND count(*) = cardinality(%(heads_after)s::text[])
             AND coalesce(bool_and(version_num = ANY(%(heads_after)s)), true)
             AND pg_current_xact_id() = %(transaction)s::xid8)::integer
   FROM {version}

@@ -50,7 +50,12 @@ def query(name: str, target: Target | None = None, channel: str = "", *, anyone:
 
 def joined(names: str, target: Target, *, anyone: bool = False) -> sql.SQL:
     """One statement of several parts, named in order with spaces between."""
-    return sql.SQL("".join(query(name, target, anyone=anyone).as_string() for name in names.split()))
+    return _joined(names, _place(target), anyone)
+
+
+@lru_cache(maxsize=256)  # targets that are one schema have names of their own in each
+def _joined(names: str, place: _Place, anyone: bool) -> sql.SQL:
+    return sql.SQL("".join(_composed(name, place, "", anyone).as_string() for name in names.split()))
 
 
 @lru_cache(maxsize=256)  # channels come and go

@@ -68,13 +68,13 @@ def send_steps(
             raise NeedsPair  # a step of which nothing is sent would be called done
         past.note(step, made.named)
         recorder.begin(step.revision, step.direction)
-        _send(session, recorder, step, made.statements, settings.root / step.path, last=number == len(steps))
+        _send(session, recorder, step, made.statements, settings.root, last=number == len(steps))
         recorder.sent_done(step)
         named = made.named
 
 
 def _send(
-    session: SingleSession, recorder: Recorder, step: Step, statements: Iterable[Statement], path: Path, *, last: bool
+    session: SingleSession, recorder: Recorder, step: Step, statements: Iterable[Statement], root: Path, *, last: bool
 ) -> None:
     sent: list[tuple[Sent, Statement]] = []
 
@@ -92,4 +92,4 @@ def _send(
         failed = next((statement for it, statement in sent if it.status is None), None)
         if failed is None:
             raise NeedsPair from e
-        raise e.with_traceback(failed.place(path)) from None
+        raise e.with_traceback(failed.place(root / step.path)) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Origin, Plan, Result, Target
@@ -69,8 +70,7 @@ class EventKind(StrEnum):
     FINISHED = "finished"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened on one target, for whoever watches; losing one loses nothing."""
 
     target: str

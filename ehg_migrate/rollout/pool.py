@@ -162,7 +162,7 @@ class Pool:
         if running.job.look:
             result = _explained(result, running.job.look)
         _drop_output(running.job)
-        self._watch(replace(event, result=result))
+        self._watch(event._replace(result=result))
         return result
 
     def _learn(self, running: _Running, event: Event) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import os
 import resource
+import select
 import signal
 import sys
 import threading
@@ -110,6 +111,8 @@ class Teller:
     def __init__(self, job: Job, pipe: Pipe) -> None:
         self._job = job
         self._pipe = pipe
+        self._wishes = select.poll()  # asked before each step: the pipe's own `poll` makes a selector each time
+        self._wishes.register(pipe, select.POLLIN)
         self._lock = threading.Lock()  # the blocker watch tells too
         self._held: list[Event] = []  # goes with the next one
         self._stop = False
@@ -156,7 +159,7 @@ class Teller:
     def asked_to_stop(self) -> bool:
         """Whether the runner wants no further step."""
         try:
-            while not self._stop and self._pipe.poll():
+            while not self._stop and self._wishes.poll(0):
                 self._stop = self._pipe.recv() == "stop"
         except (EOFError, OSError):
             self._stop = True  # the runner died: finish nothing that is not begun
