@@ -10,6 +10,8 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import count
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self
 
@@ -50,6 +52,33 @@ class Sent:
         return reader.load_rows(0, self._result.ntuples, tuple)
 
 
+class Kept:
+    """What one connection is asked again and again, parsed by the server once and kept there under names of its own.
+
+    From the second time on: most is asked once. It ends with DEALLOCATE ALL, whoever says that, and then what is asked
+    fails (InvalidSqlStatementName).
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, tuple[int, ...]], bytes] = {}
+        self._numbers = count(1)
+        self._token = token_hex(4)  # a pooler may give us a session in which another's are left
+
+    def name(self, text: str, types: tuple[int, ...]) -> tuple[bytes, bool]:
+        """Its name, and whether it is to be made now; an empty one where it has none yet."""
+        if (name := self._names.get((text, types))) is None:
+            self._names[text, types] = b""
+            return b"", False
+        if name:
+            return name, False
+        name = self._names[text, types] = f"ehg_migrate_{self._token}_{next(self._numbers)}".encode()
+        return name, True
+
+    def forget(self) -> None:
+        """Some may not have been made."""
+        self._names.clear()
+
+
 class Flight:
     """Use as a context manager; leaving it waits for all answers.
 
@@ -57,9 +86,10 @@ class Flight:
     connection. They are sent past the driver's cursors, which would begin a transaction before them.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], kept: Kept | None = None) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
+        self._kept = kept
         self._sent: list[Sent] = []
 
     def __enter__(self) -> Self:
@@ -76,7 +106,15 @@ class Flight:
         text, names = _numbered(query.as_string(self._connection))
         writer = Transformer(self._connection)
         given = writer.dump_sequence([values[name] for name in names], [PyFormat.TEXT] * len(names))
-        self._pgconn.send_query_params(text.encode(self._connection.info.encoding), given, writer.types)
+        encoded, types = text.encode(self._connection.info.encoding), writer.types or ()
+        name, new = self._kept.name(text, types) if self._kept else (b"", False)
+        if new:
+            self._pgconn.send_prepare(name, encoded, types)
+            self._new()
+        if name:
+            self._pgconn.send_query_prepared(name, given)
+        else:
+            self._pgconn.send_query_params(encoded, given, types)
         return self._new()
 
     def _new(self) -> Sent:
@@ -91,6 +129,8 @@ class Flight:
         finally:
             if self._pgconn.status != ConnStatus.BAD:
                 self._pgconn.exit_pipeline_mode()
+        if self._kept and (failed or error):
+            self._kept.forget()
         if failed is not None and error is None:
             raise failed
 

@@ -24,15 +24,16 @@ class Leave(Flag):
     ROLLBACK = auto()
 
 
-_LET_GO = b"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SELECT pg_advisory_unlock_all()"
+_LET_GO = b"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SELECT pg_advisory_unlock_all(); DEALLOCATE ALL"
 
 
 @contextmanager
 def letting_go(connection: psycopg.Connection) -> Iterator[None]:
-    """Closes it at the end with neither locks nor settings left on the server, which is told so before; raises nothing.
+    """Closes it at the end with no lock, setting or prepared statement left on the server, which is told so before.
 
-    A pooler may hand its connection to the server on as it is (pgbouncer with an empty `server_reset_query`): the lock
-    would refuse every later run, and the application have our limits. One in a transaction is handed on by no pooler.
+    Raises nothing. A pooler may hand its connection to the server on as it is (pgbouncer with an empty
+    `server_reset_query`): the lock would refuse every later run, and the application have our limits. One in a
+    transaction is handed on by no pooler.
     """
     sent = not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
     with closing(connection):

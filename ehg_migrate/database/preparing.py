@@ -9,7 +9,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from ehg_migrate.database.connections import check_settings, search_path, settings
-from ehg_migrate.database.flight import Flight, Sent
+from ehg_migrate.database.flight import Flight, Kept, Sent
 from ehg_migrate.database.leaving import TargetConnection
 from ehg_migrate.database.statements import joined
 from ehg_migrate.model import Target
@@ -22,7 +22,7 @@ _RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
 # clean the transaction that the rest has begun, and keep it with its lock for good; pgbouncer 1.18 does.
 _BEGIN = (b"BEGIN", b"COMMIT", b"BEGIN")
 # what a step has left in the session, and a pooler may hand on with it, locks of its own among it
-_LEAVE = (*_RESET, b"SELECT pg_advisory_unlock_all()")
+_LEAVE = (*_RESET, b"SELECT pg_advisory_unlock_all()", b"DEALLOCATE ALL")
 
 # The statement that does the rest, in its parts. Its locks are the session's, or the transaction's where there is one
 # connection alone, which a target that is one schema never has.
@@ -67,6 +67,7 @@ class Preparing:
             **(alone or {}),
         }
         self._last: int | None = alone["last"] if alone else None
+        self._kept = Kept() if alone else None  # with two connections a step may say what it likes, DISCARD ALL too
         self._ready: TupleRow | psycopg.Error | None = None  # what came of what was sent with a commit
 
     def prepare(self, *, untouched: bool = False) -> str | None:
@@ -99,14 +100,14 @@ class Preparing:
         return self._alone(begin=False)
 
     def _alone(self, *, begin: bool) -> TupleRow:
-        with Flight(self._work) as flight:
+        with self.flight() as flight:
             prepared = self._send(flight, begin=begin)
         return prepared.rows[0]
 
     def _commit_and_begin(self) -> None:
         commit: Sent | None = None
         try:
-            with Flight(self._work) as flight:
+            with self.flight() as flight:
                 commit = flight.send(b"COMMIT")
                 prepared = self.send(flight)
             self.hear(prepared.rows[0])
@@ -114,6 +115,10 @@ class Preparing:
             if commit is None or commit.status != "COMMIT":
                 raise
             self.hear(e)
+
+    def flight(self) -> Flight:
+        """One on the working connection."""
+        return Flight(self._work, self._kept)
 
     def send(self, flight: Flight) -> Sent:
         """What `prepare` would send, put behind a COMMIT."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 import psycopg
+from psycopg.errors import InvalidSqlStatementName
 from psycopg.pq import TransactionStatus
 
 from ehg_migrate.database.claim import Facts, Found, id_length, together
@@ -148,7 +149,7 @@ class SingleSession(Session):
             return
         try:
             super().prepare_work()
-        except LockLost as e:
+        except (LockLost, InvalidSqlStatementName) as e:  # a step's function may have said DEALLOCATE ALL
             raise NeedsPair from e
 
     def do(self, send: Callable[[Flight], None], *, last: bool) -> None:
@@ -159,7 +160,7 @@ class SingleSession(Session):
         """
         commit: Sent | None = None
         try:
-            with Flight(self.work) as flight:
+            with self._preparing.flight() as flight:
                 send(flight)
                 self._preparing.count_entry()
                 commit = flight.send(b"COMMIT")

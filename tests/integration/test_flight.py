@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -13,7 +14,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 
 from ehg_migrate.database.connections import connect_bare
 from ehg_migrate.database.faults import is_lost
-from ehg_migrate.database.flight import Flight, Sent, text_with
+from ehg_migrate.database.flight import Flight, Kept, Sent, text_with
 from ehg_migrate.database.leaving import TargetConnection
 from ehg_migrate.model import Address, Limits, Target
 from tests.support.postgres import Cluster
@@ -60,6 +61,32 @@ def test_behind_what_fails_nothing_is_done(connection: TargetConnection) -> None
     assert connection.info.transaction_status is TransactionStatus.INERROR
     connection.rollback()
     assert connection.execute("SELECT to_regclass('t')").fetchone() == (None,)
+
+
+def test_what_is_asked_again_is_parsed_once(connection: TargetConnection, proxy: CountingProxy) -> None:
+    kept, question = Kept(), sql.SQL("SELECT %(number)s + 1")
+    for number in (1, 2, 3, 4, 70000, 70001, 70002):
+        with Flight(connection, kept) as flight:
+            asked = flight.ask(question, {"number": number})
+        assert asked.rows == [(number + 1,)]
+    # a larger number is of another type; each was once asked by no name
+    assert proxy.statements.count("SELECT $1 + 1") == 4
+    names = [row[0] for row in connection.execute("SELECT name FROM pg_prepared_statements").fetchall()]
+    assert len(set(names)) == 2
+    with Flight(connection, kept) as flight:
+        flight.send(b"DEALLOCATE ALL")
+        asked = flight.ask(question, {"number": 1})
+    assert statuses(asked) == [None]
+
+
+def test_what_was_to_be_kept_behind_a_failure_is_asked_as_if_new(connection: TargetConnection) -> None:
+    kept, question = Kept(), sql.SQL("SELECT %(number)s + 1")
+    for fails in (False, True, False, False, False):
+        with contextlib.suppress(psycopg.errors.DivisionByZero), Flight(connection, kept) as flight:
+            if fails:
+                flight.send(b"SELECT 1/0")
+            asked = flight.ask(question, {"number": 1})
+        assert asked.rows == ([] if fails else [(2,)])
 
 
 def test_what_is_raised_between_statements_is_what_is_heard_of(connection: TargetConnection) -> None:

@@ -230,17 +230,18 @@ def test_nothing_of_it_is_left_behind_a_pooler_that_is_not_in_session_mode(
     """
     monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
     first, second = make_database("one"), make_database("two")
+    history = HISTORY | {f"shared/{name}": step(name, down) for name, down in ("ba", "cb", "dc", "ed")}
     with PgBouncer(pg, "session", databases={second.dbname: "transaction"}) as bouncer:
         addresses = {"one": bouncer.address(first.dbname), "two": bouncer.address(second.dbname)}
-        fleet = make_fleet(pg, tmp_path, addresses, HISTORY)
+        fleet = make_fleet(pg, tmp_path, addresses, history)
         assert fleet.upgrade(parallel=1).status is RunStatus.SUCCEEDED
         with bouncer.connect(second.dbname) as c:
             left = c.execute(
                 "SELECT name FROM pg_settings WHERE setting <> reset_val AND source = 'session'"
             ).fetchall()
-            assert left == []
+            assert left == c.execute("SELECT name FROM pg_prepared_statements").fetchall() == []
             assert fleet.lock_holders("two") == []
-        assert fleet.heads("two") == ["a"]
+        assert fleet.heads("two") == ["e"]
 
 
 def test_nothing_is_set_between_two_transactions(
@@ -298,7 +299,7 @@ def test_what_a_revisions_function_leaves_is_not_handed_on(
         holder.execute(
             "CREATE FUNCTION leaves() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
             " PERFORM pg_advisory_xact_lock_shared(7), pg_advisory_lock(88), set_config('work_mem', '7MB', false);"
-            " RETURN 1; END $$"
+            " EXECUTE 'PREPARE left_there AS SELECT 1'; RETURN 1; END $$"
         )
         holder.execute("SELECT pg_advisory_lock(7)")
 
@@ -313,6 +314,7 @@ def test_what_a_revisions_function_leaves_is_not_handed_on(
         assert (result.status, result.heads_after) == (Status.CANCELLED if stopped else Status.SUCCEEDED, ("b",))
         with bouncer.connect(database.dbname) as c:
             assert c.execute("SHOW work_mem").fetchone() == ("4MB",)
+            assert c.execute("SELECT name FROM pg_prepared_statements").fetchall() == []
         assert fleet.lock_holders("one") == []
 
 
@@ -356,6 +358,35 @@ def test_any_other_step_has_two_connections(line: Line, code: str) -> None:
     assert len(sent) == 1
     assert line.fleet.runs_of("two")[-1][0] == "b"
     assert len(line.working("two")) >= 2
+
+
+@pytest.mark.parametrize("when", ["in the step", "at its commit"])
+def test_what_the_server_was_told_to_keep_and_has_not_kept_is_said_again(when: str, line: Line) -> None:
+    """A function that a step calls may say DEALLOCATE ALL."""
+    code = ""
+    for target in line.fleet.addresses:
+        with line.fleet.admin(target) as c:
+            c.execute(
+                "CREATE FUNCTION forgets() RETURNS int LANGUAGE plpgsql AS"
+                " $$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN 1; END $$"
+            )
+            if when == "at its commit":
+                c.execute(
+                    "CREATE FUNCTION hears() RETURNS trigger LANGUAGE plpgsql AS"
+                    " $$ BEGIN PERFORM public.forgets(); RETURN NULL; END $$;"
+                    " CREATE CONSTRAINT TRIGGER hears AFTER INSERT ON ehg_migrate.migration_journal"
+                    " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.revision = 'e') EXECUTE FUNCTION hears()"
+                )
+            else:
+                code = 'op.execute("CREATE TABLE forgot AS SELECT forgets()")'
+    line.write(*"bcd")
+    line.fleet.write("shared/e", step("e", "d", code=code))
+    line.fleet.write("shared/f", step("f", "e"))
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert [len(line.working(target)) for target in ("one", "two")] == [2, 3]
+    for target in ("one", "two"):
+        assert line.fleet.heads(target) == ["f"]
+        assert line.fleet.journal(target) == [("done", name) for name in "abcdef"]
 
 
 def test_one_connection_is_tried_in_vain_only_once(line: Line) -> None:
