@@ -52,35 +52,37 @@ CREATE TABLE IF NOT EXISTS {meta}.migration_lease (
     broken_by   text NOT NULL DEFAULT ''  -- who told this runner to end; it does not come back then
 );
 
--- Nobody else gets anything, whatever default privileges say: Supabase's give its API roles all of it.
-DO $$
-DECLARE r text;
-BEGIN
-    FOR r IN SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
-               FROM (SELECT (aclexplode(relacl)).grantee, relowner AS owner FROM pg_class
-                      WHERE relnamespace = to_regnamespace({meta_literal})
-                     UNION SELECT (aclexplode(nspacl)).grantee, nspowner FROM pg_namespace
-                      WHERE oid = to_regnamespace({meta_literal})) AS granted
-              WHERE grantee <> owner LOOP
-        EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s', {meta_literal}, r);
-        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s', {meta_literal}, r);
-        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %s FROM %s', {meta_literal}, r);
-    END LOOP;
-END $$;
-
--- What default privileges were before the first revision: later nobody could tell those that revisions have made. Where
--- there were revisions before this table, it is too late. A comment can be asked for wherever it may be missing.
+-- Nobody else gets anything, whatever default privileges say: Supabase's give its API roles all of it. And what those were
+-- before the first revision is kept: later nobody could tell those that revisions have made. Where there were revisions
+-- before this table, it is too late. A comment can be asked for wherever it may be missing.
 DO $ehg_migrate$
-DECLARE other text := nullif({foreign_literal}, {version_literal}); empty boolean;
+DECLARE r text; other text := nullif({foreign_literal}, {version_literal}); empty boolean; privileges text[] := '{{}}';
 BEGIN
+    IF EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace({meta_literal}) AND relacl IS NOT NULL)
+       OR EXISTS (SELECT FROM pg_namespace WHERE oid = to_regnamespace({meta_literal}) AND nspacl IS NOT NULL) THEN
+        FOR r IN SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
+                   FROM (SELECT (aclexplode(relacl)).grantee, relowner AS owner FROM pg_class
+                          WHERE relnamespace = to_regnamespace({meta_literal})
+                         UNION SELECT (aclexplode(nspacl)).grantee, nspowner FROM pg_namespace
+                          WHERE oid = to_regnamespace({meta_literal})) AS granted
+                  WHERE grantee <> owner LOOP
+            EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s', {meta_literal}, r);
+            EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s', {meta_literal}, r);
+            EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %s FROM %s', {meta_literal}, r);
+        END LOOP;
+    END IF;
+
     SELECT NOT EXISTS (SELECT FROM {version}) AND NOT EXISTS (SELECT FROM {meta}.migration_journal)
            AND obj_description(oid, 'pg_class') IS NULL AND pg_has_role(relowner, 'USAGE')
       INTO empty FROM pg_class WHERE oid = to_regclass({journal_literal});
     IF empty AND to_regclass(other) IS NOT NULL THEN
         EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', other) INTO empty;
     END IF;
+    IF empty AND EXISTS (SELECT FROM pg_default_acl) THEN
+        privileges := {default_privileges};
+    END IF;
     IF empty THEN
         EXECUTE format('COMMENT ON TABLE %s IS %L', {journal_literal},
-                       json_build_object('role', current_user, 'default privileges', {default_privileges}));
+                       json_build_object('role', current_user, 'default privileges', privileges));
     END IF;
 END $ehg_migrate$;
