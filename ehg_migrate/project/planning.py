@@ -57,7 +57,7 @@ class PlanningProject(ReadingProject):
         saved = read_plan(file)
         refuse_strangers(saved, self.fleet.by_name)
         now = self.plan(saved.targets, saved.wish, soon=soon, waves=bool(saved.waves))
-        return held_to(saved, self.with_entries(now))
+        return held_to(saved, self.with_entries(now), lambda target: self._graph(self.fleet.by_name[target]))
 
     def with_entries(self, plan: FleetPlan) -> FleetPlan:
         """The plan as it is kept: with what targets/ says of its targets, so that it is not done to others."""

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ehg_migrate import json_form
-from ehg_migrate.errors import Problem, UsageError, quoted
+from ehg_migrate.errors import Problem, TargetError, UsageError, quoted
 from ehg_migrate.model import Entry, FleetPlan, Plan, Skipped, State, StateKind, Step, Target, Verb
 from ehg_migrate.redaction import inert, one_line
+from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.reasons import stale_plan
 
 _LARGEST = 256 * 1024 * 1024  # bytes
@@ -71,11 +72,11 @@ def entry(target: Target, files: Mapping[str, str], *, local: bool) -> Entry:
     return Entry(target.name, "--local" if local else str(target), checksum, files)
 
 
-def held_to(saved: FleetPlan, now: FleetPlan) -> FleetPlan:
+def held_to(saved: FleetPlan, now: FleetPlan, graph: Callable[[str], Graph]) -> FleetPlan:
     """The plan made now, without the targets for which it is another than the saved one: these are refused.
 
-    A target that has done a part of the saved steps meanwhile, or all, does the rest. Raises UsageError where the waves
-    are others.
+    A target that has done a part of the saved steps meanwhile, or all, does the rest, by its `graph`. Raises UsageError
+    where the waves are others.
     """
     if saved.waves != now.waves:
         raise UsageError(Problem("stale_plan", "the waves are others than those of the saved plan", _AGAIN))
@@ -84,11 +85,11 @@ def held_to(saved: FleetPlan, now: FleetPlan) -> FleetPlan:
     kept: list[Plan] = []
     refused: list[State] = []
     for plan in now.plans:
-        problem = moved.get(plan.target) or _otherwise(approved.get(plan.target), plan)
-        if problem is None:
-            kept.append(plan)
+        found = moved.get(plan.target) or _held(approved.get(plan.target), plan, graph(plan.target))
+        if isinstance(found, Plan):
+            kept.append(found)
         else:
-            refused.append(State(plan.target, StateKind.REFUSED, plan.heads, problem=problem))
+            refused.append(State(plan.target, StateKind.REFUSED, plan.heads, problem=found))
     lost = [s for s in now.skipped if s.target in approved and approved[s.target].steps]
     refused += (State(s.target, StateKind.REFUSED, problem=_skipped(s)) for s in lost)
     return replace(
@@ -133,21 +134,48 @@ def _skipped(now: Skipped) -> Problem:
     return Problem("stale_plan", f"the saved plan has steps for it, and now it gets none: {now.reason.message}", _AGAIN)
 
 
-def _otherwise(approved: Plan | None, now: Plan) -> Problem | None:
-    """Why the present plan is not the approved one, or its rest."""
+def _held(approved: Plan | None, now: Plan, graph: Graph) -> Plan | Problem:
+    """The present plan if it is the approved one; where a part of that was done, the rest. Else why it is another."""
     if approved is None:
         return Problem("stale_plan", "the saved plan has no steps for this target", _AGAIN)
     if set(now.goal) != set(approved.goal):
         return _changed("its goal is another", now.goal)
-    rest = approved.steps[len(approved.steps) - len(now.steps) :] if now.steps else ()
-    if [_form(s) for s in rest] == [_form(s) for s in now.steps]:
-        return None
+    try:
+        anew = _anew(approved, now, graph)
+    except TargetError as e:  # a step that was done has no function any more
+        return e.problem
+    if _forms(anew) != _forms(approved.steps):
+        return _other_steps(approved, now, anew)
+    rest = _rest(anew, now, graph)
+    return replace(stale_plan(approved.heads, now.heads), hint=_AGAIN) if rest is None else replace(now, steps=rest)
+
+
+def _anew(approved: Plan, now: Plan, graph: Graph) -> tuple[Step, ...]:
+    """What would now be planned from where the approved plan began.
+
+    From in between, lines that do not depend on each other may come in another order.
+    """
+    if set(now.heads) == set(approved.heads):
+        return now.steps
+    return graph.steps(approved.heads, now.goal) if all(h in graph for h in approved.heads) else ()
+
+
+def _rest(steps: tuple[Step, ...], now: Plan, graph: Graph) -> tuple[Step, ...] | None:
+    """Those from where the target is on; None where none of them begins there."""
+    held = graph.canonical(now.heads)
+    for number, step in enumerate(steps):
+        if step.heads_before == held:
+            return steps[number:]
+    return () if held == graph.canonical(now.goal) else None
+
+
+def _other_steps(approved: Plan, now: Plan, anew: Sequence[Step]) -> Problem:
     files = {s.revision: s.checksum for s in approved.steps}
-    edited = [s.revision for s in now.steps if files.get(s.revision, s.checksum) != s.checksum]
+    edited = [s.revision for s in anew if files.get(s.revision, s.checksum) != s.checksum]
     if edited:
         return _changed("other files since", edited)
-    if set(approved.heads) == set(now.heads):
-        return _changed("they come in another order", [s.revision for s in now.steps])
+    if sorted(files) == sorted(s.revision for s in anew):
+        return _changed("they come in another order", [s.revision for s in anew])
     return replace(stale_plan(approved.heads, now.heads), hint=_AGAIN)
 
 
@@ -156,5 +184,5 @@ def _changed(what: str, revisions: Sequence[str]) -> Problem:
     return Problem("stale_plan", f"the revisions are not those of the saved plan; {what}: {named}", _AGAIN)
 
 
-def _form(step: Step) -> tuple[object, ...]:
-    return step.revision, step.direction, step.checksum, step.heads_before, step.heads_after
+def _forms(steps: Iterable[Step]) -> list[tuple[object, ...]]:
+    return [(s.revision, s.direction, s.checksum, s.heads_before, s.heads_after) for s in steps]

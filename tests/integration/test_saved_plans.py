@@ -82,6 +82,26 @@ def test_the_rest_of_it(fleet: Fleet, file: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_rest_of_lines_that_do_not_depend_on_each_other(fleet: Fleet) -> None:
+    """Planned from in between, they would come in another order than was approved."""
+    fleet.write("c/a", step("c2", "c1", depends=("s2",)))
+    fleet.write("c/b", step("c3", "c1", depends=("s1",)))
+    saved = fleet.folder / "plan.json"
+    assert fleet.cli("plan", "-t", "c", "-o", str(saved)).returncode == 0
+    (approved,) = [[s.revision for s in p.steps] for p in fleet.plan("c").plans]
+    others: list[bool] = []
+    for number in range(1, len(approved)):
+        stopped = fleet.load().plan_saved(saved)
+        (plan,) = stopped.plans
+        fleet.run(replace(stopped, plans=(replace(plan, steps=plan.steps[:1], goal=plan.steps[0].heads_after),)))
+        others.append([s.revision for p in fleet.plan("c").plans for s in p.steps] != approved[number:])
+        (rest,) = fleet.load().plan_saved(saved).plans
+        assert [s.revision for s in rest.steps] == approved[number:]
+    assert any(others)
+    assert do(fleet, saved).status is RunStatus.SUCCEEDED
+    assert [revision for _, revision in fleet.journal("c")] == approved
+
+
 @pytest.mark.parametrize("verb", ["resume", "retry"])
 def test_what_is_missing_is_not_planned_anew(fleet: Fleet, file: Path, verb: str) -> None:
     """Nobody has approved what would be planned now: the revision that has come since would be done, too."""
