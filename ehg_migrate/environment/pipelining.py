@@ -1,8 +1,9 @@
 """The statements of a plain step sent without waiting for each, where nobody could tell the difference.
 
-A statement of a revision is sent ahead if it is one statement, of a kind that returns nothing, in a transaction, from a
-function that is a plain list of operations, by nobody but Alembic and SQLAlchemy. Whatever else is sent, all answers
-are waited for first. The version row and the journal entry of the step go with the statements; the COMMIT never does.
+A statement of a revision is sent ahead if it is one statement, of a kind whose answer nobody needs, in a transaction,
+from a function that is a plain list of operations, by nobody but Alembic and SQLAlchemy. Whatever else is sent, all
+answers are waited for first. The version row and the journal entry of the step go with the statements; the COMMIT
+never does.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from ehg_migrate.environment.naming import Memo, named_in
 from ehg_migrate.environment.replaying import Statement
 from ehg_migrate.revisions.plain import is_plain
 
-_SILENT = re.compile(r"\s*(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE)\b", re.IGNORECASE)
+# Not UPDATE and DELETE: they may have been at work for long when they come to a row that somebody has locked. On one
+# connection they are not let wait for that (single.py), and all of it would be done twice.
+_SILENT = re.compile(r"\s*(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|INSERT)\b", re.IGNORECASE)
+_LONGEST = 100_000  # characters; longer ones are data, and not to be kept for other targets
 # what it keeps is the session's, and a session of one connection waits for locks in another way (single.py)
 _KEEPS_SETTINGS = re.compile(r"\bFROM\s+CURRENT\b|current_setting|pg_settings", re.IGNORECASE)
 # what it makes is the session's, and where a session of one connection cannot go on, another one does
@@ -191,8 +195,10 @@ def line_in(function: CodeType, frame: FrameType | None) -> TracebackType | None
 
 
 def is_silent(text: str) -> bool:
-    """Whether it is one statement that returns nothing, and has to do with nothing of its session."""
-    return bool(_SILENT.match(text)) and not (_KEEPS_SETTINGS.search(text) or _OF_SESSION.search(text)) and is_one(text)
+    """Whether it is one statement whose answer nobody waits for, and has to do with nothing of its session."""
+    if len(text) > _LONGEST or not _SILENT.match(text):
+        return False
+    return not (_KEEPS_SETTINGS.search(text) or _OF_SESSION.search(text)) and is_one(text)
 
 
 class _Cursor(TargetCursor):

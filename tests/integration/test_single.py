@@ -106,6 +106,13 @@ def test_a_step_costs_one_wait(line: Line, revisions: str, waits: int) -> None:
     assert line.fleet.heads("one") == line.fleet.heads("two") == [revisions[-1]]
 
 
+def test_rows_are_brought_by_one_connection_too(line: Line) -> None:
+    line.fleet.write("shared/b", step("b", "a", code='op.execute("INSERT INTO b VALUES (1), (2)")'))
+    assert line.upgrade().status is RunStatus.SUCCEEDED
+    assert [len(line.working(target)) for target in ("one", "two")] == [2, 1]
+    assert line.fleet.values("one", "SELECT n FROM b") == line.fleet.values("two", "SELECT n FROM b") == [1, 2]
+
+
 def test_numbers_that_every_database_has_its_own_of_are_no_difference(line: Line) -> None:
     """With hstore each target's statements were made, told and kept apart from all others'."""
     for target, others in (("one", 1), ("two", 2)):
@@ -344,7 +351,8 @@ def test_what_making_our_tables_leaves_is_not_the_first_steps(
 @pytest.mark.parametrize(
     "code",
     [
-        'op.execute("INSERT INTO b VALUES (1)")',
+        'op.execute("UPDATE b SET n = 1")',
+        "op.execute(f\"COMMENT ON TABLE b IS '{'x' * 100_000}'\")",
         'op.execute("SET search_path = public")',
         "if True:\n    op.get_bind()",
         "op.execute(\"CREATE FUNCTION f() RETURNS int LANGUAGE sql SET lock_timeout FROM CURRENT AS 'SELECT 1'\")",
@@ -391,7 +399,7 @@ def test_what_the_server_was_told_to_keep_and_has_not_kept_is_said_again(when: s
 
 def test_one_connection_is_tried_in_vain_only_once(line: Line) -> None:
     """By a process: each try is a login, and poolers count those."""
-    line.fleet.write("shared/b", step("b", "a", code='op.execute("INSERT INTO b VALUES (1)")'))
+    line.fleet.write("shared/b", step("b", "a", code='op.execute("DELETE FROM b")'))
     (line.fleet.folder / ".ehg" / "ledger.sqlite").unlink()
     line.proxy.reset()
     assert line.fleet.load().upgrade(parallel=1).status is RunStatus.SUCCEEDED
@@ -542,7 +550,7 @@ def test_a_step_that_was_cut_is_looked_at_with_two_connections(line: Line) -> No
     assert line.fleet.tables("two") == ["a"]
 
 
-@pytest.mark.parametrize("code", ["", 'op.execute("INSERT INTO b VALUES (1)")'], ids=["one connection", "two"])
+@pytest.mark.parametrize("code", ["", 'op.execute("DELETE FROM b")'], ids=["one connection", "two"])
 def test_rows_that_are_others_when_all_is_done(code: str, line: Line) -> None:
     """They were right when they were looked at before the COMMIT, and something has moved them behind that."""
     line.fleet.write("shared/b", step("b", "a", code=code))

@@ -45,6 +45,16 @@ CASES = {
         op.rename_table("held", "free")
         """
     ),
+    "rows": Case(
+        """
+        op.create_table("town", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text))
+        op.execute("INSERT INTO town VALUES (1, '100% of it; all') RETURNING id")
+        op.execute("INSERT INTO town VALUES (2, 'a\\\\b')")
+        op.execute("INSERT INTO kept SELECT id FROM town")
+        op.create_foreign_key(None, "held", "kept", ["id"], ["id"])
+        op.execute("INSERT INTO held SELECT max(id) FROM kept")
+        """
+    ),
     "answers_in_between": Case(
         """
         op.create_table("person", sa.Column("mood", sa.Enum("sad", "glad", name="mood")))
