@@ -22,7 +22,7 @@ from tests.support.running import Fleet, code_of, interrupt, make_fleet, result_
 
 MakeDatabase = Callable[[str], Address]
 
-PROBE = r"pg_is_in_recovery"
+PROBE = "AS heads"
 FOR_EVER = "1h"
 
 
