@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from ehg_migrate.model import Address, StateKind, Status
 from ehg_migrate.project import Project
 from tests.acceptance.test_drift import scratch_url
 from tests.integration.fleets import column, execute, statuses
-from tests.support.cli import ALEMBIC, environment
+from tests.support.cli import ALEMBIC, ehg
 from tests.support.postgres import Cluster
 from tests.support.project import revision, target_entry, write_project
 from tests.support.running import code_of, result_of
@@ -139,13 +138,10 @@ def test_protected(world: World, pg: Cluster) -> None:
         assert project.protected(plan) == ("main",)
         run = project.run(plan)
         assert {r.target: code_of(r) for r in run.results} == {"dev": "", "main": "protected"}
-        done = subprocess.run(
-            [ALEMBIC, "-x", "target=dev,main", "upgrade", "heads"], cwd=world.folder, env=environment({}),
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 255
-        assert "main: failed" in done.stderr
-        assert "`main` is protected" in done.stderr
+        done = ehg(world.folder, "-x", "target=dev,main", "upgrade", "heads", program=ALEMBIC)
+        assert done.code == 255
+        assert "main: failed" in done.err
+        assert "`main` is protected" in done.err
         near = project.run(project.plan("main"), confirmed="remain")  # a word is not what it has in it
         assert statuses(near) == {"main": Status.REFUSED}
         (world.folder / "rows.sql").write_text("SELECT 1")
@@ -153,11 +149,8 @@ def test_protected(world: World, pg: Cluster) -> None:
         assert code_of(result_of(near, "main")) == "protected"
         again = project.run(project.plan("main"), confirmed="main")
         assert statuses(again) == {"main": Status.SUCCEEDED}
-        back = subprocess.run(
-            [ALEMBIC, "-x", "target=dev", "downgrade", "s1"], cwd=world.folder, env=environment({}),
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert back.returncode == 0, back.stderr
+        back = ehg(world.folder, "-x", "target=dev", "downgrade", "s1", program=ALEMBIC)
+        assert back.code == 0, back.err
         assert column(pg, world.address, "SELECT schemaname FROM pg_tables WHERE tablename = 'more'") == {"public"}
         refused = result_of(project.downgrade("main", ["s1"]), "main")
         assert (refused.status, code_of(refused), refused.heads_after) == (Status.REFUSED, "protected", ("s2",))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from ehg_migrate.model import Address, State, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.integration.fleets import SHARED, entries, execute, journal, making, own, rows, statuses
-from tests.support.cli import ALEMBIC, environment
+from tests.support.cli import ALEMBIC, ehg
 from tests.support.postgres import Cluster
 from tests.support.programs import free_port
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision
@@ -156,7 +155,7 @@ def test_a_revision_that_was_taken_out_for_good_is_no_dead_end(
     assert found.problem is not None
     (command,) = (p for p in found.problem.hint.split("`") if p.startswith("alembic "))
     words = command.replace("TARGET", "one").replace("REV ...", "s23 o1").split()[1:]
-    subprocess.run([ALEMBIC, *words], cwd=project.settings.root, env=environment(), check=True, timeout=60)
+    assert ehg(project.settings.root, *words, program=ALEMBIC).code == 0
     assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s23", "o1"})
 
 
@@ -357,7 +356,7 @@ def stamp_as_hinted(project: Project, hint: str) -> None:
     (command,) = (part for part in hint.split("`") if part.startswith("alembic "))
     program, *arguments = command.split()
     assert program == Path(ALEMBIC).name
-    subprocess.run([ALEMBIC, *arguments], cwd=project.settings.root, env=environment(), check=True, timeout=60)
+    assert ehg(project.settings.root, *arguments, program=ALEMBIC).code == 0
 
 
 def test_rows_that_were_taken_back_are_not_lost(project: Project) -> None:
@@ -416,11 +415,8 @@ def test_a_history_in_another_schema_is_not_adopted(project: Project, database: 
     assert statuses(project.upgrade()) == {"one": Status.REFUSED}
     (finding,) = [f for f in project.doctor() if f.check == "version_table"]
     assert (finding.level, "app.alembic_version" in finding.message) == ("warning", True)
-    stock = subprocess.run(
-        [ALEMBIC, "upgrade", "heads"], cwd=project.settings.root, env=environment(), capture_output=True, text=True,
-        check=False, timeout=60,
-    )  # fmt: skip
-    assert (stock.returncode, "stock Alembic would use `app.alembic_version`" in stock.stderr) == (255, True)
+    stock = ehg(project.settings.root, "upgrade", "heads", program=ALEMBIC)
+    assert (stock.code, "stock Alembic would use `app.alembic_version`" in stock.err) == (255, True)
     assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
     assert statuses(project.adopt("one", ["s1"])) == {"one": Status.SUCCEEDED}
     assert state(project).heads == ("s1",)

@@ -19,7 +19,7 @@ from ehg_migrate.database.session import Session
 from ehg_migrate.model import Address, RunStatus, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
-from tests.support.cli import ehg
+from tests.support.cli import ehg, run_python
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry
@@ -56,10 +56,12 @@ class Place:
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """`python -m alembic ...` in the project's folder; the password is in nothing that it says."""
-        return self.python("-m", "alembic", *arguments, environment=environment)
+        said = run_python(self.folder, ["-m", "alembic", *arguments], {**os.environ, **(environment or {})})
+        assert self.pg.password not in said.everything
+        return said.completed
 
     def python(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """The same for any program of Python's."""
+        """The same for any program of Python's, begun as from a shell."""
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,

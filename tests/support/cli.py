@@ -8,25 +8,22 @@ import os
 import re
 import resource
 import subprocess
-import sysconfig
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from tests.support.session import session_folder
-from tests.support.warm import WarmProgram
+from tests.support.session import first_in_session, session_folder
+from tests.support.warm import PROGRAM, SCRIPTS, Kind, WarmProgram, begins_alike
 
-SCRIPTS = Path(sysconfig.get_path("scripts"))
-PROGRAM = str(SCRIPTS / "ehg-migrate")
 ALEMBIC = str(SCRIPTS / "alembic")
 REPORTS = ("--junit", "junit.xml", "--summary", "summary.md", "--html", "page.html")
 """All that a run can write, beside the project."""
 
 _LONGEST = 120  # seconds of any command
-_started: set[str] = set()
 
 # of whoever runs the tests; they would change what is said
 _NOT_OURS = ("EHG_PROJECT", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
@@ -56,6 +53,11 @@ class Said:
         return json.loads(self.out)
 
     @property
+    def completed(self) -> subprocess.CompletedProcess[str]:
+        """The same as `subprocess` tells it."""
+        return subprocess.CompletedProcess((), self.code, self.out, self.err)
+
+    @property
     def everything(self) -> str:
         """Both streams, to look for what must be in neither."""
         return self.out + self.err
@@ -78,18 +80,42 @@ def ehg(
 ) -> Said:
     """Runs `ehg-migrate` in `folder`, without a terminal; `typed` is its standard input, `memory` bytes are its most.
 
-    The first command of each name is started as from a shell, so that whatever it imports is imported then; those after
-    it from a process that has it all, unless Python is to begin otherwise.
+    It begins as `run_python` says.
     """
-    name = arguments[0] if arguments else ""
-    usual = program == PROGRAM and not typed and not any(v.startswith("PYTHON") for v in variables)
-    if usual and name in _started:
-        return _warmly(folder, arguments, environment(variables), memory)
-    _started.add(name)
+    if program in (PROGRAM, ALEMBIC) and not typed:
+        return run_python(folder, [program, *arguments], environment(variables), memory=memory)
+    return _begun(folder, [program, *arguments], environment(variables), memory, typed)
+
+
+def run_python(
+    folder: Path, command: Sequence[str], variables: Mapping[str, str], *, kind: Kind = "ours", memory: int = 0
+) -> Said:
+    """What a program of this kind says: a file that is Python's, or `-m MODULE`, and its arguments.
+
+    The first command of each name is started as from a shell, so that whatever it imports is imported then; those after
+    it from a process that has it all, unless a variable has Python begin otherwise.
+    """
+    if not begins_alike(variables) or first_in_session(f"{kind} {_name(command)}"):
+        return _begun(folder, [sys.executable, *command] if command[0] == "-m" else command, variables, memory)
+    with tempfile.TemporaryDirectory(dir=session_folder()) as beside:
+        out, err = Path(beside, "out"), Path(beside, "err")
+        code = warm_program(kind).python(folder, command, variables, out, err, memory).wait(_LONGEST)
+        return Said(code, out.read_text(), err.read_text())
+
+
+def _name(command: Sequence[str]) -> str:
+    """`-m alembic upgrade` of `-m alembic -x target=a upgrade heads`."""
+    program, words = (command[:2], command[2:]) if command[0] == "-m" else (command[:1], command[1:])
+    while len(words) > 2 and words[0] in ("-x", "-c"):
+        words = words[2:]
+    return " ".join([*program, *words[:1]])
+
+
+def _begun(folder: Path, argv: Sequence[str], variables: Mapping[str, str], memory: int, typed: str = "") -> Said:
     done = subprocess.run(
-        [program, *arguments],
+        argv,
         cwd=folder,
-        env=environment(variables),
+        env=variables,
         input=typed,
         capture_output=True,
         text=True,
@@ -100,16 +126,10 @@ def ehg(
     return Said(done.returncode, done.stdout, done.stderr)
 
 
-def _warmly(folder: Path, arguments: tuple[str, ...], variables: Mapping[str, str], memory: int) -> Said:
-    with tempfile.TemporaryDirectory(dir=session_folder()) as beside:
-        out, err = Path(beside, "out"), Path(beside, "err")
-        code = _warm_program().start(folder, arguments, variables, out, err, memory).wait(_LONGEST)
-        return Said(code, out.read_text(), err.read_text())
-
-
 @cache
-def _warm_program() -> WarmProgram:
-    program = WarmProgram()
+def warm_program(kind: Kind) -> WarmProgram:
+    """The one of this process."""
+    program = WarmProgram(kind)
     atexit.register(program.close)
     return program
 

@@ -22,6 +22,7 @@ from psycopg import sql
 from ehg_migrate.model import Address, FleetPlan, Result, Run
 from ehg_migrate.project import Project
 from ehg_migrate.rollout.jobs import Event, EventKind
+from tests.support.cli import run_python
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
 from tests.support.project import add_revision, revision, target_entry, write_project
@@ -119,8 +120,10 @@ class Fleet:
 
     def cli(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """A command to its end."""
-        with self.command(*arguments, **variables) as process:
-            return self.end(process)
+        command = ["-m", "ehg_migrate", *arguments, "--project", str(self.folder)]
+        done = run_python(Path.cwd(), command, {**os.environ, **variables})
+        self.said += [done.out, done.err]
+        return done.completed
 
     @contextmanager
     def command(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -39,6 +40,15 @@ def _remove(folder: Path, process: int) -> None:
     if os.getpid() == process:  # not in a fork of it
         forget_servers(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def first_in_session(what: str) -> bool:
+    """Whether nobody has asked for this before, in whichever process."""
+    try:
+        (session_folder() / f"first-{hashlib.sha256(what.encode()).hexdigest()[:16]}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ehg_migrate.model import Address
+from tests.support.cli import run_python
 
 CLASSIC_INI = "classic.ini"
 
@@ -54,14 +54,9 @@ class Stock:
     def alembic(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`python -m alembic -c classic.ini ...`, whatever comes of it."""
         x = [a for key, value in self.history.x.items() for a in ("-x", f"{key}={value}")]
-        return subprocess.run(
-            [sys.executable, "-m", "alembic", "-c", CLASSIC_INI, *x, *arguments],
-            cwd=self.folder,
-            env={**os.environ, **self.history.environment, "PGPASSWORD": self.password},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        variables = {**os.environ, **self.history.environment, "PGPASSWORD": self.password}
+        command = ["-m", "alembic", "-c", CLASSIC_INI, *x, *arguments]
+        return run_python(self.folder, command, variables, kind="stock").completed
 
 
 def add_stock(folder: Path, history: History, address: Address, password: str) -> Stock:
