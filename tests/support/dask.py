@@ -12,10 +12,13 @@ from typing import Self
 import psutil
 from distributed import Client
 
-from tests.support.cli import SCRIPTS, environment
+from tests.support.cli import environment, warm_program
 from tests.support.programs import LOOPBACK, wait_until
+from tests.support.session import first_in_session
+from tests.support.warm import SCRIPTS, Command, begins_alike
 
 _WHERE = ("--host", LOOPBACK, "--no-dashboard")
+_Process = subprocess.Popen[bytes] | Command
 
 
 class DaskCluster:
@@ -25,7 +28,8 @@ class DaskCluster:
         self._count = workers
         self._nanny = nanny
         self._environment = environment(variables)
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._usual = not nanny and begins_alike(self._environment)  # a nanny starts its worker anew
+        self._processes: list[_Process] = []
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="ehg-dask-")
@@ -44,7 +48,8 @@ class DaskCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for process in self._processes:
-            _kill(process.pid)
+            if process.poll() is None:
+                _kill(process.pid)
             process.wait()
         self._folder.cleanup()
 
@@ -64,12 +69,16 @@ class DaskCluster:
         (worker,) = [p for p in psutil.Process(pid).parents() if p.pid in ours]
         worker.kill()
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        log = (Path(self._folder.name) / f"{len(self._processes)}.log").open("wb")
-        with log:
-            process = subprocess.Popen(
-                [SCRIPTS / "dask", *arguments, *_WHERE], env=self._environment, stdout=log, stderr=log
-            )
+    def _start(self, what: str, *arguments: str) -> _Process:
+        """The first of each kind in a session is started as from a shell, others from what has imported it already."""
+        command = [str(SCRIPTS / "dask"), what, *arguments, *_WHERE]
+        log = Path(self._folder.name) / f"{len(self._processes)}.log"
+        process: _Process
+        if not self._usual or first_in_session(f"dask {what}"):
+            with log.open("wb") as said:
+                process = subprocess.Popen(command, env=self._environment, stdout=said, stderr=said)
+        else:
+            process = warm_program("dask").python(Path.cwd(), command, self._environment, log)
         self._processes.append(process)
         return process
 
