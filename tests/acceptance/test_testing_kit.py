@@ -15,7 +15,7 @@ from textwrap import dedent
 import pytest
 
 from tests.acceptance.test_drift import scratch_databases, scratch_url
-from tests.support.cli import environment
+from tests.support.cli import environment, run_python
 from tests.support.postgres import Cluster
 from tests.support.programs import needs_root
 from tests.support.project import add_revision, revision, write_project
@@ -39,6 +39,7 @@ MODELS = """
     metadata = MetaData()
     Table("notes", metadata, Column("id", BigInteger, primary_key=True), Column("body", Text, nullable=False))
 """
+PYTEST = ("-m", "pytest", "-rA", "-p", "no:cacheprovider")
 CHECKS = "from ehg_migrate.testing.checks import *\n"
 OF_COMBINATIONS = ("test_model_definitions_match_ddl", "test_up_down_consistency", "test_upgrade")
 ALL = frozenset(f"{test}[{which}]" for test in OF_COMBINATIONS for which in ("shared", "shared+acme")) | {
@@ -73,14 +74,16 @@ class Users:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(dedent(text))
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A run of pytest."""
+    def _environment(self) -> dict[str, str]:
         outer = {name: None for name in environment() if name.startswith("PYTEST_")}
-        argv = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", *arguments]
+        return environment({**outer, **self.variables})
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A run of pytest, from nothing."""
         return subprocess.Popen(
-            argv,
+            [sys.executable, *PYTEST, *arguments],
             cwd=self.folder,
-            env=environment({**outer, **self.variables}),
+            env=self._environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -88,11 +91,19 @@ class Users:
         )
 
     def pytest(self, *arguments: str) -> Ran:
-        """The same, ended."""
+        """One from a process that has imported what others made, to its end."""
+        done = run_python(self.folder, [*PYTEST, *arguments], self._environment(), kind="pytest")
+        return self._ran(done.code, done.everything)
+
+    def cold_pytest(self, *arguments: str) -> Ran:
+        """One from nothing, to its end."""
         with self.start(*arguments) as process:
             text, _ = process.communicate(timeout=240)
+        return self._ran(process.returncode, text)
+
+    def _ran(self, code: int, text: str) -> Ran:
         ended = re.findall(r"^([A-Z]+) (?:\S+::)?(\S+)(?: - .*)?$", text, re.MULTILINE)
-        return Ran(process.returncode, text, {test: word for word, test in ended})
+        return Ran(code, text, {test: word for word, test in ended})
 
 
 @pytest.fixture
@@ -376,7 +387,7 @@ def test_runs_that_do_not_use_it(tmp_path: Path) -> None:
             assert loaded == {"ehg_migrate", *plugin}
         """,
     )
-    ran = users.pytest()
+    ran = users.cold_pytest()
     assert (ran.code, ran.of("PASSED")) == (0, {"test_imports"}), ran.text
 
 
