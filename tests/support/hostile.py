@@ -152,13 +152,13 @@ PROBED = (
     ("unfinished", _TEXTS),
     ("others", _BOOL),
     ("server_version", _TEXT),
-    ("read_only", _BOOL),
+    ("read_only", _TEXT),
 )
 
 
 def probed(head: str, version: str = "17.0", unfinished: str = "") -> bytes:
     """The answer to the question what a target holds."""
-    return rows(PROBED, [[_array(head), None, _array(unfinished), b"f", version.encode(), b"f"]])
+    return rows(PROBED, [[_array(head), None, _array(unfinished), b"f", version.encode(), b"off"]])
 
 
 def _array(text: str) -> bytes:
