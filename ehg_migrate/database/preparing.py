@@ -69,6 +69,7 @@ class Preparing:
         self._last: int | None = alone["last"] if alone else None
         self._kept = Kept() if alone else None  # with two connections a step may say what it likes, DISCARD ALL too
         self._ready: TupleRow | psycopg.Error | None = None  # what came of what was sent with a commit
+        self._begins = False  # whether steps have transactions that the driver begins
 
     def prepare(self, *, untouched: bool = False) -> str | None:
         """The number of the transaction that has begun; None in autocommit, and where it is to be `untouched`.
@@ -138,9 +139,15 @@ class Preparing:
         self._ready = answer
 
     def _forget_isolation(self) -> None:
-        """What the driver would begin transactions with, which SQLAlchemy sets after an `autocommit_block`."""
+        """What the driver would begin transactions with, which SQLAlchemy sets after an `autocommit_block`.
+
+        A step that has put the connection into autocommit itself may leave it there: the next one would have none.
+        """
+        self._begins = self._begins or not self._work.autocommit
         if self._work.info.transaction_status is TransactionStatus.IDLE:
             self._work.isolation_level = self._work.read_only = self._work.deferrable = None
+            if self._begins:
+                self._work.autocommit = False
 
     def _send(self, flight: Flight, *, begin: bool) -> Sent:
         for statement in (*_RESET, *_BEGIN) if begin else _RESET:

@@ -10,13 +10,13 @@ import pytest
 
 from ehg_migrate.database.origin import find_origin
 from ehg_migrate.database.session import Session
-from ehg_migrate.model import Address, Run, Status, Target
+from ehg_migrate.model import Address, Run, RunStatus, Status, Target
 from tests.support.bare import BareServer
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import postgres_bin
 from tests.support.project import PASSWORD_VARIABLE, revision
-from tests.support.running import Fleet, code_of, make_fleet, result_of
+from tests.support.running import Fleet, code_of, make_fleet, result_of, step
 
 MakeDatabase = Callable[[str], Address]
 
@@ -199,6 +199,32 @@ def test_a_step_may_say_how_its_transaction_is(fleet: Fleet, run: Run, name: str
     assert fleet.values(name, "SELECT words FROM noted") == [*case.noted, *([] if case.problem else [_PLAIN])]
     assert tuple(event for event, revision in fleet.journal(name) if revision == f"{name}_1") == case.journal
     fleet.check_no_lock(name)
+
+
+@pytest.mark.parametrize("first", ["", 'op.execute("COMMENT ON TABLE s1 IS $$SET TRANSACTION$$")\n'])
+@pytest.mark.parametrize(
+    "how",
+    ['op.get_bind().execution_options(isolation_level="AUTOCOMMIT")', f"{_DRIVER}.autocommit = True"],
+    ids=["sqlalchemy", "driver"],
+)
+def test_autocommit_that_a_step_has_left_is_not_the_next_ones(
+    how: str, first: str, pg: Cluster, database: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a transaction, which goes as a whole where it fails: what is said to have failed has left nothing."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
+    halves = 'op.execute("CREATE TABLE s3 (n int)")\nop.execute("CREATE TABLE s1 (n int)")'
+    steps = {
+        "shared/s1": step("s1", label="shared"),
+        "shared/s2": step("s2", "s1", f"op.get_bind().commit()\n{how}"),
+        "shared/s3": revision("s3", "s2", up_code=first + halves),
+    }
+    fleet = make_fleet(pg, tmp_path / "project", {"one": database}, steps)
+    result = result_of(fleet.upgrade(), "one")
+    assert (result.status, code_of(result), result.heads_after) == (Status.FAILED, "exists_already", ("s2",))
+    fleet.check(holds=["s1", "s2"])
+    fleet.write("shared/s3", step("s3", "s2", first))
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    fleet.check(holds=["s1", "s2", "s3"])
 
 
 @pytest.mark.parametrize("path", ["''", "nowhere"])
