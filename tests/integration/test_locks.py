@@ -215,6 +215,31 @@ def test_who_came_since_somebody_looked_is_not_ended(one: MakeFleet) -> None:
         assert second.execute("SELECT pg_backend_pid()").fetchone() == (pid,)
 
 
+@pytest.mark.parametrize("alive", [True, False], ids=["alive", "dead"])
+def test_breaking_a_lock_takes_no_lease_of_a_living_session(one: MakeFleet, alive: bool) -> None:
+    """Whom the breaker has not ended is not said to have been; what a killed runner left behind is taken over."""
+    fleet = one()
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    project = fleet.load()
+    key = lock_key(project.fleet.by_name["acme"])
+    with fleet.connect("acme") as holder, fleet.connect("acme") as another:
+        holder.execute("SET application_name = 'ehg_migrate 20260101-000000-abcd@there'")
+        hold(fleet, holder)
+        another.execute(
+            "INSERT INTO ehg_migrate.migration_lease (key, backend_pid, run, actor, host, pid, git_commit)"
+            " VALUES (%s, pg_backend_pid(), 'another', '', '', 0, '')",
+            (key,),
+        )
+        if not alive:
+            fleet.terminate("acme", another.info.backend_pid)
+        (seen,) = project.locks()
+        project.break_lock(seen)
+        said = fleet.values("acme", "SELECT run || ' ' || (broken_by <> '') FROM ehg_migrate.migration_lease")
+        assert said == ["another false" if alive else "20260101-000000-abcd true"]
+    with fleet.admin("acme") as c:
+        c.execute("DELETE FROM ehg_migrate.migration_lease")
+
+
 def test_breaking_where_this_tool_has_never_been(one: MakeFleet) -> None:
     """Nobody is at work there, and that is said: not that a table is missing."""
     fleet = one()

@@ -352,6 +352,27 @@ def test_an_unreachable_target_does_not_stop_the_others(
     assert statuses(project.rollback(run.id)) == {"a": Status.UP_TO_DATE, "b": Status.SUCCEEDED, "c": Status.UP_TO_DATE}
 
 
+@pytest.mark.parametrize("recorded", [True, False], ids=["in the ledger", "lost by the ledger"])
+def test_a_journal_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    pg: Cluster, make_project: MakeProject, make_database: MakeDatabase, tmp_path: Path, recorded: bool
+) -> None:
+    """What the run did there nobody knows: that target is refused with the reason, and the others are taken back."""
+    at = {name: make_database(name) for name in ("readable", "unreadable")}
+    project = Project.load(make_project(tmp_path, entries(at), SHARED))
+    run = project.upgrade(to=["s1"])
+    execute(pg, at["unreadable"], "ALTER TABLE ehg_migrate.migration_journal RENAME host TO machine")
+    if not recorded:
+        for file in (tmp_path / ".ehg").glob("ledger.sqlite*"):
+            file.unlink()
+    (alone,) = reload(project).rollback(run.id, ["unreadable"]).results
+    both = reload(project).rollback(run.id)
+    assert statuses(both) == {"readable": Status.SUCCEEDED, "unreadable": Status.REFUSED}
+    assert alone.status is Status.REFUSED
+    assert alone.problem
+    assert alone.problem.message == 'column "host" does not exist'
+    assert rows(pg, at["unreadable"]) == {"s1"}
+
+
 # --- adopt
 
 

@@ -356,6 +356,36 @@ def test_a_look_that_waits_for_a_place_is_done_although_the_run_is_stopped(
     assert (acme.status, code_of(acme), acme.heads_after) == (Status.FAILED, "worker_killed", ("a1",))
 
 
+@pytest.mark.parametrize("how", ["dies too", "is not started"])
+def test_a_look_that_cannot_be_done(
+    how: str, two: Callable[..., Fleet], gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker dies in its step, and so does the one that was to look: nobody knows what the target holds."""
+    fleet = two(second=gate.code)
+    forked, looks = Workforce._forked, []
+
+    def short(self: Workforce, job: Job) -> Worker:
+        if job.look:
+            looks.append(job)
+            if how == "is not started":
+                raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        worker = forked(self, job)
+        if job.look and len(looks) == 1:
+            worker.process.kill()
+        return worker
+
+    monkeypatch.setattr(Workforce, "_forked", short)
+    future = fleet.background(lambda: fleet.upgrade("acme"))
+    os.kill(gate.pid, signal.SIGKILL)
+    acme = result_of(future.result(30), "acme")
+    why = "worker_killed" if how == "dies too" else "worker_not_started"
+    assert (acme.status, code_of(acme), acme.heads_after) == (Status.INDETERMINATE, why, ())
+    assert len(looks) == 1
+    gate.open()
+    assert fleet.upgrade("acme").status is RunStatus.SUCCEEDED
+    fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
 def test_where_no_worker_can_be_started_at_all_each_target_says_so(
     two: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
