@@ -111,3 +111,43 @@ def test_a_lock_timeout(bench: Bench) -> None:
 
 def _without_numbers(entry: Sequence[object]) -> str:
     return re.sub(r"[0-9.]+", "N", str(entry))
+
+
+def test_a_step_that_says_how_its_transaction_is_to_be(bench: Bench) -> None:
+    """Nothing of it is sent ahead: it goes to the server as one does that is not plain."""
+    says = 'op.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")\n'
+    case = Case(f'{says}op.drop_table("held")\nop.execute("CREATE TABLE a ()")')
+    waiting, ahead = (bench.outcome(case, plain=p) for p in (False, True))
+    assert _comparable(ahead.result) == _comparable(waiting.result)
+    assert (ahead.journal, ahead.schema, ahead.alone) == (waiting.journal, waiting.schema, waiting.alone)
+    assert waiting.result.status is Status.SUCCEEDED
+
+
+_HOOK = """
+from pathlib import Path
+from sqlalchemy import Engine, event
+
+def note(cursor, statement, parameters, context):
+    cursor.execute(statement, parameters)
+    with Path({file!r}).open("a") as file:
+        print(cursor.statusmessage, file=file)
+    return True
+
+event.listen(Engine, "do_execute", note)
+"""
+
+
+def test_somebody_in_between_who_wants_to_know_how_a_statement_went(
+    pg: Cluster, database: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hook that a step before has left behind: it is told of what was done, so that is waited for."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+    noted = tmp_path / "noted"
+    plain = 'op.execute("CREATE TABLE a ()")\nop.execute("COMMENT ON TABLE a IS NULL")'
+    steps = {
+        "shared/1": revision("s1", up_code=_HOOK.format(file=str(noted))),
+        "shared/2": revision("s2", "s1", up_code=plain),
+    }
+    fleet = make_fleet(pg, tmp_path / "project", {"one": database}, steps)
+    assert result_of(fleet.upgrade(), "one").status is Status.SUCCEEDED
+    assert {"CREATE TABLE", "COMMENT"} <= set(noted.read_text().splitlines())

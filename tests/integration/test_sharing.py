@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from ehg_migrate.database.claim import Facts
+from ehg_migrate.database.leaving import TargetConnection
 from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment import replaying
 from ehg_migrate.environment.naming import Past
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.resending import learn_steps, send_steps
-from ehg_migrate.model import Address, Origin, Status, Step
-from tests.support.postgres import Cluster
+from ehg_migrate.model import Address, Origin, Status, Step, Target
+from tests.support.postgres import Cluster, keywords
 from tests.support.programs import wait_until
 from tests.support.project import revision
 from tests.support.running import Fleet, code_of, make_fleet, result_of, step
@@ -106,6 +108,20 @@ def test_how_a_server_reads_a_backslash(fleet_of: MakeFleet) -> None:
     assert {r.status for r in fleet.upgrade(parallel=1).results} == {Status.SUCCEEDED}
     comment = "SELECT obj_description('noted'::regclass)"
     assert fleet.values("one", comment) == fleet.values("two", comment) == ["a\\b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "shared"), [({"compare_type": True}, True), ({"compare_type": False}, False), ({}, False)]
+)
+def test_options_of_alembics_own(pg: Cluster, database: Address, options: dict[str, Any], shared: bool) -> None:
+    """What they do to a step is Alembic's affair: a target with others, or none, is not sent what these made."""
+    facts = Facts("public", "read committed", None)
+    with TargetConnection.connect(**keywords(database), password=pg.password) as driver:
+        one, other = (
+            replaying.surroundings(facts, driver, Target(name, database, ("shared",), alembic=given))
+            for name, given in (("one", {"compare_type": True}), ("other", options))
+        )
+    assert (one == other) is shared
 
 
 def test_an_option_of_the_connection(fleet_of: MakeFleet) -> None:
