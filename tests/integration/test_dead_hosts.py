@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
 import threading
@@ -122,3 +123,27 @@ def test_a_host_that_says_nothing_to_anybody_is_not_tried_for_each_again() -> No
     assert (places.worth_another(silent), places.worth_another(other)) == (False, True)
     places.heard(silent, silent=False)
     assert places.worth_another(silent)
+
+
+def test_a_silent_host_leaves_a_place_to_the_others() -> None:
+    """However many of its targets are waited for: three of four places."""
+    silent, other = _dead(1, 1)[0], _dead(1, 2)[0]
+
+    async def dead(places: Places, over: asyncio.Event, inside: list[Target]) -> None:
+        async with places.taken(silent):
+            inside.append(silent)
+            await over.wait()
+
+    async def all_of_them() -> int:
+        places, over, inside = Places(4), asyncio.Event(), list[Target]()
+        places.heard(silent, silent=True)
+        waiting = [asyncio.create_task(dead(places, over, inside)) for _ in range(8)]
+        while len(inside) < 3:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10), places.taken(other):
+            found = len(inside)
+        over.set()
+        await asyncio.gather(*waiting)
+        return found
+
+    assert asyncio.run(all_of_them()) == 3

@@ -223,3 +223,30 @@ def test_two_places_are_never_waited_for_by_all() -> None:
 
     asyncio.run(all_of_them())
     assert most == 4
+
+
+def test_places_that_come_free_at_once_are_not_one_each_of_who_wants_two() -> None:
+    """Each would wait for another one's for ever."""
+    target = Target("t", Address("h", 5432, "u", "d", "disable"), ("shared",))
+
+    async def all_of_them() -> int:
+        places, over, had = Places(4), asyncio.Event(), 0
+
+        async def one() -> None:
+            async with places.taken(target):
+                await over.wait()
+
+        async def two() -> None:
+            nonlocal had
+            async with places.two():
+                had += 1
+
+        async def free() -> None:
+            over.set()
+
+        # in this order: all places are taken, then waited for, then free
+        works = (*(one() for _ in range(4)), *(two() for _ in range(4)), free())
+        await asyncio.wait_for(asyncio.gather(*works), 30)
+        return had
+
+    assert asyncio.run(all_of_them()) == 4

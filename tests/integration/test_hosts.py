@@ -36,13 +36,23 @@ def test_the_least_of_a_host_counts() -> None:
 
 
 def test_a_rate() -> None:
-    """After one has begun, the next must wait, although there is a place for it."""
-    a, b = _target("a", "one", rate=0.001), _target("b", "one")
-    hosts = Hosts([a, b])
+    """After one has begun, the next must wait, although there is a place for it; the least of the rates counts."""
+    a, b, c = _target("a", "one", rate=0.001), _target("b", "one"), _target("c", "one", rate=1e9)
+    hosts = Hosts([a, b, c])
     assert hosts.may_begin(b)
     hosts.begin(a)
     hosts.end(a)
     assert not hosts.may_begin(b)
+
+
+def test_a_rate_counts_who_begins_out_of_turn() -> None:
+    """A look at what a dead worker has left is a login like any other: whoever is next waits for both pauses."""
+    a, b = _target("a", "one", rate=0.001), _target("b", "one")
+    hosts = Hosts([a, b])
+    hosts.begin(a)
+    hosts.end(a)
+    hosts.begin(a)
+    assert 1900 < hosts.pause_left(5000) <= 2000
 
 
 def test_some_go_ahead() -> None:
