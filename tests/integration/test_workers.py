@@ -371,7 +371,7 @@ def test_a_look_that_cannot_be_done(
                 raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
         worker = forked(self, job)
         if job.look and len(looks) == 1:
-            worker.process.kill()
+            worker.process.terminate()
         return worker
 
     monkeypatch.setattr(Workforce, "_forked", short)
@@ -381,6 +381,7 @@ def test_a_look_that_cannot_be_done(
     why = "worker_killed" if how == "dies too" else "worker_not_started"
     assert (acme.status, code_of(acme), acme.heads_after) == (Status.INDETERMINATE, why, ())
     assert len(looks) == 1
+    assert how != "dies too" or "SIGKILL" in str(acme.problem), "it is said why the first one died"
     gate.open()
     assert fleet.upgrade("acme").status is RunStatus.SUCCEEDED
     fleet.check("acme", holds=["a1", "a2", "s1"])
