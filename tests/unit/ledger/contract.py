@@ -188,6 +188,10 @@ def astray_until_something_good_is_said(opener: Opener) -> None:
         ledger.start(a_run("r-5"))
         ledger.record("r-5", *(a_result("acme", status=s) for s in (Status.SCHEMA_DIFFERS, Status.UP_TO_DATE)))
         assert ledger.astray(["acme"]) == {}, "also where both were written at once"
+        for run in ("r-6", "r-7"):
+            ledger.start(a_run(run))
+            ledger.record(run, a_result("acme", status=Status.SCHEMA_DIFFERS))
+        assert ledger.astray(["acme"]) == {"acme": "r-7"}, "the newest run that saw it"
 
 
 def astray_by_whatever_name(opener: Opener) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from ehg_migrate.database.locks import Held
 from ehg_migrate.errors import UsageError
-from ehg_migrate.model import Direction, Origin, Result, Run, RunStatus, Status, StepResult, Verb
-from ehg_migrate.rollout.reconcile import left_at_work, unfinished, unseen
+from ehg_migrate.ledger import Seen
+from ehg_migrate.model import Direction, Origin, Result, Run, RunStatus, State, StateKind, Status, StepResult, Verb
+from ehg_migrate.rollout.reconcile import left_at_work, unfinished, unseen, with_ledger
 
 STEP = StepResult("s1", Direction.UP, "shared", 0.1)
 RUN = Run(
@@ -57,3 +58,33 @@ def test_who_is_at_work_for_a_dead_run() -> None:
     """Its own workers alone: another run there is no part of it."""
     holders = [Held("a", (1, 2), run=RUN.id), Held("b", (3, 4), run="another"), Held("c")]
     assert list(left_at_work(RUN, holders)) == ["a"]
+
+
+HOLDS = State("a", StateKind.UP_TO_DATE, ("s1",))
+SAYS = Seen("r1", running=False, status=Status.SUCCEEDED, heads=("s2",), seconds=1.0)
+UNREAD = [replace(HOLDS, kind=k) for k in (StateKind.UNREACHABLE, StateKind.REFUSED)]
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "expected"),
+    [
+        (HOLDS, SAYS, ["ledger_disagrees"]),
+        (HOLDS, replace(SAYS, heads=("s1",)), []),
+        (HOLDS, replace(SAYS, heads=()), ["ledger_disagrees"]),
+        (HOLDS, replace(SAYS, status=Status.FAILED), ["ledger_disagrees"]),
+        (HOLDS, replace(SAYS, status=Status.FAILED, heads=()), []),
+        (HOLDS, replace(SAYS, status=Status.INDETERMINATE), []),
+        (HOLDS, replace(SAYS, status=Status.SKIPPED), []),
+        (HOLDS, replace(SAYS, running=True), []),
+        *((state, SAYS, []) for state in UNREAD),
+        (HOLDS, replace(SAYS, status=Status.SCHEMA_DIFFERS), ["ledger_disagrees", "differed_before"]),
+        (HOLDS, replace(SAYS, status=Status.SCHEMA_DIFFERS, heads=("s1",)), ["differed_before"]),
+        (HOLDS, replace(SAYS, status=Status.SCHEMA_DIFFERS, running=True), []),
+        *((state, replace(SAYS, status=Status.SCHEMA_DIFFERS), []) for state in UNREAD),
+        (HOLDS, None, []),
+    ],
+)
+def test_what_the_ledger_last_said(state: State, last: Seen | None, expected: list[str]) -> None:
+    """It is noted where it is another word than the target's own; not where either does not know, or is not done."""
+    (found,) = with_ledger((state,), {"a": last} if last else {}, lambda target, one, other: set(one) == set(other))
+    assert [n.code for n in found.notes] == expected
