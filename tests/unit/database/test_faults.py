@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from ehg_migrate import redaction
-from ehg_migrate.database.faults import Retry, connect_fault
+from ehg_migrate.database.faults import Fault, Retry, connect_fault, run_fault, sqlstate
 
 CASES = [
     # words, code, retry
@@ -88,3 +91,86 @@ def test_a_password_that_is_a_word_of_the_message_does_not_hide_what_happened(mo
 def test_hints_say_what_to_do(words: str, hint: str) -> None:
     """Where the code alone does not."""
     assert hint in connect_fault(psycopg.OperationalError(words)).problem.hint
+
+
+IN_A_STEP = [
+    # SQLSTATE, code, retry
+    ("55P03", "lock_timeout", Retry.STEP),
+    ("40P01", "deadlock", Retry.STEP),
+    ("40001", "serialization", Retry.STEP),
+    ("57014", "statement_timeout", Retry.NEVER),
+    ("25006", "read_only", Retry.NEVER),
+    ("42501", "no_privilege", Retry.NEVER),
+    ("26000", "transaction_pooler", Retry.NEVER),
+    ("42P05", "transaction_pooler", Retry.NEVER),
+    ("53100", "disk_full", Retry.NEVER),
+    ("25001", "needs_autocommit", Retry.NEVER),
+    ("42P07", "exists_already", Retry.NEVER),
+    ("23505", "statement_failed", Retry.NEVER),
+    ("42601", "statement_failed", Retry.NEVER),
+]
+
+
+def wrapped(error: psycopg.Error) -> DBAPIError:
+    """As SQLAlchemy raises it."""
+    return DBAPIError("INSERT", {}, error)
+
+
+@pytest.mark.parametrize(("state", "code", "retry"), IN_A_STEP)
+def test_what_a_statement_fails_with(state: str, code: str, retry: Retry) -> None:
+    """Only what is over by itself is tried again; on a lost connection nothing is, whatever it was, before a look."""
+    error = psycopg.errors.lookup(state)("words")
+    for raised in (error, wrapped(error)):
+        fault = run_fault(raised)
+        assert (fault.problem.code, fault.problem.sqlstate, fault.retry) == (code, state, retry)
+        lost = run_fault(raised, lost=True)
+        assert (lost.problem.code, lost.retry) == ("connection_lost", Retry.LOOK)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (psycopg.errors.lookup("25P03")("terminating connection"), "idle_in_transaction"),
+        (psycopg.OperationalError("idle transaction timeout"), "idle_in_transaction"),
+        (psycopg.OperationalError("query timeout"), "statement_timeout"),
+        (psycopg.OperationalError("server closed the connection unexpectedly"), "connection_lost"),
+    ],
+)
+def test_why_a_connection_was_lost(error: psycopg.Error, code: str) -> None:
+    """By a limit of the server's or of a pooler's, which would end it again; that is known by the code."""
+    fault = run_fault(error, lost=True)
+    assert (fault.problem.code, fault.retry) == (code, Retry.LOOK)
+
+
+def test_whose_sqlstate_it_is() -> None:
+    """The error's own, else that of what it wraps or came from."""
+    error, other = psycopg.errors.lookup("40001")("words"), RuntimeError("cleaning up failed")
+    other.__cause__ = error
+    assert [sqlstate(e) for e in (error, wrapped(error), other, RuntimeError())] == ["40001", "40001", "40001", None]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (psycopg.errors.lookup("42501")("permission denied for table alembic_version"), "no_privilege"),
+        (psycopg.errors.lookup("26000")("prepared statement does not exist"), "transaction_pooler"),
+        (psycopg.errors.lookup("XX000")("a table is broken"), "connect_failed"),
+        (psycopg.OperationalError("what nobody knows"), "connect_failed"),
+    ],
+)
+def test_what_the_first_question_fails_with(error: psycopg.Error, code: str) -> None:
+    """What is known of statements is known there too; what nobody knows is not tried again: poolers ban for that."""
+    fault = connect_fault(error)
+    assert (fault.problem.code, fault.retry) == (code, Retry.NEVER)
+
+
+@pytest.mark.parametrize("translate", [connect_fault, run_fault])
+def test_a_secret_in_the_words_of_an_error_is_masked(
+    translate: Callable[[BaseException], Fault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers quote what they were sent; and no server can fill a report, or the time of who reads it."""
+    monkeypatch.setattr(redaction, "_known", set())
+    redaction.register("battery-staple")
+    for words in ('syntax error at or near "battery-staple"', 'permission denied for table "battery-staple"'):
+        assert "battery" not in translate(psycopg.OperationalError(words)).problem.message
+    assert len(translate(psycopg.OperationalError("x" * 1_000_000)).problem.message) < 20_000
