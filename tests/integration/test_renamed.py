@@ -66,6 +66,27 @@ def test_a_step_that_was_cut_under_the_former_name_is_still_known(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_what_another_project_has_begun_in_the_same_journal(
+    direction: str, make_project: MakeProject, root: Path, database: Address, pg: Cluster
+) -> None:
+    """Nothing connects it with the target: its step is not this one's to finish, and its revisions are not in doubt."""
+    project = called(make_project, root, "one", database)
+    project.upgrade()
+    execute(
+        pg,
+        database,
+        "INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,"
+        " heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)"
+        f" SELECT 'strange', run, 'started', 'x9', '{direction}', branch, checksum, '{{}}', '{{}}', now(), 1, actor,"
+        " host, git_commit, tool_version FROM ehg_migrate.migration_journal LIMIT 1",
+    )
+    (state,) = project.status()
+    assert (state.kind, state.notes) == (StateKind.UP_TO_DATE, ())
+    (other,) = called(make_project, root, "strange", database).status()
+    assert "half_done" in [n.code for n in other.notes]
+
+
 @pytest.mark.parametrize("names", [("a", "b", "b"), ("a", "b", "a"), ("b", "a", "c")])
 def test_runs_under_former_names_are_taken_back(
     names: tuple[str, str, str], make_project: MakeProject, root: Path, database: Address, pg: Cluster
