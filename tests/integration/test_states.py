@@ -201,6 +201,15 @@ def test_lost_version_rows_are_no_fresh_database(way: str, project: Project, dat
     assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s3"})
 
 
+def test_one_step_is_a_past_too(project: Project, database: Address, pg: Cluster) -> None:
+    """A target that lost its rows after its very first step is not begun anew either."""
+    project.upgrade(to=["s1"])
+    execute(pg, database, "TRUNCATE ehg_migrate.alembic_version")
+    found = state(project)
+    assert found.problem is not None
+    assert (found.kind, found.problem.code, found.pending) == (StateKind.REFUSED, "lost_rows", ())
+
+
 def test_what_another_checkout_has_begun_to_take_back(project: Project, database: Address, pg: Cluster) -> None:
     """Of a revision that nobody knows here it is said which, and which command of that checkout finishes it."""
     project.upgrade()
@@ -599,6 +608,58 @@ def test_what_row_level_security_hides_is_not_taken_for_nothing(
     execute(pg, database, *found.problem.hint.split("`")[1].split("; "))
     assert state(other).kind is StateKind.UP_TO_DATE
     execute(pg, database, *(f"REVOKE ALL ON {what} ehg_migrate FROM {reader.user}" for what in OURS))
+
+
+@pytest.mark.parametrize("table", ["migration_journal", "alembic_version"])
+def test_row_level_security_of_one_table_alone(
+    table: str, project: Project, reader: Address, make_project: MakeProject, tmp_path: Path, database: Address,
+    pg: Cluster,
+) -> None:  # fmt: skip
+    """Hidden entries are not none: a cut step may be among them; nor are hidden rows beside an empty journal."""
+    project.upgrade()
+    execute(
+        pg,
+        database,
+        *(f"GRANT ALL ON {what} ehg_migrate TO {reader.user}" for what in OURS),
+        f"ALTER TABLE ehg_migrate.{table} ENABLE ROW LEVEL SECURITY",
+        *(["TRUNCATE ehg_migrate.migration_journal"] if table == "alembic_version" else []),
+    )
+    found = state(Project.load(make_project(tmp_path, entries({"one": reader}), {})))
+    execute(pg, database, *(f"REVOKE ALL ON {what} ehg_migrate FROM {reader.user}" for what in OURS))
+    assert found.problem is not None
+    assert (found.kind, found.problem.code, found.pending) == (StateKind.REFUSED, "no_privilege", ())
+
+
+def test_what_was_applied_and_cannot_be_read_is_not_taken_for_nothing(
+    project: Project, database: Address, pg: Cluster
+) -> None:
+    """The version rows are lost, and by its one look the target has a past: what that was must be known first."""
+    project.upgrade()
+    execute(
+        pg,
+        database,
+        "TRUNCATE ehg_migrate.alembic_version",
+        "ALTER TABLE ehg_migrate.migration_journal RENAME git_commit TO commit_of_git",
+    )
+    found = state(project)
+    assert found.problem is not None
+    assert (found.kind, found.pending) == (StateKind.UNREACHABLE, ())
+    assert found.problem.message == 'column "git_commit" does not exist'
+    assert statuses(project.upgrade()) == {"one": Status.FAILED}
+
+
+def test_a_foreign_history_that_takes_no_writes(project: Project, database: Address, pg: Cluster) -> None:
+    """It could not be adopted either, so that is not what is said to be done."""
+    execute(
+        pg,
+        database,
+        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+        "INSERT INTO alembic_version VALUES ('s1')",
+        f"ALTER DATABASE {database.dbname} SET default_transaction_read_only = on",
+    )
+    found = state(project)
+    assert found.problem is not None
+    assert (found.kind, found.problem.code, found.heads) == (StateKind.REFUSED, "read_only", ("s1",))
 
 
 @pytest.mark.parametrize("upgraded", [True, False])
