@@ -228,8 +228,12 @@ def another(heads: tuple[str, ...], elsewhere: str | None, target: Target) -> Pr
 
 
 def refuse_another(lock: psycopg.Connection, target: Target, has_foreign: bool, elsewhere: str | None) -> None:
-    """Raises TargetError where our tables are missing and somebody else's Alembic was here."""
+    """Raises TargetError where our tables are missing and somebody else's Alembic was here, or may have been."""
     heads = tuple(str(r[0]) for r in lock.execute(query("foreign_heads", target)).fetchall()) if has_foreign else ()
+    if has_foreign and not heads and (lock.execute(query("guarded_foreign", target)).fetchone() or (True,))[0]:
+        from ehg_migrate.database.probe import hidden  # seldom
+
+        raise TargetError(hidden(target, "guarded_foreign"))
     if problem := another(heads, elsewhere, target):
         raise TargetError(problem)
 

@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Composed
 
 from ehg_migrate.database.asking import Connection, Then, ask_all, strange
 from ehg_migrate.database.journal import read_entry
-from ehg_migrate.database.statements import query, version_name
+from ehg_migrate.database.statements import foreign_name, query, version_name
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import JournalEntry, Target
 from ehg_migrate.redaction import one_line
@@ -113,8 +113,12 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
     foreign: tuple[str, ...] = ()
     if row["has_version"]:  # a version table that the user keeps where it was, and no journal yet
         heads = await _column(connection, "version_heads", target)
+        if not heads:
+            await _refuse_hidden(connection, target, "guarded_version")
     elif row["has_foreign"]:
         foreign = await _column(connection, "foreign_heads", target)
+        if not foreign:
+            await _refuse_hidden(connection, target, "guarded_foreign")
     return Reading(
         heads=heads,
         foreign_heads=foreign,
@@ -175,15 +179,16 @@ async def _applied(connection: Connection, target: Target) -> dict[str, Applied]
     return {str(r["revision"]): Applied(str(r["checksum"]), str(r["run"]), str(r["git_commit"])) for r in rows}
 
 
-async def _refuse_hidden(connection: Connection, target: Target) -> None:
-    """Where no entry is seen. Raises TargetError if some may be there, or version rows, and not be shown to us."""
-    if (await (await connection.execute(query("guarded", target))).fetchone() or {})["guarded"]:
-        raise TargetError(hidden(target))
+async def _refuse_hidden(connection: Connection, target: Target, asked: str = "guarded") -> None:
+    """Where no entry or row is seen. Raises TargetError if some may be there and not be shown to us."""
+    if (await (await connection.execute(query(asked, target))).fetchone() or {})["guarded"]:
+        raise TargetError(hidden(target, asked))
 
 
-def hidden(target: Target) -> Problem:
-    """Nothing is seen, and row-level security decides what is."""
-    tables = (version_name(target), *(f"{target.meta_schema}.migration_{name}" for name in ("journal", "lease")))
+def hidden(target: Target, asked: str = "guarded") -> Problem:
+    """Nothing is seen, and row-level security decides what is, by the answer to this question."""
+    ours = (version_name(target), *(f"{target.meta_schema}.migration_{name}" for name in ("journal", "lease")))
+    tables = {"guarded_version": ours[:1], "guarded_foreign": (foreign_name(target),)}.get(asked, ours)
     off = "; ".join(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY" for table in tables)
     return Problem(
         "no_privilege",

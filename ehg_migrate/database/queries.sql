@@ -38,6 +38,13 @@ EXISTS (SELECT FROM pg_namespace WHERE nspname = %(own)s) AS has_schema
 -- name: guarded
 SELECT {guarded} AS guarded
 
+-- name: guarded_version
+-- The same of a version table alone, where there is no journal; and of the table that stock Alembic would use.
+SELECT row_security_active({version_literal}) AS guarded
+
+-- name: guarded_foreign
+SELECT row_security_active({foreign_literal}) AS guarded
+
 -- name: foreign_heads
 SELECT left(version_num::text, 1001) AS version_num FROM {foreign} ORDER BY 1 LIMIT 10001
 

@@ -85,6 +85,11 @@ def version_name(target: Target) -> str:
     return sql.Identifier(target.version_table_schema, target.version_table).as_string(None)
 
 
+def foreign_name(target: Target) -> str:
+    """The table that stock Alembic would use, likewise."""
+    return _foreign(target.schema).as_string(None)
+
+
 def _foreign(schema: str) -> sql.Identifier:
     return sql.Identifier(schema or "public", VERSION_TABLE)
 

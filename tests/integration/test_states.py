@@ -610,6 +610,40 @@ def test_what_row_level_security_hides_is_not_taken_for_nothing(
     execute(pg, database, *(f"REVOKE ALL ON {what} ehg_migrate FROM {reader.user}" for what in OURS))
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["anothers", "kept"])
+def test_a_history_that_row_level_security_hides_is_not_taken_for_none(
+    kept: bool, reader: Address, make_project: MakeProject, tmp_path: Path, database: Address, pg: Cluster
+) -> None:
+    """All would be done anew, by stock commands too; the hint, said by its owner, leads out."""
+    execute(
+        pg,
+        database,
+        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+        "INSERT INTO alembic_version VALUES ('s1')",
+        "ALTER TABLE alembic_version ENABLE ROW LEVEL SECURITY",
+        f"GRANT SELECT ON alembic_version TO {reader.user}",
+        f"GRANT CREATE ON SCHEMA public TO {reader.user}",
+        f"GRANT CREATE ON DATABASE {database.dbname} TO {reader.user}",
+    )
+    entry = {"alembic": {"version_table_schema": "public"}} if kept else {}
+    project = Project.load(make_project(tmp_path, entries({"one": reader}, one=entry), SHARED))
+    found = state(project)
+    assert found.problem is not None
+    assert (found.kind, found.problem.code, found.pending) == (StateKind.REFUSED, "no_privilege", ())
+    for run in (project.upgrade(), project.adopt("one", ["s1"])):
+        assert statuses(run) == {"one": Status.REFUSED}
+    assert [f.message for f in project.doctor() if f.check == "version_table"] == [found.problem.message]
+    if not kept:  # where it is ours, a step could not write its row either
+        stock = subprocess.run([ALEMBIC, "upgrade", "heads"], cwd=tmp_path, env=environment(), capture_output=True,
+                               text=True, timeout=60, check=False)  # fmt: skip
+        assert (stock.returncode != 0, "row-level security may hide" in stock.stderr) == (True, True), stock
+    execute(pg, database, found.problem.hint.split("`")[1])
+    after = state(project)
+    assert (after.kind, after.heads) == (StateKind.PENDING if kept else StateKind.NOT_ADOPTED, ("s1",))
+    with pg.admin(database.dbname) as c:
+        c.execute(f"DROP OWNED BY {reader.user}".encode())
+
+
 @pytest.mark.parametrize("table", ["migration_journal", "alembic_version"])
 def test_row_level_security_of_one_table_alone(
     table: str, project: Project, reader: Address, make_project: MakeProject, tmp_path: Path, database: Address,

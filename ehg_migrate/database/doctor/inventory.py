@@ -68,15 +68,26 @@ def _heads(exam: Examination, found: dict[str, Any]) -> Verdict:
         lost = quoted(sorted(row["revision"] for row in applied), 5)
         message = f"the version table is empty or gone, though by the target's journal this is applied: {lost}"
         return error(message, f"`ehg-migrate status -t {exam.target.name}` says how the rows are written again")
-    if found["journal"] and found["version"] and not exam.rows("journal", asked) and exam.row("guarded")["guarded"]:
-        problem = hidden(exam.target)
+    foreign: tuple[str, ...] = ()
+    if found["has_foreign"] and not found["version"]:
+        foreign = tuple(str(row["version_num"]) for row in exam.rows("foreign_heads"))
+    if (guarded := _guard(exam, found, asked, foreign)) and exam.row(guarded)["guarded"]:
+        problem = hidden(exam.target, guarded)
         return error(problem.message, problem.hint)
     if found["version"]:
         return good("the version table is empty")
-    foreign = tuple(str(row["version_num"]) for row in exam.rows("foreign_heads")) if found["has_foreign"] else ()
     if there := another(foreign, found["elsewhere"], exam.target):
         return warning(there.message, there.hint)
     return good("no version table yet: nothing is applied")
+
+
+def _guard(exam: Examination, found: dict[str, Any], asked: dict[str, Any], foreign: tuple[str, ...]) -> str:
+    """The question whether rows are hidden where none are seen; empty where some are, or none can be."""
+    if found["version"]:
+        if not found["journal"]:
+            return "guarded_version"
+        return "" if exam.rows("journal", asked) else "guarded"
+    return "guarded_foreign" if found["has_foreign"] and not foreign else ""
 
 
 def _old_table(exam: Examination, found: dict[str, Any]) -> Iterator[Verdict]:
