@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.model import Address, Limits, Target
 from ehg_migrate.rollout.jobs import EventKind
@@ -129,6 +131,34 @@ def test_turns_of_a_rate() -> None:
 
     began = asyncio.run(moments())
     assert [n for n, moment in enumerate(began) if moment < n / 50] == []
+
+
+def test_what_follows_a_look_keeps_to_the_host_too(pg: Cluster, database: Address) -> None:
+    """It is one more connection, and one more login."""
+    targets = [Target(name, database, ("shared",), limits=Limits(host_parallel=1)) for name in "abc"]
+    busy, most, followed = 0, 0, 0
+
+    @asynccontextmanager
+    async def at_work() -> AsyncIterator[None]:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        yield
+        busy -= 1
+
+    async def ask(connection: Connection, target: Target) -> object:
+        async with at_work():
+            await connection.execute("SELECT pg_sleep(0.05)")
+        return None
+
+    async def follow() -> None:
+        nonlocal followed
+        async with at_work():
+            await asyncio.sleep(0.05)  # the work
+        followed += 1
+
+    ask_all(targets, dict.fromkeys("abc", pg.password), 4, ask, lambda target, answer: follow())
+    assert (most, followed) == (1, 3)
 
 
 @pytest.fixture
