@@ -9,13 +9,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from ehg_migrate.database import hosts
-from ehg_migrate.database.asking import Connection, ask_all
+from ehg_migrate.database.asking import Connection, _in_time, ask_all
 from ehg_migrate.database.hosts import Places
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Address, Limits, Target
 from tests.support.postgres import Cluster
 
@@ -147,3 +148,42 @@ def test_a_silent_host_leaves_a_place_to_the_others() -> None:
         return found
 
     assert asyncio.run(all_of_them()) == 3
+
+
+def test_a_host_that_has_said_nothing_is_not_asked_again_by_each_of_its_targets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They have time for more attempts, and one of them has found out."""
+    monkeypatch.setattr(hosts, "_SILENT", 1)
+
+    async def ask(connection: Connection, target: Target) -> object:
+        raise AssertionError(target)
+
+    with _dead_host(speaks=False) as (port, taken):
+        dead = [replace(t, limits=Limits(connect=2, answer=60)) for t in _dead(3, port)]
+        answers = ask_all(dead, {}, 3, ask)
+        assert {p.code for p in answers.values() if isinstance(p, Problem)} == {"connect_timeout"}
+        assert len(taken) == 3
+
+
+def test_all_attempts_have_one_limit_together() -> None:
+    """What is left of it is the next one's, which may be nothing: then no connection is waited for."""
+
+    async def ask(connection: Connection, target: Target) -> object:
+        raise AssertionError(target)
+
+    with _dead_host(speaks=False) as (port, _):
+        (target,) = _dead(1, port)
+        with pytest.raises(TargetError) as raised:
+            asyncio.run(_in_time(target, None, Places(2), ask, spent=target.limits.look))
+    assert raised.value.problem.code == "no_answer"
+
+
+def test_no_limit_is_no_limit(pg: Cluster, database: Address) -> None:
+    """0 is not at once."""
+
+    async def ask(connection: Connection, target: Target) -> object:
+        return "alive"
+
+    target = Target("living", database, ("shared",), limits=Limits(answer=0))
+    assert ask_all([target], {"living": pg.password}, 1, ask) == {"living": "alive"}
