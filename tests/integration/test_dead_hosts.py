@@ -187,3 +187,16 @@ def test_no_limit_is_no_limit(pg: Cluster, database: Address) -> None:
 
     target = Target("living", database, ("shared",), limits=Limits(answer=0))
     assert ask_all([target], {"living": pg.password}, 1, ask) == {"living": "alive"}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_look_leaves_no_connection(pg: Cluster, database: Address, fails: bool) -> None:
+    """Whatever came of it; poolers have few places."""
+    used: list[Connection] = []
+
+    async def ask(connection: Connection, target: Target) -> object:
+        used.append(connection)
+        return 1 // (not fails)
+
+    ask_all([Target("living", database, ("shared",))], {"living": pg.password}, 1, ask)
+    assert [connection.closed for connection in used] == [True]
