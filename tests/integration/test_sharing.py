@@ -12,6 +12,7 @@ from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.leaving import TargetConnection
 from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment import replaying
+from ehg_migrate.environment.hosting import options
 from ehg_migrate.environment.naming import Past
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.resending import learn_steps, send_steps
@@ -122,6 +123,18 @@ def test_options_of_alembics_own(pg: Cluster, database: Address, options: dict[s
             for name, given in (("one", {"compare_type": True}), ("other", options))
         )
     assert (one == other) is shared
+
+
+def test_our_options_win() -> None:
+    """Whatever way a target came by others: each step has its own transaction, and the version table is its own."""
+    own = {"transaction_per_migration": False, "version_table": "x", "version_table_schema": "y", "compare_type": False}
+    target = Target("one", Address("h", 5432, "u", "d", "disable"), ("shared",), alembic=own)
+    assert options(target) == {
+        "transaction_per_migration": True,
+        "version_table": target.version_table,
+        "version_table_schema": target.version_table_schema,
+        "compare_type": False,
+    }
 
 
 def test_an_option_of_the_connection(fleet_of: MakeFleet) -> None:
