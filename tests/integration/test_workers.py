@@ -278,6 +278,26 @@ def test_a_file_that_cannot_be_imported_stops_its_own_target(two: Callable[..., 
     fleet.check("acme", holds=["a1", "a2", "s1"])
 
 
+_ASKS = """
+assert op.get_context().get_current_heads() == ("a1",)
+bind = op.get_bind()
+asked = "SELECT pg_backend_pid(), to_regclass('a2')::text, current_setting('lock_timeout')"
+pid, table, limit = bind.exec_driver_sql(asked).one()
+with bind.engine.connect() as other:
+    beside = other.exec_driver_sql(asked).one()
+assert (beside[0] != pid, *beside[1:]) == (True, None, limit), beside
+assert tuple(bind.exec_driver_sql(asked).one()) == (pid, "a2", limit) and table == "a2"
+"""
+
+
+def test_what_a_revision_asks_for(two: Callable[..., Fleet]) -> None:
+    """The version rows as they are by then, and a connection beside its own, with its limits, that it may close."""
+    fleet = two(second=_ASKS, lock_timeout="7s")
+    acme = result_of(fleet.upgrade("acme"), "acme")
+    assert acme.status is Status.SUCCEEDED, acme
+    fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
 def test_what_revisions_print_is_never_among_the_data(two: Callable[..., Fleet]) -> None:
     """`--json` stays JSON, the words stand in the result; at the top of a file too."""
     fleet = two('print("{]"); import os; os.system("echo {]")')
