@@ -634,9 +634,8 @@ def test_a_history_that_row_level_security_hides_is_not_taken_for_none(
         assert statuses(run) == {"one": Status.REFUSED}
     assert [f.message for f in project.doctor() if f.check == "version_table"] == [found.problem.message]
     if not kept:  # where it is ours, a step could not write its row either
-        stock = subprocess.run([ALEMBIC, "upgrade", "heads"], cwd=tmp_path, env=environment(), capture_output=True,
-                               text=True, timeout=60, check=False)  # fmt: skip
-        assert (stock.returncode != 0, "row-level security may hide" in stock.stderr) == (True, True), stock
+        stock = ehg(tmp_path, "upgrade", "heads", program=ALEMBIC)
+        assert (stock.code != 0, "row-level security may hide" in stock.err) == (True, True), stock
     execute(pg, database, found.problem.hint.split("`")[1])
     after = state(project)
     assert (after.kind, after.heads) == (StateKind.PENDING if kept else StateKind.NOT_ADOPTED, ("s1",))
