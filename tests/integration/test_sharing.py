@@ -16,7 +16,7 @@ from ehg_migrate.environment.hosting import options
 from ehg_migrate.environment.naming import Past
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.resending import learn_steps, send_steps
-from ehg_migrate.model import Address, Origin, Status, Step, Target
+from ehg_migrate.model import Address, Origin, RunStatus, Status, Step, Target
 from tests.support.postgres import Cluster, keywords
 from tests.support.programs import wait_until
 from tests.support.project import revision
@@ -199,6 +199,37 @@ def test_an_environment_of_the_projects_own(fleet_of: MakeFleet) -> None:
     assert {n: fleet.values(n, "SELECT name FROM me") for n in names} == {n: [n] for n in names}
 
 
+LOOKS_ON = """
+from pathlib import Path
+
+from sqlalchemy import Engine, event
+
+from ehg_migrate.environment.hosting import run
+
+
+@event.listens_for(Engine, "after_cursor_execute")
+def note(connection, cursor, statement, parameters, context, many):
+    with Path("noted").open("a") as file:
+        print(cursor.statusmessage, file=file)
+
+
+run()
+"""
+
+
+def test_an_environment_that_looks_at_what_was_done(fleet_of: MakeFleet) -> None:
+    """It may want to know how each statement went, so each is waited for."""
+    fleet = fleet_of(("one",), {"shared/1": revision("s1", up="CREATE TABLE s1 (n int)", label="shared")})
+    (fleet.folder / "own").mkdir()
+    (fleet.folder / "own" / "env.py").write_text(LOOKS_ON)
+    ini = fleet.folder / "alembic.ini"
+    ini.write_text(ini.read_text().replace("ehg_migrate:environment", "%(here)s/own"))
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    noted = (fleet.folder / "noted").read_text().splitlines()
+    assert "CREATE TABLE" in noted
+    assert "None" not in noted
+
+
 def test_an_environment_with_a_fault(fleet_of: MakeFleet) -> None:
     """It is named, and not the revision that was to be run by it."""
     fleet = fleet_of(("one",), {"one/1": step("o1", code="op.get_bind()")})
@@ -275,6 +306,22 @@ def test_a_step_that_is_not_known_after_all_is_not_called_done(
         with pytest.raises(NeedsPair):
             send_steps(project.settings, session, recorder, plan.steps, forget, Past(plan.steps))
     assert (fleet.heads("one"), fleet.tables("one"), fleet.journal("one")) == ([], [], [])
+
+
+def test_a_file_that_is_another_by_now_makes_nothing_known(
+    fleet_of: MakeFleet, pg: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept is what the plan's file sends, and nothing of another is run."""
+    monkeypatch.setattr(replaying, "made", {})
+    fleet = fleet_of(("one",), {"shared/1": step("s1", label="shared")})
+    project = fleet.load()
+    target, (plan,) = project.fleet.by_name["one"], fleet.plan().plans
+    fleet.write("shared/1", step("s1", code='op.execute("CREATE TABLE another (n int)")', label="shared"))
+    origin = Origin("somebody", "here", 1, "", "0")
+    session = SingleSession(target, pg.password, "20260101-000000-0000", origin, fresh=True)
+    with session, pytest.raises(NeedsPair):
+        learn_steps(project.settings, session, plan.steps)
+    assert replaying.made == {}
 
 
 @pytest.mark.parametrize(
