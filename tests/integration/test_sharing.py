@@ -16,7 +16,7 @@ from ehg_migrate.environment.hosting import options
 from ehg_migrate.environment.naming import Past
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.resending import learn_steps, send_steps
-from ehg_migrate.model import Address, Origin, RunStatus, Status, Step, Target
+from ehg_migrate.model import Address, Origin, Plan, RunStatus, Status, Step, Target
 from tests.support.postgres import Cluster, keywords
 from tests.support.programs import wait_until
 from tests.support.project import revision
@@ -308,20 +308,51 @@ def test_a_step_that_is_not_known_after_all_is_not_called_done(
     assert (fleet.heads("one"), fleet.tables("one"), fleet.journal("one")) == ([], [], [])
 
 
-def test_a_file_that_is_another_by_now_makes_nothing_known(
-    fleet_of: MakeFleet, pg: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is kept is what the plan's file sends, and nothing of another is run."""
-    monkeypatch.setattr(replaying, "made", {})
-    fleet = fleet_of(("one",), {"shared/1": step("s1", label="shared")})
+def learn(fleet: Fleet, name: str) -> bool:
+    """Makes known what is to be done on a target, in this process; whether anything was not."""
     project = fleet.load()
-    target, (plan,) = project.fleet.by_name["one"], fleet.plan().plans
-    fleet.write("shared/1", step("s1", code='op.execute("CREATE TABLE another (n int)")', label="shared"))
+    target, (plan,) = project.fleet.by_name[name], project.plan((name,)).plans
+    return learn_for(fleet, target, plan)
+
+
+def learn_for(fleet: Fleet, target: Target, plan: Plan) -> bool:
+    """The same of a plan that was made before."""
     origin = Origin("somebody", "here", 1, "", "0")
-    session = SingleSession(target, pg.password, "20260101-000000-0000", origin, fresh=True)
-    with session, pytest.raises(NeedsPair):
-        learn_steps(project.settings, session, plan.steps)
+    with SingleSession(target, fleet.pg.password, "20260101-000000-0000", origin, fresh=True) as session:
+        return learn_steps(fleet.load().settings, session, plan.steps)
+
+
+@pytest.mark.parametrize(
+    ("planned", "now"),
+    [("", 'op.execute("CREATE TABLE another (n int)")'), ('open("ran", "w").close()', 'open("ran", "w").close()')],
+    ids=["another_by_now", "not_plain"],
+)
+def test_what_makes_nothing_known(planned: str, now: str, fleet_of: MakeFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept is what the plan's file sends, of functions that are lists of operations; no other is run."""
+    monkeypatch.setattr(replaying, "made", {})
+    fleet = fleet_of(("one",), {"shared/1": step("s1", code=planned, label="shared")})
+    monkeypatch.chdir(fleet.folder)
+    target, (plan,) = fleet.load().fleet.by_name["one"], fleet.plan().plans
+    fleet.write("shared/1", step("s1", code=now, label="shared"))
+    with pytest.raises(NeedsPair):
+        learn_for(fleet, target, plan)
     assert replaying.made == {}
+    assert not (fleet.folder / "ran").exists()
+
+
+def test_what_is_made_known_is_known(fleet_of: MakeFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for all that are alike, also behind a step that was known before and has made a type; not for others."""
+    monkeypatch.setattr(replaying, "made", {})
+    fleet = fleet_of(("one", "two", "other"), {"shared/1": with_mood("s1", label="shared")})
+    with fleet.admin("other") as c:
+        role = f"ALTER ROLE postgres IN DATABASE {fleet.addresses['other'].dbname}"
+        c.execute(f"{role} SET standard_conforming_strings = off".encode())
+    assert [learn(fleet, name) for name in ("one", "two")] == [True, False]
+    fleet.write("shared/2", with_mood("s2", "s1"))
+    fleet.write("shared/3", with_mood("s3", "s2"))
+    assert [learn(fleet, name) for name in ("two", "one", "other", "other")] == [True, False, True, False]
+    arounds = [around for (_, _, around), _ in replaying.made]
+    assert [arounds.count(a) for a in dict.fromkeys(arounds)] == [3, 3]
 
 
 @pytest.mark.parametrize(
