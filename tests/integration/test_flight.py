@@ -64,19 +64,24 @@ def test_behind_what_fails_nothing_is_done(connection: TargetConnection) -> None
 
 
 def test_what_is_asked_again_is_parsed_once(connection: TargetConnection, proxy: CountingProxy) -> None:
-    kept, question = Kept(), sql.SQL("SELECT %(number)s + 1")
-    for number in (1, 2, 3, 4, 70000, 70001, 70002):
+    kept = Kept()
+
+    def more_than(number: int, *before: bytes) -> list[tuple[int, ...]]:
         with Flight(connection, kept) as flight:
-            asked = flight.ask(question, {"number": number})
-        assert asked.rows == [(number + 1,)]
+            for statement in before:
+                flight.send(statement)
+            asked = flight.ask(sql.SQL("SELECT %(number)s + 1"), {"number": number})
+        return asked.rows
+
+    for number in (1, 2, 3, 4, 70000, 70001, 70002):
+        assert more_than(number) == [(number + 1,)]
     # a larger number is of another type; each was once asked by no name
     assert proxy.statements.count("SELECT $1 + 1") == 4
     names = [row[0] for row in connection.execute("SELECT name FROM pg_prepared_statements").fetchall()]
     assert len(set(names)) == 2
-    with Flight(connection, kept) as flight:
-        flight.send(b"DEALLOCATE ALL")
-        asked = flight.ask(question, {"number": 1})
-    assert statuses(asked) == [None]
+    with pytest.raises(psycopg.errors.InvalidSqlStatementName):
+        more_than(1, b"DEALLOCATE ALL")
+    assert more_than(1) == [(2,)]
 
 
 def test_what_was_to_be_kept_behind_a_failure_is_asked_as_if_new(connection: TargetConnection) -> None:
