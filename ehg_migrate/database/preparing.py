@@ -21,7 +21,7 @@ _RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
 # But where a client dies with more behind a Sync, a pooler may take the server for idle at the answer to it, fail to
 # clean the transaction that the rest has begun, and keep it with its lock for good; pgbouncer 1.18 does.
 _BEGIN = (b"BEGIN", b"COMMIT", b"BEGIN")
-# what a step has left in the session, and a pooler may hand on with it, locks of its own among it
+# what a step or we have left in the session, and a pooler may hand on with it: settings, locks, prepared statements
 _LEAVE = (*_RESET, b"SELECT pg_advisory_unlock_all()", b"DEALLOCATE ALL")
 
 # The statement that does the rest, in its parts. Its locks are the session's, or the transaction's where there is one

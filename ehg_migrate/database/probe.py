@@ -95,7 +95,7 @@ async def read(connection: Connection, target: Target, *, exactly: bool = False)
     if row["others"] is None and not exactly:
         await _refuse_hidden(connection, target)
     return Reading(
-        heads=_believable(row["heads"]),  # type: ignore[arg-type]  # text[], in the database's own order
+        heads=_believable(row["heads"]),  # type: ignore[arg-type]  # text[]
         checksums=row["checksums"],  # type: ignore[arg-type]  # text or NULL
         unfinished=_believable(row["unfinished"] or ()),  # type: ignore[arg-type]  # text[]; NULL for none
         server_version=one_line(str(row["server_version"]), _LONGEST),

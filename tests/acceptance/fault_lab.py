@@ -21,7 +21,7 @@ from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.programs import free_port
 from tests.support.project import revision, target_entry, write_project
-from tests.support.warm import Command, WarmProgram
+from tests.support.warm import PROGRAM, Command, WarmProgram
 
 ACME, BETA = "EHG_TEST_ACME", "EHG_TEST_BETA"  # the variables with their passwords
 READER = "fault_matrix_reader"
@@ -165,4 +165,4 @@ class Laboratory:
 
     def _start(self, folder: Path, arguments: list[str], variables: Mapping[str, str | None], said: Path) -> Command:
         both = {ACME: self.pg.password, BETA: self.pg.password, "EHG_ACTOR": "ada"}
-        return self.program.start(folder, arguments, environment({**both, **variables}), said)
+        return self.program.python(folder, [PROGRAM, *arguments], environment({**both, **variables}), said)

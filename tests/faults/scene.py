@@ -29,6 +29,7 @@ from tests.faults.proxy import FaultProxy
 from tests.faults.truth import Truth, read_truth
 from tests.faults.waves import draw_waves
 from tests.support.programs import LOOPBACK
+from tests.support.warm import PROGRAM
 
 _COLD = 0.1  # of the runs: started from nothing, as by a shell
 _LONGEST = 60.0  # seconds until a run is taken for hung; every limit in the project is shorter
@@ -200,7 +201,7 @@ class Scene:
         if self.prefix or self.environment or self.limit_files or self.random(f"cold {name}").random() < _COLD:
             return self.launch([*self.prefix, sys.executable, "-m", "ehg_migrate", *words], name)
         out, err = self.folder / f"{name}.out", self.folder / f"{name}.err"
-        process = self.bench.program.start(self.folder, words, self._environment(), out, err)
+        process = self.bench.program.python(self.folder, [PROGRAM, *words], self._environment(), out, err)
         self._started.append(process)
         return process
 

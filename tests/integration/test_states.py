@@ -23,6 +23,11 @@ from tests.support.programs import free_port
 from tests.support.project import PASSWORD_VARIABLE, add_revision, revision
 from tests.support.wire import CountingProxy
 
+SOMEBODY_ELSES = (
+    "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+    "INSERT INTO alembic_version VALUES ('s1')",
+)
+
 MakeDatabase = Callable[[str], Address]
 
 CONCURRENTLY = """\
@@ -382,12 +387,7 @@ def test_rows_that_were_taken_back_are_not_lost(project: Project) -> None:
 
 def test_somebody_elses_history_is_not_adopted(project: Project, database: Address, pg: Cluster) -> None:
     """An `alembic_version` in public, as stock Alembic makes it; nothing of ours is made beside it."""
-    execute(
-        pg,
-        database,
-        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
-        "INSERT INTO alembic_version VALUES ('s1')",
-    )
+    execute(pg, database, *SOMEBODY_ELSES)
     found = state(project)
     assert said(found) == (
         StateKind.NOT_ADOPTED,
@@ -470,8 +470,7 @@ def test_a_version_table_that_stays_in_public_is_ours(
     execute(
         pg,
         database,
-        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
-        "INSERT INTO alembic_version VALUES ('s1')",
+        *SOMEBODY_ELSES,
         "CREATE TABLE s1 (id int PRIMARY KEY)",
     )
     kept = {"alembic": {"version_table_schema": "public"}}
@@ -619,8 +618,7 @@ def test_a_history_that_row_level_security_hides_is_not_taken_for_none(
     execute(
         pg,
         database,
-        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
-        "INSERT INTO alembic_version VALUES ('s1')",
+        *SOMEBODY_ELSES,
         "ALTER TABLE alembic_version ENABLE ROW LEVEL SECURITY",
         f"GRANT SELECT ON alembic_version TO {reader.user}",
         f"GRANT CREATE ON SCHEMA public TO {reader.user}",
@@ -689,8 +687,7 @@ def test_a_foreign_history_that_takes_no_writes(project: Project, database: Addr
     execute(
         pg,
         database,
-        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
-        "INSERT INTO alembic_version VALUES ('s1')",
+        *SOMEBODY_ELSES,
         f"ALTER DATABASE {database.dbname} SET default_transaction_read_only = on",
     )
     found = state(project)

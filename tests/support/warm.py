@@ -81,21 +81,6 @@ class WarmProgram:
         arguments = [sys.executable, str(_OTHER_SIDE), kind]
         self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, text=True, cwd=ROOT, env=_AT_FIRST)
 
-    def start(
-        self,
-        folder: Path,
-        arguments: Sequence[str],
-        variables: Mapping[str, str],
-        said: Path,
-        beside: Path | None = None,
-        memory: int = 0,
-    ) -> Command:
-        """`ehg-migrate` with these arguments in `folder`, and with so many bytes of address space, if any are said.
-
-        Its output goes to the file `said`, which must be new, what it says beside it too if there is no file for that.
-        """
-        return self.python(folder, [PROGRAM, *arguments], variables, said, beside, memory)
-
     def python(
         self,
         folder: Path,
@@ -105,7 +90,11 @@ class WarmProgram:
         beside: Path | None = None,
         memory: int = 0,
     ) -> Command:
-        """The same for what `python` does with these arguments: `-m MODULE ...`, or a program's file and its own."""
+        """What `python` does with these arguments: `-m MODULE ...`, or a program's file and its own.
+
+        In `folder`, and with so many bytes of address space, if any are said. Its output goes to the file `said`, which
+        must be new, what it says beside it too if there is no file for that.
+        """
         request = {
             "folder": str(folder),
             "python": list(arguments),
@@ -123,7 +112,7 @@ class WarmProgram:
         """Starts no more; those that were started go on."""
         assert self._process.stdin
         self._process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it writes down how they ended
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it stays while they go on, to write down how they end
             self._process.wait(10)
 
     def __enter__(self) -> Self:
