@@ -31,9 +31,13 @@ _numbers = itertools.count(1)
 
 
 def pytest_configure() -> None:
-    """Before workers are started, which inherit the environment. With `nohup` commands would not hear that signal."""
+    """Before workers are started, which inherit all this.
+
+    With `nohup`, or from a script that does not wait for the tests, commands would not hear these signals.
+    """
     session_folder()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class MakeProject(Protocol):

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
+from types import FrameType
 from typing import cast
 
 import click
@@ -100,4 +101,12 @@ def _hear_signals() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # with `nohup` it is not
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _as_ctrl_c)
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """For whoever hears Ctrl-C now, such as looks at targets; where a script's `&` has that ignored, this is not."""
+    heard = signal.getsignal(signal.SIGINT)
+    if not callable(heard):
+        raise KeyboardInterrupt
+    heard(signal.SIGINT, frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from collections.abc import Iterable
@@ -96,7 +97,7 @@ class LocalServer:
             if self.running():
                 halt(self._place)
             for folder in (self._place.sockets, self._place.root):
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
 
     @cached_property
     def server_version(self) -> str:
@@ -163,3 +164,18 @@ class LocalServer:
         if self.running():
             halt(self._place)
         return True
+
+
+def _remove(folder: Path) -> None:
+    if not os.path.lexists(folder):
+        return
+    try:
+        shutil.rmtree(folder)
+    except OSError as e:
+        raise LocalServerError(
+            Problem(
+                "local_folder",
+                f"`{folder}` cannot be removed: {e}",
+                "what is left of the embedded PostgreSQL there is of no use: mend what it says, then wipe it again",
+            )
+        ) from e

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from tests.faults.proxy import Act, Door, FaultProxy, Rule
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import wait_until
 from tests.support.project import PASSWORD_VARIABLE
-from tests.support.running import Fleet, code_of, interrupt, make_fleet, result_of, step
+from tests.support.running import Fleet, code_of, make_fleet, result_of, step
 
 MakeDatabase = Callable[[str], Address]
 
@@ -88,16 +90,19 @@ def test_a_probe_of_others_goes_on_beside_one_that_hangs(make: Callable[..., Fle
 
 @pytest.mark.parametrize("verb", ["status", "upgrade", "locks"])
 @pytest.mark.parametrize("moment", ["startup", r"SELECT"])
-def test_ctrl_c_ends_a_look_that_hangs(make: Callable[..., Fleet], proxy: FaultProxy, verb: str, moment: str) -> None:
-    """With limits of an hour it ends by the first Ctrl-C, and does not ask the silent server to cancel first."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_ends_a_look_that_hangs(
+    make: Callable[..., Fleet], proxy: FaultProxy, verb: str, moment: str, number: signal.Signals
+) -> None:
+    """With limits of an hour it ends by the first one, does not ask the silent server to cancel, and says no more."""
     fleet = make(connect_timeout=FOR_EVER, answer_timeout=FOR_EVER)
     proxy.rules = [Rule(Act.STALL, match=moment, door=Door.SILENT)]
     with fleet.command(verb, "--yes" if verb == "upgrade" else "--json") as process:
         wait_until(lambda: any("fault: stall" in line for line in proxy.log), "nothing was stalled", 20)
-        interrupt(process)
+        os.killpg(process.pid, number)
         ended = fleet.end(process)
     assert ended.returncode == 130, ended
-    assert "interrupted" in ended.stderr
+    assert ended.stderr.split() == ["interrupted"]
     assert connections(proxy) == 1
 
 

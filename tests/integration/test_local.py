@@ -276,6 +276,16 @@ def test_wiped_it_is_gone_and_can_be_had_again(home: Path) -> None:
 # --- what can be wrong
 
 
+def test_what_cannot_be_wiped_is_said(home: Path, folder: Path) -> None:
+    """A link to another disk in place of the folder: it is not removed, and nobody is told that it was."""
+    home.parent.mkdir()
+    (folder / "other").mkdir()
+    home.symlink_to(folder / "other")
+    with pytest.raises(LocalServerError, match=r"cannot be removed: .*symbolic link"):
+        LocalServer(home).wipe()
+    home.unlink()
+
+
 @pytest.mark.usefixtures("in_reach")
 @pytest.mark.parametrize(
     ("version", "said"),
