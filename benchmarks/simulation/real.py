@@ -66,16 +66,18 @@ class Stage:
 
     def __init__(self, scene: Scene, peer: Hosted, work: Work, proxies: Sequence[CountingProxy]) -> None:
         self._scene, self._peer, self._work, self._proxies = scene, peer, work, proxies
+        self._later = 0
 
     def load(self) -> Measured:
         """Reads the project and shows its targets; what is kept of its files is warm from now on."""
         return self._measure(self._work, Command([str(BIN / "ehg-migrate"), "targets"]))
 
     def case(self, name: str) -> Measured:
-        """`full`, `nothing` or `one`, in this order."""
+        """`full`, `nothing` or `one`, in this order; each `one` brings another revision."""
         work = self._work
         if name == "one":
-            work = replace(work, history=replace(work.history, later=1))
+            self._later += 1
+            work = replace(work, history=replace(work.history, later=self._later))
             self._peer.write(work)
             self._measure(work, Command([str(BIN / "ehg-migrate"), "targets"]))
         return self._measure(work, self._peer.command(work))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -21,8 +21,8 @@ from benchmarks.simulation.real import STEPS, Measured, stage
 
 TIMES = Path(__file__).with_name("times.json")
 """The recording that simulations use where they are given no other."""
-_SIZES = (10, 60)
-_LOOKS = 3  # as often is a run with nothing to do repeated: it is short
+_SIZES = (10, 110)
+_SHORT = 3  # as often are the short runs repeated: what they take is little beside what starts them take
 _DELAY = 0.02  # seconds; with it waits at the same time can be told from waits one after the other
 
 
@@ -42,12 +42,10 @@ def record(scene: Scene, folder: Path) -> Recording:
     tell("waits of a host's first target and of its second")
     waits = _waits(scene, folder, 1), _waits(scene, folder, 2)
     tell("fork server, pipes and ledger")
-    costs, fork = _costs(sizes[0], sizes[1], waits), pieces.fork()
     write, result = pieces.ledger_trips(scene)
     costs = replace(
-        costs,
-        fork=fork,
-        enter=replace(costs.enter, client=max(0.0, costs.enter.client - fork)),
+        _costs(sizes[0], sizes[1], waits),
+        fork=pieces.fork(),
         watch=pieces.watch(),
         record=pieces.ledger_file(folder),
         write_trips=write,
@@ -80,14 +78,15 @@ def _runs(scene: Scene, folder: Path, targets: int) -> dict[str, Measured]:
     tell(f"runs on {targets} targets")
     with stage(scene, folder / "record", Site(proxied=True), targets) as found:
         found.load()
-        loads = [found.load() for _ in range(_LOOKS)]
+        loads = [found.load() for _ in range(_SHORT)]
         full = found.case("full")
-        looks = [found.case("nothing") for _ in range(_LOOKS)]
-        return {"load": _middle(loads), "full": full, "nothing": _middle(looks), "one": found.case("one")}
+        looks, ones = ([found.case(case) for _ in range(_SHORT)] for case in ("nothing", "one"))
+        return {"load": _middle(loads), "full": full, "nothing": _middle(looks), "one": _middle(ones)}
 
 
 def _middle(measured: list[Measured]) -> Measured:
-    return sorted(measured, key=lambda m: m.runner)[len(measured) // 2]
+    columns = zip(*(astuple(m) for m in measured), strict=True)
+    return Measured(*(median(column) for column in columns))
 
 
 def _waits(scene: Scene, folder: Path, targets: int) -> dict[str, int]:
