@@ -172,10 +172,11 @@ def _remove(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as e:
+        why = "it is a link to another" if folder.is_symlink() else str(e)  # of which Python 3.13 says nothing
         raise LocalServerError(
             Problem(
                 "local_folder",
-                f"`{folder}` cannot be removed: {e}",
+                f"`{folder}` cannot be removed: {why}",
                 "what is left of the embedded PostgreSQL there is of no use: mend what it says, then wipe it again",
             )
         ) from e
