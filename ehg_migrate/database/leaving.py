@@ -120,10 +120,12 @@ _SETS_TRANSACTION = re.compile(
 _CONTROL = r"(?P<commit>COMMIT|END|PREPARE\s+TRANSACTION)\b|(?P<rollback>ROLLBACK|ABORT)\b(?!(?:\s+\w+)?\s+TO\b)"
 _ANYWHERE = re.compile(_CONTROL, re.IGNORECASE)
 _FIRST = re.compile(rf"\s*(?:{_CONTROL})", re.IGNORECASE)
+_MORE = re.compile(r";|\$[0-9]")
 _BODY = re.compile(r"\bBEGIN\s+ATOMIC\b", re.IGNORECASE)  # of a function in standard SQL; an END comes with it
+# a name, and so a tag, may have any character that is not ASCII in it
 _QUOTED = re.compile(
-    r"""--[^\n]* | /\*.*?\*/ | \bE'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" |
-        (?<![\w$])\$((?!\d)\w*)\$.*?\$\1\$""",
+    r"""--[^\n\r]* | /\*.*?\*/ | \bE'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" |
+        (?<![\w$\x80-\U0010ffff])\$((?![0-9])[\w\x80-\U0010ffff]*)\$.*?\$\1\$""",
     re.DOTALL | re.IGNORECASE | re.VERBOSE,
 )
 
@@ -144,12 +146,15 @@ def leaves(text: str) -> Leave:
 
 
 def is_one(text: str) -> bool:
-    """Whether a text is one statement for certain: semicolons stand at its end and in quotes only."""
-    if ";" not in text.rstrip().removesuffix(";"):
+    """Whether a text is one statement for certain, and has no parameter: a semicolon stands at its end, and others as
+    well as `$1` in quotes only.
+    """
+    if not _MORE.search(text.rstrip().removesuffix(";")):
         return True
     if "/*" in text or "\\" in text:  # comments in comments, and escapes that a setting decides about
         return False
-    return ";" not in _QUOTED.sub(lambda m: " " if m[0][0] == "-" else "x", text).rstrip().removesuffix(";")
+    bare = _QUOTED.sub(lambda m: " " if m[0][0] == "-" else "x", text)
+    return not _MORE.search(bare.rstrip().removesuffix(";"))
 
 
 def text_of(statement: object, connection: psycopg.Connection) -> str:

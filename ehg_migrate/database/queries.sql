@@ -250,13 +250,15 @@ RETURNING CASE WHEN pg_current_xact_id() = %(transaction)s::xid8 THEN 'this'
 
 -- name: record_within
 -- What is put around an entry that nobody looks at before its COMMIT. It fails where that was not written, where the version
--- rows are not what the step was to make them, or where the transaction is not its own: then the COMMIT is not done.
+-- rows are not what the step was to make them, where the transaction is not its own, or where a function has set another
+-- encoding, in which what came behind it was to be sent: then the COMMIT is not done.
 WITH written AS (
 
 -- name: record_planned
 RETURNING true) SELECT 1 / ((SELECT count(*) FROM written) = 1 AND count(*) = cardinality(%(heads_after)s::text[])
             AND coalesce(bool_and(version_num = ANY(%(heads_after)s)), true)
-            AND pg_current_xact_id() = %(transaction)s::xid8)::integer
+            AND pg_current_xact_id() = %(transaction)s::xid8
+            AND pg_client_encoding() = 'UTF8')::integer
   FROM {version}
 
 -- name: has_written

@@ -32,6 +32,8 @@ from ehg_migrate.revisions.plain import is_plain
 # Not UPDATE and DELETE: they may have been at work for long when they come to a row that somebody has locked. On one
 # connection they are not let wait for that (single.py), and all of it would be done twice.
 _SILENT = re.compile(r"\s*(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|INSERT)\b", re.IGNORECASE)
+# SQLAlchemy takes the rows of an INSERT that it has made itself
+_ANSWERS = re.compile(r"\s*INSERT\b.*\bRETURNING\b", re.IGNORECASE | re.DOTALL)
 _LONGEST = 100_000  # characters; longer ones are data, and not to be kept for other targets
 # what it keeps is the session's, and a session of one connection waits for locks in another way (single.py)
 _KEEPS_SETTINGS = re.compile(r"\bFROM\s+CURRENT\b|current_setting|pg_settings", re.IGNORECASE)
@@ -44,7 +46,9 @@ _OPEN = (TransactionStatus.INTRANS, TransactionStatus.ACTIVE)
 
 
 class NotAsAssumed(Exception):
-    """A version row was not as Alembic would have found it: the step is to be run again, and waited for."""
+    """A version row was not as Alembic would have found it, or what was sent was not as it would have sent it: the step
+    is to be run again, and waited for.
+    """
 
 
 class FailedAhead(Exception):
@@ -80,6 +84,7 @@ class Ahead:
         self._pipeline = ExitStack()
         self._sent: list[_Sent] = []
         self._error: psycopg.Error | None = None
+        self._encoding = ""  # of what was sent
         self._function: CodeType | None = None  # of the revision, while it runs
         self._path: Path | None = None  # of the revision that has run last
         self._again: Statement | None = None  # the one that is sent, where the function need not run
@@ -137,6 +142,7 @@ class Ahead:
             execute()
             return
         if not self._sent:
+            self._encoding = self._driver.info.encoding
             self._pipeline.enter_context(self._driver.pipeline())
         self._sent.append(_Sent(cursor, place, self._path))
         try:
@@ -168,6 +174,8 @@ class Ahead:
         if error:
             failed = next((s for s in sent if s.cursor.statusmessage is None), None)
             raise FailedAhead(error.with_traceback(failed.trace if failed else None))
+        if sent and self._driver.info.encoding != self._encoding:
+            raise NotAsAssumed  # a function has set another, in which what came behind it was to be sent
         for s in sent:
             if s.place is None and s.cursor.rowcount != 1:
                 raise NotAsAssumed
@@ -196,7 +204,7 @@ def line_in(function: CodeType, frame: FrameType | None) -> TracebackType | None
 
 def is_silent(text: str) -> bool:
     """Whether it is one statement whose answer nobody waits for, and has to do with nothing of its session."""
-    if len(text) > _LONGEST or not _SILENT.match(text):
+    if len(text) > _LONGEST or not _SILENT.match(text) or _ANSWERS.match(text):
         return False
     return not (_KEEPS_SETTINGS.search(text) or _OF_SESSION.search(text)) and is_one(text)
 

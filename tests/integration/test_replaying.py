@@ -31,9 +31,9 @@ MakeDatabase = Callable[[str], Address]
 SENT_AGAIN = (
     "ordinary", "notices", "fails_in_the_middle", "fails_at_once", "fails_at_the_end", "no_transaction",
     "a_limit_passed", "rows_not_as_assumed", "rows_out_of_reach", "journal_out_of_reach",
-    "journal_swallowed",
+    "journal_swallowed", "another_encoding",
 )  # fmt: skip
-MADE_AGAIN = ("answers_in_between", "python")
+MADE_AGAIN = ("answers_in_between", "python", "rows_that_are_taken", "no_parameter")
 """Steps that were told something by their target, or never ended."""
 
 _JOURNAL = """

@@ -34,6 +34,11 @@ _DEFERRED = """
 CREATE TABLE child (id int REFERENCES kept DEFERRABLE INITIALLY DEFERRED);
 """
 
+_ENCODES = """
+CREATE FUNCTION encodes() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN PERFORM set_config('client_encoding', 'LATIN1', false); RETURN 1; END $$
+"""
+
 CASES = {
     "ordinary": Case(
         """
@@ -54,6 +59,29 @@ CASES = {
         op.create_foreign_key(None, "held", "kept", ["id"], ["id"])
         op.execute("INSERT INTO held SELECT max(id) FROM kept")
         """
+    ),
+    "rows_that_are_taken": Case(
+        """
+        op.create_table("town", sa.Column("id", sa.Integer, primary_key=True))
+        op.execute(sa.Insert(sa.Table("town", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))))
+        op.create_foreign_key(None, "held", "town", ["id"], ["id"])
+        op.execute("INSERT INTO held VALUES (1)")
+        """
+    ),
+    "no_parameter": Case(
+        """
+        op.create_table("town", sa.Column("id", sa.Integer, primary_key=True))
+        op.execute("INSERT INTO town VALUES ($1)")
+        """,
+        "statement_failed",
+        line=14,
+    ),
+    "another_encoding": Case(
+        """
+        op.execute("INSERT INTO kept VALUES (encodes())")
+        op.create_table("café", sa.Column("id", sa.Integer, primary_key=True))
+        """,
+        before=_ENCODES,
     ),
     "answers_in_between": Case(
         """

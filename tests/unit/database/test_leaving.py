@@ -8,7 +8,7 @@ from ehg_migrate.database.leaving import Leave, is_one, leaves
 
 COMMITS = ("COMMIT", "commit work", " /* a; b */ End;", "COMMIT AND CHAIN", "PREPARE TRANSACTION 'x'", "-- why\nCOMMIT",
            "COMMIT; BEGIN", "BEGIN; CREATE TABLE a (n int); COMMIT", "SELECT ';'; COMMIT",
-           "DROP TABLE a$x$; COMMIT; DROP TABLE b$x$")  # fmt: skip
+           "DROP TABLE a$x$; COMMIT; DROP TABLE b$x$", "DROP TABLE a -- why\r; COMMIT")  # fmt: skip
 ROLLS_BACK = ("ROLLBACK", "rollback transaction;", "ABORT", "ROLLBACK AND CHAIN")
 BOTH = ("ROLLBACK; BEGIN", "SELECT 1; ABORT", "COMMIT; BEGIN; INSERT INTO a VALUES (1); ROLLBACK")
 STAYS = (
@@ -49,6 +49,8 @@ ONE = (
     "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.a = ''b;''; RETURN NEW; END'",
     "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $f$BEGIN RETURN $$;$$; END$f$",
     "COMMENT ON TABLE \"a;b\" IS 'one; two' -- three; four",
+    "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT $1'",
+    "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS $→1$ SELECT $1; -- it's $→1$",
 )
 SEVERAL = (
     "CREATE TABLE a (n int); CREATE TABLE b (n int)",
@@ -56,6 +58,10 @@ SEVERAL = (
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END",  # one, and it is not known
     "COMMENT ON TABLE a IS /* ' /* ; */ ' */ 'x'",
     "CREATE TABLE a$x$ (n int); CREATE TABLE b$x$ (n int)",  # parts of names
+    "CREATE TABLE →$x$ (n int); CREATE TABLE b$x$ (n int)",
+    "COMMENT ON TABLE a IS $→$it's$→$; COMMENT ON TABLE b IS $→$it's$→$",
+    "CREATE TABLE a (n int) -- ends here\r; CREATE TABLE b (n int)",
+    "CREATE TABLE a AS SELECT $1",  # one, and what the server says of its parameter depends on how it is sent
     "CREATE TABLE a (n int DEFAULT $1$); DROP TABLE b; --$1$",  # no tag begins with a digit
     r"COMMENT ON TABLE a IS 'x\'; DROP TABLE b; --'",  # a setting says whether the quote ends there
     r"COMMENT ON TABLE a IS 'x\''; DROP TABLE b; --'",
