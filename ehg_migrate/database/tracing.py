@@ -77,7 +77,8 @@ class Tracer:
         @wraps(function)
         def run(**arguments: Any) -> None:
             self._before = self._objects()
-            self._code = function.__code__.co_filename
+            code = getattr(function, "__code__", None)  # it may be anything that can be called
+            self._code = code.co_filename if code else ""
             self._driver.cursor_factory = partial(_Cursor, self)  # type: ignore[assignment]  # called as a class is
             try:
                 function(**arguments)

@@ -212,6 +212,29 @@ COMPUTED = History(
     {"computed_parents.py": 'PARENT = "%04d" % 1\n'},
 )
 
+CALLABLES = History(
+    "callables",
+    {
+        "shared/1.py": """
+import functools
+
+from alembic import op
+
+revision = "c1"
+down_revision = None
+
+
+class Undo:
+    def __call__(self):
+        op.drop_table("people")
+
+
+upgrade = functools.partial(op.execute, "CREATE TABLE people (id int)")
+downgrade = Undo()
+""",
+    },
+)
+
 # --- what revisions read
 
 IMPORTS = History(
@@ -745,6 +768,7 @@ HISTORIES = (
     NESTED,
     HUNDREDS,
     COMPUTED,
+    CALLABLES,
     IMPORTS,
     OPTIONS,
     CONVENTION,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,15 @@ def watched(connection: TargetConnection, statements: tuple[str, ...], file: Pat
 
     Tracer(connection, file).running(upgrade)()
     return loads(file.read_text())
+
+
+def test_a_step_that_is_no_function(ground: TargetConnection, tmp_path: Path) -> None:
+    """It is watched like any other; only which line it was is not known."""
+    file = tmp_path / "trace.json"
+    Tracer(ground, file).running(partial(ground.execute, "CREATE TABLE made_by_no_function (id int)"))()
+    ground.rollback()
+    (sent,) = loads(file.read_text()).sent
+    assert (sent.line, sent.tags) == (0, ("CREATE TABLE",))
 
 
 @pytest.mark.parametrize("name", CASES)
