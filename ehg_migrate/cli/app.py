@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import signal
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
-from types import FrameType
 from typing import cast
 
 import click
@@ -62,7 +60,6 @@ def cli() -> None:
 
 def run() -> None:
     """Runs the program and ends the process with its exit code."""
-    _hear_signals()
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -91,22 +88,3 @@ def _tell_unexpected(error: Exception) -> None:
         return
     console.note(traceback.format_exc().splitlines())
     console.note("this is a fault of ehg-migrate; please report it with the lines above")
-
-
-def _hear_signals() -> None:
-    """SIGTERM and a terminal that closes end a command as Ctrl-C does, so that what it has started ends with it.
-
-    Also, the first process of a container does not get a signal that it has said nothing of: told to end while it
-    rehearsed, it began its run. A run hears them by itself.
-    """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # with `nohup` it is not
-            signal.signal(number, _as_ctrl_c)
-
-
-def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
-    """For whoever hears Ctrl-C now, such as looks at targets; where a script's `&` has that ignored, this is not."""
-    heard = signal.getsignal(signal.SIGINT)
-    if not callable(heard):
-        raise KeyboardInterrupt
-    heard(signal.SIGINT, frame)

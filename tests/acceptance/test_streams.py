@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -268,6 +270,38 @@ def test_a_run_outlives_its_watcher(
     os.close(writer)
     assert done.returncode == 0
     assert re.fullmatch(r"run \S+: 1 succeeded \(a\)\n", done.stdout)
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_a_run_needs_no_streams(
+    closed: str, make_module_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
+) -> None:
+    """Started without them, as some services start their programs: every step is done, and the ledger is whole."""
+    revisions = {"shared/s1": revision("s1", up_code="print('heard by nobody')"), "shared/s2": revision("s2", "s1")}
+    write_project(tmp_path, {"a": target_entry(make_module_database("streams"))}, revisions)
+    variables = {PASSWORD_VARIABLE: pg.password}
+    command = ["sh", "-c", f'exec "$0" upgrade --yes {closed}', PROGRAM]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(variables), check=False)
+    (run,) = ehg(tmp_path, "runs", "--json", **variables).json["data"]
+    assert (done.returncode, run["results"][0]["status"]) == (0, "succeeded")
+    assert ehg(tmp_path, "status", "--json", **variables).json["data"][0]["heads"] == ["s2"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_at_the_very_beginning_ends_it_as_any_other(number: signal.Signals, tmp_path: Path) -> None:
+    """It comes while the program is still imported: no traceback, and 130."""
+    tmp_path.joinpath("click.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
+    # where a script runs the tests beside others, Ctrl-C is ignored in all that they start
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heard}\nfrom ehg_migrate.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "targets"],
+        env=environment({"PYTHONPATH": str(tmp_path)}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.skipif(
