@@ -116,7 +116,7 @@ def clusters(selectors: tuple[str, ...], exit_code: bool, as_json: bool, **given
     "--output",
     "-o",
     "folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=options.Place(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Write files there.",
 )
@@ -126,7 +126,7 @@ def clusters(selectors: tuple[str, ...], exit_code: bool, as_json: bool, **given
 @click.option(
     "--sql",
     "file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=options.Place(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write SQL that makes it anew, without owners and publications.",
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ehg_migrate.model import Finding
     from ehg_migrate.project import Project
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE = options.Place(dir_okay=False, path_type=Path)
 
 
 @click.command()

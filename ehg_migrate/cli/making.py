@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=options.Place(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
     """Lay out a working project in FOLDER: alembic.ini, targets/, versions/shared with an example."""
     from ehg_migrate.starter import lay_out
@@ -92,7 +92,7 @@ _root = click.option(
     default=".",
     envvar="EHG_PROJECT",
     show_envvar=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=options.Place(file_okay=False, path_type=Path),
     help="The folder with alembic.ini. Default: this one.",
 )
 

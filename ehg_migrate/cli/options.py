@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ehg_migrate.project import Project
 
 F = TypeVar("F", bound=Callable[..., Any])
+_WRITTEN = "ehg_migrate.written"  # in a command's context: the files that it will write, and the options that say so
 
 
 def targets(command: F) -> F:
@@ -26,7 +27,7 @@ def targets(command: F) -> F:
 
     @wraps(command)
     def selected(*args: Any, selectors: tuple[str, ...], shard: str | None, **others: Any) -> Any:
-        return command(*args, selectors=(*selectors, f"shard:{shard}") if shard else selectors, **others)
+        return command(*args, selectors=selectors if shard is None else (*selectors, f"shard:{shard}"), **others)
 
     for option in (
         click.option("--shard", metavar="I/N", help="Only the Ith of N even parts of the selection, from 1 to N."),
@@ -65,16 +66,31 @@ executor = click.option(
 )
 
 
+class Place(click.Path):
+    """The path of something to write, or of a project: an empty one would be the present folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuses what nobody means."""
+        if value == "":
+            self.fail("It is empty; an unset variable may stand behind it.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """Refuses, before anything is done, a report that could not be written after it."""
-    if path and not path.parent.is_dir():
+    if path is None:
+        return None
+    if not path.parent.is_dir():
         raise click.BadParameter(f"There is no folder '{path.parent}'.")
+    other = context.meta.setdefault(_WRITTEN, {}).setdefault(path.resolve(), parameter.opts[0])
+    if other != parameter.opts[0] and (path.is_file() or not path.exists()):  # /dev/null takes them all
+        raise click.BadParameter(f"'{path}' is the file of `{other}`, too.")
     return path
 
 
 def report(name: str, text: str) -> Callable[[F], F]:
     """An option that takes a file to be written."""
-    return click.option(name, type=click.Path(dir_okay=False, path_type=Path), callback=in_a_folder, help=text)
+    return click.option(name, type=Place(dir_okay=False, path_type=Path), callback=in_a_folder, help=text)
 
 
 html = report("--html", "Write a page for people.")
@@ -89,7 +105,7 @@ def project_options(command: F) -> F:
             default=".",
             envvar="EHG_PROJECT",
             show_envvar=True,
-            type=click.Path(file_okay=False, path_type=Path),
+            type=Place(file_okay=False, path_type=Path),
             help="The folder with alembic.ini, targets/ and versions/. Default: this one.",
         ),
         click.option("--local", is_flag=True, help="Give every target a database on the embedded PostgreSQL instead."),

@@ -64,7 +64,7 @@ def status(selectors: tuple[str, ...], as_json: bool, html: Path | None, exit_co
     "-o",
     "file",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=options.Place(dir_okay=False, path_type=Path),
     callback=options.in_a_folder,
     help="Also keep the plan in this file, for `upgrade --plan`.",
 )

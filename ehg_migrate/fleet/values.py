@@ -61,9 +61,11 @@ def host(value: object) -> str:
             return value.rstrip(".").lower()
         if is_ip(value):
             return value.lower()
+    # a piece of a URL, perhaps with its password
+    found = "a text with `@` in it; it is not shown" if isinstance(value, str) and "@" in value else describe(value)
     raise Refused(
         "bad_host",
-        f"expected one host name or address, found {describe(value)}",
+        f"expected one host name or address, found {found}",
         "write the host alone, without scheme, port or user",
     )
 

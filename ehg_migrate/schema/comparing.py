@@ -53,6 +53,9 @@ def side(text: str) -> Side:
     if text.startswith((".", "/")):  # the name of no target does
         hint = "look at its path; `ehg-migrate snapshot TARGET -o DIR` writes one"
         raise UsageError(Problem("snapshot", f"there is no snapshot in a folder `{text}`", hint))
+    if not text:
+        hint = "name a target, a snapshot or `heads:REV`; an unset variable may stand behind it"
+        raise UsageError(Problem("empty_selector", "a name is empty", hint))
     target, slash, schema = text.partition("/")
     if slash and not schema:
         hint = "write `target/schema`, only `target`, or a folder that `ehg-migrate snapshot TARGET -o DIR` has written"
