@@ -51,12 +51,15 @@ def quoted(names: Iterable[str], most: int | None = None) -> str:
 
 
 def described(error: BaseException) -> str:
-    """`Type: message`. An exception of a revision may be anything: one whose message cannot be had, too."""
+    """`Type: message`. An exception of a revision may be anything: one whose message cannot be had, too.
+
+    Halves of surrogate pairs, as in the name of a file that is no UTF-8, are written as escapes: no database has them.
+    """
     try:
         words = str(error)
     except Exception as e:  # noqa: BLE001 - whatever its `__str__` does
         words = f"its message cannot be had ({type(e).__name__})"
-    return f"{type(error).__name__}: {words}".rstrip(": ")
+    return f"{type(error).__name__}: {words}".rstrip(": ").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def lacks_threads(error: BaseException) -> bool:

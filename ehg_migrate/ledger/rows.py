@@ -61,14 +61,17 @@ class Seen:
 def clean(value: Any, name: str = "") -> Any:
     """`json_form.dump`'s output as it may be stored: redacted (but for names), storable as UTF-8 in both databases."""
     if isinstance(value, str):
-        text = value if name in json_form.NAMES else redact(value)
-        # PostgreSQL refuses NUL; half a surrogate pair (an undecodable file name) has no UTF-8
-        return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+        return storable(value if name in json_form.NAMES else redact(value))
     if isinstance(value, dict):
         return {key: clean(item, key) for key, item in value.items()}
     if isinstance(value, list):
         return [clean(item, name) for item in value]
     return value
+
+
+def storable(text: str) -> str:
+    """PostgreSQL refuses NUL; half a surrogate pair (an undecodable file name or argument) has no UTF-8."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def run_row(run: Run) -> dict[str, Any]:

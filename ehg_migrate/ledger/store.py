@@ -11,7 +11,17 @@ from ehg_migrate import json_form
 from ehg_migrate.errors import LedgerError, Problem, UsageError
 from ehg_migrate.ledger import liveness
 from ehg_migrate.ledger.backend import Backend, Row, Transaction
-from ehg_migrate.ledger.rows import Seen, clean, is_dead, read_result, read_run, read_seen, result_row, run_row
+from ehg_migrate.ledger.rows import (
+    Seen,
+    clean,
+    is_dead,
+    read_result,
+    read_run,
+    read_seen,
+    result_row,
+    run_row,
+    storable,
+)
 from ehg_migrate.model import Result, Run, RunStatus
 
 _CANDIDATES = 5  # named in the message when a prefix fits several runs
@@ -131,7 +141,7 @@ class Ledger:
         if limit < 1:
             raise UsageError(Problem("limit", f"the limit {limit} shows no run", "give a number of 1 or more"))
         with self._backend.transaction(write=False) as transaction:
-            rows = transaction.execute("runs", limit=limit, target=target)
+            rows = transaction.execute("runs", limit=limit, target=target and storable(target))
             found = _results(transaction, [row["id"] for row in rows], output=False)
         return tuple(read_run(row, found.get(row["id"], ())) for row in rows)
 
@@ -186,11 +196,12 @@ def _start(transaction: Transaction, run: Run) -> None:
 
 
 def _find(transaction: Transaction, beginning: str) -> Row:
-    exact = transaction.execute("runs_by_id", ids=[beginning])
+    wanted = storable(beginning)
+    exact = transaction.execute("runs_by_id", ids=[wanted])
     if exact:
         return exact[0]
     limit = _CANDIDATES + 1
-    rows = transaction.execute("runs_by_beginning", beginning=beginning, limit=limit) if beginning else []
+    rows = transaction.execute("runs_by_beginning", beginning=wanted, limit=limit) if wanted else []
     if len(rows) == 1:
         return rows[0]
     raise UsageError(_not_one_run(beginning, [row["id"] for row in rows]))

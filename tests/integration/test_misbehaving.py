@@ -147,6 +147,7 @@ PROCESS = {
         "revision_raised",
         r"^Mute: its message cannot be had \(OSError\)$",
     ),
+    "half_a_pair": _failed("raise ValueError('\\ud800')", "revision_raised", r"^ValueError: \\ud800$"),
     "recursion": _failed("def deeper(): deeper()\ndeeper()", "revision_raised", "^RecursionError"),
     "memory": _failed("kept = []\nwhile True: kept.append(bytearray(1 << 20))", "revision_raised", "^MemoryError$"),
     "memory_at_once": _failed("bytearray(2 << 30)", "revision_raised", "^MemoryError$"),

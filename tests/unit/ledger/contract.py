@@ -347,6 +347,16 @@ def any_text_can_be_stored(opener: Opener) -> None:
     assert (found.results[0].output, found.results[0].problem) == (kept, Problem("c", kept))
 
 
+def any_text_can_be_asked_for(opener: Opener) -> None:
+    """A run or a target whose name no database could hold is not there."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1"))
+    for text in ("\udc80", "\0", "r-1\udc80"):
+        with refused(UsageError, "the ledger has no run"):
+            ledger.run(text)
+    assert ledger.runs(target="\udc80") == ()
+
+
 def a_run_that_was_not_started(opener: Opener) -> None:
     """Writing to a run whose start was never recorded is told, with a hint, and leaves nothing behind."""
     ledger = opened(opener)
@@ -517,6 +527,7 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     secrets_do_not_come_in,
     a_secret_that_equals_a_name_masks_no_name,
     any_text_can_be_stored,
+    any_text_can_be_asked_for,
     a_run_that_was_not_started,
     an_id_is_used_once,
     a_killed_run_has_died,
