@@ -132,7 +132,8 @@ def _loose(settings: Settings) -> Iterator[str]:
 def _files(folder: Path | str, recursive: bool) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda e: e.name)
-    yield from (e for e in entries if _FILE.match(e.name) and e.is_file())
+    # a link to nothing is a revision that is missing, and no file to be left out in silence, as Alembic does
+    yield from (e for e in entries if _FILE.match(e.name) and (e.is_file() or (e.is_symlink() and not e.is_dir())))
     if recursive:
         for e in entries:
             if e.is_dir(follow_symlinks=False) and e.name != "__pycache__":  # nor does Alembic follow links

@@ -42,6 +42,17 @@ def stock(root: Path, *branches: str) -> ScriptDirectory:
 # --- what is read
 
 
+def test_a_link_to_nothing_is_a_revision_that_is_missing(tmp_path: Path) -> None:
+    """As where a pipeline has not fetched what it leads to: a run that left it out would be a success without it."""
+    root = write_project(tmp_path, {}, {"shared/a1": PLAIN})
+    (root / "versions" / "shared" / "a2.py").symlink_to("../../elsewhere/a2.py")
+    (root / "versions" / "shared" / ".#a1.py").symlink_to("ada@host.1234")  # an editor's lock
+    for keep in (False, True):
+        (problem,) = read_history(read_settings(root), keep=keep).problems
+        assert problem.where == "versions/shared/a2.py"
+        assert problem.message.startswith("the revision file cannot be read: [Errno 2] No such file or directory")
+
+
 def test_a_file_is_read_without_running_it(tmp_path: Path) -> None:
     """Everything that it says about itself, from a file whose top level would fail."""
     text = '"""Adds a.\n\nMore."""\nimport no_such_module\nrevision: str = "a1"\ndown_revision = ("b", "c")\n'
