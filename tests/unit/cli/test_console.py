@@ -168,6 +168,15 @@ def test_an_encoding_without_the_letters_ends_nothing(unbuffered: str) -> None:
     assert json.loads(document)["data"] == ["größe 漢😀"]
 
 
+def test_an_answer_in_another_encoding_is_another_answer() -> None:
+    """It confirms nothing, and ends nothing with a traceback."""
+    program = "from ehg_migrate.cli import console; print(ascii(console.ask('really')))"
+    variables = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, input=b"ye\xffs\n", capture_output=True, env=variables, check=True)
+    assert done.stdout == b"'ye\\ufffds'\n"
+
+
 def test_thousands_of_warnings() -> None:
     """They come with every command: of each rule the first are shown, and where the others are."""
     found = [Problem(rule, f"{rule} {n}") for n in range(1000) for rule in ("no_label", "long_id")]
