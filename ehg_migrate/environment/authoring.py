@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import re
 import sys
 import traceback
@@ -30,6 +31,7 @@ from ehg_migrate.settings import Settings
 from ehg_migrate.turns import PROCESS
 
 _HOOKS = "alembic.script.write_hooks"
+_WRITER = "alembic.util.pyfiles"
 _TEMPLATE = "script.py.mako"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -139,15 +141,28 @@ def _known(error: BaseException, settings: Settings) -> EhgMigrateError | None:
     if (place := raised_by(error, settings.root)) or isinstance(error, SystemExit):
         hint = "correct it: env.py, and what it imports, are run for the target of --autogenerate"
         return ConfigurationError(Problem("environment", described(error), hint, place))
-    # models of the project may do anything
-    if isinstance(error, OSError) and str(error.filename).startswith(str(settings.versions)):
-        return _unwritable(error)
+    if isinstance(error, OSError):
+        if piece := _piece(error):
+            piece.unlink(missing_ok=True)  # else no command could read versions/ any more
+            error.filename = str(piece)
+        if str(error.filename).startswith(str(settings.versions)):  # models of the project may do anything
+            return _unwritable(error)
     return None
+
+
+def _piece(error: OSError) -> Path | None:
+    """The new file, where its writing was begun and has failed, as on a full disk: such an error names no file."""
+    if error.filename is not None:
+        return None
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return next((Path(f.f_locals["dest"]) for f in frames if f.f_globals.get("__name__") == _WRITER), None)
 
 
 def _unwritable(error: OSError) -> UsageError:
     message = f"`{error.filename}` cannot be written: {error.strerror}"
-    return UsageError(Problem("unwritable", message, "let this user write there, and look for a file in the way"))
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    hint = "free some space" if full else "let this user write there, and look for a file in the way"
+    return UsageError(Problem("unwritable", message, hint))
 
 
 def _one_line(message: str) -> str:

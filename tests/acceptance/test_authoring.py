@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from ehg_migrate.model import Address
-from tests.support.cli import ALEMBIC, ehg, normalised
+from tests.support.cli import ALEMBIC, PROGRAM, ehg, environment, normalised
 from tests.support.postgres import CANARY, Cluster
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
 
@@ -244,6 +245,17 @@ def test_a_file_that_cannot_be_written(fleet: Path) -> None:
     (fleet / "versions" / "billing").symlink_to("nowhere/billing")
     said = ehg(fleet, "revision", "-m", "bills", "-b", "billing")
     assert (said.code, "Traceback" in said.err, "billing` cannot be written: " in said.err) == (2, False, True), said
+
+
+def test_a_revision_on_a_full_disk(fleet: Path) -> None:
+    """It is said so, and no piece of a file is left, with which no other command would work."""
+    before = tree(fleet / "versions")
+    command = ["sh", "-c", f"ulimit -f 0; exec '{PROGRAM}' revision -m bills"]
+    done = subprocess.run(command, cwd=fleet, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    said = r"error: `\S+/versions/shared/\w+_bills\.py` cannot be written: File too large\n  hint: free some space\n"
+    assert re.fullmatch(said, done.stderr)
+    assert tree(fleet / "versions") == before
 
 
 @pytest.mark.parametrize("raised", ["SystemExit(0)", "RuntimeError('not today')", "OSError('nothing')"])
