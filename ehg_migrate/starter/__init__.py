@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -30,17 +31,31 @@ def lay_out(folder: Path) -> list[Path]:
     if taken:
         names = quoted(map(str, taken))
         raise UsageError(Problem("exists", f"there is already {names}", "choose an empty folder"))
+    written: list[Path] = []
     try:
-        return [_write(folder / path, text) for path, text in texts.items()]
+        for path, text in texts.items():
+            written.append(folder / path)
+            _write(written[-1], text)
     except OSError as e:
-        problem = Problem("unwritable", f"`{e.filename}` cannot be written: {e.strerror}", "choose another folder")
+        _take_back(folder, written)
+        file = e.filename or written[-1]  # a full disk is told without the file
+        problem = Problem("unwritable", f"`{file}` cannot be written: {e.strerror}", "choose another folder")
         raise UsageError(problem) from e
+    return written
 
 
-def _write(file: Path, text: str) -> Path:
+def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
-    return file
+
+
+def _take_back(folder: Path, written: list[Path]) -> None:
+    """What was written of it, so that the same can be said once more; nothing of it was there before."""
+    for file in written:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)  # the last may be missing, and its folder be there
+            for parent in file.relative_to(folder).parents[:-1]:
+                (folder / parent).rmdir()
 
 
 def _read(package: str, name: str) -> str:

@@ -76,6 +76,15 @@ def test_init_where_no_project_can_be(tmp_path: Path) -> None:
     assert "has a line break in its path" in said.err
 
 
+def test_init_on_a_full_disk(tmp_path: Path) -> None:
+    """The file is named, and nothing is left that would be in the way of the next try."""
+    command = ["sh", "-c", f"ulimit -f 0; exec '{PROGRAM}' init ."]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (2, "", [])
+    assert done.stderr == "error: `alembic.ini` cannot be written: File too large\n  hint: choose another folder\n"
+    assert ehg(tmp_path, "init", ".").code == 0
+
+
 def test_init_beside_other_files(tmp_path: Path) -> None:
     """In a repository that has none of ours it works."""
     (tmp_path / "README.md").write_text("mine")
