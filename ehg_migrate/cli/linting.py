@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ehg_migrate.cli import console, exits, options
-from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.report import text
 
 if TYPE_CHECKING:
@@ -102,4 +101,5 @@ def _write_sarif(path: Path | None, findings: tuple[Finding, ...]) -> None:
     try:
         path.write_text(sarif(findings), encoding="utf-8")
     except OSError as e:
-        raise UsageError(Problem("report", f"`{path}` cannot be written: {e.strerror}", "name another file")) from e
+        # not exit 2, with which stdout would be empty; as for a page
+        raise click.FileError(str(path), e.strerror) from e

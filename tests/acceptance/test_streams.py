@@ -378,6 +378,15 @@ def test_a_page_that_was_asked_for_is_written_or_missed(world: World, command: s
     assert "Could not open file 'page-link.html': No such file or directory" in said.err
 
 
+def test_findings_that_cannot_be_written_are_no_wrong_usage(world: World) -> None:
+    """The document was printed, so the exit code is not the one with which stdout is empty."""
+    link = world.folder / "found-link.sarif"
+    link.symlink_to("nowhere/found.sarif")
+    said = world.ehg("lint", "--json", "--sarif", link.name)
+    assert (said.code, said.json["kind"]) == (1, "lint")
+    assert said.err == "Error: Could not open file 'found-link.sarif': No such file or directory\n"
+
+
 def test_a_report_that_cannot_be_written_hides_nothing(world: World) -> None:
     """The run is what it was, and the report's trouble is told beside it."""
     (world.folder / "folder" / "junit.xml").mkdir(parents=True)
