@@ -10,6 +10,7 @@ from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Direction, Step
+from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.loading import is_as_planned
 
 
@@ -32,6 +33,26 @@ def check_steps(session: Session, steps: tuple[Step, ...]) -> None:
     check_ids(session, steps)
     refuse_half_taken_back(session, steps)
     refuse_half_done(session, steps)
+
+
+def refuse_damaged_rows(session: Session, graph: Graph) -> None:
+    """Raises TargetError if there is no version row, and the journal says what is applied: it would be done twice.
+
+    Or if a row is there twice: what is done to one of them leaves the other.
+    """
+    name, heads = session.target.name, session.found.heads
+    if double := sorted({h for h in heads if heads.count(h) > 1}):
+        message = f"the version table holds {quoted(double)} more than once, so it has no primary key any more"
+        raise TargetError(Problem("doubled_rows", message, f"`ehg-migrate status -t {name}` says how that is mended"))
+    if heads:
+        return
+    entries = session.lock.execute(query("applied_checksums", session.target), {"target": name}).fetchall()
+    if applied := sorted(row[0] for row in entries if row[0] in graph):  # others may be another project's
+        message = (
+            f"the version table is empty or gone, though by the target's journal this is applied: {quoted(applied, 8)}"
+        )
+        hint = f"`ehg-migrate status -t {name}` says how the rows are written again"
+        raise TargetError(Problem("lost_rows", message, hint))
 
 
 def check_files(root: Path, steps: tuple[Step, ...], beside: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from ehg_migrate.database.leaving import let_go
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.environment import hosting
-from ehg_migrate.environment.guards import check_steps
+from ehg_migrate.environment.guards import check_steps, refuse_damaged_rows
 from ehg_migrate.environment.invocation import Invocation
 from ehg_migrate.environment.models import Comparison, Models, comparison
 from ehg_migrate.environment.new_files import DIRECTIVES, directive
@@ -80,6 +80,8 @@ class Stock:
             session.prepare_work()  # for Alembic's own questions
             if not self.invocation.options.get("purge"):  # `stamp --purge` is the way out of wrong rows
                 check_rows(before, graph, self.history)
+            if self.invocation.command != "stamp":  # which says what is there, and runs nothing
+                refuse_damaged_rows(session, graph)
             recorder = _recorder(session, graph, before)
             with hosting.sqlalchemy_connection(session) as connection:
                 chosen: Steps = self.invocation.options["fn"]

@@ -310,6 +310,37 @@ class TestOneTarget:
                 c.execute("DELETE FROM ehg_migrate.alembic_version WHERE version_num = %s", (row,))
         assert place.tables(place.beta) == BETA
 
+    @pytest.mark.parametrize(
+        "way", ["DELETE FROM ehg_migrate.alembic_version", "DROP TABLE ehg_migrate.alembic_version"]
+    )
+    def test_rows_that_are_lost(self, place: Place, way: str) -> None:
+        """What the journal says is applied is not done twice, as with `ehg-migrate upgrade`; the hints lead out."""
+        again = revision("b2", "b1", up="CREATE TABLE IF NOT EXISTS t_b2 (n int); INSERT INTO t_b2 VALUES (1)")
+        add_revision(place.folder, "beta/b2", again)
+        place.good("upgrade", "heads")
+        held = place.heads(place.beta)
+        with place.pg.connect(place.beta.dbname) as c:
+            c.execute(f"{way}; DROP TABLE t_b1, t_s1, t_s2".encode())  # nothing is in the way of doing it again
+        said = place.bad("-x", "target=beta", "upgrade", "heads")
+        assert "though by the target's journal this is applied: `b1`, `b2`, `s1`, `s2`" in said
+        assert "`ehg-migrate status -t beta` says how the rows are written again" in said
+        assert place.ask(place.beta, "SELECT count(*) FROM t_b2") == [1]
+        (state,) = Project.load(place.folder).status(["beta"])
+        assert state.problem is not None
+        assert state.problem.code == "lost_rows"
+        place.good("-x", "target=beta", "stamp", *held)
+        assert place.heads(place.beta) == held
+
+    def test_a_row_that_is_there_twice(self, place: Place) -> None:
+        """It is named, and not called well."""
+        place.good("upgrade", "heads")
+        with place.pg.connect(place.beta.dbname) as c:
+            c.execute("ALTER TABLE ehg_migrate.alembic_version DROP CONSTRAINT alembic_version_pkc")
+            c.execute("INSERT INTO ehg_migrate.alembic_version SELECT version_num FROM ehg_migrate.alembic_version")
+        said = place.bad("-x", "target=beta", "upgrade", "heads")
+        assert "more than once, so it has no primary key any more" in said
+        assert "`ehg-migrate status -t beta` says how that is mended" in said
+
     def test_redundant_parents(self, place: Place) -> None:
         """Where Alembic's own arithmetic of version rows ends in a KeyError the stock command works here."""
         add_revision(place.folder, "beta/b2", table("b2", "b1", depends=("s1", "s2")))
