@@ -79,12 +79,16 @@ SELECT n.nspname::text AS schema, c.relname::text AS name
 SELECT count(*) AS migrations, max(version)::text AS newest FROM supabase_migrations.schema_migrations
 
 -- name: doctor_transactions
-SELECT pid, usename::text AS role, extract(epoch FROM clock_timestamp() - xact_start) AS age, state,
-       query
-  FROM pg_stat_activity
- WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-   AND xact_start <= clock_timestamp() - make_interval(secs => %(seconds)s)
- ORDER BY xact_start
+-- Of prepared ones, which have no session and so no pid, `query` is the name.
+SELECT pid, role, extract(epoch FROM clock_timestamp() - since) AS age, state, query
+  FROM (SELECT pid, usename::text AS role, xact_start AS since, state, query
+          FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+        UNION ALL
+        SELECT NULL, owner::text, prepared, 'prepared', gid
+          FROM pg_prepared_xacts WHERE database = current_database()) AS open
+ WHERE since <= clock_timestamp() - make_interval(secs => %(seconds)s)
+ ORDER BY since
 
 -- name: doctor_hidden_sessions
 -- Those of roles that ours may not look at; the server says so in this way only.

@@ -311,6 +311,20 @@ SELECT b.pid, b.usename, b.application_name, now() - b.xact_start AS age, b.stat
   JOIN pg_stat_activity b ON b.pid = blocking.pid
  WHERE w.pid = %(pid)s AND b.pid <> pg_backend_pid()
 
+-- name: prepared_blockers
+-- Prepared transactions hold locks and have no session: among the blocking pids each is a 0. Whose a lock is, the lock on
+-- its own number tells.
+SELECT DISTINCT x.transaction::text::bigint, x.gid, x.owner::text, now() - x.prepared AS age
+  FROM pg_locks w
+  JOIN pg_locks h ON h.granted AND h.pid IS NULL AND h.locktype = w.locktype
+   AND (h.database, h.relation, h.page, h.tuple, h.transactionid, h.classid, h.objid, h.objsubid)
+       IS NOT DISTINCT FROM
+       (w.database, w.relation, w.page, w.tuple, w.transactionid, w.classid, w.objid, w.objsubid)
+  JOIN pg_locks own ON own.pid IS NULL AND own.virtualtransaction = h.virtualtransaction
+   AND own.locktype = 'transactionid'
+  JOIN pg_prepared_xacts x ON x.transaction = own.transactionid
+ WHERE w.pid = %(pid)s AND NOT w.granted AND 0 = ANY(pg_blocking_pids(w.pid))
+
 -- name: clear_row
 DELETE FROM {version} WHERE version_num = %(revision)s
 

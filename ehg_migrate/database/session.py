@@ -167,9 +167,14 @@ class Session:
             return tuple(r[0] for r in connection.execute(*asked).fetchall())
 
     def blockers(self) -> dict[int, str]:
-        """Who keeps the working connection waiting: pid -> who, for how long, with what. Raises psycopg.Error."""
-        rows = self.lock.execute(query("blockers"), {"pid": self._work_pid}).fetchall()
-        return {row[0]: _blocker(*row) for row in rows}
+        """Who keeps the working connection waiting: pid -> who, for how long, with what. Raises psycopg.Error.
+
+        A prepared transaction has no pid: its own number stands there, below zero.
+        """
+        asked = {"pid": self._work_pid}
+        found = {row[0]: _blocker(*row) for row in self.lock.execute(query("blockers"), asked).fetchall()}
+        prepared = self.lock.execute(query("prepared_blockers"), asked).fetchall()
+        return found | {-number: _prepared(*row) for number, *row in prepared}
 
     def _tell(self, text: str) -> None:
         if self._notice:
@@ -215,6 +220,11 @@ def lock_key(target: Target) -> int:
     place = target.meta_schema if target.schema else target.version_table_schema
     digest = hashlib.sha256(f"ehg_migrate {place}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1  # bigint is signed
+
+
+def _prepared(name: str, role: str, age: timedelta) -> str:
+    who = f"prepared transaction {one_line(name)} ({one_line(role)}, for {age.total_seconds():.1f} s)"
+    return f"{who}, which has no session: its owner ends it with COMMIT PREPARED or ROLLBACK PREPARED"
 
 
 def _blocker(pid: int, role: str | None, application: str | None, age: timedelta | None, state: str | None,

@@ -173,13 +173,19 @@ def long_transactions(exam: Examination) -> Verdict:
             "GRANT pg_read_all_stats to this role shows them" if hidden else "",
         )
     more = f"; and {len(old) - _MOST_TRANSACTIONS} more" if len(old) > _MOST_TRANSACTIONS else ""
+    how = ["pg_terminate_backend(pid)"] if any(row["pid"] for row in old) else []
+    if any(row["pid"] is None for row in old):
+        how.append("COMMIT PREPARED or ROLLBACK PREPARED, as their owner and in this database")
     return warning(
         "; ".join(_transaction(row) for row in old[:_MOST_TRANSACTIONS]) + more + unseen,
-        "let them end, or end them with pg_terminate_backend(pid): a migration would wait for their locks",
+        f"let them end, or end them with {', '.join(how)}: a migration would wait for their locks",
     )
 
 
 def _transaction(row: dict[str, Any]) -> str:
+    if row["pid"] is None:
+        name, age = one_line(str(row["query"]), 80), span(float(row["age"]))
+        return f"prepared transaction {name} of `{row['role']}`: for {age}, without a session"
     return (
         f"pid {row['pid']} of `{row['role']}`: a transaction of {span(float(row['age']))}, {row['state']}: "
         f"{one_line(str(row['query']), 80)}"
