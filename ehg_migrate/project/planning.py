@@ -22,7 +22,8 @@ from ehg_migrate.model import (
 )
 from ehg_migrate.project.base import Selectors, several
 from ehg_migrate.project.reading import ReadingProject
-from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_rollback, plan_upgrade, without_trace
+from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_rollback, plan_upgrade
+from ehg_migrate.revisions.recorded import as_in_ledger, without_trace
 
 if TYPE_CHECKING:
     from ehg_migrate.rollout.planning import Make
@@ -117,9 +118,11 @@ class PlanningProject(ReadingProject):
                 raise TargetError(at_work[state.target])
             graph = self._graph(self.fleet.by_name[state.target])
             plan = plan_rollback(graph, state.target, state.heads, run, entries)
-            if state.target in did and not any(e.run == run for e in entries):
-                plan = without_trace(graph, plan, did[state.target], entries)
-            return plan
+            if state.target not in did:
+                return plan
+            if any(e.run == run and e.event != "failed" for e in entries):
+                return as_in_ledger(graph, plan, did[state.target])
+            return without_trace(graph, plan, did[state.target], entries)
 
         return replace(self._plan(Verb.ROLLBACK, selectors, make), undoes=run)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ehg_migrate.errors import Problem, TargetError, quoted
-from ehg_migrate.model import JournalEntry, Plan, Result, Step, Verb
+from ehg_migrate.model import JournalEntry, Plan, Step, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.specs import Releases, resolve_all
 
@@ -97,32 +97,6 @@ def _plan_back(
     return Plan(target, Verb.ROLLBACK, heads, goal, steps, notes, undoes=run)
 
 
-def without_trace(graph: Graph, plan: Plan, did: Result, journal: Sequence[JournalEntry]) -> Plan:
-    """A rollback's plan where by the ledger the run `did` something, and the target's journal has nothing of that.
-
-    It was restored to an earlier time, perhaps, or is another database now. Raises TargetError where it does not hold
-    what it held before the run, or has no journal at all: rows that are not there are no proof of anything.
-    """
-    run, held = str(plan.undoes), set(plan.heads)
-    known = all(h in graph for h in (*did.heads_before, *held))
-    same = held == set(did.heads_before) or (known and graph.canonical(held) == graph.canonical(did.heads_before))
-    if not (same and journal):
-        raise _inexact(
-            run,
-            f"by the ledger it brought the target from {quoted(did.heads_before)} to {quoted(did.heads_after)}; the "
-            f"target's journal has no trace of that, and the target holds {quoted(plan.heads)}",
-            "it was restored to another time, or its entry names another database now: look with "
-            "`ehg-migrate history TARGET` and `ehg-migrate drift`",
-        )
-    note = Problem(
-        "no_trace",
-        f"the target's journal has no trace of run `{run}`, which by the ledger brought it to "
-        f"{quoted(did.heads_after)}; it holds what it held before that",
-        "it was restored to that time: `ehg-migrate history TARGET` shows what was done until then",
-    )
-    return replace(plan, notes=(*plan.notes, note))
-
-
 def _changes(entries: Iterable[JournalEntry]) -> dict[str, JournalEntry]:
     """By revision the step that these entries did and that no later one of them took back."""
     net: dict[str, JournalEntry] = {}
@@ -137,7 +111,7 @@ def _nothing_declared(run: str, since: Sequence[JournalEntry]) -> None:
     if declared:
         own = declared[0].run == run  # what another tool has made must not be dropped for a wrong word of ours
         who = "it" if own else f"run `{declared[0].run}`"
-        raise _inexact(
+        raise inexact(
             run,
             f"{who} declared revisions to be applied and did not run them",
             "`alembic -x target=TARGET stamp --purge REV ...` declares others, of every branch, or none with `base`"
@@ -154,7 +128,7 @@ def _nothing_by_hand(run: str, since: Sequence[JournalEntry]) -> None:
             what = (
                 "changed the schema by SQL of `schema sync`" if e.event == "corrected" else "brought rows from a file"
             )
-            raise _inexact(
+            raise inexact(
                 run,
                 f"{who} {what}, which has no way back",
                 "`ehg-migrate downgrade TARGET --to REV` takes back revisions alone",
@@ -171,7 +145,7 @@ def _nothing_half_done(run: str, since: Sequence[JournalEntry], left: Mapping[st
             half.pop(e.revision, None)
     half = {r: e for r, e in half.items() if e.direction == "up" or r not in left}
     if half:
-        raise _inexact(
+        raise inexact(
             run,
             f"revision `{next(iter(half))}` ran outside a transaction and did not end",
             "run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
@@ -202,20 +176,20 @@ def _nothing_else(run: str, own: Mapping[str, JournalEntry], left: Mapping[str, 
     if other:
         names = quoted(dict.fromkeys(other))
         last = shlex.quote(other[-1])  # who writes into the journal chooses it, and somebody pastes this into a shell
-        raise _inexact(run, f"later runs changed the target: {names}", f"run `ehg-migrate rollback {last}` first")
+        raise inexact(run, f"later runs changed the target: {names}", f"run `ehg-migrate rollback {last}` first")
 
 
 def _still_known(graph: Graph, run: str, of_run: Iterable[JournalEntry], steps: Iterable[JournalEntry]) -> None:
     for revision in (h for e in of_run for h in (*e.heads_before, *e.heads_after)):
         if revision not in graph:
-            raise _inexact(
+            raise inexact(
                 run,
                 f"revision `{revision}` is not in versions/ of this checkout",
                 "use the checkout that applied it",
             )
     for e in steps:
         if e.event == "done" and e.checksum != graph[e.revision].checksum:
-            raise _inexact(
+            raise inexact(
                 run,
                 f"`{graph[e.revision].path}` was edited after it was applied (checksum {e.checksum[:12]})",
                 f"use the file as it was (git commit {e.git_commit or 'unknown'}), or "
@@ -226,7 +200,7 @@ def _still_known(graph: Graph, run: str, of_run: Iterable[JournalEntry], steps: 
 def _as_recorded(graph: Graph, run: str, heads: tuple[str, ...], last: JournalEntry) -> None:
     known = all(h in graph for h in last.heads_after)
     if not known or graph.canonical(heads) != graph.canonical(last.heads_after):
-        raise _inexact(
+        raise inexact(
             run,
             f"the target holds {quoted(heads)}, and run `{last.run}` left {quoted(last.heads_after)}",
             "somebody stamped it by hand; use `ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
@@ -239,7 +213,7 @@ def _same_steps(run: str, left: Mapping[str, JournalEntry], planned: Iterable[St
     if sorted((r, opposite[e.direction]) for r, e in left.items()) != sorted(
         (s.revision, s.direction) for s in planned
     ):
-        raise _inexact(
+        raise inexact(
             run,
             "the steps back are not the run's own steps reversed: `down_revision` or `depends_on` changed since",
             "use the checkout that applied it, or "
@@ -300,5 +274,6 @@ def overlap_note(graph: Graph, heads: tuple[str, ...]) -> tuple[Problem, ...]:
     )
 
 
-def _inexact(run: str, message: str, hint: str) -> TargetError:
+def inexact(run: str, message: str, hint: str) -> TargetError:
+    """Why a run is not taken back."""
     return TargetError(Problem("rollback_inexact", f"run `{run}` cannot be taken back exactly: {message}", hint))

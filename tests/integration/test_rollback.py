@@ -540,6 +540,33 @@ def test_a_run_of_which_the_journal_has_no_trace(
     assert exits.of_run(back) == 4
 
 
+def test_a_run_whose_beginning_the_journal_has_otherwise(
+    pg: Cluster, make_project: MakeProject, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Its first entries are gone, or are those of another target's backup: it is not said to be taken back exactly.
+
+    The hint leads out, and without a word of the ledger the journal's is taken.
+    """
+    at = {name: make_database(name) for name in ("cut", "whole")}
+    project = Project.load(make_project(tmp_path, entries(at), SHARED))
+    project.upgrade(to=["s1"])
+    run = project.upgrade()
+    execute(pg, at["cut"], "DELETE FROM ehg_migrate.migration_journal WHERE revision = 's2'")
+    back = project.rollback(run.id)
+    assert statuses(back) == {"cut": Status.REFUSED, "whole": Status.SUCCEEDED}
+    assert exits.of_run(back) == 4
+    assert rows(pg, at["cut"]) == {"s3"}
+    assert {r.target: str(r.problem) for r in back.results}["cut"] == (
+        f"run `{run.id}` cannot be taken back exactly: by the ledger it found `s1` on the target, by the target's "
+        "journal `s2`\n"
+        "  hint: entries of the journal are gone, or it came here with another target's database: look with "
+        "`ehg-migrate history cut`; `ehg-migrate downgrade cut --to s1` shows what it would do"
+    )
+    (tmp_path / ".ehg" / "ledger.sqlite").unlink()
+    assert statuses(reload(project).rollback(run.id, ["cut"])) == {"cut": Status.SUCCEEDED}
+    assert rows(pg, at["cut"]) == {"s2"}
+
+
 def test_a_run_of_which_no_journal_has_a_trace(
     pg: Cluster, make_project: MakeProject, make_database: MakeDatabase, tmp_path: Path
 ) -> None:
