@@ -25,7 +25,7 @@ WITH needed AS (
       LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = needed.name AND c.relkind IN ('r', 'p')
 )
 SELECT r.rolname::text AS role, r.rolsuper AS superuser, r.rolbypassrls AS bypassrls, r.rolcreaterole AS createrole,
-       has_database_privilege(current_database(), 'CREATE') AS makes_schemas,
+       has_database_privilege(current_database(), 'CREATE') AS makes_schemas, current_setting('search_path') AS path,
        CASE WHEN %(own)s = '' THEN current_schema()::text ELSE %(own)s END AS home,
        (SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace
          WHERE nspname = CASE WHEN %(own)s = '' THEN current_schema() ELSE %(own)s END) AS makes_in_home,

@@ -73,8 +73,12 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
             holder = _same_holder(connection, target, seen)
             if holder.run:
                 connection.execute(query("break_lease", target), _broken(target, holder, actor))
-        with suppress(psycopg.OperationalError):  # our own session was one of them
-            connection.execute(query("end_holders"), {"pids": list(holder.pids)})
+        try:
+            with suppress(psycopg.OperationalError):  # our own session was one of them
+                connection.execute(query("end_holders"), {"pids": list(holder.pids)})
+        except psycopg.errors.InsufficientPrivilege as e:
+            connection.execute(query("unbreak_lease"), _broken(target, holder, actor))
+            raise TargetError(_not_ours_to_end(e, holder)) from e
     with _open(target, password) as connection:
         _wait_until_gone(connection, target, holder)
     return holder
@@ -98,6 +102,17 @@ def _open(target: Target, password: str | None) -> Iterator[psycopg.Connection]:
             raise TargetError(_NOBODY) from e
         except psycopg.Error as e:
             raise TargetError(run_fault(e, lost=is_lost(connection)).problem) from e
+
+
+def _not_ours_to_end(error: psycopg.Error, holder: Held) -> Problem:
+    ends = " ".join(f"SELECT pg_terminate_backend({pid});" for pid in holder.pids)
+    return Problem(
+        "no_privilege",
+        str(error.diag.message_primary),
+        f"let its own role, or a superuser, say `{ends}`; GRANT pg_signal_backend lets the role of this target "
+        "end the sessions of others, but not a superuser's",
+        sqlstate=error.sqlstate,
+    )
 
 
 def _same_holder(connection: psycopg.Connection, target: Target, seen: Held) -> Held:

@@ -202,6 +202,11 @@ ON CONFLICT (key) DO UPDATE SET backend_pid = excluded.backend_pid, run = exclud
  WHERE migration_lease.backend_pid = ANY(%(pids)s)
     OR NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = migration_lease.backend_pid)
 
+-- name: unbreak_lease
+-- Where they may not be ended after all: nobody has ended them then.
+UPDATE {meta}.migration_lease SET broken_by = ''
+ WHERE key = %(key)s AND broken_by = %(actor)s AND backend_pid = ANY(%(pids)s)
+
 -- name: drop_lease
 DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND backend_pid = pg_backend_pid()
 

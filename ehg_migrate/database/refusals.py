@@ -21,7 +21,8 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"password authentication failed|SASL authentication failed|wrong password|invalid SCRAM",
         "wrong_password",
-        "correct the secret that `password` refers to; one wrong attempt was made and no more will be",
+        "correct the secret that `password` refers to, or the role: one that is not there or has expired is answered "
+        "alike; one wrong attempt was made and no more will be",
         False,
     ),
     (

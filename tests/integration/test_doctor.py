@@ -412,6 +412,24 @@ def test_a_role_that_may_not_create(pg: Cluster, database: Address, clerk: Addre
         assert session.found.heads == ()
 
 
+def test_a_path_that_leads_nowhere(pg: Cluster, database: Address, clerk: Address) -> None:
+    """No privilege mends that: the path is named, and after the hint's statement the role is fit."""
+    role = clerk.user
+    _execute(pg, database, f'CREATE SCHEMA ehg_migrate AUTHORIZATION "{role}"')
+    _execute(pg, database, f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"')
+    _execute(pg, database, f'ALTER ROLE "{role}" SET search_path = app, gone')
+    findings = look(clerk)
+    assert bad(findings) == {"privileges": Level.ERROR}
+    assert (
+        f"role `{role}` may not CREATE in any schema of its `search_path`, app, gone" in findings["privileges"].message
+    )
+    assert "GRANT" not in findings["privileges"].hint
+    statement = f'ALTER ROLE "{role}" RESET search_path'
+    assert statement in findings["privileges"].hint
+    _execute(pg, database, statement)
+    assert bad(look(clerk)) == {}
+
+
 def test_a_version_table_where_a_role_may_not_create(pg: Cluster, database: Address, clerk: Address) -> None:
     """The doctor says of which schema that is; a table that is there already is used."""
     role, other = clerk.user, {"version_table_schema": "other"}

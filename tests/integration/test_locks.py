@@ -240,6 +240,31 @@ def test_breaking_a_lock_takes_no_lease_of_a_living_session(one: MakeFleet, aliv
         c.execute("DELETE FROM ehg_migrate.migration_lease")
 
 
+def test_breaking_what_the_role_may_not_end(one: MakeFleet) -> None:
+    """It is said what may, and nobody is said to have ended the run: its lease is as it was."""
+    fleet = one()
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    project = fleet.load()
+    key = lock_key(project.fleet.by_name["acme"])
+    with fleet.admin("acme") as holder:
+        holder.execute("SET application_name = 'ehg_migrate 20260101-000000-abcd@there'")
+        pid = hold(fleet, holder)
+        holder.execute(
+            "INSERT INTO ehg_migrate.migration_lease (key, backend_pid, run, actor, host, pid, git_commit)"
+            " VALUES (%s, pg_backend_pid(), '20260101-000000-abcd', 'bob', 'there', 7, '')",
+            (key,),
+        )
+        (seen,) = project.locks()
+        with pytest.raises(TargetError) as raised:
+            project.break_lock(seen)
+        assert raised.value.problem.code == "no_privilege"
+        assert f"`SELECT pg_terminate_backend({pid});`" in raised.value.problem.hint
+        assert "pg_signal_backend" in raised.value.problem.hint
+        assert project.locks() == (seen,)
+        assert fleet.values("acme", "SELECT broken_by FROM ehg_migrate.migration_lease") == [""]
+        holder.execute("DELETE FROM ehg_migrate.migration_lease")
+
+
 def test_breaking_where_this_tool_has_never_been(one: MakeFleet) -> None:
     """Nobody is at work there, and that is said: not that a table is missing."""
     fleet = one()

@@ -17,6 +17,7 @@ from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.database.proof import prove_session_mode
 from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Target
+from ehg_migrate.redaction import one_line
 
 _OLDEST, _NEWEST = 14, 18  # majors of PostgreSQL that the tests know
 _BITES = {
@@ -166,6 +167,11 @@ def _tables(row: dict[str, Any], target: Target) -> Iterator[Verdict]:
     elif not row["makes_in_home"]:
         where = f"schema `{home}`, where its tables would land" if home else "any schema of its `search_path`"
         grant = f"GRANT USAGE, CREATE ON SCHEMA {_name(home or 'public')} TO {_name(role)}"
+        if not home and row["makes_in_public"]:  # so no privilege is wanting
+            where += f", {one_line(str(row['path']))}"
+            grant = (
+                f"make a schema of it; or ALTER ROLE {_name(role)} RESET search_path, or ALTER DATABASE that has set it"
+            )
         yield error(f"role `{role}` may not CREATE in {where}", grant)
     elif row["makes_in_public"] is False:
         grant = f"GRANT CREATE ON SCHEMA public TO {_name(role)}"
