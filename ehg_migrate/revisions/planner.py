@@ -161,8 +161,11 @@ def half_taken_back(graph: Graph, target: str, heads: tuple[str, ...], revision:
     hint += "then `ehg-migrate upgrade`, if it is wanted again"
     if len(r.parents) == 1:  # what cannot be done a second time would be the end of every way out
         after = graph.ids(graph.maximal(graph.closure(heads) & ~(1 << graph.index[revision])))
-        hint += f". `ehg-migrate compare {target} heads:{','.join(after)}` shows what is left of it; where that is "
-        hint += f"nothing, so that it fails: `alembic -x target={target} stamp {below}`"
+        hint += (
+            f". `ehg-migrate compare {target} heads:{','.join(after)}` shows what is left of it; if it fails since a "
+        )
+        hint += "part is gone already, take the rest away by hand; and when nothing is left: "
+        hint += f"`alembic -x target={target} stamp {below}`"
     return Problem(
         "half_taken_back",
         f"taking back revision `{revision}` was cut outside a transaction: a part of it may be gone",

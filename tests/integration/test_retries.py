@@ -514,6 +514,33 @@ def test_a_downgrade_that_was_cut_and_cannot_be_done_twice(bench: Bench) -> None
     assert result_of(fleet.upgrade(), "acme").status is Status.SUCCEEDED
 
 
+def test_a_downgrade_that_was_cut_between_what_cannot_be_done_twice(bench: Bench) -> None:
+    """A part is gone, so it fails for ever, and a part is left: the hint shows which, and what to do with it."""
+    fleet = bench.fleet("")
+    up = _CONCURRENTLY + "op.execute('CREATE TABLE rest (n int)')"
+    down = _DROPPED.replace("IF EXISTS ", "") + "op.execute('DROP TABLE rest')"
+    fleet.write("shared/s2", revision("s2", "s1", up_code=up, down_code=down))
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    with fleet.connect("acme") as c:
+        c.execute("CREATE TABLE poison ()")
+    for _ in range(2):
+        assert result_of(fleet.load().downgrade("acme", ["s1"]), "acme").status is Status.INDETERMINATE
+        with fleet.connect("acme") as c:
+            c.execute("DROP TABLE IF EXISTS poison")
+
+    (state,) = fleet.load().status(["acme"])
+    assert state.problem
+    assert "if it fails since a part is gone already, take the rest away by hand" in state.problem.hint
+    (compare,) = re.findall(r"`ehg-migrate (compare .+?)`", state.problem.hint)
+    assert "table public.rest" in ehg(fleet.folder, *compare.split()).out
+    with fleet.connect("acme") as c:
+        c.execute("DROP TABLE rest")
+    assert "no difference between" in ehg(fleet.folder, *compare.split()).out
+    command = state.problem.hint.rpartition(": ")[2].strip("`").split()
+    assert ehg(fleet.folder, *command[1:], program=ALEMBIC).code == 0
+    assert result_of(fleet.upgrade(), "acme").status is Status.SUCCEEDED
+
+
 def test_a_session_killed_outside_a_transaction_is_only_looked_at(bench: Bench) -> None:
     """A part of the step may be done: it is not done again, and what it left is named."""
     fleet = bench.fleet("")
