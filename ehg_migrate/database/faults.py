@@ -6,7 +6,7 @@ The texts and the rules come from measurements on PostgreSQL, PgBouncer and the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import psycopg
@@ -113,6 +113,11 @@ _ENDED = {
 # `one_line` looks at, which sees then that it was cut
 _LONGEST = 20_000
 _SET_FIRST = "write `SET TRANSACTION ...` out in the revision's own file, as the first statement of its function"
+_OF_STEPS = ("statement_failed", "exists_already")
+_NOT_AS_MADE = (
+    "are the tables of this tool, in schema `ehg_migrate`, as it made them? Put back there what was changed, as "
+    "another target has it"
+)
 _DEFAULT_HINT = "correct the revision and run again"
 # Alembic makes an enum that several revisions name once in a run, and again in the next one
 _TYPE = re.compile(r'type "')
@@ -141,7 +146,11 @@ def connect_fault(error: BaseException) -> Fault:
             return Fault(Problem(code, text, hint, sqlstate=sqlstate(error)), retry)
     state = sqlstate(error)
     if state and state in _STATES:
-        return run_fault(error)
+        fault = run_fault(error)
+        if fault.problem.code not in _OF_STEPS:
+            return fault
+        # no step has run: it is our own question that found nothing, or another thing
+        return replace(fault, problem=Problem("strange_answer", text, _NOT_AS_MADE, sqlstate=state))
     return Fault(
         Problem(
             "connect_failed", text, "correct the entry of this target, or look at the server's log", sqlstate=state

@@ -276,6 +276,25 @@ def test_lost_rows_that_a_newer_checkout_has_written(project: Project, database:
     assert "`ehg-migrate adopt one --heads s3` writes the rows again" in said(state(project))[1]
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        "ALTER TABLE ehg_migrate.alembic_version RENAME version_num TO version",
+        "ALTER TABLE ehg_migrate.migration_journal DROP COLUMN direction",
+    ],
+)
+def test_tables_of_ours_that_were_changed(way: str, project: Project, database: Address, pg: Cluster) -> None:
+    """No revision is at fault, and no drift tells it: whoever asks hears whose tables they are."""
+    project.upgrade()
+    execute(pg, database, way)
+    found = state(project)
+    assert found.problem is not None
+    assert (found.kind, found.problem.code) == (StateKind.UNREACHABLE, "strange_answer")
+    assert found.problem.hint.startswith("are the tables of this tool, in schema `ehg_migrate`, as it made them?")
+    (result,) = project.upgrade().results
+    assert (result.status, result.problem) == (Status.FAILED, found.problem)
+
+
 def test_a_row_that_is_there_twice(project: Project, database: Address, pg: Cluster) -> None:
     """The statements of the hint, run as they are, mend it."""
     project.upgrade()
