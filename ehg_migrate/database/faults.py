@@ -113,6 +113,13 @@ _ENDED = {
 # `one_line` looks at, which sees then that it was cut
 _LONGEST = 20_000
 _SET_FIRST = "write `SET TRANSACTION ...` out in the revision's own file, as the first statement of its function"
+# code -> hint, where a schema was only looked at: the limits of the entry are not for that
+_LOOKS = {
+    "statement_timeout": "look again when the server has less to do; if it stays, is a `statement_timeout` of the role "
+    "or the database shorter than two minutes? ALTER ROLE, or ALTER DATABASE, ... SET statement_timeout",
+    "lock_timeout": "another session alters what is looked at: `ehg-migrate doctor` names long transactions; end it, "
+    "or look again when it is done",
+}
 _OF_STEPS = ("statement_failed", "exists_already")
 _NOT_AS_MADE = (
     "are the tables of this tool, in schema `ehg_migrate`, as it made them? Put back there what was changed, as "
@@ -188,6 +195,12 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     if state == "25001" and "before any query" in _words(error):
         code, hint = "statement_failed", _SET_FIRST
     return Fault(Problem(code, text, hint, sqlstate=state), retry)
+
+
+def look_fault(error: BaseException) -> Problem:
+    """An error of a statement that only looks at a schema: no step has run, and it has limits of its own."""
+    problem = run_fault(error).problem
+    return replace(problem, hint=_LOOKS.get(problem.code, problem.hint))
 
 
 def _raised_in(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from ehg_migrate.database.asking import Connection, ask_all
-from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.faults import look_fault
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
 
@@ -49,6 +49,6 @@ def read_sizes(
                     pass
                 return {row[0]: Size(*row[2:]) if row[1] else None for row in await cursor.fetchall()}
         except psycopg.Error as e:
-            raise TargetError(run_fault(e).problem) from e
+            raise TargetError(look_fault(e)) from e
 
     return ask_all(targets, passwords, at_once, ask)  # type: ignore[return-value]  # ask gives Sizes

@@ -10,7 +10,7 @@ from typing import TypeVar
 import psycopg
 
 from ehg_migrate.database.asking import Connection, ask_all
-from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.faults import look_fault
 from ehg_migrate.errors import Problem, TargetError, UsageError
 from ehg_migrate.model import Target
 from ehg_migrate.revisions.specs import RELEASE
@@ -175,7 +175,7 @@ async def _translated(reading: Awaitable[T]) -> T:
     try:
         return await reading
     except psycopg.Error as e:
-        raise TargetError(run_fault(e).problem) from e
+        raise TargetError(look_fault(e)) from e
 
 
 def _nameless(scope: Scope) -> Scope:

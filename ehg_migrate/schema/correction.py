@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.connections import Notice
-from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.faults import look_fault, run_fault
 from ehg_migrate.errors import LocalServerError, Problem, TargetError, some
 from ehg_migrate.local.programs import MAJOR
 from ehg_migrate.model import Target
@@ -88,7 +88,7 @@ def read_origin(target: Target, passwords: Passwords, scope: Scope, prelude: str
             ground = Ground.of(row, prelude, target.platform).below(target)
             return Origin(await read_catalog_async(connection, scope), scope, ground)
         except psycopg.Error as e:
-            raise TargetError(run_fault(e).problem) from e
+            raise TargetError(look_fault(e)) from e
 
     answer = ask_all([target], passwords, 1, ask)[target.name]
     if isinstance(answer, Problem):

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from ehg_migrate.database.asking import Connection, ask_all
-from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.faults import look_fault
 from ehg_migrate.database.probe import Reading
 from ehg_migrate.database.probe import read as read_state
 from ehg_migrate.database.together import Together
@@ -99,7 +99,7 @@ class Looking:
                 answers = replace(await _ask(connection, target, ("fingerprint",)), token=answers.token)
             self.found[target.name] = self._seen(target, answers, last, time.monotonic() - start)
         except psycopg.Error as e:
-            self.found[target.name] = run_fault(e).problem
+            self.found[target.name] = look_fault(e)
         return reading
 
     def _seen(self, target: Target, answers: _Answers, last: Seen | None, seconds: float) -> Look:
@@ -215,7 +215,7 @@ async def read_there(connection: Connection, target: Target) -> tuple[Catalog, t
         reading = await read_state(connection, target)
         return await read_catalog_async(connection, drift_scope(target)), reading.heads
     except psycopg.Error as e:
-        raise TargetError(run_fault(e).problem) from e
+        raise TargetError(look_fault(e)) from e
 
 
 def _drift(state: State, there: Look, expected: Reference | Problem, read: object) -> Drift:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psycopg
 
 from ehg_migrate.database.asking import Connection, ask_all
-from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.faults import look_fault
 from ehg_migrate.database.probe import Reading
 from ehg_migrate.database.probe import read as read_state
 from ehg_migrate.errors import Problem
@@ -69,7 +69,7 @@ class Measuring:
             try:
                 self.found[target.name] = await _measure(connection, target)
             except psycopg.Error as e:
-                self.found[target.name] = run_fault(e).problem
+                self.found[target.name] = look_fault(e)
         return reading
 
 

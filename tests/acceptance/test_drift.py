@@ -58,6 +58,17 @@ def fleet(tmp_path: Path, make_project: MakeProject, make_database: Callable[[st
     return fleet
 
 
+def test_a_schema_that_somebody_alters_meanwhile(fleet: Fleet, pg: Cluster) -> None:
+    """It is not known then, and what helps is said: the target's `lock_timeout` is not for looking."""
+    with pg.connect(fleet.addresses["acme"].dbname, autocommit=False) as other:
+        other.execute("LOCK TABLE notes IN ACCESS EXCLUSIVE MODE")
+        said = fleet.run("drift", "-t", "acme", "--full")
+    assert (said.code, "canceling statement due to lock timeout" in said.out) == (1, True), said
+    assert "another session alters what is looked at" in said.out
+    assert "raise `lock_timeout`" not in said.out
+    assert fleet.run("drift", "-t", "acme", "--full").code == 0
+
+
 def scratch_url(pg: Cluster) -> str:
     """Of the tests' own server, for a role that is no superuser, with the password in it."""
     a = pg.address("postgres")

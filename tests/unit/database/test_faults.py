@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from ehg_migrate import redaction
-from ehg_migrate.database.faults import Fault, Retry, connect_fault, run_fault, sqlstate
+from ehg_migrate.database.faults import Fault, Retry, connect_fault, look_fault, run_fault, sqlstate
 
 CASES = [
     # words, code, retry
@@ -174,3 +174,23 @@ def test_a_secret_in_the_words_of_an_error_is_masked(
     for words in ('syntax error at or near "battery-staple"', 'permission denied for table "battery-staple"'):
         assert "battery" not in translate(psycopg.OperationalError(words)).problem.message
     assert len(translate(psycopg.OperationalError("x" * 1_000_000)).problem.message) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "hint"),
+    [
+        (
+            psycopg.errors.QueryCanceled("statement timeout"),
+            "statement_timeout",
+            "ALTER DATABASE, ... SET statement_timeout",
+        ),
+        (psycopg.errors.LockNotAvailable("lock timeout"), "lock_timeout", "look again when it is done"),
+        (psycopg.errors.DiskFull("no space"), "disk_full", "free space on the server"),
+    ],
+)
+def test_what_a_look_fails_with(error: psycopg.Error, code: str, hint: str) -> None:
+    """No limit of the entry holds for a look, and no revision is at fault: the hint speaks of neither."""
+    problem = look_fault(error)
+    assert problem.code == code
+    assert hint in problem.hint
+    assert not any(words in problem.hint for words in ("for this target", "raise `lock_timeout`", "revision"))
