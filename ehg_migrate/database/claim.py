@@ -64,7 +64,12 @@ class Claim:
             self._wait()
             self._lay_out()
             found = self._ask()
-        assert found is not None
+        if found is None:
+            from ehg_migrate.database.asking import strange  # seldom
+
+            raise TargetError(
+                strange("something that a table of ours needs is not there, as what a trigger on it reads")
+            )
         return found
 
     def _ask(self) -> Found | None:
@@ -149,10 +154,11 @@ class Claim:
 
     def _lay_out(self) -> None:
         asked = query("layout", self._target), {"version": version_name(self._target)}
-        journal, version, has_foreign, elsewhere = self._lock.execute(*asked).fetchone() or (False, False, False, None)
+        found = self._lock.execute(*asked).fetchone() or (False, False, False, None, False)
+        journal, version, has_foreign, elsewhere, lease = found
         if not version and not self._adopting:
             refuse_another(self._lock, self._target, has_foreign, elsewhere)
-        if not (journal and version):
+        if not (journal and version and lease):
             self._make_layout()
 
     def _make_layout(self) -> None:

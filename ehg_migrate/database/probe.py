@@ -149,6 +149,9 @@ async def _column(connection: Connection, name: str, target: Target) -> tuple[st
 
 def _believable(names: Iterable[str]) -> tuple[str, ...]:
     """In order. A row that nobody can have written as a revision is not carried on: it would be shown everywhere."""
+    names = tuple(names)
+    if None in names:  # where somebody took the primary key away
+        raise TargetError(strange("a version row is NULL"))
     found = tuple(sorted(names))
     if len(found) > _MOST or any(len(name) > _LONGEST for name in found):
         raise TargetError(strange(f"{len(found)} version rows, the longest of {max(map(len, found))} characters"))

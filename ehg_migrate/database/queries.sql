@@ -214,7 +214,8 @@ DELETE FROM {meta}.migration_lease WHERE key = %(key)s AND backend_pid = pg_back
 SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS journal,
        to_regclass(%(version)s) IS NOT NULL AS version,
        {has_foreign} AS has_foreign,
-       {elsewhere} AS elsewhere
+       {elsewhere} AS elsewhere,
+       to_regclass('{meta}.migration_lease') IS NOT NULL AS lease
 
 -- name: id_length
 -- How long a revision's id may be; none where there is no limit.

@@ -116,10 +116,10 @@ class SingleSession(Session):
         alone = {"key": self._key, "numbers": numbers, "last": last}
         self._preparing = Preparing(self.work, self.target, self._application, self._key + 1, alone)
 
-    def _lay_out(self, journal: bool, version: bool, foreign: bool, elsewhere: str | None) -> None:
+    def _lay_out(self, journal: bool, version: bool, foreign: bool, elsewhere: str | None, lease: bool) -> None:
         if (foreign or elsewhere) and not version:
             raise NeedsPair
-        if not (journal and version):
+        if not (journal and version and lease):
             self.work.execute(layout(self.target))
             self._unmade = True
 

@@ -295,6 +295,43 @@ def test_tables_of_ours_that_were_changed(way: str, project: Project, database: 
     assert (result.status, result.problem) == (Status.FAILED, found.problem)
 
 
+def test_a_lease_table_that_is_gone_is_made_anew(project: Project, database: Address, pg: Cluster) -> None:
+    """Whoever dropped it, to be rid of a lock perhaps, has not shut the target to every run."""
+    project.upgrade()
+    execute(pg, database, "DROP TABLE ehg_migrate.migration_lease")
+    (result,) = project.downgrade("one", ["s2"]).results
+    assert (result.status, result.problem, rows(pg, database)) == (Status.SUCCEEDED, None, {"s2"})
+    execute(pg, database, "DROP TABLE ehg_migrate.migration_lease")
+    assert ehg(project.settings.root, "-x", "target=one", "stamp", "s3", program=ALEMBIC).code == 0
+    assert rows(pg, database) == {"s3"}
+
+
+def test_a_trigger_of_somebodys_on_the_lease_that_is_broken(project: Project, database: Address, pg: Cluster) -> None:
+    """What its function lacks is not taken for tables of ours that are to be made: the target is refused."""
+    project.upgrade()
+    body = "BEGIN INSERT INTO gone VALUES (1); RETURN NEW; END"
+    execute(
+        pg,
+        database,
+        f"CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS '{body}'",
+        "CREATE TRIGGER t BEFORE INSERT ON ehg_migrate.migration_lease FOR EACH ROW EXECUTE FUNCTION audit()",
+    )
+    (result,) = project.downgrade("one", ["s2"]).results
+    assert result.problem is not None
+    assert (result.status, result.problem.code, result.heads_after) == (Status.REFUSED, "strange_answer", ("s3",))
+    assert rows(pg, database) == {"s3"}
+
+
+def test_a_row_that_is_null(project: Project, database: Address, pg: Cluster) -> None:
+    """It is named, where the primary key that forbids it was taken away."""
+    project.upgrade()
+    execute(pg, database, "ALTER TABLE ehg_migrate.alembic_version DROP CONSTRAINT alembic_version_pkc",
+            "ALTER TABLE ehg_migrate.alembic_version ALTER version_num DROP NOT NULL",
+            "INSERT INTO ehg_migrate.alembic_version VALUES (NULL)")  # fmt: skip
+    kind, text = said(state(project))
+    assert (kind, "a version row is NULL" in text) == (StateKind.UNREACHABLE, True), text
+
+
 def test_a_row_that_is_there_twice(project: Project, database: Address, pg: Cluster) -> None:
     """The statements of the hint, run as they are, mend it."""
     project.upgrade()
