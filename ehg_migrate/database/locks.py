@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
@@ -72,12 +73,14 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
         with _in_limits(connection, target):
             holder = _same_holder(connection, target, seen)
             if holder.run:
-                connection.execute(query("break_lease", target), _broken(target, holder, actor))
+                with suppress(*_NOTHING_OF_OURS), connection.transaction():  # nor would its run find it there
+                    connection.execute(query("break_lease", target), _broken(target, holder, actor))
         try:
             with suppress(psycopg.OperationalError):  # our own session was one of them
                 connection.execute(query("end_holders"), {"pids": list(holder.pids)})
         except psycopg.errors.InsufficientPrivilege as e:
-            connection.execute(query("unbreak_lease"), _broken(target, holder, actor))
+            with suppress(*_NOTHING_OF_OURS):
+                connection.execute(query("unbreak_lease", target), _broken(target, holder, actor))
             raise TargetError(_not_ours_to_end(e, holder)) from e
     with _open(target, password) as connection:
         _wait_until_gone(connection, target, holder)
@@ -116,7 +119,7 @@ def _not_ours_to_end(error: psycopg.Error, holder: Held) -> Problem:
 
 
 def _same_holder(connection: psycopg.Connection, target: Target, seen: Held) -> Held:
-    holder = _of(target, connection.cursor(row_factory=dict_row).execute(*_question(target)).fetchall())
+    holder = _of(target, _holders(connection, target))
     if not holder.pids:
         raise TargetError(_NOBODY)
     if holder.pids != seen.pids:
@@ -153,19 +156,29 @@ def _wait_until_gone(connection: psycopg.Connection, target: Target, holder: Hel
 
 def _holding(connection: psycopg.Connection, target: Target) -> set[int]:
     with _in_limits(connection, target):
-        return {row[0] for row in connection.execute(*_question(target)).fetchall()}
+        return {int(row["pid"]) for row in _holders(connection, target)}
 
 
-def _question(target: Target) -> tuple[SQL, dict[str, list[int]]]:
+def _holders(connection: psycopg.Connection, target: Target) -> list[dict[str, Any]]:
+    """In a transaction, which goes on where there is no lease table."""
+    cursor = connection.cursor(row_factory=dict_row)
+    try:
+        with connection.transaction():
+            return cursor.execute(*_question(target)).fetchall()
+    except _NOTHING_OF_OURS:
+        return cursor.execute(*_question(target, "holders_alone")).fetchall()
+
+
+def _question(target: Target, name: str = "holders") -> tuple[SQL, dict[str, list[int]]]:
     key = lock_key(target)
-    return query("holders", target), {"keys": [key, key + 1]}
+    return query(name, target), {"keys": [key, key + 1]}
 
 
 async def _ask(connection: psycopg.AsyncConnection[dict[str, object]], target: Target) -> Held:
     try:
         cursor = await connection.execute(*_question(target))
     except _NOTHING_OF_OURS:
-        return Held(target.name)  # nothing of ours is there yet
+        cursor = await connection.execute(*_question(target, "holders_alone"))
     return _of(target, await cursor.fetchall())
 
 

@@ -175,6 +175,20 @@ SELECT l.pid, a.application_name, a.client_addr::text AS client_addr, coalesce(e
    AND (l.classid::bigint << 32 | l.objid::bigint) = ANY(%(keys)s)
  ORDER BY l.pid
 
+-- name: holders_alone
+-- The same where there is no lease table: nothing of ours was ever made here, or somebody has dropped it. The lock is held
+-- or free all the same.
+SELECT l.pid, a.application_name, a.client_addr::text AS client_addr, a.backend_start AS since,
+       CASE WHEN l.pid = pg_backend_pid() THEN 'left behind' ELSE a.state END AS state,
+       CASE WHEN l.pid <> pg_backend_pid() THEN a.query END AS query,
+       NULL AS run, NULL AS actor, NULL AS host, NULL AS process
+  FROM pg_locks l
+  LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND (l.classid::bigint << 32 | l.objid::bigint) = ANY(%(keys)s)
+ ORDER BY l.pid
+
 -- name: lease
 SELECT run, actor, host, pid, git_commit, taken_at FROM {meta}.migration_lease WHERE backend_pid = %(pid)s
 

@@ -265,6 +265,23 @@ def test_breaking_what_the_role_may_not_end(one: MakeFleet) -> None:
         holder.execute("DELETE FROM ehg_migrate.migration_lease")
 
 
+def test_a_lock_whose_lease_somebody_has_dropped(one: MakeFleet) -> None:
+    """It is held as before, which `locks` says, and is broken as any."""
+    fleet = one()
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+    project = fleet.load()
+    with fleet.connect("acme") as holder:
+        holder.execute("SET application_name = 'ehg_migrate 20260101-000000-abcd@there'")
+        pid = hold(fleet, holder)
+        holder.execute("DROP TABLE ehg_migrate.migration_lease")
+        (seen,) = project.locks()
+        assert (seen.pids, seen.run, seen.host) == ((pid,), "20260101-000000-abcd", "there")
+        project.break_lock(seen)
+        assert [held.pids for held in project.locks()] == [()]
+    assert fleet.load().downgrade("acme", ["s1"]).status is RunStatus.SUCCEEDED
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+
+
 def test_breaking_where_this_tool_has_never_been(one: MakeFleet) -> None:
     """Nobody is at work there, and that is said: not that a table is missing."""
     fleet = one()
