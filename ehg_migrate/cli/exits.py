@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ehg_migrate.model import GATES, Finding, Run, RunStatus, State, StateKind
+from ehg_migrate.model import GATES, Finding, Result, Run, RunStatus, State, StateKind, Status
 
 if TYPE_CHECKING:
     from ehg_migrate.schema.drift import Drift
@@ -20,7 +20,12 @@ def of_run(run: Run) -> int:
     bad = [r for r in run.results if not r.status.good]
     if not bad:
         return 0
-    return 4 if all(r.problem is not None and r.problem.code in GATES for r in bad) else 1
+    return 4 if all(map(_is_gated, bad)) else 1
+
+
+def _is_gated(result: Result) -> bool:
+    """Whether only a rule said no. Not where that was found out when something had begun, so that nobody knows."""
+    return result.status is Status.REFUSED and result.problem is not None and result.problem.code in GATES
 
 
 def of_states(states: tuple[State, ...], *, exit_code: bool) -> int:

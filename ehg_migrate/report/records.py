@@ -21,10 +21,18 @@ def locks_lines(held: Iterable[Held]) -> Iterator[str]:
             yield f"{h.target}: free"
         else:
             since = f" since {when(h.since)}" if h.since else ""
-            who = f"run {h.run} of {h.actor} on {h.host} (process {h.process})" if h.run else f"`{h.application}`"
-            yield f"{h.target}: {who}{since}, {backends(h.pids)} {h.state}".rstrip()
+            yield f"{h.target}: {_holder(h)}{since}, {backends(h.pids)} {h.state}".rstrip()
             if h.doing:
                 yield f"  {h.doing}"
+
+
+def _holder(h: Held) -> str:
+    """What is known of it: who and which process only where it has written that down."""
+    if not h.run:
+        return f"`{h.application}`"
+    by = f" of {h.actor}" if h.actor else ""
+    process = f" (process {h.process})" if h.process else ""
+    return f"run {h.run}{by} on {h.host}{process}"
 
 
 def locks_summary(held: Iterable[Held]) -> str:

@@ -14,6 +14,7 @@ GATE = Result("gate", Status.REFUSED, problem=Problem("stale_plan", ""))
 REFUSED = Result("refused", Status.REFUSED, problem=Problem("locked", ""))
 FAILED = Result("failed", Status.FAILED, problem=Problem("connect_failed", ""))
 UNSURE = Result("unsure", Status.INDETERMINATE)
+MOVED = Result("moved", Status.INDETERMINATE, problem=Problem("stale_plan", ""))  # found after something had begun
 DIFFERS = Result("differs", Status.SCHEMA_DIFFERS, problem=Problem("schema_differs", ""))
 MISSED = Result("missed", Status.NOT_ATTEMPTED, problem=Problem("not_attempted", ""))
 GOOD = (Result("done", Status.SUCCEEDED), Result("left", Status.UP_TO_DATE), Result("skipped", Status.SKIPPED))
@@ -25,8 +26,8 @@ GOOD = (Result("done", Status.SUCCEEDED), Result("left", Status.UP_TO_DATE), Res
         (GOOD, 0),
         ((*GOOD, GATE), 4),
         ((GATE, GATE), 4),
-        *(((*GOOD, bad), 1) for bad in (REFUSED, FAILED, UNSURE, DIFFERS, MISSED)),
-        *(((GATE, bad), 1) for bad in (REFUSED, FAILED, UNSURE, DIFFERS, MISSED)),
+        *(((*GOOD, bad), 1) for bad in (REFUSED, FAILED, UNSURE, MOVED, DIFFERS, MISSED)),
+        *(((GATE, bad), 1) for bad in (REFUSED, FAILED, UNSURE, MOVED, DIFFERS, MISSED)),
     ],
 )
 def test_of_a_run(results: tuple[Result, ...], code: int) -> None:

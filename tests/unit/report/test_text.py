@@ -302,6 +302,7 @@ def test_locks() -> None:
         Held("b"),
         Held("c", problem=Problem("x", "connection refused", "start it")),
         Held("d", (9,), application="psql", state="idle"),
+        Held("e", (10,), state="active", run="r", host="laptop"),  # it has no lease, as a runner with one connection
     )
     assert list(records.locks_lines(held)) == [
         "a: run r of ada on laptop (process 3) since 2026-01-31 12:00:00Z, backends 7, 8 active",
@@ -310,8 +311,9 @@ def test_locks() -> None:
         "c: connection refused",
         "c:   hint: start it",
         "d: `psql`, backend 9 idle",
+        "e: run r on laptop, backend 10 active",
     ]
-    assert records.locks_summary(held) == "2 held (a, d), 1 free (b), 1 not known (c)"
+    assert records.locks_summary(held) == "3 held (a, d, e), 1 free (b), 1 not known (c)"
 
 
 def test_targets() -> None:
