@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from ehg_migrate import errors
@@ -274,5 +274,8 @@ def counted(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def when(moment: datetime) -> str:
-    """UTC, to the second."""
-    return f"{moment:%Y-%m-%d %H:%M:%S}Z"
+    """UTC, to the second. A database may have given it in a zone of its own (`ALTER DATABASE ... SET timezone`)."""
+    try:
+        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    except OverflowError:  # at the end of all years, as somebody may have written it into a journal
+        return f"{moment:%Y-%m-%d %H:%M:%S%z}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -293,6 +294,14 @@ def test_a_history() -> None:
     assert records.history_lines([entry])[1].split() == [
         "2026-01-31", "12:00:00Z", "run1", "done", "up", "r1", "shared", "0.25", "ada@laptop", "0123456789ab", "r1",
     ]  # fmt: skip
+
+
+def test_times_are_utc_whatever_zone_a_database_has() -> None:
+    """What ends with Z is UTC; a time that has none there is shown as it came."""
+    east = timezone(timedelta(hours=14))
+    assert text.when(NOON.astimezone(east)) == text.when(NOON) == "2026-01-31 12:00:00Z"
+    west = timezone(-timedelta(hours=5))
+    assert text.when(datetime(9999, 12, 31, 23, tzinfo=west)) == "9999-12-31 23:00:00-0500"
 
 
 def test_locks() -> None:
