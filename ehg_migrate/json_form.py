@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Set
@@ -96,7 +97,9 @@ def _dump_scalar(value: object) -> Any:
 def _utc(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError(f"the time {moment.isoformat()} has no zone")
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    with contextlib.suppress(OverflowError):  # of the end of all years, which somebody may have written into a journal
+        moment = moment.astimezone(UTC)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 @cache

@@ -128,6 +128,7 @@ def test_text_is_safe_to_print(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
+        (datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5))), "9999-12-31T23:00:00-05:00"),
         (datetime(2026, 1, 31, 11, 30, tzinfo=timezone(timedelta(hours=2))), "2026-01-31T09:30:00Z"),
         (datetime(2026, 1, 31, 9, 30, 0, 5, tzinfo=UTC), "2026-01-31T09:30:00.000005Z"),
         (date(2026, 1, 31), "2026-01-31"),
