@@ -107,7 +107,8 @@ def progress() -> PlainProgress | LiveProgress:
 def stoppable(stop: Stop) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask to stop: once, running steps end; twice, the workers are killed.
 
-    So does a terminal that closes, but only once: kernel and shell may both tell of it. With `nohup` it does not.
+    So does a terminal that closes, but only once: kernel and shell may both tell of it. What the command was started
+    deaf to, as to a closing terminal with `nohup` or to Ctrl-C by a script's `&`, it does not hear.
     """
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -118,10 +119,8 @@ def stoppable(stop: Stop) -> Iterator[None]:
             # in a thread: the signal may have come in the middle of a write, and a stream cannot be entered twice
             threading.Thread(target=console.note, args=(_STOPPING,), daemon=True).start()
 
-    heard = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        heard.append(signal.SIGHUP)
-    former = {s: signal.signal(s, ask) for s in heard}
+    wishes = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {s: signal.signal(s, ask) for s in wishes if signal.getsignal(s) is not signal.SIG_IGN}
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -552,6 +553,33 @@ def test_a_signal_to_everybody_ends_a_command_between_steps(
     assert (done.returncode, statuses) == (130, {"acme": "cancelled", "other": "not_attempted"})
     fleet.check("acme", holds=["a1", "s1"])
     fleet.check_no_lease("acme")
+
+
+def test_a_signal_that_the_command_was_started_deaf_to(two: Callable[..., Fleet], gate: Gate) -> None:
+    """As with `nohup`, and by a script's `&`: it goes on through Ctrl-C and the end of the terminal."""
+    fleet = two(gate.code)
+    deaf_to = (signal.SIGINT, signal.SIGHUP)
+    with ExitStack() as opened:
+        with _ignored(*deaf_to):
+            process = opened.enter_context(fleet.command("upgrade", "--yes"))
+        assert gate.pid
+        for number in deaf_to:
+            os.killpg(process.pid, number)
+        gate.open()
+        done = fleet.end(process)
+    assert (done.returncode, "stopping" in done.stderr) == (0, False)
+    fleet.check("acme", holds=["a1", "a2", "s1"])
+
+
+@contextmanager
+def _ignored(*numbers: signal.Signals) -> Iterator[None]:
+    """By this process, and by those that it starts meanwhile."""
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def test_a_second_signal_kills_the_workers(two: Callable[..., Fleet], gate: Gate) -> None:
