@@ -105,7 +105,7 @@ def colours() -> bool:
 def ask(question: str) -> str:
     """What the person types; nothing at the end of the input."""
     click.echo(f"{safe(question)}: ", nl=False, err=True)
-    if isinstance(sys.stdin, io.TextIOWrapper):
+    if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.errors != "replace":  # not once something was read
         sys.stdin.reconfigure(errors="replace")  # a key of another encoding is another answer
     typed = sys.stdin.readline()
     if not typed.endswith("\n"):

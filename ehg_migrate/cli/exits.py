@@ -24,8 +24,9 @@ def of_run(run: Run) -> int:
 
 
 def _is_gated(result: Result) -> bool:
-    """Whether only a rule said no. Not where that was found out when something had begun, so that nobody knows."""
-    return result.status is Status.REFUSED and result.problem is not None and result.problem.code in GATES
+    """Whether a rule said no, and nothing else. Not where something had begun by then, and nobody knows what."""
+    unsure = result.status is Status.INDETERMINATE
+    return result.problem is not None and result.problem.code in GATES and not unsure
 
 
 def of_states(states: tuple[State, ...], *, exit_code: bool) -> int:

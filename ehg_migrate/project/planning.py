@@ -23,7 +23,6 @@ from ehg_migrate.model import (
 from ehg_migrate.project.base import Selectors, several
 from ehg_migrate.project.reading import ReadingProject
 from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_rollback, plan_upgrade
-from ehg_migrate.revisions.recorded import as_in_ledger, without_trace
 
 if TYPE_CHECKING:
     from ehg_migrate.rollout.planning import Make
@@ -120,9 +119,9 @@ class PlanningProject(ReadingProject):
             plan = plan_rollback(graph, state.target, state.heads, run, entries)
             if state.target not in did:
                 return plan
-            if any(e.run == run and e.event != "failed" for e in entries):
-                return as_in_ledger(graph, plan, did[state.target])
-            return without_trace(graph, plan, did[state.target], entries)
+            from ehg_migrate.revisions.recorded import as_recorded  # seldom
+
+            return as_recorded(graph, plan, did[state.target], entries)
 
         return replace(self._plan(Verb.ROLLBACK, selectors, make), undoes=run)
 

@@ -11,7 +11,14 @@ from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.planner import inexact
 
 
-def without_trace(graph: Graph, plan: Plan, did: Result, journal: Sequence[JournalEntry]) -> Plan:
+def as_recorded(graph: Graph, plan: Plan, did: Result, journal: Sequence[JournalEntry]) -> Plan:
+    """A rollback's plan, if the target's journal and the ledger agree on what the run `did`; else TargetError."""
+    if any(e.run == plan.undoes and e.event != "failed" for e in journal):
+        return _as_in_ledger(graph, plan, did)
+    return _without_trace(graph, plan, did, journal)
+
+
+def _without_trace(graph: Graph, plan: Plan, did: Result, journal: Sequence[JournalEntry]) -> Plan:
     """A rollback's plan where by the ledger the run `did` something, and the target's journal has nothing of that.
 
     It was restored to an earlier time, perhaps, or is another database now. Raises TargetError where it does not hold
@@ -35,7 +42,7 @@ def without_trace(graph: Graph, plan: Plan, did: Result, journal: Sequence[Journ
     return replace(plan, notes=(*plan.notes, note))
 
 
-def as_in_ledger(graph: Graph, plan: Plan, did: Result) -> Plan:
+def _as_in_ledger(graph: Graph, plan: Plan, did: Result) -> Plan:
     """A rollback's plan where both the journal and the ledger know what the run `did`, if it leads to where that began.
 
     Raises TargetError where it does not: entries of the journal are gone, or are those of another target's database.

@@ -116,7 +116,8 @@ def needless_doubt(history: History, result: Result, run: str, truth: Truth) -> 
 def exit_code(run: Run, code: int) -> Iterator[str]:
     """The exit code says what the results say."""
     bad = [r for r in run.results if not r.status.good]
-    gates = all(r.status is Status.REFUSED and r.problem is not None and r.problem.code in _GATES for r in bad)
+    unsure = any(r.status is Status.INDETERMINATE for r in bad)
+    gates = not unsure and all(r.problem is not None and r.problem.code in _GATES for r in bad)
     right = 130 if run.status is RunStatus.INTERRUPTED else 0 if not bad else 4 if gates else 1
     if code != right:
         yield f"exit code {code} instead of {right}"

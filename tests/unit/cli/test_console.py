@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
@@ -170,11 +171,11 @@ def test_an_encoding_without_the_letters_ends_nothing(unbuffered: str) -> None:
 
 def test_an_answer_in_another_encoding_is_another_answer() -> None:
     """It confirms nothing, and ends nothing with a traceback."""
-    program = "from ehg_migrate.cli import console; print(ascii(console.ask('really')))"
+    program = "from ehg_migrate.cli import console; print([ascii(console.ask(q)) for q in ('really', 'all')])"
     variables = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, input=b"ye\xffs\n", capture_output=True, env=variables, check=True)
-    assert done.stdout == b"'ye\\ufffds'\n"
+    done = subprocess.run(command, input=b"ye\xffs\nyes\n", capture_output=True, env=variables, check=True)
+    assert ast.literal_eval(done.stdout.decode()) == [r"'ye\ufffds'", "'yes'"]
 
 
 def test_thousands_of_warnings() -> None:
