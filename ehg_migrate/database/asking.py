@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
@@ -50,12 +50,17 @@ def ask_all(
         answers = [_one(t, passwords.get(t.name), places, hosts, ask, then) for t in targets]
         return dict(await asyncio.gather(*answers))
 
+    return complete(every)
+
+
+def complete(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What comes of it when it has ended, in a loop that it has for itself."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(every())
+        return asyncio.run(work())
     with ThreadPoolExecutor(1) as thread:  # the caller has a loop of its own in this one, as notebooks do
-        return thread.submit(asyncio.run, every()).result()
+        return thread.submit(asyncio.run, work()).result()
 
 
 async def _one(

@@ -126,6 +126,18 @@ def test_many_targets_are_examined_at_once_and_none_hides_another(pg: Cluster, m
     assert errors == {"one": [], "two": ["tcp"], "three": []}
 
 
+def test_no_more_of_a_host_are_examined_at_once_than_it_bears(
+    standin: StandIn, pg: Cluster, make_database: MakeDatabase
+) -> None:
+    """Each takes two places of the pooler; six at once would fill it, and be called ill for that."""
+    standin.set(pool_size=4)
+    addresses = {name: standin.address(REF_A, make_database(name).dbname) for name in "abcdef"}
+    targets = [Target(n, a, ("shared",), limits=Limits(host_parallel=1)) for n, a in addresses.items()]
+    findings = examine_all(targets, dict.fromkeys(addresses, pg.password), at_once=6)
+    assert list(findings) == list("abcdef")
+    assert [f for found in findings.values() for f in found if f.level is Level.ERROR] == []
+
+
 def test_a_pooler_that_cleans_nothing_is_named(pg: Cluster, database: Address) -> None:
     """What one client sets reaches the next: a warning with what to do; and nothing of the doctor's stays there."""
     with PgBouncer(pg, "session", server_reset_query="") as bouncer:

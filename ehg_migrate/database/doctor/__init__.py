@@ -6,6 +6,7 @@ means nothing may stay on a server connection of a pooler that cleans nothing (`
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,12 @@ from dataclasses import dataclass
 
 import psycopg
 
+from ehg_migrate.database.asking import complete
 from ehg_migrate.database.doctor import access, handing_on, inventory, network
 from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Finding, Level, Verdict
 from ehg_migrate.database.faults import connect_fault, is_lost
+from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.errors import TargetError
 from ehg_migrate.model import Target
 from ehg_migrate.redaction import one_line
@@ -67,12 +70,24 @@ def examine(target: Target, password: str | None, *, long_transaction: float = L
 def examine_all(
     targets: Iterable[Target], passwords: Mapping[str, str | None], at_once: int
 ) -> dict[str, tuple[Finding, ...]]:
-    """The findings of each target by name, in the order given; `at_once` targets of two connections each at a time."""
-    targets = tuple(targets)
-    with ThreadPoolExecutor(max(1, at_once), "doctor") as pool:
+    """The findings of each target by name, in the order given; `at_once` targets of two connections each at a time, and
+    of a host no more and no faster than it bears.
+    """
+    targets, at_once = tuple(targets), max(1, at_once)
+
+    async def every() -> dict[str, tuple[Finding, ...]]:
+        hosts, places, loop = Hosts(targets), asyncio.Semaphore(at_once), asyncio.get_running_loop()
+
+        async def one(target: Target) -> tuple[Finding, ...]:
+            async with hosts.turn(target), places:
+                return await loop.run_in_executor(pool, examine, target, passwords.get(target.name))
+
+        found = await asyncio.gather(*map(one, targets))
+        return {t.name: findings for t, findings in zip(targets, found, strict=True)}
+
+    with ThreadPoolExecutor(at_once, "doctor") as pool:
         try:
-            found = pool.map(lambda t: examine(t, passwords.get(t.name)), targets)
-            return {t.name: findings for t, findings in zip(targets, found, strict=True)}
+            return complete(every)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C: what has not begun does not begin
             raise
