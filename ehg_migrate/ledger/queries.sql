@@ -97,7 +97,8 @@ SELECT k.name AS target, s.run_id, s.status, s.heads_after, s.seconds
  WHERE k.place = 1
 
 -- name: astray
--- Targets whose schema was seen to differ, and of which nothing good was said since: the newest run that saw it first.
+-- Targets whose schema was seen to differ, and of which nothing good was said since: the newest run that saw it first. One
+-- that did not look says `differed_before`, and comes last.
 -- What was said under the same name of another database counts against a target, as its host may have changed, and never
 -- for it.
 WITH asked AS (SELECT substr(value, 17) AS name, trim(substr(value, 1, 16)) AS identity FROM {elements}(:asked))
@@ -111,7 +112,8 @@ SELECT a.name AS target, s.run_id
                       AND (   (l.identity = a.identity AND l.identity <> '')
                            OR (l.identity = s.identity AND l.identity <> '')
                            OR (l.target = s.target AND l.identity = '' AND s.identity = '')))
- ORDER BY s.recorded_at DESC
+ ORDER BY CASE WHEN replace(cast(s.problem AS text), '"differed_before"', '') <> cast(s.problem AS text) THEN 1 ELSE 0 END,
+          s.recorded_at DESC
 
 -- name: outlived
 -- Runs that were last heard of before a moment, and that nothing stands on any more. Kept, with all their results, are those

@@ -30,7 +30,7 @@ def doubted(result: Result, astray: Astray) -> Result:
 def to_be_looked_at(results: Iterable[Result], unseen: Collection[str] = ()) -> Iterator[Result]:
     """Those that got steps, now or `unseen`, and those in doubt, each as good as it is if its schema matches."""
     for result in results:
-        if _in_doubt(result):
+        if in_doubt(result):
             status = Status.SUCCEEDED if result.steps else Status.UP_TO_DATE
             yield replace(result, status=status, problem=None)
         elif (result.status is Status.SUCCEEDED and result.steps) or (
@@ -39,5 +39,6 @@ def to_be_looked_at(results: Iterable[Result], unseen: Collection[str] = ()) -> 
             yield result
 
 
-def _in_doubt(result: Result) -> bool:
+def in_doubt(result: Result) -> bool:
+    """Whether it is called bad for what an earlier run saw."""
     return result.status is Status.SCHEMA_DIFFERS and result.problem is not None and result.problem.code == _CODE

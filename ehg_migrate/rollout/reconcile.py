@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import Problem, UsageError, quoted
@@ -21,19 +22,24 @@ Same = Callable[[str, tuple[str, ...], tuple[str, ...]], bool]
 """Whether two sets of version rows mean the same on a target."""
 
 
-def with_ledger(states: tuple[State, ...], last: Mapping[str, Seen], same: Same) -> tuple[State, ...]:
-    """The same states, each with a note where the ledger's last word on the target is another, or on its schema."""
+def with_ledger(
+    states: tuple[State, ...], last: Mapping[str, Seen], same: Same, astray: Mapping[str, str] = MappingProxyType({})
+) -> tuple[State, ...]:
+    """The same states, each with a note where the ledger's last word on the target is another, or on its schema.
+
+    `astray` names the run that saw a schema differ, where that is not the last.
+    """
     return tuple(
-        replace(s, notes=(*s.notes, *_disagreement(s, last.get(s.target), same), *_differed(s, last.get(s.target))))
-        for s in states
+        replace(s, notes=(*s.notes, *_disagreement(s, seen, same), *_differed(s, seen, astray)))
+        for s, seen in ((s, last.get(s.target)) for s in states)
     )
 
 
-def _differed(state: State, last: Seen | None) -> tuple[Problem, ...]:
+def _differed(state: State, last: Seen | None, astray: Mapping[str, str]) -> tuple[Problem, ...]:
     """Version rows are not all: nobody goes to bed on an `up_to_date` whose schema the last run called wrong."""
     if last is None or last.running or last.status is not Status.SCHEMA_DIFFERS or state.kind in _UNREAD:
         return ()
-    message = f"run `{last.run}` saw that the schema is not what the revisions produce"
+    message = f"run `{astray.get(state.target, last.run)}` saw that the schema is not what the revisions produce"
     return (Problem("differed_before", message, f"`ehg-migrate drift -t {state.target}` shows whether it still is so"),)
 
 

@@ -11,7 +11,7 @@ from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import Problem, described, some
 from ehg_migrate.ledger import Ledger
 from ehg_migrate.model import FleetPlan, Result, Run, RunStatus, State, StateKind, Status, Verb, Wave
-from ehg_migrate.rollout.astray import Astray, doubted, to_be_looked_at
+from ehg_migrate.rollout.astray import Astray, doubted, in_doubt, to_be_looked_at
 from ehg_migrate.rollout.book import Book
 from ehg_migrate.rollout.executor import Execute
 from ehg_migrate.rollout.jobs import Event, EventKind, Watch
@@ -107,6 +107,8 @@ def _do_all(settings: Settings, plan: FleetPlan, work: Work, how: How, book: Boo
             failed += [done.target] if done.status in _FAILURES else []
             how.stop.enough = how.stop.enough or _enough(failed, how.max_failures)
         results |= {r.target: r for r in _verified(how, [results[t] for t in wave.targets], plan.unseen, book)}
+        for result in filter(in_doubt, (results[t] for t in wave.targets)):  # nobody has told why
+            how.watch(Event(result.target, EventKind.FINISHED, result=result))
         if following := waves[place:]:
             from ehg_migrate.rollout.waves import end_wave  # most fleets have none
 

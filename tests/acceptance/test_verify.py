@@ -58,6 +58,12 @@ def test_a_target_that_differed_is_not_good_until_it_was_looked_at(fleet: Fleet,
         assert "missing column public.one.n" in said.err
     unseen = fleet.run("upgrade", "--yes", "--verify", "never")
     assert (unseen.code, "1 schema_differs (bad)" in unseen.out) == (1, True), unseen
+    looked = fleet.run("runs", "--limit", "2", "--json").json["data"][1]["id"]
+    seen = f"run `{looked}` saw that the schema is not what the revisions produce"
+    assert unseen.err.count(f"bad: schema_differs in 0.00 s\n  {seen}, and nobody has looked at it since") == 1, unseen
+    again = fleet.run("upgrade", "--yes", "--verify", "never")
+    assert seen in again.err, "not the run that did not look either"
+    assert f"bad: {seen}\n" in fleet.run("status").out
     execute(pg, fleet.addresses["bad"], "ALTER TABLE one ADD COLUMN n int")
     unseen = fleet.run("upgrade", "--yes", "--verify", "never", "--json")
     (bad,) = (r for r in unseen.json["data"]["results"] if r["target"] == "bad")

@@ -192,6 +192,10 @@ def astray_until_something_good_is_said(opener: Opener) -> None:
             ledger.start(a_run(run))
             ledger.record(run, a_result("acme", status=Status.SCHEMA_DIFFERS))
         assert ledger.astray(["acme"]) == {"acme": "r-7"}, "the newest run that saw it"
+        before = Problem("differed_before", "run `r-7` saw it")
+        ledger.start(a_run("r-8"))
+        ledger.record("r-8", a_result("acme", status=Status.SCHEMA_DIFFERS, problem=before))
+        assert ledger.astray(["acme"]) == {"acme": "r-7"}, "not one that did not look"
 
 
 def astray_by_whatever_name(opener: Opener) -> None:

@@ -88,3 +88,10 @@ def test_what_the_ledger_last_said(state: State, last: Seen | None, expected: li
     """It is noted where it is another word than the target's own; not where either does not know, or is not done."""
     (found,) = with_ledger((state,), {"a": last} if last else {}, lambda target, one, other: set(one) == set(other))
     assert [n.code for n in found.notes] == expected
+
+
+def test_which_run_saw_a_schema_differ() -> None:
+    """Where the last run did not look, it was an earlier one."""
+    last = {"a": replace(SAYS, status=Status.SCHEMA_DIFFERS, heads=HOLDS.heads)}
+    (found,) = with_ledger((HOLDS,), last, lambda target, one, other: set(one) == set(other), {"a": "r0"})
+    assert [n.message.split("`")[1] for n in found.notes] == ["r0"]
