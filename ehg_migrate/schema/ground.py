@@ -24,6 +24,8 @@ from ehg_migrate.schema.scope import MIGRATOR, OFTEN_OURS
 
 _GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
 _HOME = "public"
+_READING = ("UTC", "ISO, MDY", "postgres")  # of a server of which nobody has set anything, as Supabase's
+_SETTINGS = ("TimeZone", "DateStyle", "IntervalStyle")
 _SOMEBODY = "ehg_migrate_owner"  # of a scratch database that whoever migrates shall not own
 _PUBLIC_CLOSED = 15  # the first major in which not everybody may create in schema public
 _ROLES = ("anon", "authenticated", "service_role")
@@ -43,6 +45,7 @@ class Ground:
     prelude: str = ""  # the project's own SQL, run last
     home: str = _HOME  # the schema where what revisions make lands
     owned: bool = True  # by the migrating role: the database
+    reading: tuple[str, ...] = _READING  # values of _SETTINGS: `'2026-01-01'` in a revision is what they say
     first: tuple[str, ...] | None = field(default=None, compare=False)  # `defaults` before any revision, if known
 
     @classmethod
@@ -52,7 +55,8 @@ class Ground:
         if platform == NO_PLATFORM:  # what revisions rely on and do not make is in the prelude
             there = ()
         ground = cls(int(row["major"]), str(row["search_path"]), roles, there, public, defaults, prelude)
-        return replace(ground, owned=bool(row["owns"]), first=_first(row["kept"], row["role"]))
+        owned, first = bool(row["owns"]), _first(row["kept"], row["role"])
+        return replace(ground, owned=owned, first=first, reading=tuple(map(str, row["reading"])))
 
     def below(self, target: Target) -> Ground:
         """The same below the revisions of this target, which may be one schema."""
@@ -84,7 +88,7 @@ class Ground:
     def digest(self) -> str:
         """For the names of references; of the stand-ins too, which a newer version of the tool may have changed."""
         lists = (self.roles, self.platform, self.public, self.defaults)
-        text = json.dumps([self.major, self.search_path, self.home, lists, self.owned])
+        text = json.dumps([self.major, self.search_path, self.home, lists, self.owned, self.reading])
         return hashlib.sha256("\0".join((text, self.prelude, _platform_text())).encode()).hexdigest()
 
 
@@ -138,6 +142,9 @@ def at_home(connection: psycopg.Connection, ground: Ground) -> None:
     parts = [part.strip().strip('"') for part in ground.search_path.split(",")]
     path = sql.SQL(", ").join(map(sql.Literal, parts if ground.home == _HOME else (ground.home, "extensions")))
     connection.execute(sql.SQL("ALTER DATABASE {} SET search_path TO {}").format(database, path))
+    for name, value in zip(_SETTINGS, ground.reading, strict=True):
+        setting = sql.SQL("ALTER DATABASE {} SET {} TO {}").format(database, sql.Identifier(name), sql.Literal(value))
+        connection.execute(setting)
     if not ground.owned:
         _ensure_role(connection, _SOMEBODY)
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(_SOMEBODY)))

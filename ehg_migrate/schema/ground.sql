@@ -2,6 +2,10 @@
 -- what they make lands, `{alone}` whether it is all that they may change.
 SELECT current_setting('server_version_num')::int / 10000 AS major,
        current_setting('search_path') AS search_path,
+       -- how a date, a moment and an interval in a revision are read; the names of one zone are one
+       ARRAY[CASE WHEN current_setting('TimeZone') IN ('UTC', 'Etc/UTC', 'GMT', 'Etc/GMT') THEN 'UTC'
+                  ELSE current_setting('TimeZone') END,
+             current_setting('DateStyle'), current_setting('IntervalStyle')] AS reading,
        ARRAY(SELECT rolname::text FROM pg_roles
               WHERE rolname IN ('anon', 'authenticated', 'service_role') ORDER BY 1) AS roles,
        -- a schema of such a name that is the migrating role's own was made by a revision, if any may make one
