@@ -102,7 +102,7 @@ def _switched(fact: Fact, how: str) -> Ways:
 
 
 def _unchecked(fact: Fact) -> list[str]:
-    """The tables on whose side a foreign key is switched off."""
+    """The tables on whose side a constraint is switched off."""
     return list(fact.definition.get("not enforced on") or ())
 
 

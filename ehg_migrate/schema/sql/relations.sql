@@ -102,8 +102,8 @@ SELECT 'column order', r.ident, jsonb_build_object('columns', jsonb_agg(quote_id
 
 -- name: constraint
 -- Not those of a partition that come with the partitioned table, unless they are not enforced there, or have a comment or an
--- index with clauses of its own. Not NOT NULL, which
--- stands at the column: PostgreSQL 18 made constraints of them. A foreign key whose triggers were switched off is not enforced, whatever it says.
+-- index with clauses of its own. Not NOT NULL, which stands at the column: PostgreSQL 18 made constraints of them. A foreign
+-- key, or a key that is looked at late, whose triggers were switched off or left to replicas is not enforced, whatever it says.
 SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
        jsonb_build_object(
            'type', CASE c.contype WHEN 'c' THEN 'check' WHEN 'f' THEN 'foreign key' WHEN 'p' THEN 'primary key'
@@ -118,13 +118,13 @@ SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
                                  WHERE i.oid = x.indexrelid),
            'index valid', CASE WHEN NOT x.indisvalid THEN false END,
            'clustered', CASE WHEN x.indisclustered THEN true END,
-           -- those of its two tables whose side is switched off
-           'not enforced on', CASE c.contype WHEN 'f' THEN off.tables END),
+           -- those of its tables, of which a foreign key has two, whose side is switched off
+           'not enforced on', off.tables),
        'pg_constraint'::regclass, c.oid, 0
   FROM relations r
   JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('c', 'f', 'p', 'u', 'x')
   LEFT JOIN (SELECT tgconstraint, jsonb_agg(DISTINCT tgrelid::regclass::text COLLATE "C") AS tables
-               FROM pg_trigger WHERE tgenabled = 'D' AND tgconstraint <> 0
+               FROM pg_trigger WHERE tgenabled IN ('D', 'R') AND tgconstraint <> 0
               GROUP BY tgconstraint) AS off ON off.tgconstraint = c.oid
   LEFT JOIN pg_index x ON x.indexrelid = c.conindid AND c.contype IN ('p', 'u', 'x')
  WHERE c.conparentid = 0 OR off.tables IS NOT NULL OR x.indisclustered OR NOT x.indisvalid

@@ -38,7 +38,8 @@ SELECT 'text search template', s.name || '.' || quote_ident(t.tmplname),
 -- name: parser
 SELECT 'text search parser', s.name || '.' || quote_ident(p.prsname),
        jsonb_build_object('start', p.prsstart::regprocedure::text, 'token', p.prstoken::regprocedure::text,
-                          'end', p.prsend::regprocedure::text, 'types', p.prslextype::regprocedure::text),
+                          'end', p.prsend::regprocedure::text, 'types', p.prslextype::regprocedure::text,
+                          'headline', nullif(p.prsheadline::regprocedure::text, '-')),
        'pg_ts_parser'::regclass, p.oid, 0
   FROM pg_ts_parser p
   JOIN ours s ON s.oid = p.prsnamespace

@@ -111,12 +111,22 @@ RARE = """
                                           mstype = integer, mfinalfunc = int4abs);
     CREATE TEXT SEARCH TEMPLATE app.plain (LEXIZE = dsimple_lexize);
     CREATE TEXT SEARCH PARSER app.parts (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end,
-                                         LEXTYPES = prsd_lextype)
+                                         LEXTYPES = prsd_lextype);
+    CREATE TABLE app.late (id integer CONSTRAINT late_id UNIQUE DEFERRABLE INITIALLY DEFERRED);
+    CREATE TABLE app.guest (of bigint CONSTRAINT guest_of REFERENCES app.customers)
 """
 """What the base schema has no example of."""
 
 _MOVING = """CREATE OR REPLACE AGGREGATE app.moving(integer) (sfunc = app.plus, stype = integer, msfunc = app.plus,
              minvfunc = app.minus, mstype = integer, mfinalfunc = int4abs, """
+_WITH_HEADLINE = """DROP TEXT SEARCH PARSER app.parts;
+    CREATE TEXT SEARCH PARSER app.parts (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end,
+                                         LEXTYPES = prsd_lextype, HEADLINE = prsd_headline)"""
+_ONLY_IN_A_REPLICA = """DO $$ DECLARE own name; BEGIN
+    FOR own IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'app.guest'::regclass LOOP
+        EXECUTE format('ALTER TABLE app.guest ENABLE REPLICA TRIGGER %I', own);
+    END LOOP;
+END $$"""
 CHANGES_OF_RARE = {
     "ALTER INDEX app.keys_1_pkey SET (fillfactor = 50)": "extra constraint keys_1_pkey on app.keys_1",
     "ALTER TABLE app.keys_1 CLUSTER ON keys_1_pkey": "extra constraint keys_1_pkey on app.keys_1",
@@ -126,6 +136,9 @@ CHANGES_OF_RARE = {
     f"{_MOVING} msspace = 100)": "changed aggregate app.moving(integer)",
     "COMMENT ON TEXT SEARCH TEMPLATE app.plain IS 'so'": "changed text search template app.plain",
     "COMMENT ON TEXT SEARCH PARSER app.parts IS 'so'": "changed text search parser app.parts",
+    _WITH_HEADLINE: "changed text search parser app.parts",
+    "ALTER TABLE app.late DISABLE TRIGGER ALL": "changed constraint late_id on app.late",
+    _ONLY_IN_A_REPLICA: "changed constraint guest_of on app.guest",
 }
 
 
