@@ -158,24 +158,44 @@ WITH ours AS MATERIALIZED (
      WHERE objoid >= 16384 OR classoid = 'pg_namespace'::regclass AND description <> 'standard public schema'
 ), facts (kind, ident, def, classid, objid, objsubid) AS MATERIALIZED (
 -- branches
-), written AS (
+), written AS MATERIALIZED (
+    -- this and the next would else be put into each mention of their texts, and made as often
     SELECT f.kind, f.ident, jsonb_strip_nulls(CASE WHEN g.list IS NULL AND d.description IS NULL THEN f.def
                                                    ELSE f.def || jsonb_build_object('grants', g.list, 'comment', d.description)
                                               END)::text AS def
       FROM facts f
       LEFT JOIN grants g ON (g.classid, g.objid, g.objsubid) = (f.classid, f.objid, f.objsubid)
       LEFT JOIN comments d ON (d.classoid, d.objoid, d.objsubid) = (f.classid, f.objid, f.objsubid)
-), folded AS (
+), folded AS MATERIALIZED (
     -- A list of varchar constants is deparsed in one way after it was written and in another after it was dumped and
     -- restored: `(ARRAY['a'::character varying])::text[]` and `ARRAY[('a'::character varying)::text]`. Both lose the cast.
     SELECT kind, ident,
-           CASE WHEN kind NOT IN ('function', 'procedure') AND def LIKE '%::character varying%'
+           CASE WHEN deparsed AND def LIKE '%::character varying%'
                 THEN regexp_replace(
                          regexp_replace(
                              def, $re$(?<=\[|, )\(('(?:[^']|'')*'::character varying)\)::text(?=, |\])$re$, $re$\1$re$, 'g'),
                          $re$\((ARRAY\[(?:'(?:[^']|'')*'::character varying(?:, )?)+\])\)::text\[\]$re$, $re$\1$re$, 'g')
-                ELSE def END AS def
-      FROM written
+                ELSE def END AS def, deparsed
+      -- a body is text of whoever wrote it, but for those in standard SQL; in JSON no text can have this key in it
+      FROM (SELECT *, kind NOT IN ('function', 'procedure') OR def ~ '"body": "(BEGIN ATOMIC|RETURN )' AS deparsed
+              FROM written) AS told
+), flat AS (
+    -- `a BETWEEN 1 AND 2 AND b` is an AND in an AND, and is written so until it was dumped and restored: who reads
+    -- `((x AND y) AND z)` makes one AND of it. So is done here, to three in each other; an OR likewise.
+    SELECT kind, ident,
+           CASE WHEN NOT deparsed OR def NOT LIKE '%)) AND %' AND def NOT LIKE '%)) OR %' THEN def
+                ELSE regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(def,
+                         ands, $re$(\1$re$, 'g'), ors, $re$(\1$re$, 'g'), ands, $re$(\1$re$, 'g'),
+                         ors, $re$(\1$re$, 'g'), ands, $re$(\1$re$, 'g'), ors, $re$(\1$re$, 'g')
+                END AS def
+      FROM folded
+     CROSS JOIN (SELECT replace(pattern, '&', 'AND') AS ands, replace(pattern, '&', 'OR') AS ors
+                   FROM (SELECT $re$\(\(($re$ || inside || '(?: & ' || inside || $re$)+)\)(?= & )$re$ AS pattern
+                           -- what stands in parentheses, to five in each other
+                           FROM (SELECT replace(one, '@', replace(one, '@', replace(one, '@', replace(one, '@',
+                                        replace(one, '@', $re$\(\)$re$))))) AS inside
+                                   FROM (SELECT $re$\((?:[^()']|'(?:[^']|'')*'|@)*\)$re$ AS one) AS ones) AS insides
+                        ) AS patterns) AS nested
 ), named AS (
     SELECT kind,
            CASE WHEN {alias} = '' THEN ident ELSE regexp_replace(ident, pattern, '$schema', 'g') END AS ident,
@@ -184,7 +204,7 @@ WITH ours AS MATERIALIZED (
                 ELSE regexp_replace(replace(def, '$schema.', '$schema$.'),
                                     CASE WHEN kind IN ('function', 'procedure') THEN body_pattern ELSE json_pattern END,
                                     '$schema', 'g') END AS def
-      FROM folded
+      FROM flat
      CROSS JOIN (SELECT $re$(?<![\w$.])$re$ || name || $re$(?=\.)$re$,
                         $re$(?<![\w$.])$re$ || json_name || $re$(?=\.)$re$,
                         -- 'dev.example.org' is no name, 'dev.numbers'::regclass is

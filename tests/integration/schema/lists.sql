@@ -15,3 +15,5 @@ CREATE RULE listing AS ON DELETE TO app.lists WHERE old.v IN ('a', 'b') DO INSTE
 CREATE DOMAIN app.choice AS varchar CHECK (VALUE IN ('a', 'b'));
 CREATE TRIGGER lists_touched BEFORE UPDATE ON app.lists FOR EACH ROW WHEN (new.v IN ('a', 'b'))
     EXECUTE FUNCTION app.log_row();
+CREATE FUNCTION app.in_list(v varchar) RETURNS boolean LANGUAGE sql BEGIN ATOMIC SELECT v IN ('a', 'b'); END;
+CREATE FUNCTION app.in_one(v varchar) RETURNS boolean LANGUAGE sql RETURN v IN ('a', 'b');

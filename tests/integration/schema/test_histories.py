@@ -18,6 +18,7 @@ OWNERS = Scope(owners=True)
 _PARTS = re.split(r"^-- name: (.+)\n", Path(__file__).with_name("histories.sql").read_text(), flags=re.MULTILINE)
 VIEWS = Path(__file__).with_name("views.sql").read_text()
 LISTS = Path(__file__).with_name("lists.sql").read_text()
+NESTED = Path(__file__).with_name("nested.sql").read_text()
 _numbers = itertools.count(1)
 HISTORIES = dict(zip(_PARTS[1::2], _PARTS[2::2], strict=True))
 
@@ -68,10 +69,11 @@ def test_columns_in_another_order_are_a_note(bare: BareServer, copy: str) -> Non
 
 
 def test_a_dump_that_was_restored_is_the_same(bare: BareServer) -> None:
-    """It makes everything in another order, and writes lists of varchar constants in another way."""
+    """It makes everything in another order, and writes lists of varchar constants and what is nested in another way."""
     bare.create("source", template="base")
     with bare.connect("source") as connection:
         connection.execute(LISTS.encode())
+        connection.execute(NESTED.encode())
     before = read(bare, "source")
     after = read(bare, bare.copy_by_dump("source", "restored"))
     assert differences(before, after) == ()
@@ -88,6 +90,31 @@ def test_a_list_of_other_constants_is_a_difference(bare: BareServer, copy: str) 
         ("constraint", "one on app.lists"),
         ("domain", "app.choice"),
     ]
+
+
+NOT_THE_SAME = {
+    "a BETWEEN 1 AND 2 AND b > 0": ("a BETWEEN 1 AND 2 OR b > 0", "constraint between_first on app.nested"),
+    "'it''s)) AND ('": ("'it''s) AND ('", "constraint with_parentheses on app.nested"),
+    "<> '((a) AND (b)) AND '": ("<> '(a) AND (b) AND '", "constraint with_parentheses on app.nested"),
+    "(a BETWEEN 1 AND 2 OR b BETWEEN (1 + abs((2))) AND 3 AND e < 'z')": (
+        "((a BETWEEN 1 AND 2 OR b BETWEEN (1 + abs((2))) AND 3) AND e < 'z')",
+        "constraint kept on app.nested",
+    ),
+    "VALUE BETWEEN 1 AND 5 AND VALUE <> 3": ("VALUE BETWEEN 1 AND 5 OR VALUE <> 3", "domain app.small"),
+}
+"""Of `nested.sql`: other meanings, and what differs then."""
+
+
+def test_what_is_nested_in_another_way_and_means_something_else_is_a_difference(bare: BareServer, copy: str) -> None:
+    """Parentheses that no reading of the text would leave out, other operators, and constants stay what they are."""
+    with bare.connect(copy) as connection:
+        for written, (other, differs) in NOT_THE_SAME.items():
+            found = []
+            for text in (NESTED, NESTED.replace(written, other)):
+                with connection.transaction(force_rollback=True):
+                    connection.execute(text.encode())
+                    found.append(read_catalog(connection, OWNERS))
+            assert [f"{d.kind} {d.identity}" for d in differences(*found)] == [differs], written
 
 
 def test_who_reads_and_how_makes_no_difference(bare: BareServer, copy: str) -> None:
