@@ -70,6 +70,7 @@ class Tracer:
         self._sent: list[Sent] = []
         self._before: _Objects = {}
         self._seen: dict[int, _Seen] = {}
+        self._rewritten: set[int] = set()  # what has been said to be: a partition has the name of its whole there
 
     def running(self, function: Callable[..., None]) -> Callable[..., None]:
         """A revision's function, watched while it runs. Nothing is written where it fails."""
@@ -116,6 +117,7 @@ class Tracer:
                 continue
             old = former.get(oid) or _Seen(frozenset(), table.file, table.space, table.scans, table.rows)
             rewritten = seen.file is not None and seen.file != old.file
+            self._rewritten |= {oid} if rewritten else set()
             kept = table.kind != "table" or seen.space != old.space
             new = seen.locks - old.locks
             scanned = seen.scans > old.scans
@@ -156,10 +158,10 @@ class Tracer:
 
     def _rewritten_unseen(self, after: _Objects) -> Iterator[Touch]:
         """Tables that were rewritten outside a transaction, and of which that has not been said yet."""
-        seen = {t.table for s in self._sent for t in s.touched if t.rewritten}
         for key, now in after.items():
             old = self._before.get(key)
-            if old and now.file and now.file != old.file and now.kind != "sequence" and old.name not in seen:
+            if old and now.file and now.file != old.file and now.kind != "sequence" and now.oid not in self._rewritten:
+                self._rewritten.add(now.oid)
                 yield Touch(old.root or old.name, rewritten=True)
 
     def _objects(self) -> _Objects:

@@ -54,13 +54,19 @@ def _way_back(done: RehearsedStep) -> Iterator[Effect]:
             yield effect("downgrade_loses", f"{d.kind} {d.identity}")
 
 
+_VIEWS = ("view", "materialized view")
+
+
 def _loses(difference: Difference, among: Sequence[Difference]) -> bool:
-    """A table or a column that was there before the step and is not after its way back."""
-    gone = {(d.kind, d.identity) for d in among if d.change is Change.MISSING}
-    table = rest(difference.identity)
-    if (difference.kind, difference.identity) not in gone:
+    """A table, or a column of one, that was there before the step and is not after its way back.
+
+    A view whose columns are others differs itself, and what it shows is in its tables.
+    """
+    told = {(d.kind, d.identity) for d in among if d.change is Change.MISSING or d.kind in _VIEWS}
+    if difference.change is not Change.MISSING:
         return False
-    return difference.kind == "table" or (difference.kind == "column" and ("table", table) not in gone)
+    wholes = {(kind, rest(difference.identity)) for kind in ("table", *_VIEWS)}
+    return difference.kind == "table" or (difference.kind == "column" and told.isdisjoint(wholes))
 
 
 def outcomes(

@@ -58,6 +58,10 @@ CASES = {
     "a rewrite in a DO block": Case(
         ("DO $$ BEGIN EXECUTE 'ALTER TABLE a ALTER n ' || 'TYPE bigint'; END $$",), ("rewrite table public.a",)
     ),
+    "an emptied partition": Case(("TRUNCATE p1",), ("truncate table public.p",)),
+    "one that is emptied, one that is written anew": Case(
+        ("TRUNCATE p1", "ALTER TABLE p2 SET UNLOGGED"), ("rewrite table public.p", "truncate table public.p")
+    ),
     "unlogged": Case(("ALTER TABLE b SET UNLOGGED",), ("rewrite table public.b",)),
     "clustered": Case(("CLUSTER a USING a_pkey",), ("rewrite table public.a",)),
     "a refreshed view": Case(("REFRESH MATERIALIZED VIEW m",), ("rewrite table public.m",)),

@@ -97,6 +97,9 @@ def test_the_way_back() -> None:
         return Difference(kind, identity, Change.MISSING, ())
 
     lost = (missing("column", "s.t.c"), missing("column", "s.u.c"), missing("index", "s.i"), missing("table", "s.u"))
+    view = (missing("column", "s.v.c"), missing("view", "s.v"), missing("column", "s.w.c"), missing("column", "s.m.c"))
+    changed = (Difference(k, f"s.{n}", Change.CHANGED, ()) for k, n in (("view", "w"), ("materialized view", "m")))
+    lost = (*lost, *view, *changed)  # what a view shows is in its tables
     steps = (RehearsedStep(STEP, reversible=False), RehearsedStep(STEP, not_restored=lost), RehearsedStep(STEP))
     found = outcome(Rehearsal(("acme",), (), ("r1",), steps))
     assert [[(e.rule, e.identity) for e in s.effects] for s in found.steps] == [
