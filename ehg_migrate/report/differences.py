@@ -79,7 +79,8 @@ def _object(d: Difference) -> Iterator[str]:
 
 
 def _clause(clause: Clause) -> list[str]:
-    left, right = _text(clause.left), _text(clause.right)
+    # lines that end in another way would be shown to be equal
+    left, right = (_text(value).replace("\r", "\\r") for value in (clause.left, clause.right))
     if "\n" not in left + right:
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
         start = max(0, same - _BEFORE)

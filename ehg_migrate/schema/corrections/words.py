@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
+from ehg_migrate.redaction import printable
 from ehg_migrate.schema.facts import Catalog, Fact
 from ehg_migrate.schema.scope import MIGRATOR
 
@@ -94,7 +95,13 @@ def routine_name(identity: str) -> str:
 def literal(text: object) -> str:
     """A constant."""
     quoted = str(text).replace("'", "''")
-    return f"'{quoted}'"
+    return f"'{quoted}'" if printable(quoted) == quoted else _escaped(quoted)
+
+
+def _escaped(quoted: str) -> str:
+    """A constant with what no terminal is shown: as it is, it would be lost where a statement is printed."""
+    backslashes = quoted.replace("\\", "\\\\")
+    return "E'" + "".join(c if printable(c) == c else f"\\u{ord(c):04x}" for c in backslashes) + "'"
 
 
 def comment_text(text: str | None) -> str:
@@ -103,7 +110,9 @@ def comment_text(text: str | None) -> str:
 
 
 def dollars(text: str) -> str:
-    """A constant of many lines, between dollars that do not stand in it, nor begin at its end."""
+    """A constant of many lines, between dollars that do not stand in it, nor begin at its end; see `_escaped`."""
+    if printable(text) != text:
+        return literal(text)
     tags = chain(["$body$"], (f"$body{i}$" for i in count()))
     tag = next(t for t in tags if t not in f"{text}{t[:-1]}")
     return f"{tag}{text}{tag}"

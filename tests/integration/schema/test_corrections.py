@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from ehg_migrate.redaction import printable
 from ehg_migrate.schema import Catalog, Scope, differences, read_catalog
 from ehg_migrate.schema.proof import Correction, correct
 from ehg_migrate.schema.search import PREAMBLE
@@ -114,6 +115,20 @@ def test_names_and_bodies_of_any_kind(base: psycopg.Connection) -> None:
     forth = correct(base, after, SCOPE)
     _check_claim(base, forth, after)
     assert forth.left == ()
+
+
+def test_what_no_terminal_is_shown_is_written_so_that_it_is_not_lost(base: psycopg.Connection) -> None:
+    """A statement is the same after it was printed: a body with lines of Windows, a comment that steers a terminal."""
+    with base.transaction(force_rollback=True):
+        base.execute(
+            rb"""
+            CREATE FUNCTION app.windows() RETURNS text LANGUAGE sql AS E'SELECT ''a\\b''\r\n-- $body$\r\n';
+            COMMENT ON FUNCTION app.windows() IS E'\x1b[31mred\r'"""
+        )
+        goal = read_catalog(base, SCOPE)
+    found = correct(base, goal, SCOPE)
+    _check_claim(base, found, goal)
+    assert (found.left, [s.sql for s in found.statements if printable(s.sql) != s.sql]) == ((), [])
 
 
 def test_a_view_of_a_megabyte(base: psycopg.Connection) -> None:

@@ -25,6 +25,7 @@ def changed(left: Any, right: Any) -> Difference:
         (["a", "b"], ["b", "a"], ['query: ["a", "b"] -> ["b", "a"]']),
         ("x" * 500 + "a" + "y" * 500, "x" * 500 + "b" + "y" * 500,
          [f"query: ...{'x' * 20}a{'y' * 139}... -> ...{'x' * 20}b{'y' * 139}..."]),
+        ("one\ntwo\n", "one\ntwo\r\n", ["query:", "   one", "  -two", "  +two\\r"]),
         ("one\ntwo\nthree", "one\n2\nthree", ["query:", "   one", "  -two", "  +2", "   three"]),
         ("\n".join("abcdefghijklmno"), "\n".join("aBcdefghijklmNo"),
          ["query:", "   a", "  -b", "  +B", "   c", "   d", "  ...", "   l", "   m", "  -n", "  +N", "   o"]),
