@@ -16,13 +16,13 @@ from ehg_migrate.model import Target
 
 # What a step has set may begin the next one's transaction (`default_transaction_read_only`), so this comes before it.
 # The first also ends a SET ROLE; the second goes back to a role that ALTER ROLE has given the session.
-_RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
+RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
 # What was reset holds for what begins after it, so the first two end the transaction of the RESETs. A Sync would, too.
 # But where a client dies with more behind a Sync, a pooler may take the server for idle at the answer to it, fail to
 # clean the transaction that the rest has begun, and keep it with its lock for good; pgbouncer 1.18 does.
 _BEGIN = (b"BEGIN", b"COMMIT", b"BEGIN")
 # what a step or we have left in the session, and a pooler may hand on with it: settings, locks, prepared statements
-_LEAVE = (*_RESET, b"SELECT pg_advisory_unlock_all()", b"DEALLOCATE ALL")
+_LEAVE = (*RESET, b"SELECT pg_advisory_unlock_all()", b"DEALLOCATE ALL")
 
 # The statement that does the rest, in its parts. Its locks are the session's, or the transaction's where there is one
 # connection alone, which a target that is one schema never has.
@@ -150,6 +150,6 @@ class Preparing:
                 self._work.autocommit = False
 
     def _send(self, flight: Flight, *, begin: bool) -> Sent:
-        for statement in (*_RESET, *_BEGIN) if begin else _RESET:
+        for statement in (*RESET, *_BEGIN) if begin else RESET:
             flight.send(statement)
         return flight.ask(self._statement, {**self._values, "step": begin, "last": self._last})

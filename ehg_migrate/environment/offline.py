@@ -19,6 +19,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql import visitors
 
 from ehg_migrate.database.connections import search_path
+from ehg_migrate.database.preparing import RESET
 from ehg_migrate.database.statements import layout
 from ehg_migrate.environment.hosting import options
 from ehg_migrate.environment.models import named_models
@@ -35,12 +36,12 @@ def render(settings: Settings, target: Target, steps: tuple[Step, ...], ends: Ca
     """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database.
 
     A script that begins with nothing makes our tables first, as a run does: the steps write their version rows. Each
-    step fails where these are not what it was planned from. The script ends with an error at the first step that is not
-    all there, which `ends` is told; the steps behind that are comments.
+    step begins with the session's own settings, and fails where the version rows are not what it was planned from. The
+    script ends with an error at the first step that is not all there, which `ends` is told; the steps behind that are
+    comments.
     """
-    first = [] if steps[0].heads_before else [layout(target).as_string(None)]
-    path = [set_path(target)] if target.schema else []
-    return "\n".join([*first, *path, *_script(rendered(settings, target, steps), target, ends)])
+    first = [] if steps[0].heads_before else [_afresh(target), layout(target).as_string(None)]
+    return "\n".join([*first, *_script(rendered(settings, target, steps), target, ends)])
 
 
 def depends_on(target: Target) -> tuple[object, ...]:
@@ -53,6 +54,12 @@ def set_path(target: Target) -> str:
     """The statement that a script for a target that is one schema begins with."""
     names = sql.SQL(", ").join(map(sql.Identifier, search_path(target)))
     return sql.SQL("SET search_path = {};").format(names).as_string(None)
+
+
+def _afresh(target: Target) -> str:
+    """What a run does before each step, too: a SET of the step before would lead this one into another schema."""
+    path = [set_path(target)] if target.schema else []
+    return "\n".join([*(f"{statement.decode()};" for statement in RESET), *path, ""])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,7 @@ def _script(steps: Iterator[Rendered], target: Target, ends: Callable[[Problem],
         if ended or lacking:
             yield from (f"-- {line}".rstrip() for line in safe(one.sql).splitlines())
         else:
+            yield _afresh(target)
             yield _guarded(one, target)
         if lacking and not ended:
             yield _stop(f"the script ends here, before step {one.step.revision}: `ehg-migrate upgrade` does it")

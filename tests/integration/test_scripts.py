@@ -57,6 +57,37 @@ def test_a_script_does_what_an_upgrade_does(
     assert pg.dump_schema(addresses["by_hand"].dbname, ()) == pg.dump_schema(addresses["by_run"].dbname, ())
 
 
+SETS = """\
+op.execute("CREATE SCHEMA aside")
+op.execute("SET search_path = aside")
+op.execute("SET standard_conforming_strings = off")
+"""
+
+
+@pytest.mark.parametrize("schema", ["", "staging"], ids=["database", "schema"])
+def test_what_a_step_sets_does_not_reach_the_next_one_of_a_script(
+    schema: str, pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """Nor what was set before the script: each step of a run begins with the session's own settings and role."""
+    addresses = {name: make_database(name) for name in ("by_hand", "by_run")}
+    more = {name: {"schema": schema, "touches": ["aside"]} for name in addresses} if schema else {}
+    revisions = {
+        "shared/1": revision("s1", label="shared", up_code=SETS),
+        "shared/2": revision("s2", "s1", up=r"CREATE TABLE t_s2 (n text DEFAULT 'a\\\\b')"),
+    }
+    for address in addresses.values() if schema else ():
+        with pg.open(address) as c:
+            c.execute(f"CREATE SCHEMA {schema}".encode())
+    project = Project.load(make_project(tmp_path, entries(addresses, **more), revisions))
+    (script,) = project.sql(project.plan(["by_hand"]))
+    play(pg, addresses["by_hand"], f"SET ROLE service_role;\n{script}")
+    project.upgrade(["by_run"])
+    assert {s.kind for s in project.status()} == {StateKind.UP_TO_DATE}
+    by_hand, by_run = (pg.dump_schema(a.dbname) for a in addresses.values())
+    assert by_hand == by_run
+    assert f"CREATE TABLE {schema or 'public'}.t_s2" in by_run
+
+
 def test_each_target_has_its_own_script(
     pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
 ) -> None:
