@@ -39,6 +39,13 @@ def parallel(text: str) -> int:
     return int(text)
 
 
+def length(text: str) -> int | None:
+    """Of the words in a new file's name; Alembic has its own default."""
+    if text and not re.fullmatch(r"[0-9]{1,4}", text):
+        raise Wrong(f"expected a whole number, found {_shown(text)}", "for example `truncate_slug_length = 40`")
+    return int(text) if text else None
+
+
 def failures(text: str) -> int:
     """A number of them; 0 for no limit."""
     if not re.fullmatch(r"[0-9]{1,6}", text):

@@ -41,6 +41,7 @@ _KNOWN = (
     | {"parallel", "prelude", "verify", "worker_memory"}
 )  # fmt: skip
 _ALEMBICS = ("recursive_version_locations", "script_location", "version_locations")
+_READ_BY_ALEMBIC = ("file_template", "output_encoding", "prepend_sys_path", "timezone", "truncate_slug_length")
 _ELSEWHERE = _KNOWN - {"metadata"}  # names that nobody gives to settings of their own, in sections that are theirs
 
 
@@ -221,6 +222,8 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
             problems.append(_problem(f"{INI}: [{section}] {name}", what, "write `%%` where a `%` is meant"))
         return make(default)
 
+    for name in _READ_BY_ALEMBIC:  # of which it would say in the midst of a run that a revision is to be corrected
+        read(name, "", values.length if name == "truncate_slug_length" else str, "alembic")
     return Settings(
         root=root,
         recursive=read("recursive_version_locations", "false", values.boolean, "alembic"),

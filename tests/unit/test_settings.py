@@ -198,3 +198,12 @@ def test_every_setting_stands_in_the_ini_of_a_new_project() -> None:
     template = (resources.files("ehg_migrate.environment") / "alembic.ini.tmpl").read_text(encoding="utf-8")
     section = template.partition("[ehg_migrate]")[2].partition("\n[")[0]
     assert set(re.findall(r"^# (\w+) =", section, re.MULTILINE)) == settings._KNOWN
+
+
+@pytest.mark.parametrize("line", ["file_template = %(rev)s_%(slug)s", "truncate_slug_length = long", "timezone = %"])
+def test_what_alembic_would_end_a_run_with(tmp_path: Path, line: str) -> None:
+    """A value of its own that it cannot read is found before anything is done, and the line is named."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(written(tmp_path, f"[alembic]\n{line}\n"))
+    assert [p.where for p in caught.value.problems] == [f"alembic.ini: [alembic] {line.split(maxsplit=1)[0]}"]
+    assert read_settings(written(tmp_path, "[alembic]\nsqlalchemy.url = a%40b\ntruncate_slug_length = 40\n"))
