@@ -16,6 +16,7 @@ from alembic import command
 from alembic.script import Script
 from alembic.util import CommandError
 
+from ehg_migrate.environment.invocation import LOCAL_ADDRESS
 from ehg_migrate.errors import (
     ConfigurationError,
     EhgMigrateError,
@@ -25,6 +26,7 @@ from ehg_migrate.errors import (
     described,
     quoted,
 )
+from ehg_migrate.model import Address
 from ehg_migrate.revisions.history import History, branch_folders
 from ehg_migrate.revisions.loading import alembic_config, line_of, raised_by
 from ehg_migrate.settings import Settings
@@ -33,6 +35,7 @@ from ehg_migrate.turns import PROCESS
 _HOOKS = "alembic.script.write_hooks"
 _WRITER = "alembic.util.pyfiles"
 _TEMPLATE = "script.py.mako"
+_NAMING = "_rev_path"  # the function of Alembic's that makes the name of a file
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -43,8 +46,12 @@ def new_revision(
     message: str,
     depends_on: Sequence[str],
     autogenerate: str | None,
+    local: Address | None = None,
 ) -> Path:
-    """The file that was written. `depends_on` are ids; `autogenerate` names a target. Raises UsageError."""
+    """The file that was written. `depends_on` are ids; `autogenerate` names a target. Raises UsageError.
+
+    `local` is where the database of that target is on the embedded server, if that one is meant.
+    """
     if not _NAME.fullmatch(branch) or ".." in branch:
         raise UsageError(Problem("bad_branch", f"`{branch}` cannot be a branch", "use letters, digits, `_`, `-`, `.`"))
     message = _one_line(message)
@@ -54,7 +61,7 @@ def new_revision(
         hint = "merge them with `alembic merge` first"
         raise UsageError(Problem("second_head", f"branch `{branch}` has {len(heads)} heads: {listed}", hint))
     with _folder(settings.versions / branch) as folder:
-        script = _revision(settings, folder, branch, message, heads, depends_on, autogenerate)
+        script = _revision(settings, folder, branch, message, heads, depends_on, autogenerate, local)
     if not isinstance(script, Script):
         raise UsageError(Problem("no_difference", "there is no difference to write down", "nothing was written"))
     return Path(script.path)
@@ -78,7 +85,7 @@ def _folder(folder: Path) -> Iterator[Path]:
 
 def _revision(
     settings: Settings, folder: Path, branch: str, message: str, heads: Sequence[str], depends_on: Sequence[str],
-    autogenerate: str | None,
+    autogenerate: str | None, local: Address | None,
 ) -> object:  # fmt: skip
     """Has Alembic write it; a Script, unless there was nothing to write."""
     head = heads[0] if heads else "base"
@@ -95,6 +102,7 @@ def _revision(
             autogenerate=True,  # what a `process_revision_directives` of the project's own may ask
             quiet=True,
         )
+        config.attributes[LOCAL_ADDRESS] = local
     try:
         with PROCESS, warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter("ignore", UserWarning)  # equal ids in branches that exclude one another are linted
@@ -130,11 +138,8 @@ def _known(error: BaseException, settings: Settings) -> EhgMigrateError | None:
     if place := line_of(error, settings.versions):
         hint = "correct the file: Alembic loads every revision before it writes a new one"
         return RevisionsError(Problem("revision_raised", described(error), hint, place))
-    if any(frame.f_globals.get("__name__") == _HOOKS for frame, _ in traceback.walk_tb(error.__traceback__)):
-        message = f"the new file is in `versions/`, and a hook could not be run on it: {described(error)}"
-        return UsageError(
-            Problem("hook", message, "correct the hook, or take it out", "alembic.ini: [post_write_hooks]")
-        )
+    if problem := _in_settings(error):
+        return problem
     if isinstance(error, FileNotFoundError) and Path(str(error.filename)).name == _TEMPLATE:
         hint = "put one beside env.py, such as `alembic init` writes"
         return ConfigurationError(Problem("no_template", f"there is no `{error.filename}`", hint))
@@ -147,6 +152,21 @@ def _known(error: BaseException, settings: Settings) -> EhgMigrateError | None:
             error.filename = str(piece)
         if str(error.filename).startswith(str(settings.versions)):  # models of the project may do anything
             return _unwritable(error)
+    return None
+
+
+def _in_settings(error: BaseException) -> EhgMigrateError | None:
+    """Where Alembic came to nothing with what alembic.ini says of new files."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if any(frame.f_globals.get("__name__") == _HOOKS for frame in frames):
+        message = f"the new file is in `versions/`, and a hook could not be run on it: {described(error)}"
+        return UsageError(
+            Problem("hook", message, "correct the hook, or take it out", "alembic.ini: [post_write_hooks]")
+        )
+    if any(frame.f_code.co_name == _NAMING for frame in frames):
+        hint = "it takes rev, slug, epoch, year, month, day, hour, minute and second, as in `%%(rev)s_%%(slug)s`"
+        message = f"`file_template` cannot be filled in: {described(error)}"
+        return ConfigurationError(Problem("file_template", message, hint, "alembic.ini: [alembic] file_template"))
     return None
 
 

@@ -15,6 +15,8 @@ from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.model import Target
 
+LOCAL_ADDRESS = "ehg_migrate.local_address"
+"""Of Alembic's Config.attributes: where the database of the one target is that is meant, with `--local`."""
 _X = "target"
 # without `-x target=` these go over all targets; nothing of what they do takes anything away
 _OVER_ALL = frozenset({"upgrade", "current", "check", "ensure_version"})

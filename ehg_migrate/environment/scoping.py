@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionMap
+from alembic.util import CommandError
 
 
 def scope(script: ScriptDirectory, folders: Iterable[Path]) -> None:
@@ -19,9 +21,18 @@ def scope(script: ScriptDirectory, folders: Iterable[Path]) -> None:
 
 
 def write_to(script: ScriptDirectory, folder: Path) -> None:
-    """From now on new files go into this folder; what is loaded stays loaded."""
+    """From now on new files go into this folder, none over another one; what is loaded stays loaded."""
     _ = script.revision_map.heads  # loads what is not loaded yet
     _point(script, (folder,))
+    as_ever = script._generate_template
+
+    def generate(src: Path, dest: Path, **kw: Any) -> None:
+        if dest.exists():  # `file_template` need not have the id in it, nor a time to the second two names
+            hint = "another message gives it another name, and so does `%%(rev)s` in `file_template` of alembic.ini"
+            raise CommandError(f"there is already `{dest}`, which the new file would replace: {hint}")
+        as_ever(src, dest, **kw)
+
+    script._generate_template = generate  # type: ignore[method-assign]  # there is no hook before it
 
 
 def _point(script: ScriptDirectory, folders: Iterable[Path]) -> None:

@@ -17,6 +17,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from logging.config import fileConfig
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from alembic.util import CommandError
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.database.parameters import forget_environment
-from ehg_migrate.environment.invocation import Invocation
+from ehg_migrate.environment.invocation import LOCAL_ADDRESS, Invocation
 from ehg_migrate.environment.models import load_models, named_models
 from ehg_migrate.environment.new_files import DIRECTIVES, prepare_file
 from ehg_migrate.environment.scoping import scope
@@ -38,7 +39,7 @@ from ehg_migrate.errors import EhgMigrateError, Problem, RevisionsError, TargetE
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.fleet.load import load_fleet
 from ehg_migrate.fleet.secrets import register_variables, resolve_all
-from ehg_migrate.model import Target
+from ehg_migrate.model import Address, Target
 from ehg_migrate.redaction import inert, safe
 from ehg_migrate.revisions.history import History, read_history
 from ehg_migrate.revisions.lint import lint
@@ -81,7 +82,7 @@ def _run(config: Config, comparing: Mapping[str, Any]) -> None:
     if invocation.from_terminal:
         _own_process(config)
     settings = read_settings(Path(config.config_file_name or "alembic.ini").resolve().parent)
-    fleet = load_fleet(settings.root)
+    fleet = _located(load_fleet(settings.root), invocation, config.attributes.get(LOCAL_ADDRESS))
     register_variables(fleet.targets)
     try:
         _do(invocation, settings, fleet, config, comparing)
@@ -92,6 +93,14 @@ def _run(config: Config, comparing: Mapping[str, Any]) -> None:
             raise
         hint = "correct the file: Alembic loads every revision"
         raise RevisionsError(Problem("revision_raised", described(e), hint, place)) from e
+
+
+def _located(fleet: Fleet, invocation: Invocation, local: Address | None) -> Fleet:
+    """The fleet, with the target that is meant on the embedded server where that is: no password is asked there."""
+    if local is None:
+        return fleet
+    (target,) = invocation.choose(fleet)
+    return Fleet((replace(target, address=local, password=None),))
 
 
 def _do(invocation: Invocation, settings: Settings, fleet: Fleet, config: Config, comparing: Mapping[str, Any]) -> None:

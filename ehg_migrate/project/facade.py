@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.model import SHARED, FleetPlan, Run, Verb
 from ehg_migrate.project.base import Selectors, nobody, several
 from ehg_migrate.project.proving import Manner
@@ -129,7 +129,19 @@ class Project(SchemasProject):
         ids = resolve_all(everything, several(depends_on), self.releases)
         if autogenerate:
             self._one_with(autogenerate, branch)
-        return new_revision(self.settings, self.revisions, branch, message, ids, autogenerate)
+        self._refuse_lacking(branch, ids)
+        local = self.local_address(autogenerate) if autogenerate and self._local else None
+        return new_revision(self.settings, self.revisions, branch, message, ids, autogenerate, local)
+
+    def _refuse_lacking(self, branch: str, depends_on: Sequence[str]) -> None:
+        """Raises UsageError for what a target with this branch has not: no command would go on with such a file."""
+        for needed in depends_on:
+            homes = {b for b, revisions in self.revisions.branches.items() if any(r.id == needed for r in revisions)}
+            for target in self.fleet.targets:
+                if branch in (*target.branches, target.name) and not homes.intersection(target.branches):
+                    message = f"`{needed}` is of {quoted(sorted(homes))}, which `{target.name}` with `{branch}` has not"
+                    hint = "depend only toward a group and `shared`; write the revision in the more special branch"
+                    raise UsageError(Problem("dependency_direction", message, hint))
 
     def new_revision_from_drift(
         self,

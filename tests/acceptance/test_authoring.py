@@ -146,6 +146,65 @@ def test_a_branch_of_two_heads_is_not_continued(fleet: Path) -> None:
     assert tree(fleet / "versions") == before
 
 
+def test_what_a_target_lacks_is_not_depended_on(fleet: Path) -> None:
+    """No file is written with which every later command would end."""
+    assert ehg(fleet, "revision", "-m", "bills", "-b", "billing").code == 0
+    before = tree(fleet / "versions")
+    for branch in ("shared", "example"):
+        said = ehg(fleet, "revision", "-m", "x", "-b", branch, "--depends-on", "billing@head")
+        assert (said.code, said.out) == (2, "")
+        assert f"is of `billing`, which `example` with `{branch}` has not\n  hint: depend only toward" in said.err
+    assert tree(fleet / "versions") == before
+    file = fleet / "targets" / "targets.yaml"
+    file.write_text(file.read_text().replace("    env: development\n", "    branches: [billing]\n"))
+    assert ehg(fleet, "revision", "-m", "x", "-b", "example", "--depends-on", "billing@head").code == 0
+    assert ehg(fleet, "lint", "--exit-code").out == "0 warnings\n"
+
+
+@pytest.mark.parametrize("command", [(), ("--autogenerate", "example")], ids=["plain", "autogenerate"])
+def test_no_revision_is_replaced_by_another(command: tuple[str, ...], fleet: Path) -> None:
+    """Where `file_template` has no id in it, two may have one name; Alembic would write over the first."""
+    (fleet / "models.py").write_text("import sqlalchemy as sa\nm = sa.MetaData()\nsa.Table('t', m, sa.Column('a'))\n")
+    ini = fleet / "alembic.ini"
+    text = re.sub(r"(?m)^file_template = .*", "file_template = %%(slug)s", ini.read_text())
+    ini.write_text(text.replace("# metadata =", "metadata = shared = models:m"))
+    assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
+    (fleet / "versions" / "shared" / "0001_notes.py").rename(fleet / "versions" / "shared" / "more.py")
+    before = tree(fleet / "versions")
+    said = ehg(fleet, "revision", "-m", "more", *command, *(("--local",) if command else ()))
+    assert (said.code, said.out) == (2, ""), said
+    assert f"there is already `{fleet}/versions/shared/more.py`, which the new file would replace" in said.err
+    stock = ehg(fleet, "revision", "-m", "more", "--head", "0001_notes", program=ALEMBIC)
+    assert "which the new file would replace" in stock.err
+    assert tree(fleet / "versions") == before
+
+
+def test_models_are_compared_with_the_local_database(fleet: Path) -> None:
+    """`--local` means it here, too: the target itself is not asked, and its secret not read."""
+    (fleet / "models.py").write_text("import sqlalchemy as sa\nm = sa.MetaData()\nsa.Table('t', m, sa.Column('a'))\n")
+    ini = fleet / "alembic.ini"
+    ini.write_text(ini.read_text().replace("# metadata =", "metadata = shared = models:m"))
+    behind = ehg(fleet, "revision", "-m", "t", "--autogenerate", "example", "--local")
+    assert (behind.code, behind.out) == (2, "")
+    assert "error: example: Target database is not up to date." in behind.err
+    assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
+    said = ehg(fleet, "revision", "-m", "t", "--autogenerate", "example", "--local")
+    assert said.code == 0, said.err
+    text = (fleet / said.out.split()[1]).read_text()
+    assert "op.create_table('t'" in text
+    assert "op.drop_table('notes')" in text
+    assert ehg(fleet, "local", "wipe", "--yes").code == 0
+
+
+def test_a_name_that_cannot_be_made(fleet: Path) -> None:
+    """It is a fault of alembic.ini, which is said."""
+    ini = fleet / "alembic.ini"
+    ini.write_text(re.sub(r"(?m)^file_template = .*", "file_template = %%(id)s", ini.read_text()))
+    said = ehg(fleet, "revision", "-m", "more")
+    assert (said.code, said.out) == (2, "")
+    assert "error: `file_template` cannot be filled in: KeyError: 'id'\n  at alembic.ini: [alembic] " in said.err
+
+
 # --- lint, release, schema
 
 
