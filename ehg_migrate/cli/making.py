@@ -52,22 +52,23 @@ def revision(
         raise click.UsageError("`--from-drift` stands alone; `--allow-destructive` is about its statements.")
     with options.opened(**where) as project:
         if from_drift:
-            return _from_drift(project, from_drift, branch, message, depends_on, allow_destructive)
+            return _from_drift(project, from_drift, branch, message, depends_on, allow_destructive, where["local"])
         path = project.new_revision(message, branch, depends_on, autogenerate)
         console.data(f"wrote {path.relative_to(project.settings.root)}")
         return 0
 
 
 def _from_drift(
-    project: Project, target: str, branch: str, message: str, depends_on: tuple[str, ...], destructive: bool
-) -> int:
+    project: Project, target: str, branch: str, message: str, depends_on: tuple[str, ...], destructive: bool,
+    local: bool,
+) -> int:  # fmt: skip
     from ehg_migrate.report.correction import carried_lines
 
     path, carried = project.new_revision_from_drift(
         target, branch, message, depends_on, destructive=destructive, notice=console.note
     )
     console.data(f"wrote {path.relative_to(project.settings.root)}")
-    console.note(carried_lines(target, branch, carried))
+    console.note(carried_lines(target, branch, carried, local=local))
     return 0 if carried.proven else 1
 
 

@@ -81,11 +81,14 @@ def _commented(lines: Iterable[str]) -> Iterator[str]:
     yield from (f"-- {line}" for text in lines for line in text.splitlines())
 
 
-def carried_lines(target: str, branch: str, carried: Carried) -> Iterator[str]:
-    """What is known of a revision that carries a target's drift, and what comes next."""
+def carried_lines(target: str, branch: str, carried: Carried, *, local: bool = False) -> Iterator[str]:
+    """What is known of a revision that carries a target's drift, and what comes next; `local` of its local database."""
     yield from _way("upgrade", carried.upgrade, f"what the revisions of {target} produce equals {target}")
     yield from _way("downgrade", carried.downgrade, "it is what it was before")
     yield f"review it: it is for every target of branch {branch}, and sees a rename as one object less and one more;"
+    if local:  # stock commands know the target only, which need not have it
+        yield f"the local database of {target} has all of it already: `ehg-migrate local wipe` before the next upgrade"
+        return
     yield f"{target} has all of it already: say so with `alembic -x target={target} stamp {branch}@head`"
 
 

@@ -196,6 +196,18 @@ def test_models_are_compared_with_the_local_database(fleet: Path) -> None:
     assert ehg(fleet, "local", "wipe", "--yes").code == 0
 
 
+def test_the_drift_of_a_local_database(fleet: Path) -> None:
+    """`alembic stamp` would write on the target itself, which has nothing of it: what is said does what is meant."""
+    assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
+    assert ehg(fleet, "local", "psql", "example", "--", "-qc", "CREATE TABLE by_hand (n int)").code == 0
+    said = ehg(fleet, "revision", "-m", "by hand", "--from-drift", "example", "--local")
+    assert (said.code, "stamp" in said.err) == (0, False), said.err
+    assert "the local database of example has all of it already: `ehg-migrate local wipe` before the next" in said.err
+    assert ehg(fleet, "local", "wipe", "--yes").code == 0
+    assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
+    assert ehg(fleet, "local", "wipe", "--yes").code == 0
+
+
 def test_a_name_that_cannot_be_made(fleet: Path) -> None:
     """It is a fault of alembic.ini, which is said."""
     ini = fleet / "alembic.ini"
