@@ -231,7 +231,8 @@ _SCRATCH_ROLE = (
 )
 _PRELUDE = "let a SQL file make what revisions rely on: `prelude = FILE` in alembic.ini"
 _SERVER = f"name a server that has it in `{VARIABLE}`"
-HINTS: Mapping[str | None, str] = {
+_LEFT = "an earlier revision makes it, too, or the downgrade of this one leaves it there: correct that"
+_HINTS: Mapping[str | None, str] = {
     "0A000": _SERVER,  # an extension that this server does not offer
     "58P01": _SERVER,  # its library
     "42704": _PRELUDE,  # a role or a type that no revision makes
@@ -239,9 +240,16 @@ HINTS: Mapping[str | None, str] = {
     "42883": _PRELUDE,  # a function
     "3F000": _PRELUDE,  # a schema
     "42501": "the role of this scratch database is no superuser; where the target's is one, look at this step yourself",
-    "42710": "a role belongs to the whole server: make it only where it is missing",
+    **dict.fromkeys(("42P06", "42P07", "42701", "42710", "42723"), _LEFT),  # nobody makes anything here by hand
 }
-"""What to do about a failure that has its reason in the scratch server, by SQLSTATE."""
+_ROLE_THERE = "a role belongs to the whole server: make it only where it is missing"
+
+
+def hint_on_scratch(problem: Problem, otherwise: str) -> str:
+    """What to do about a failure that has its reason in the scratch server or in the revisions before, by SQLSTATE."""
+    if problem.sqlstate == "42710" and 'role "' in problem.message:
+        return _ROLE_THERE
+    return _HINTS.get(problem.sqlstate, otherwise)
 
 
 def broken(result: Result, steps: Sequence[Step], version: str) -> Problem:
@@ -250,7 +258,7 @@ def broken(result: Result, steps: Sequence[Step], version: str) -> Problem:
     if result.status in (Status.CANCELLED, Status.NOT_ATTEMPTED):  # no fault of the revision
         return no_reference("the run was stopped before they were replayed", "`ehg-migrate drift` looks again")
     problem = result.problem or Problem("cancelled", "it was stopped")
-    hint = HINTS.get(problem.sqlstate, "where it reads data that an empty database lacks, let it find none and go on")
+    hint = hint_on_scratch(problem, "where it reads data that an empty database lacks, let it find none and go on")
     message = f"revision `{step.revision}` fails on an empty PostgreSQL {version}: {problem.message}"
     return no_reference(message, hint, problem.where or step.path, problem.sqlstate)
 

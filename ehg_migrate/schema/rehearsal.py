@@ -22,7 +22,15 @@ from ehg_migrate.schema.effects import effects
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.probes import Probe, probes
 from ehg_migrate.schema.recipe import Recipe
-from ehg_migrate.schema.reference import HINTS, References, Work, broken, no_reference, run_on_scratch, scratch_folder
+from ehg_migrate.schema.reference import (
+    References,
+    Work,
+    broken,
+    hint_on_scratch,
+    no_reference,
+    run_on_scratch,
+    scratch_folder,
+)
 from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep, on_former_tables
 from ehg_migrate.schema.scope import with_names
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
@@ -241,4 +249,4 @@ def _seconds(result: Result) -> float:
 
 def _failed(result: Result, step: Step) -> Problem:
     problem = result.problem or Problem("cancelled", "it was stopped")
-    return replace(problem, where=problem.where or step.path, hint=HINTS.get(problem.sqlstate, problem.hint))
+    return replace(problem, where=problem.where or step.path, hint=hint_on_scratch(problem, problem.hint))

@@ -22,7 +22,7 @@ from ehg_migrate.project import Project
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.ground import Ground, at_home
 from ehg_migrate.schema.recipe import Recipe, recipe
-from ehg_migrate.schema.reference import HINTS, References, Work, run_on_scratch
+from ehg_migrate.schema.reference import References, Work, hint_on_scratch, run_on_scratch
 from ehg_migrate.schema.rehearsal import Rehearsing
 from ehg_migrate.schema.scratch import ScratchServers
 from ehg_migrate.testing.database import MigratedDatabase
@@ -129,7 +129,7 @@ def _broken(result: Result, steps: Sequence[Step]) -> Problem:
         problem,
         message=f"revision `{step.revision}` fails: {problem.message}",
         where=problem.where or step.path,
-        hint=HINTS.get(problem.sqlstate, problem.hint),
+        hint=hint_on_scratch(problem, problem.hint),
     )
 
 

@@ -406,6 +406,20 @@ def test_a_step_that_can_be_done_once_only(
     assert second["problem"]["hint"].startswith("a role belongs to the whole server")
 
 
+@pytest.mark.parametrize("made", ["TYPE left_there AS ENUM ('x')", "TABLE left_there (n int)", "SCHEMA left_there"])
+def test_what_a_downgrade_leaves(
+    made: str, tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster
+) -> None:
+    """On a scratch database nobody has made it by hand, and it is no role: the hint tells where it comes from."""
+    addresses = {"acme": make_database("acme")}
+    step = revision("s1", up=f"CREATE {made}", down_sql="SELECT 1", label="shared")
+    make_project(tmp_path, entries(addresses), {"shared/1": step})
+    said = Fleet(tmp_path, addresses, {"EHG_SCRATCH_URL": scratch_url(pg)}).run("rehearse")
+    assert said.code == 1, said
+    told = said.out.partition("already exists")[2]
+    assert "hint: an earlier revision makes it, too, or the downgrade of this one leaves it there: correct that" in told
+
+
 def test_every_combination_of_branches(fleet: Fleet) -> None:
     """Without a target: what two combinations have in common is rehearsed once, and all is good."""
     for path, text in {"shared/1": REVISIONS["shared/1"], "acme/1": REVISIONS["acme/1"]}.items():
