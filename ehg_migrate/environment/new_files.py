@@ -35,7 +35,8 @@ def prepare_file(invocation: Invocation, settings: Settings, fleet: Fleet, histo
     assert revision is not None
     given = revision.command_args
     # equal ids may stand in branches that no target has together, so only those are loaded that go with the one meant
-    branches = _beside(find_branch(given, settings.versions, history, _in_order(history.branches)), fleet)
+    branch = find_branch(given, settings.versions, history, _in_order(history.branches))
+    branches = _beside(branch, fleet, _homes(given["depends_on"], history))
     place = find_place(given, settings.versions, history, branches)
     folders = [settings.versions / b for b in reversed(branches)]
     scope(context.script, [f for f in folders if f.is_dir()])
@@ -83,7 +84,16 @@ def _in_order(branches: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(branches, key=lambda b: b != SHARED))
 
 
-def _beside(branch: str, fleet: Fleet) -> Sequence[str]:
-    """Every branch that some target has together with this one, in order of application, this one last."""
+def _beside(branch: str, fleet: Fleet, needed: frozenset[str]) -> Sequence[str]:
+    """Every branch that some target has together with this one, in order of application, this one last.
+
+    What the new file needs is among them, also before a target has both.
+    """
     together = {b for t in fleet.targets if branch in t.branches for b in t.branches} or {SHARED}
-    return (*_in_order(sorted(together - {branch})), branch)
+    return (*_in_order(sorted((together | needed) - {branch})), branch)
+
+
+def _homes(revisions: str | Iterable[str] | None, history: History) -> frozenset[str]:
+    """The branches of revisions that are named by their ids."""
+    names = {revisions} if isinstance(revisions, str) else set(revisions or ())
+    return frozenset(b for b, found in history.branches.items() if any(r.id in names for r in found))

@@ -155,8 +155,10 @@ def test_what_a_target_lacks_is_not_depended_on(fleet: Path) -> None:
         assert (said.code, said.out) == (2, "")
         assert f"is of `billing`, which `example` with `{branch}` has not\n  hint: depend only toward" in said.err
     assert tree(fleet / "versions") == before
+    # what no target has yet, none of them lacks
+    assert ehg(fleet, "revision", "-m", "x", "-b", "other", "--depends-on", "billing@head").code == 0
     file = fleet / "targets" / "targets.yaml"
-    file.write_text(file.read_text().replace("    env: development\n", "    branches: [billing]\n"))
+    file.write_text(file.read_text().replace("    env: development\n", "    branches: [billing, other]\n"))
     assert ehg(fleet, "revision", "-m", "x", "-b", "example", "--depends-on", "billing@head").code == 0
     assert ehg(fleet, "lint", "--exit-code").out == "0 warnings\n"
 
