@@ -152,7 +152,8 @@ class LintingProject(ProvingProject):
         unknown |= {target: o.problem for o in outcomes for target in o.targets if o.problem}
         sizes = self._sizes(outcomes)
         judge = Judge(self.settings, allowances(self.revisions, allow))
-        return _Sought(tuple(f for o in outcomes for f in judge.findings(o.steps, o.targets, sizes)), unknown)
+        found = (f for o in outcomes for f in judge.findings(o.steps, o.targets, sizes))
+        return _Sought(_merged(found), unknown)
 
     def _outcomes(
         self,
@@ -188,6 +189,14 @@ class LintingProject(ProvingProject):
             return {}
         targets, passwords = self._reach(names)
         return read_sizes(targets, passwords, self._at_once, tables)
+
+
+def _merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What is found alike on the ways of several targets is one finding."""
+    targets: dict[Finding, list[str]] = {}
+    for f in findings:
+        targets.setdefault(replace(f, targets=()), []).extend(f.targets)
+    return tuple(replace(f, targets=tuple(names)) for f, names in targets.items())
 
 
 def _refusals(plans: Iterable[Plan], findings: Iterable[Finding]) -> dict[str, Problem]:

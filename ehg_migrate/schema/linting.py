@@ -16,6 +16,9 @@ from ehg_migrate.schema.lint_shelf import Known
 from ehg_migrate.schema.rehearsal import Case, Rehearsing, grouped
 from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep
 
+MANY = 100
+"""Steps. Each takes a fifth of a second or more, so a new target would wait for minutes; others had them one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -78,18 +81,21 @@ def outcomes(
     *,
     most: int | None,
 ) -> Iterator[Outcome]:
-    """One for each distinct case. More than `most` that are not known are left alone, and say so.
+    """One for each distinct case. More than `most` that are not known are left alone, and say so; with `most`, so is a
+    long history on nothing.
 
     `digests` are those of the plans, by target. Rehearses where it must; raises nothing for a case.
     """
     missing = []
     for case in grouped(cases):
         steps = known.find(digests[case.targets[0]], case.steps, case.key, back=rehearsing.back)
-        if steps is None:
-            missing.append(case)
-        else:
+        if steps is not None:
             known.met(digests[case.targets[0]], case.key, case.targets)
             yield Outcome(case.targets, steps)
+        elif most is not None and not case.start.heads and len(case.steps) > MANY:
+            yield Outcome(case.targets, (), _whole_history(len(case.steps)))
+        else:
+            missing.append(case)
     for case in missing:
         if most is not None and len(missing) > most:
             yield Outcome(case.targets, (), too_many(len(missing)))
@@ -106,5 +112,14 @@ def too_many(cases: int) -> Problem:
     return Problem(
         "not_linted",
         f"there are {cases} different states with pending steps, each to be rehearsed on a scratch database",
+        "`ehg-migrate lint --effect` rehearses them; so does `--lint always`",
+    )
+
+
+def _whole_history(steps: int) -> Problem:
+    """Why the steps of a target that holds nothing are left alone where nobody has asked for more."""
+    return Problem(
+        "not_linted",
+        f"all {steps} steps are new to a target that holds nothing yet, and each would be rehearsed by itself",
         "`ehg-migrate lint --effect` rehearses them; so does `--lint always`",
     )

@@ -66,16 +66,17 @@ class Case:
 
     @property
     def key(self) -> str:
-        """Equal for targets that one rehearsal serves."""
+        """Of the state after the last step."""
         return self.keys[-1]
 
 
 def grouped(cases: Iterable[Case]) -> list[Case]:
-    """The same cases, those with one key as one."""
-    groups: dict[str, Case] = {}
+    """The same cases, those as one that go the same way from the same state: who lags behind has more steps to go."""
+    groups: dict[tuple[str, str], Case] = {}
     for case in cases:
-        former = groups.get(case.key)
-        groups[case.key] = replace(former, targets=(*former.targets, *case.targets)) if former else case
+        way = case.start.chain[-1], case.key
+        former = groups.get(way)
+        groups[way] = replace(former, targets=(*former.targets, *case.targets)) if former else case
     return list(groups.values())
 
 

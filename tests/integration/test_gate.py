@@ -10,6 +10,7 @@ import pytest
 
 from ehg_migrate.model import Address, FleetPlan
 from ehg_migrate.project import linting
+from ehg_migrate.schema import linting as rehearsals
 from tests.acceptance.test_drift import scratch_url
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE
@@ -40,3 +41,44 @@ def test_targets_are_asked_only_where_something_can_come_of_it(
         assert judged(plan, "auto") == (0, ["not_linted"])
         assert judged(plan, "always") == (2, ["linted"])
         assert judged(plan, "auto") == (2, ["linted"])
+
+
+def test_a_long_history_on_nothing_is_rehearsed_where_it_is_asked_for(
+    pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target that lags behind has what its steps may harm: they are rehearsed, however many they are."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
+    monkeypatch.setattr(rehearsals, "MANY", 1)
+    steps = {"shared/a": step("a", None, label="shared"), "shared/b": step("b", "a"), "shared/c": step("c", "b")}
+    fleet = make_fleet(pg, tmp_path, {name: make_database(name) for name in ("new", "lags")}, steps)
+    project = fleet.load()
+    project.run(project.plan(["lags"], ["a"]))
+    judged = project.judged(project.plan(), "auto")
+    assert [(n.code, n.message.partition(", and")[0]) for n in judged.notes] == [
+        ("not_linted", "not rehearsed: new: all 3 steps are new to a target that holds nothing yet"),
+        ("linted", judged.notes[1].message),
+    ]
+    assert "of 1 target were" in judged.notes[1].message
+    assert [n.code for n in project.judged(project.plan(["new"]), "always").notes] == ["linted"]
+    assert [n.code for n in project.judged(project.plan(["new"]), "auto").notes] == ["linted"]  # it is known now
+
+
+@pytest.mark.parametrize(("near", "behind"), [("a", "b"), ("b", "a")])
+def test_who_lags_behind_is_judged_by_all_its_steps(
+    pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    near: str, behind: str,
+) -> None:  # fmt: skip
+    """And who has done a step is not judged by it, though both come to the same state, whoever is first."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
+    steps = {
+        "shared/s1": step("s1", None, 'op.execute("CREATE TABLE t (id int, lost int)")', label="shared"),
+        "shared/s2": step("s2", "s1", 'op.execute("ALTER TABLE t DROP COLUMN lost")'),
+        "shared/s3": step("s3", "s2"),
+    }
+    project = make_fleet(pg, tmp_path, {name: make_database(name) for name in ("a", "b")}, steps).load()
+    project.run(project.plan([near], ["s2"]))
+    project.run(project.plan([behind], ["s1"]))
+    found = {(f.revision, f.targets) for f in project.judged(project.plan(), "auto").findings}
+    assert {(revision, tuple(sorted(names))) for revision, names in found} == {("s2", (behind,)), ("s3", ("a", "b"))}
