@@ -98,13 +98,20 @@ def _serve(kind: str) -> None:
 def _start(request: dict[str, Any], not_its: Iterable[socket.socket]) -> tuple[int, Path]:
     """The program's number, and the file for what it says."""
     said = Path(request["said"])
+    reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.setsid()
+        os.close(reading)
+        os.close(writing)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in not_its:
             end.close()
         _be_the_program(request)
+    os.close(writing)
+    os.read(reading, 1)  # nothing comes, when it has a group of its own: who is told its number may kill that
+    os.close(reading)
     _write(said.with_suffix(".pid"), pid)
     return pid, said
 
@@ -128,7 +135,6 @@ def _write(file: Path, number: int) -> None:
 
 
 def _be_the_program(request: dict[str, Any]) -> NoReturn:
-    os.setsid()
     if request["memory"]:
         resource.setrlimit(resource.RLIMIT_AS, (request["memory"], request["memory"]))
     os.chdir(request["folder"])
