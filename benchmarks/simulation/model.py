@@ -38,7 +38,7 @@ class Costs:
     start: float = 0.0  # of the command, whatever there is to do
     target: float = 0.0  # of the command for each target of the fleet: its entry, its plan, its line
     probe: Use = Use()
-    workers: float = 0.0  # until there is a fork server
+    workers: float = 0.0  # until there is a fork server; beside the looks
     fork: float = 0.0  # of the fork server for each worker; the runner waits for it
     hand: float = 0.0  # of the runner for each target with steps
     hear: float = 0.0  # of the runner for each step

@@ -74,6 +74,7 @@ class _Runner:
         self._gate = simpy.Resource(env, site.probes)
         self._ended: list[Task] = []
         self._woken = env.event()
+        self._started = env.event()  # the fork server
         self._unwritten, self._came = 0, env.event()  # results, for the thread that writes the ledger
         self.looks = self.work = self._phase = Phase(0.0)
         self.succeeded = self.failed = 0
@@ -81,6 +82,8 @@ class _Runner:
     def run(self) -> Doing:
         """From the start of the command to its end."""
         yield from self._think(self._costs.start + self._costs.target * len(self._tasks))
+        if any(task.steps for task in self._tasks):
+            self._started = self._use(self._costs.workers)  # beside the looks
         looks = [self._env.process(self._look(task)) for task in self._tasks]
         yield self._env.all_of(looks)
         busy = [task for task, look in zip(self._tasks, looks, strict=True) if look.value and task.steps]
@@ -130,7 +133,7 @@ class _Runner:
         self._hosts = self._new_hosts()  # the pool knows nothing of the looks
         waiting, running, made, begun = Waiting(tasks, self._hosts), 0, 0, set[int]()
         written = self._env.process(self._write(len(tasks)))
-        yield from self._think(self._costs.workers)
+        yield self._started
         while waiting.left or running:
             while running < self._site.parallel and (task := waiting.take()):
                 is_new = running == made  # nobody is free

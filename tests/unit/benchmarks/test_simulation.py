@@ -41,6 +41,10 @@ CASES = {
         Costs(enter=Use(trips=4), step=Use(trips=1), first_trips=6),
         replace(WIDE, parallel=1, delay=0.5, handshakes=2), _equal(2, 3), 0.5 * (2 + (10 + 4 + 3) + (4 + 2 + 3))),
     "a look is also taken where there is work": (replace(STEP, probe=Use(server=2.0)), WIDE, _equal(3), 3.0),
+    "the fork server starts beside the looks": (
+        replace(STEP, start=1.0, workers=5.0, probe=Use(server=3.0)), WIDE, _equal(3), 1.0 + 5.0 + 1.0),
+    "looks that take longer than its start": (
+        replace(STEP, workers=2.0, probe=Use(server=3.0)), WIDE, _equal(3), 3.0 + 1.0),
     "places of a host": (STEP, replace(WIDE, host_parallel=2), _equal(6), 3.0),
     "places of two hosts": (STEP, replace(WIDE, host_parallel=2, hosts=2), _equal(8, hosts=2), 2.0),
     "a full host does not hold up another": (
