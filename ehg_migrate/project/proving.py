@@ -178,10 +178,10 @@ class ProvingProject(PlanningProject):
     def _rehearsed(
         self, cases: list[Case], scratch: ScratchServers, references: References, notice: Notice
     ) -> Iterator[Rehearsal]:
-        from ehg_migrate.schema.rehearsal import Rehearsing, grouped
+        from ehg_migrate.schema.rehearsal import Rehearsing, furthest_first, grouped
 
         rehearsing = Rehearsing(self.settings, scratch, references)
-        for case in grouped(cases):
+        for case in furthest_first(grouped(cases)):
             notice(case.told)
             yield rehearsing.run(case)
 

@@ -13,7 +13,7 @@ from ehg_migrate.schema.difference import Change, Difference
 from ehg_migrate.schema.effects import Effect, effect
 from ehg_migrate.schema.judging import Seen
 from ehg_migrate.schema.lint_shelf import Known
-from ehg_migrate.schema.rehearsal import Case, Rehearsing, grouped
+from ehg_migrate.schema.rehearsal import Case, Rehearsing, furthest_first, grouped, ways
 from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep
 
 MANY = 100
@@ -96,9 +96,10 @@ def outcomes(
             yield Outcome(case.targets, (), _whole_history(len(case.steps)))
         else:
             missing.append(case)
-    for case in missing:
-        if most is not None and len(missing) > most:
-            yield Outcome(case.targets, (), too_many(len(missing)))
+    states = 0 if most is None else ways(missing)
+    for case in furthest_first(missing):
+        if most is not None and states > most:
+            yield Outcome(case.targets, (), too_many(states))
             continue
         notice(case.told)
         done = outcome(rehearsing.run(case))

@@ -80,6 +80,21 @@ def grouped(cases: Iterable[Case]) -> list[Case]:
     return list(groups.values())
 
 
+def furthest_first(cases: Iterable[Case]) -> list[Case]:
+    """The same cases: who lags furthest behind comes by the states of others, whose steps are known then."""
+    return sorted(cases, key=lambda case: len(case.steps), reverse=True)
+
+
+def ways(cases: Iterable[Case]) -> int:
+    """How many of them have to be rehearsed, so that the steps of all are known."""
+    seen: set[str] = set()
+    count = 0
+    for case in furthest_first(cases):
+        count += not seen.issuperset(case.keys)
+        seen.update(case.keys)
+    return count
+
+
 class Rehearsing:
     """Rehearses cases one after the other; what two have in common from the start is done once.
 
@@ -110,6 +125,8 @@ class Rehearsing:
             return replace(plain, problem=no_reference(f"the scratch server fails: {e}", "try again"))
 
     def _on(self, scratch: Scratch, case: Case, plain: Rehearsal) -> Rehearsal:
+        if case.there is None and self._known.keys() >= set(case.keys):  # by a case that came by this state
+            return replace(plain, steps=tuple(on_former_tables(self._known[key] for key in case.keys)))
         ((_, database, _),) = self._references.states(scratch, [case.start], for_others=case.there is not None)
         if isinstance(database, Problem):
             return replace(plain, problem=database)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ehg_migrate.model import Address, FleetPlan
+from ehg_migrate.model import Address, FleetPlan, Result
 from ehg_migrate.project import linting
 from ehg_migrate.schema import linting as rehearsals
+from ehg_migrate.schema import rehearsal
 from tests.acceptance.test_drift import scratch_url
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE
@@ -69,8 +71,12 @@ def test_who_lags_behind_is_judged_by_all_its_steps(
     pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     near: str, behind: str,
 ) -> None:  # fmt: skip
-    """And who has done a step is not judged by it, though both come to the same state, whoever is first."""
+    """And who has done a step is not judged by it, though both come to the same state, whoever is first.
+
+    One rehearsal shows the steps of both, so that they are one of those that are done unasked.
+    """
     monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    monkeypatch.setattr(linting, "_CASES", 1)
     monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
     steps = {
         "shared/s1": step("s1", None, 'op.execute("CREATE TABLE t (id int, lost int)")', label="shared"),
@@ -80,5 +86,14 @@ def test_who_lags_behind_is_judged_by_all_its_steps(
     project = make_fleet(pg, tmp_path, {name: make_database(name) for name in ("a", "b")}, steps).load()
     project.run(project.plan([near], ["s2"]))
     project.run(project.plan([behind], ["s1"]))
+    rehearsed: list[str] = []
+    run_on_scratch = rehearsal.run_on_scratch
+
+    def watched(*arguments: Any) -> Iterator[Result]:
+        rehearsed.extend(s.revision for work in arguments[2] for s in work.steps)
+        yield from run_on_scratch(*arguments)
+
+    monkeypatch.setattr(rehearsal, "run_on_scratch", watched)
     found = {(f.revision, f.targets) for f in project.judged(project.plan(), "auto").findings}
     assert {(revision, tuple(sorted(names))) for revision, names in found} == {("s2", (behind,)), ("s3", ("a", "b"))}
+    assert rehearsed == ["s2", "s3"]
