@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import LocalServerError, Problem
-from ehg_migrate.model import Limits, Plan, Result, Status, Step, Target, Verb
+from ehg_migrate.model import Limits, Origin, Plan, Result, Status, Step, Target, Verb
 from ehg_migrate.rollout.executor import check_workers
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.outputs import no_folder, output_folder
@@ -187,7 +188,7 @@ def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], s
     if not work:
         return
     check_workers()
-    run, origin = new_run_id(), find_origin(settings.root)
+    run, origin = new_run_id(), _origin(settings.root)
     with scratch_folder() as folder:
         jobs = [
             Job(
@@ -204,6 +205,12 @@ def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], s
             for w in work
         ]
         yield from Pool(settings.parallel, _nobody, stop).run(jobs)
+
+
+@cache
+def _origin(root: Path) -> Origin:
+    """Git is asked once, and not for each step of a rehearsal: in a large repository that takes long."""
+    return find_origin(root)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ehg_migrate.database import origin
 from ehg_migrate.model import Address, FleetPlan, Result
 from ehg_migrate.project import linting
 from ehg_migrate.schema import linting as rehearsals
@@ -73,7 +74,7 @@ def test_who_lags_behind_is_judged_by_all_its_steps(
 ) -> None:  # fmt: skip
     """And who has done a step is not judged by it, though both come to the same state, whoever is first.
 
-    One rehearsal shows the steps of both, so that they are one of those that are done unasked.
+    One rehearsal shows the steps of both, so that they are one of those that are done unasked; git is asked once.
     """
     monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
     monkeypatch.setattr(linting, "_CASES", 1)
@@ -94,6 +95,9 @@ def test_who_lags_behind_is_judged_by_all_its_steps(
         yield from run_on_scratch(*arguments)
 
     monkeypatch.setattr(rehearsal, "run_on_scratch", watched)
+    commits: list[Path] = []
+    monkeypatch.setattr(origin, "_commit", lambda root: commits.append(root) or "")
     found = {(f.revision, f.targets) for f in project.judged(project.plan(), "auto").findings}
     assert {(revision, tuple(sorted(names))) for revision, names in found} == {("s2", (behind,)), ("s3", ("a", "b"))}
     assert rehearsed == ["s2", "s3"]
+    assert commits == [tmp_path]
