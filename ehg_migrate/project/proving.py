@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict
 
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
@@ -14,6 +15,7 @@ from ehg_migrate.project.planning import PlanningProject
 
 if TYPE_CHECKING:
     from ehg_migrate.database.connections import Notice
+    from ehg_migrate.revisions.beside import Contents
     from ehg_migrate.rollout.jobs import Watch
     from ehg_migrate.rollout.runner import Reach
     from ehg_migrate.rollout.running import Verify
@@ -108,12 +110,18 @@ class ProvingProject(PlanningProject):
         except TargetError as e:
             return e.problem
 
+    @cached_property
+    def _contents(self) -> Contents:
+        from ehg_migrate.revisions.beside import Contents
+
+        return Contents(self.settings.root, self.settings.versions)
+
     def _recipe(self, target: Target, heads: Sequence[str], look: Look, scratch: ScratchServers) -> Recipe:
         """How the state of a target at these heads is made on its ground. Raises TargetError."""
         from ehg_migrate.schema.recipe import recipe
 
         label = scratch.label(look.ground.major, api_roles=bool(look.ground.roles))
-        return recipe(target, heads, self._graph(target), look.ground, label)
+        return recipe(target, heads, self._graph(target), look.ground, label, self._contents)
 
     def rehearse_all(self, notice: Notice = nobody) -> tuple[Rehearsal, ...]:
         """The same for every combination of branches in the fleet, from nothing to its heads; asks no target."""
@@ -130,7 +138,8 @@ class ProvingProject(PlanningProject):
                 graph = self._graph(target)
                 steps = graph.steps((), graph.heads)
                 if steps:
-                    cases.append(Case((target.name,), recipe(target, (), graph, ground, label), steps, graph))
+                    start = recipe(target, (), graph, ground, label, self._contents)
+                    cases.append(Case((target.name,), start, steps, graph))
             return tuple(self._rehearsed(cases, scratch, references, notice))
 
     def lint_sql(self, selectors: Selectors = (), *, pending: bool = False) -> SqlReport:
@@ -165,7 +174,7 @@ class ProvingProject(PlanningProject):
             from ehg_migrate.schema.verify import verify
 
             targets = [reach.targets[r.target] for r in results]
-            fleet = Fleet(targets, reach.passwords, self._graph, self._at_once)
+            fleet = Fleet(targets, reach.passwords, self._graph, self._at_once, self._contents)
             looking = Looking(self.settings.prelude, Tripwires(self.settings.tripwires), full=True)
             try:
                 with self._scratch(notice, how.get("stop")) as (scratch, references):
@@ -194,7 +203,7 @@ class ProvingProject(PlanningProject):
         targets, passwords = self._reach(selectors)
         looking = Looking(self.settings.prelude, Tripwires(self.settings.tripwires), full=full)
         states = read_states(targets, passwords, self.revisions, self.releases, self._at_once, looking.probe)
-        return Fleet(targets, passwords, self._graph, self._at_once), states, looking
+        return Fleet(targets, passwords, self._graph, self._at_once, self._contents), states, looking
 
     @contextmanager
     def _scratch(self, notice: Notice, stop: Stop | None = None) -> Iterator[tuple[ScratchServers, References]]:

@@ -11,15 +11,41 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ehg_migrate.model import Step
+from ehg_migrate.revisions.graph import Revision
 from ehg_migrate.revisions.plain import operands
 
 _LONGEST = 200  # characters of a text that may be a path
 
 
-def files_beside(root: Path, versions: Path, revisions: Iterable[str]) -> dict[str, str]:
+class Contents:
+    """What steps run, as it was when it was first asked for."""
+
+    def __init__(self, root: Path, versions: Path) -> None:
+        self._root = root
+        self._versions = versions
+        self._by_name: dict[str, list[Path]] | None = None
+        self._known: dict[str, str] = {}
+
+    def of(self, revision: Revision, step: Step) -> str:
+        """The checksum of the revision's file, or one of that and of all that it takes in, if it may take in others."""
+        if step.direction.function in revision.plain:
+            return step.checksum
+        if revision.path not in self._known:
+            if self._by_name is None:
+                self._by_name = _by_name(self._versions)
+            files = files_beside(self._root, self._versions, (revision.path,), self._by_name)
+            self._known[revision.path] = " ".join(f"{name} {checksum}" for name, checksum in files.items())
+        taken_in = self._known[revision.path]
+        return f"{step.checksum} {taken_in}" if taken_in else step.checksum
+
+
+def files_beside(
+    root: Path, versions: Path, revisions: Iterable[str], by_name: dict[str, list[Path]] | None = None
+) -> dict[str, str]:
     """Path -> sha256 of what these files take in, and what that takes in in turn; paths are relative to the project."""
     own = {root / r for r in revisions}
-    by_name = _by_name(versions)
+    by_name = _by_name(versions) if by_name is None else by_name
     seen, waiting = set(own), sorted(own)
     while waiting:
         file = waiting.pop()

@@ -18,6 +18,7 @@ from ehg_migrate.database.probe import read as read_state
 from ehg_migrate.database.together import Together
 from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import State, Target
+from ehg_migrate.revisions.beside import Contents
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.catalog import message, read_catalog_async
 from ehg_migrate.schema.difference import Difference, differences
@@ -165,6 +166,7 @@ class Fleet:
     passwords: Mapping[str, str | None]
     graph: Callable[[Target], Graph]
     at_once: int
+    contents: Contents
 
 
 def find_drift(
@@ -199,7 +201,7 @@ def _recipe(
         return there or Problem("unknown", "the schema of the target was not read", "look again")
     label = scratch.label(there.ground.major, api_roles=bool(there.ground.roles))
     try:
-        return recipe(target, state.heads, fleet.graph(target), there.ground, label)
+        return recipe(target, state.heads, fleet.graph(target), there.ground, label, fleet.contents)
     except TargetError as e:
         return e.problem
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import resources
 
 from ehg_migrate.model import NO_PLATFORM, Step, Target
+from ehg_migrate.revisions.beside import Contents
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.ground import Ground
 from ehg_migrate.schema.scope import Scope, scope_of, within
@@ -30,6 +31,7 @@ class Recipe:
     steps: tuple[Step, ...]
     ground: Ground
     server: str  # the scratch server, by its label
+    content: Callable[[Step], str] = field(compare=False, repr=False)  # of what a step runs, files beside it included
 
     @cached_property
     def chain(self) -> tuple[str, ...]:
@@ -38,7 +40,7 @@ class Recipe:
         start = [_FORM, self.server, self.ground.digest, dict(target.x), repr(sorted(target.alembic.items()))]
         keys = [_digest([*start, target.version_table_schema, target.version_table])]
         for step in self.steps:
-            keys.append(_digest([keys[-1], step.revision, step.direction, step.checksum]))
+            keys.append(_digest([keys[-1], step.revision, step.direction, self.content(step)]))
         return tuple(keys)
 
     @property
@@ -58,7 +60,9 @@ class Recipe:
         return drift_scope(self.target)
 
 
-def recipe(target: Target, heads: Sequence[str], graph: Graph, ground: Ground, server: str) -> Recipe:
+def recipe(
+    target: Target, heads: Sequence[str], graph: Graph, ground: Ground, server: str, contents: Contents
+) -> Recipe:
     """The state of a target that holds `heads`, all of them revisions of `graph`.
 
     Raises TargetError where one of its revisions has no `upgrade()`.
@@ -67,7 +71,7 @@ def recipe(target: Target, heads: Sequence[str], graph: Graph, ground: Ground, s
     steps, below = graph.steps((), goal), ground.below(target)
     if any(graph[s.revision].sets_defaults for s in steps):
         below = below.at_first
-    return Recipe(target, goal, steps, below, server)
+    return Recipe(target, goal, steps, below, server, lambda step: contents.of(graph[step.revision], step))
 
 
 def drift_scope(target: Target) -> Scope:

@@ -19,6 +19,7 @@ from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.local.programs import MAJOR
 from ehg_migrate.model import Result, Status, Step, Target
 from ehg_migrate.project import Project
+from ehg_migrate.revisions.beside import Contents
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.ground import Ground, at_home
 from ehg_migrate.schema.recipe import Recipe, recipe
@@ -50,6 +51,7 @@ class Kit:
         self.label = self.servers.label(MAJOR, api_roles=True)
         self.references = References(self.project.settings, self.servers, _nobody)
         self.rehearsing = Rehearsing(self.project.settings, self.servers, self.references)
+        self._contents = Contents(self.project.settings.root, self.project.settings.versions)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -81,7 +83,7 @@ class Kit:
     def recipe(self, target: Target, heads: Sequence[str]) -> Recipe:
         """The state of a target that holds `heads`."""
         graph = self.project.revisions.graph(target.branches)
-        return recipe(target, heads, graph, self.ground, self.label)
+        return recipe(target, heads, graph, self.ground, self.label, self._contents)
 
     def made(self, wanted: Recipe) -> str:
         """A new database in which each step of the state has just been run; the caller drops it."""

@@ -101,3 +101,41 @@ def test_who_lags_behind_is_judged_by_all_its_steps(
     assert {(revision, tuple(sorted(names))) for revision, names in found} == {("s2", (behind,)), ("s3", ("a", "b"))}
     assert rehearsed == ["s2", "s3"]
     assert commits == [tmp_path]
+
+
+def test_a_file_that_a_revision_reads_is_a_part_of_it(
+    pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found and made with other SQL in it holds no longer: neither for the gate nor for drift."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
+    reads = 'import pathlib; op.execute((pathlib.Path(__file__).parent / "s2.sql").read_text())'
+    steps = {
+        "shared/s1": step("s1", None, 'op.execute("CREATE TABLE t (id int, lost int)")', label="shared"),
+        "shared/s2": step("s2", "s1", reads),
+    }
+    fleet = make_fleet(pg, tmp_path, {name: make_database(name) for name in ("a", "b")}, steps)
+    file = fleet.folder / "versions" / "shared" / "s2.sql"
+
+    def lost() -> bool:
+        project = fleet.load()
+        found = project.judged(project.plan(["a"]), "always").findings
+        return "effect:lost_data" in {f.rule for f in found}
+
+    def verdict(target: str) -> str:
+        (drift,) = fleet.load().drift([target])
+        return str(drift.verdict)
+
+    def upgrade(target: str, *to: str) -> None:
+        project = fleet.load()
+        project.run(project.plan([target], to))
+
+    upgrade("a", "s1")
+    file.write_text("ALTER TABLE t ALTER lost SET DEFAULT 1")
+    assert not lost()
+    upgrade("b")
+    assert verdict("b") == "matches"
+    file.write_text("ALTER TABLE t DROP COLUMN lost")
+    assert lost()
+    upgrade("a")
+    assert (verdict("a"), verdict("b")) == ("matches", "drifted")
