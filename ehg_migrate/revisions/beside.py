@@ -100,11 +100,11 @@ def _taken_in(root: Path, file: Path, by_name: dict[str, list[Path]]) -> Iterato
 def _modules(folders: Iterable[Path], dotted: str) -> Iterator[Path]:
     """The files of a module and of its packages, wherever it may be found; the last part may be a name in one."""
     for folder in folders:
-        at = folder
+        at = str(folder)
         for part in dotted.split("."):
-            yield at / f"{part}.py"
-            at /= part
-            yield at / "__init__.py"
+            yield from _there(f"{at}/{part}.py")
+            at = f"{at}/{part}"
+            yield from _there(f"{at}/__init__.py")
 
 
 def _texts(node: ast.expr) -> Iterator[str]:
@@ -118,5 +118,12 @@ def _texts(node: ast.expr) -> Iterator[str]:
 
 def _named(folders: Iterable[Path], text: str, by_name: dict[str, list[Path]]) -> Iterator[Path]:
     if 0 < len(text) <= _LONGEST and text.isprintable():
-        yield from (Path(os.path.normpath(folder / text)) for folder in folders)
+        for folder in folders:
+            yield from _there(os.path.normpath(os.path.join(folder, text)))  # noqa: PTH118 - see `_there`
         yield from by_name.get(text.rpartition("/")[2], ())
+
+
+def _there(path: str) -> Iterator[Path]:
+    """The file, if it is one; most texts name none, and a Path of each would take longer than the rest of it."""
+    if os.path.isfile(path):  # noqa: PTH113
+        yield Path(path)
