@@ -287,13 +287,15 @@ def test_a_database_for_each_test(users: Users, pg: Cluster, arguments: tuple[st
 
 def test_two_processes_run_the_revisions_once(users: Users) -> None:
     """The other one copies what the first has made, and so does the next run."""
-    count = f"open({str(users.folder / 'count')!r}, 'a').write('x')"
-    add_revision(users.folder, "shared/2", revision("notes2", "notes1", up_code=count))
+    count = users.folder.with_name("count")  # out of the project: a file of it would be a part of the revision
+    add_revision(
+        users.folder, "shared/2", revision("notes2", "notes1", up_code=f"open({str(count)!r}, 'a').write('x')")
+    )
     users.write("tests/test_own.py", OWN)
     for _ in range(2):
         ran = users.pytest("-n", "2", "-k", "rows_stay_here")
         assert (ran.code, len(ran.of("PASSED"))) == (0, 4), ran.text
-        assert (users.folder / "count").read_text() == "x"
+        assert count.read_text() == "x"
 
 
 def test_on_the_embedded_server(users: Users) -> None:
