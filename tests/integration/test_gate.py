@@ -1,4 +1,4 @@
-"""The gate of an upgrade where targets are in more states than are rehearsed unasked: nobody is asked for nothing."""
+"""The gate of an upgrade: which steps are rehearsed unasked, and that each target is judged by those before it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,17 @@ TARGETS = ("one", "two")
 STEPS = {f"{name}/a": step(name[0], None, label=name) for name in TARGETS}
 
 
+@pytest.fixture(autouse=True)
+def variables(pg: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The targets' password, and the tests' own server as the scratch server."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
+
+
 def test_targets_are_asked_only_where_something_can_come_of_it(
     pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With more goals than cases, of which none is known, no target is; where one was rehearsed before, they are."""
-    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
-    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
     monkeypatch.setattr(linting, "_CASES", 1)
     with CountingProxy(pg.host, pg.port) as proxy:
         here = {name: replace(make_database(name), host=proxy.host, port=proxy.port) for name in TARGETS}
@@ -50,19 +55,16 @@ def test_a_long_history_on_nothing_is_rehearsed_where_it_is_asked_for(
     pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A target that lags behind has what its steps may harm: they are rehearsed, however many they are."""
-    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
-    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
     monkeypatch.setattr(rehearsals, "MANY", 1)
     steps = {"shared/a": step("a", None, label="shared"), "shared/b": step("b", "a"), "shared/c": step("c", "b")}
     fleet = make_fleet(pg, tmp_path, {name: make_database(name) for name in ("new", "lags")}, steps)
     project = fleet.load()
     project.run(project.plan(["lags"], ["a"]))
-    judged = project.judged(project.plan(), "auto")
-    assert [(n.code, n.message.partition(", and")[0]) for n in judged.notes] == [
-        ("not_linted", "not rehearsed: new: all 3 steps are new to a target that holds nothing yet"),
-        ("linted", judged.notes[1].message),
-    ]
-    assert "of 1 target were" in judged.notes[1].message
+    left, looked_at = project.judged(project.plan(), "auto").notes
+    assert (left.code, looked_at.code) == ("not_linted", "linted")
+    told, _, _ = left.message.partition(", and")
+    assert told == "not rehearsed: new: all 3 steps are new to a target that holds nothing yet"
+    assert "of 1 target were" in looked_at.message
     assert [n.code for n in project.judged(project.plan(["new"]), "always").notes] == ["linted"]
     assert [n.code for n in project.judged(project.plan(["new"]), "auto").notes] == ["linted"]  # it is known now
 
@@ -76,9 +78,7 @@ def test_who_lags_behind_is_judged_by_all_its_steps(
 
     One rehearsal shows the steps of both, so that they are one of those that are done unasked; git is asked once.
     """
-    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
     monkeypatch.setattr(linting, "_CASES", 1)
-    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
     steps = {
         "shared/s1": step("s1", None, 'op.execute("CREATE TABLE t (id int, lost int)")', label="shared"),
         "shared/s2": step("s2", "s1", 'op.execute("ALTER TABLE t DROP COLUMN lost")'),
@@ -104,11 +104,9 @@ def test_who_lags_behind_is_judged_by_all_its_steps(
 
 
 def test_a_file_that_a_revision_reads_is_a_part_of_it(
-    pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path
 ) -> None:
     """What was found and made with other SQL in it holds no longer: neither for the gate nor for drift."""
-    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
-    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
     reads = 'import pathlib; op.execute((pathlib.Path(__file__).parent / "s2.sql").read_text())'
     steps = {
         "shared/s1": step("s1", None, 'op.execute("CREATE TABLE t (id int, lost int)")', label="shared"),
