@@ -106,7 +106,7 @@ class ProvingProject(PlanningProject):
             return look
         try:
             start = self._recipe(target, plan.heads, look, scratch)
-            return Case((plan.target,), start, plan.steps, self._graph(target))
+            return Case((plan.target,), start, plan.steps)
         except TargetError as e:
             return e.problem
 
@@ -139,7 +139,7 @@ class ProvingProject(PlanningProject):
                 steps = graph.steps((), graph.heads)
                 if steps:
                     start = recipe(target, (), graph, ground, label, self._contents)
-                    cases.append(Case((target.name,), start, steps, graph))
+                    cases.append(Case((target.name,), start, steps))
             return tuple(self._rehearsed(cases, scratch, references, notice))
 
     def lint_sql(self, selectors: Selectors = (), *, pending: bool = False) -> SqlReport:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Origin, Plan, Result, Target
+from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.settings import Settings
 
 
@@ -57,6 +58,18 @@ class Job:
 
     def __repr__(self) -> str:
         return f"Job({self.target.name!r}, {self.plan.verb!s}, run={self.run!r})"  # never the password
+
+
+def files_to_load(plan: Plan, graph: Graph) -> tuple[str, ...]:
+    """In Alembic's order: those of the steps, and whatever may do something for them when it is loaded."""
+    ids = {s.revision for s in plan.steps}
+    return tuple(r.path for r in graph.revisions if r.id in ids or not r.is_silent)
+
+
+def known_revisions(plan: Plan, graph: Graph) -> dict[str, tuple[str, str]]:
+    """What the journal may come to say: the steps, and the rows that another row implies. Not the whole history."""
+    ids = {s.revision for s in plan.steps} | {h for h in plan.heads if h in graph}
+    return {i: (graph[i].branch, graph[i].checksum) for i in ids}
 
 
 class EventKind(StrEnum):

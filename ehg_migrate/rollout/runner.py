@@ -13,7 +13,7 @@ from ehg_migrate.errors import Problem
 from ehg_migrate.model import Origin, Plan, Result, Status, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.executor import Execute
-from ehg_migrate.rollout.jobs import Event, EventKind, Job, Learned, Watch
+from ehg_migrate.rollout.jobs import Event, EventKind, Job, Learned, Watch, files_to_load, known_revisions
 from ehg_migrate.rollout.outputs import no_folder, output_folder
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
@@ -84,6 +84,8 @@ def _none_begun(plans: Sequence[Plan], problem: Problem, watch: Watch) -> Iterat
 
 def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) -> Job:
     target = work.reach.targets[plan.target]
+    graph = work.reach.graph(target)
+    files = files_to_load(plan, graph)
     return Job(
         settings=settings,
         target=target,
@@ -93,27 +95,15 @@ def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) 
         completed_by=work.completed_by,
         origin=work.origin,
         output=str(folder / f"{number}.out"),
-        known=_known(plan, work.reach.graph(target)),
-        files=_files(plan, work.reach.graph(target)),
+        known=known_revisions(plan, graph),
+        files=files,
         beside=work.reach.beside.get(plan.target, {}),
-        clean=not settings.metadata and _is_clean(plan, work.reach.graph(target)),
+        clean=not settings.metadata and _is_clean(plan, graph, files),
         learned=Learned(proven=place(target) in work.reach.proven),
     )
 
 
-def _is_clean(plan: Plan, graph: Graph) -> bool:
+def _is_clean(plan: Plan, graph: Graph, files: Sequence[str]) -> bool:
     """Whether nothing is loaded and run but plain lists of operations."""
     plain = all(s.direction.function in graph[s.revision].plain for s in plan.steps)
-    return plain and len(_files(plan, graph)) == len({s.revision for s in plan.steps})
-
-
-def _files(plan: Plan, graph: Graph) -> tuple[str, ...]:
-    """The files to load, in Alembic's order: of the steps, and whatever may do something for them when it is loaded."""
-    ids = {s.revision for s in plan.steps}
-    return tuple(r.path for r in graph.revisions if r.id in ids or not r.is_silent)
-
-
-def _known(plan: Plan, graph: Graph) -> dict[str, tuple[str, str]]:
-    """What the journal may come to say: the steps, and the rows that another row implies. Not the whole history."""
-    ids = {s.revision for s in plan.steps} | {h for h in plan.heads if h in graph}
-    return {i: (graph[i].branch, graph[i].checksum) for i in ids}
+    return plain and len(files) == len({s.revision for s in plan.steps})

@@ -53,7 +53,7 @@ def notes(left: Catalog, right: Catalog) -> tuple[Difference, ...]:
 def _differences(left: Catalog, right: Catalog, *, notes: bool) -> Iterator[Difference]:
     for name in sorted({*left.by_name, *right.by_name}):
         one, other = left.by_name.get(name), right.by_name.get(name)
-        if (name[0] in NOTES) is not notes:
+        if (name[0] in NOTES) is not notes or one == other:
             continue
         clauses = tuple(_clauses(_definition(one), _definition(other)))
         if one is None or other is None:

@@ -56,6 +56,8 @@ def effects(
         name = (fact.kind, fact.identity)
         old = before.by_name.get(former.get(name, name))
         one, other = now[name], then.get(former.get(name, name))
+        if one == other and fact == old:
+            continue
         # what was so before is not this step's doing
         found += [effect(r, str(fact)) for r, judge in _RULES.items() if judge(one) and not (other and judge(other))]
         found += [effect("granted", str(fact))] if _granted_more(fact, old) else []

@@ -60,4 +60,7 @@ def _text(value: Any) -> str:
         return "{" + ", ".join(f"{_text(k)}: {_text(value[k])}" for k in keys) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_text, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)  # `dumps` makes one each time, which takes longer than a short text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import resources
@@ -31,7 +31,8 @@ class Recipe:
     steps: tuple[Step, ...]
     ground: Ground
     server: str  # the scratch server, by its label
-    content: Callable[[Step], str] = field(compare=False, repr=False)  # of what a step runs, files beside it included
+    graph: Graph = field(compare=False, repr=False)  # that the steps are of
+    contents: Contents = field(compare=False, repr=False)  # of what a step runs, files beside it included
 
     @cached_property
     def chain(self) -> tuple[str, ...]:
@@ -40,7 +41,8 @@ class Recipe:
         start = [_FORM, self.server, self.ground.digest, dict(target.x), repr(sorted(target.alembic.items()))]
         keys = [_digest([*start, target.version_table_schema, target.version_table])]
         for step in self.steps:
-            keys.append(_digest([keys[-1], step.revision, step.direction, self.content(step)]))
+            content = self.contents.of(self.graph[step.revision], step)
+            keys.append(_digest([keys[-1], step.revision, step.direction, content]))
         return tuple(keys)
 
     @property
@@ -71,7 +73,7 @@ def recipe(
     steps, below = graph.steps((), goal), ground.below(target)
     if any(graph[s.revision].sets_defaults for s in steps):
         below = below.at_first
-    return Recipe(target, goal, steps, below, server, lambda step: contents.of(graph[step.revision], step))
+    return Recipe(target, goal, steps, below, server, graph, contents)
 
 
 def drift_scope(target: Target) -> Scope:

@@ -20,9 +20,9 @@ from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import LocalServerError, Problem
-from ehg_migrate.model import Limits, Origin, Plan, Result, Status, Step, Target, Verb
+from ehg_migrate.model import Limits, Origin, Plan, Result, Status, Step, Verb
 from ehg_migrate.rollout.executor import check_workers
-from ehg_migrate.rollout.jobs import Job
+from ehg_migrate.rollout.jobs import Job, files_to_load, known_revisions
 from ehg_migrate.rollout.outputs import no_folder, output_folder
 from ehg_migrate.rollout.pool import Pool
 from ehg_migrate.rollout.stop import Stop
@@ -173,7 +173,7 @@ class References:
 class Work:
     """Steps to run on a scratch database. Results name the database in the place of a target."""
 
-    target: Target
+    recipe: Recipe  # whose target and graph count
     database: str
     steps: tuple[Step, ...]
     verb: Verb = Verb.UPGRADE
@@ -190,21 +190,26 @@ def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], s
     check_workers()
     run, origin = new_run_id(), _origin(settings.root)
     with scratch_folder() as folder:
-        jobs = [
-            Job(
-                settings=settings,
-                target=replace(w.target, name=w.database, address=scratch.address(w.database), limits=_LIMITS),
-                password=scratch.password,
-                plan=Plan(w.database, w.verb, w.steps[0].heads_before, w.steps[-1].heads_after, w.steps),
-                run=run,
-                origin=origin,
-                output=str(folder / f"{w.database}.out"),
-                known={s.revision: (s.branch, s.checksum) for s in w.steps},
-                trace=w.trace,
-            )
-            for w in work
-        ]
+        jobs = [_job(settings, scratch, w, run, origin, folder) for w in work]
         yield from Pool(settings.parallel, _nobody, stop).run(jobs)
+
+
+def _job(settings: Settings, scratch: Scratch, work: Work, run: str, origin: Origin, folder: Path) -> Job:
+    """As of a run, but never as one that statements are sent for: drift of those is found by Alembic's own way."""
+    target, graph = work.recipe.target, work.recipe.graph
+    plan = Plan(work.database, work.verb, work.steps[0].heads_before, work.steps[-1].heads_after, work.steps)
+    return Job(
+        settings=settings,
+        target=replace(target, name=work.database, address=scratch.address(work.database), limits=_LIMITS),
+        password=scratch.password,
+        plan=plan,
+        run=run,
+        origin=origin,
+        output=str(folder / f"{work.database}.out"),
+        known=known_revisions(plan, graph),
+        files=files_to_load(plan, graph),
+        trace=work.trace,
+    )
 
 
 @cache
@@ -230,7 +235,7 @@ def no_reference(message: str, hint: str, where: str = "", sqlstate: str | None 
 
 
 def _work(replay: _Replay) -> Work:
-    return Work(replay.recipe.target, replay.database, replay.left)
+    return Work(replay.recipe, replay.database, replay.left)
 
 
 _SCRATCH_ROLE = (

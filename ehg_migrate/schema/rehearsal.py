@@ -12,7 +12,6 @@ from psycopg import sql
 from ehg_migrate.database.trace import Trace, loads
 from ehg_migrate.errors import LocalServerError, Problem, some
 from ehg_migrate.model import Direction, Result, Status, Step, Target, Verb
-from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.rules import EFFECT_RULE
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.as_is import bring
@@ -20,7 +19,7 @@ from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.effects import effects
 from ehg_migrate.schema.facts import Catalog
-from ehg_migrate.schema.probes import Probe, probes
+from ehg_migrate.schema.probes import probes
 from ehg_migrate.schema.recipe import Recipe
 from ehg_migrate.schema.reference import (
     References,
@@ -47,7 +46,6 @@ class Case:
     targets: tuple[str, ...]
     start: Recipe
     steps: tuple[Step, ...]
-    graph: Graph
     there: Catalog | None = None  # what the targets are, where that is not what their revisions produce
     drift: tuple[Difference, ...] = ()
 
@@ -142,7 +140,7 @@ class Rehearsing:
     def _leave(self, scratch: Scratch, case: Case, database: str, *, whole: bool) -> None:
         """Keeps a database that is what a replay of the goal would be: whoever wants that need not make it."""
         start, goal = case.start, case.steps[-1].heads_after
-        replay = replace(start, heads=goal, steps=case.graph.steps((), goal)) if whole else start
+        replay = replace(start, heads=goal, steps=start.graph.steps((), goal)) if whole else start
         if whole and replay.chain[-1] == case.key:
             scratch.keep(database, case.key)
         else:
@@ -153,7 +151,7 @@ class Rehearsing:
         known = tuple(self._known[key] for key in takewhile(self._known.__contains__, case.keys))
         if known and known[-1].phase != "forward":
             steps = case.steps[: len(known)]
-            work = Work(case.start.target, database, steps)
+            work = Work(case.start, database, steps)
             (result,) = run_on_scratch(self._settings, scratch, [work], Stop())
             if result.status is not Status.SUCCEEDED:  # as where a revision makes a role, which is there now
                 return broken(result, steps, scratch.version)
@@ -168,8 +166,6 @@ class Rehearsing:
         before = _read(scratch, database, case.start)
         for step, key in zip(case.steps[len(known) :], case.keys[len(known) :], strict=True):
             done, after = self._step(scratch, case, database, step, before)
-            if after:
-                done = replace(done, probes=_probes(scratch, database, step, before, after))
             self._known[key] = done
             yield done
             if after is None:
@@ -183,21 +179,24 @@ class Rehearsing:
         forward, trace = self._watched(scratch, case, database, step)
         if forward.status is not Status.SUCCEEDED:
             return RehearsedStep(step, problem=_failed(forward, step), phase="forward"), None
-        after = _read(scratch, database, case.start)
-        in_transaction = _stayed_in_transaction(scratch, database, case.start.target, step)
+        with scratch.connect(database) as connection:
+            after = _catalog(connection, case.start)
+            in_transaction = _stayed_in_transaction(connection, case.start.target, step)
+            demands = probes(connection, step.revision, before, after)
         platform = bool(case.start.ground.platform)
         facts = effects(before, after, self._ignored, trace, platform=platform)
-        strain = strains(trace, self._ignored, changes_schema=before.fingerprint != after.fingerprint)
+        strain = strains(trace, self._ignored, changes_schema=bool(differences(before, after)))
         renamed = tuple((c.former, c.name) for c in trace.changes if (c.how, c.kind) == ("renamed", "table"))
         done = RehearsedStep(
             step,
             _seconds(forward),
             in_transaction=in_transaction,
             effects=(*strain, *facts),
+            probes=demands,
             made=tuple(sorted(set(_made(before, after)) - {name for _, name in renamed})),
             renamed=renamed,
         )
-        if not case.graph[step.revision].has_downgrade:
+        if not case.start.graph[step.revision].has_downgrade:
             return replace(done, reversible=False), after
         if not self.back:
             return done, after
@@ -230,27 +229,25 @@ class Rehearsing:
 
     def _run(self, scratch: Scratch, case: Case, database: str, step: Step, trace: str = "") -> Result:
         verb = Verb.UPGRADE if step.direction is Direction.UP else Verb.DOWNGRADE
-        work = Work(case.start.target, database, (step,), verb, trace)
+        work = Work(case.start, database, (step,), verb, trace)
         (result,) = run_on_scratch(self._settings, scratch, [work], Stop())
         return result
 
 
 def _read(scratch: Scratch, database: str, start: Recipe) -> Catalog:
     with scratch.connect(database) as connection:
-        # by their names: sizes and rows of these tables are asked of targets, and a trace has no other
-        return read_catalog(connection, with_names(start.scope))
+        return _catalog(connection, start)
 
 
-def _probes(scratch: Scratch, database: str, step: Step, before: Catalog, after: Catalog) -> tuple[Probe, ...]:
-    with scratch.connect(database) as connection:
-        return probes(connection, step.revision, before, after)
+def _catalog(connection: psycopg.Connection, start: Recipe) -> Catalog:
+    # by their names: sizes and rows of these tables are asked of targets, and a trace has no other
+    return read_catalog(connection, with_names(start.scope))
 
 
-def _stayed_in_transaction(scratch: Scratch, database: str, target: Target, step: Step) -> bool:
+def _stayed_in_transaction(connection: psycopg.Connection, target: Target, step: Step) -> bool:
     journal = sql.Identifier(target.meta_schema, "migration_journal")
     question = sql.SQL("SELECT FROM {} WHERE event = 'started' AND revision = %s").format(journal)
-    with scratch.connect(database) as connection:
-        return connection.execute(question, (step.revision,)).fetchone() is None
+    return connection.execute(question, (step.revision,)).fetchone() is None
 
 
 def _made(before: Catalog, after: Catalog) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ class Kit:
         if isinstance(database, Problem):
             raise TargetError(database)
         if wanted.steps:
-            work = Work(wanted.target, database, wanted.steps)
+            work = Work(wanted, database, wanted.steps)
             (result,) = run_on_scratch(self.project.settings, self.scratch, [work], Stop())
             if result.status is not Status.SUCCEEDED:
                 self.scratch.drop(database)

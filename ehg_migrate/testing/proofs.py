@@ -39,7 +39,7 @@ def inconsistent_steps(kit: Kit, combination: Combination) -> str:
     target = combination.speaker
     graph = kit.project.revisions.graph(target.branches)
     names = tuple(t.name for t in combination.targets)
-    case = Case(names, kit.recipe(target, ()), graph.steps((), graph.heads), graph)
+    case = Case(names, kit.recipe(target, ()), graph.steps((), graph.heads))
     found = kit.rehearsing.run(case)
     return "" if found.good else "\n".join(rehearsal_lines([found]))
 
