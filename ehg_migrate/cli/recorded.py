@@ -47,17 +47,13 @@ def prune(days: int, yes: bool, **where: Any) -> None:
     with options.opened(**where) as project:
         old = project.outlived_runs(days)
         if not old:
-            console.data(f"there is no run older than {days} days that the ledger can do without")
+            console.data(f"there is no run older than {text.number(days, 'day')} that the ledger can do without")
             return
         which = f"`{old[0]}` to `{old[-1]}`" if len(old) > 1 else f"`{old[0]}`"
-        console.note(f"{_old_runs(len(old))} would be deleted from the ledger: {which}")
+        console.note(f"{text.number(len(old), 'old run')} would be deleted from the ledger: {which}")
         confirm(yes, "yes", "type `yes` to go on")
         gone = project.forget_runs(days)
-        console.data(f"{_old_runs(gone)} {'was' if gone == 1 else 'were'} deleted")
-
-
-def _old_runs(number: int) -> str:
-    return f"{number} old run{'' if number == 1 else 's'}"
+        console.data(f"{text.number(gone, 'old run')} {'was' if gone == 1 else 'were'} deleted")
 
 
 def _no_runs(target: str | None) -> Iterator[str]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from ehg_migrate.redaction import one_line
 from ehg_migrate.schema.catalog import read_catalog
@@ -71,6 +70,8 @@ def _called(text: str, name: str, alone: str | None = None) -> str:
 
 def _quoted(name: str) -> str:
     """As a catalogue writes it, which quotes what must be: it stands in bodies too, which are read again."""
+    from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS  # all of SQLAlchemy comes with it
+
     plain = re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in RESERVED_WORDS
     return name if plain else sql.Identifier(name).as_string(None)
 

@@ -12,10 +12,11 @@ import pytest
 
 from ehg_migrate.model import Address, Status
 from ehg_migrate.project import Project
+from tests.acceptance.test_drift import scratch_url
 from tests.faults.proxy import FaultProxy
 from tests.support.cli import environment
 from tests.support.postgres import CANARY, Cluster
-from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
+from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
 
 HEAVY = {"alembic", "sqlalchemy", "mako", "rich", "jinja2", "distributed", "psutil", "keyring"}
 HEAVY |= {"pydantic", "yaml", "xml", "multiprocessing", "tornado", "pickle", "logging.handlers", "html", "curses"}
@@ -48,11 +49,11 @@ def folder(tmp_path: Path, make_database: Callable[[str], Address], monkeypatch:
     return root
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The program in a process of its own."""
     return subprocess.run(
         [sys.executable, "-c", COMMAND, *arguments, "--project", str(folder)],
-        env=environment({PASSWORD_VARIABLE: CANARY}),
+        env=environment({PASSWORD_VARIABLE: CANARY, **variables}),
         capture_output=True,
         text=True,
         check=True,
@@ -88,6 +89,15 @@ def test_neither_alembic_nor_sqlalchemy_is_imported(folder: Path, arguments: tup
     runs = Project.load(folder).runs()
     assert len(runs) - before == (1 if arguments[0] == "upgrade" else 0)
     assert {r.status for r in runs[0].results} == {Status.UP_TO_DATE if arguments[0] == "upgrade" else Status.SUCCEEDED}
+
+
+def test_with_steps_to_rehearse_and_to_verify_alembic_is_left_to_the_workers(folder: Path, pg: Cluster) -> None:
+    """Importing both takes longer than looking at a fleet."""
+    add_revision(folder, "shared/s2", revision("s2", "s1", up="CREATE SCHEMA a"))
+    said = command(folder, "upgrade", "--yes", EHG_SCRATCH_URL=scratch_url(pg))
+    assert "looked at in a rehearsal" in said.stderr
+    assert "held against the revisions" in said.stderr
+    assert imports(said) & {"alembic", "sqlalchemy", "mako"} == set()
 
 
 @pytest.mark.parametrize("verb", ["status", "upgrade"])
