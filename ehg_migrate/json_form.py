@@ -31,8 +31,11 @@ NAMES = (
 Else the rows of the target `acme` would turn into those of `***`, and a program would read `wrong_***`.
 """
 
-# JSON escapes U+0000 to U+001F by itself. These can still steer a terminal, break a line or not be encoded as UTF-8.
-_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+SCHEMA = frozenset({"definition", "sql"})
+"""Fields that hold what a schema is, or statements: what only looks like a secret is a part of it."""
+
+# JSON escapes U+0000 to U+001F by itself. These can still steer a terminal, turn or break a line, or be no UTF-8.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def dump(value: object) -> Any:

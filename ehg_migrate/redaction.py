@@ -58,14 +58,23 @@ def longest() -> int:
 
 def redact(text: str) -> str:
     """The same text with every registered secret, `password=...`, `PASSWORD '...'` and URL password masked as `***`."""
+    text = without_known(text)
+    text = _URL_USERINFO.sub(rf"\g<scheme>:{MASK}@", text)
+    for pattern in (_ASSIGNED, _LITERAL):
+        text = pattern.sub(_mask, text)
+    return text
+
+
+def without_known(text: str) -> str:
+    """The same text with every registered secret masked.
+
+    For SQL, which must be what it is: in a schema `password = crypt(...)` is no secret, and masked another statement.
+    """
     secrets = frozenset(_known)
     text = _without(text, _forms(secrets))
     if "%" in text:
         for pattern in _encoded(secrets):
             text = pattern.sub(MASK, text)
-    text = _URL_USERINFO.sub(rf"\g<scheme>:{MASK}@", text)
-    for pattern in (_ASSIGNED, _LITERAL):
-        text = pattern.sub(_mask, text)
     return text
 
 
@@ -76,10 +85,15 @@ def printable(text: str) -> str:
 
 def safe(text: str) -> str:
     """`redact`, and `printable`: for text that came from a server or from a revision."""
+    return printable(without_secrets(text))
+
+
+def without_secrets(text: str) -> str:
+    """`redact`, which leaves control characters as they are, except in a text where they may hide a secret."""
     masked = redact(text)
     shown = printable(masked)
-    # once more where that took any away: they may have stood in the middle of a secret, to hide it
-    return shown if shown == masked else redact(shown)
+    again = masked if shown == masked else redact(shown)
+    return masked if again == shown else again
 
 
 def inert(text: str) -> str:

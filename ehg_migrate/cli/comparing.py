@@ -79,14 +79,15 @@ def _correction(
     regard: dict[str, Any],
     where: dict[str, Any],
 ) -> int:
-    from ehg_migrate.report.correction import correction_lines
+    from ehg_migrate.report.correction import correction_lines, fit_to_print
 
     with options.opened(**where) as project:
         found = project.correction(left, right, destructive=destructive, notice=console.note, **regard)
+        found = fit_to_print(found)
         if as_json:
             console.json("correction", found)
         else:
-            console.script(correction_lines(found))
+            console.statements(correction_lines(found))
         return 1 if not found.proven else exits.DIFFERENCES if exit_code and found.differences else 0
 
 

@@ -8,14 +8,14 @@ import os
 import select
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from json.encoder import encode_basestring_ascii as escape
 from typing import Any, TextIO
 
 import click
 
 from ehg_migrate.errors import Problem
-from ehg_migrate.redaction import inert, printable, safe
+from ehg_migrate.redaction import inert, printable, safe, without_known, without_secrets
 
 _READER_GONE = 141  # what a shell says of a program that a closed pipe has ended
 _MOST_PROBLEMS = 100
@@ -30,6 +30,11 @@ def data(lines: Iterable[str] | str) -> None:
 def script(lines: Iterable[str]) -> None:
     """SQL, on stdout: as it is, but for secrets and what steers a terminal."""
     _write(map(safe, lines), err=False)
+
+
+def statements(lines: Iterable[str]) -> None:
+    """SQL of a schema, in which what looks like a secret is a part of it."""
+    _write((printable(without_known(line)) for line in lines), err=False)
 
 
 def own(lines: Iterable[str]) -> None:
@@ -49,10 +54,9 @@ def json(kind: str, value: object) -> None:
 
 def json_text(kind: str, value: object) -> str:
     """What `json` writes."""
-    from ehg_migrate.json_form import NAMES, SCHEMA_VERSION, dump, dumps
+    from ehg_migrate.json_form import SCHEMA_VERSION, dump, dumps
 
-    # each text by itself: a secret is looked for as it is, not as JSON writes it, and no quote of JSON's is masked
-    data = _safe_texts(dump(value), "", NAMES)
+    data = _safe_texts(dump(value), without_secrets)
     return dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "data": data})
 
 
@@ -130,15 +134,18 @@ def _lines(lines: Iterable[str] | str) -> Iterable[str]:
     return [lines] if isinstance(lines, str) else lines
 
 
-def _safe_texts(value: Any, field: str, names: frozenset[str]) -> Any:
-    """Plain JSON values with every text redacted, but for keys and names."""
+def _safe_texts(value: Any, hide: Callable[[str], str], *, name: bool = False) -> Any:
+    """Plain JSON values with every text redacted, but for keys and names; control characters are JSON's to escape.
+
+    Each text by itself: a secret is looked for as it is, not as JSON writes it, and no quote of JSON's is masked.
+    """
+    from ehg_migrate.json_form import NAMES, SCHEMA
+
     if isinstance(value, dict):
-        return {printable(key): _safe_texts(item, key, names) for key, item in value.items()}
+        return {k: _safe_texts(v, without_known if k in SCHEMA else hide, name=k in NAMES) for k, v in value.items()}
     if isinstance(value, list):
-        return [_safe_texts(item, field, names) for item in value]
-    if isinstance(value, str):
-        return printable(value) if field in names else safe(value)
-    return value
+        return [_safe_texts(item, hide, name=name) for item in value]
+    return hide(value) if isinstance(value, str) and not name else value
 
 
 def _write(lines: Iterable[str], *, err: bool) -> None:

@@ -236,3 +236,26 @@ def test_what_counts(world: World, pg: Cluster, make_module_database: Callable[[
         said = ehg(world.folder / "regard", "compare", "one.json", "it", **{PASSWORD_VARIABLE: world.password})
         seen = said.out.splitlines()
         assert (said.err, [line for line in expected if line not in seen]) == ("", []), said.out
+
+
+ODD = (
+    "BEGIN\r\n    -- \x1b[31mred\x0b\u202e\n    RETURN NEW;\nEND",
+    "BEGIN\n    -- \x1b[31mred\x0b\u202e\n    RETURN NEW;\nEND",
+)
+
+
+def test_a_text_is_in_json_as_it_is(world: World, pg: Cluster, make_database: Callable[[str], Address]) -> None:
+    """Line ends and control characters, which JSON escapes: without them two texts that differ would look alike."""
+    places = {name: make_database("odd") for name in ("here", "there")}
+    for place, body in zip(places.values(), ODD, strict=True):
+        with pg.open(place) as connection:
+            connection.execute(f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $${body}$$".encode())
+    write_project(world.folder.parent / "odd", {name: target_entry(place) for name, place in places.items()}, {})
+    odd = World(world.folder.parent / "odd", world.password)
+    said = odd.ehg("compare", "here", "there", "--json")
+    ((clause,),) = (d["clauses"] for d in said.json["data"]["differences"])
+    assert (clause["left"], clause["right"]) == ODD
+    assert not set("\x1b\x0b\u202e\r") & set(said.out)
+    (odd.folder / "saved.json").write_text(odd.ehg("snapshot", "here", "--json").out)
+    assert odd.ehg("compare", "saved.json", "here").out == "no difference between `saved.json` and `here`\n"
+    assert odd.ehg("compare", "saved.json", "there", "--exit-code").code == 3

@@ -16,7 +16,7 @@ from tests.acceptance.test_drift import Fleet, scratch_databases, scratch_url
 from tests.conftest import MakeProject
 from tests.integration.fleets import column, entries, execute
 from tests.support.cli import ALEMBIC, ehg
-from tests.support.postgres import Cluster
+from tests.support.postgres import CANARY, Cluster
 from tests.support.project import revision, write_project
 
 NOTES = """
@@ -60,6 +60,36 @@ def test_the_statements_make_one_target_like_the_other(fleet: Fleet, pg: Cluster
         c.execute(said.out.encode())
     assert fleet.run("compare", "acme", "beta").out.startswith("no difference")
     assert scratch_databases(pg) == before
+
+
+GUARD = """
+CREATE FUNCTION app.guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.password = 'none' THEN NEW.password = crypt(NEW.given, gen_salt('bf')); END IF;
+    RETURN NEW;
+END $$"""
+
+
+def test_what_looks_like_a_password_is_a_part_of_a_schema(fleet: Fleet, pg: Cluster) -> None:
+    """Masked it would be another statement than the one that was proven, and a snapshot not what the target is."""
+    execute(pg, fleet.addresses["beta"], GUARD)
+    (fleet.folder / "beta.json").write_text(fleet.run("snapshot", "beta", "--json").out)
+    assert fleet.run("compare", "beta.json", "beta").out.startswith("no difference")
+    found = fleet.run("compare", "acme", "beta", "--sql", "--allow-destructive", "--json").json["data"]
+    assert any("NEW.password = crypt(NEW.given, gen_salt('bf'))" in s["sql"] for s in found["statements"])
+    with pg.open(fleet.addresses["acme"]) as c:
+        c.execute(fleet.run("compare", "acme", "beta", "--sql", "--allow-destructive").out.encode())
+    assert fleet.run("compare", "acme", "beta").out.startswith("no difference")
+
+
+def test_a_statement_that_holds_a_secret_of_the_project_is_not_printed(fleet: Fleet, pg: Cluster) -> None:
+    """Nor another one in its place: it is said that nothing can be proven."""
+    text = sql.SQL("COMMENT ON TABLE app.spare IS {}").format(sql.Literal(f"as in {CANARY}, of course"))
+    with pg.open(fleet.addresses["beta"]) as c:
+        c.execute(text)
+    for form in ((), ("--json",)):
+        said = fleet.run("compare", "acme", "beta", "--sql", "--allow-destructive", *form)
+        assert (said.code, "a secret of this project" in said.out) == (1, True), said
+        assert CANARY not in said.out
 
 
 def test_destructive_statements_are_left_out_unless_asked_for(fleet: Fleet) -> None:
