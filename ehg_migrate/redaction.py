@@ -9,19 +9,45 @@ from urllib.parse import quote_plus
 
 MASK = "***"
 
-# Anything shorter would mask ordinary words; such a password is still masked in the forms of `_ASSIGNED`.
+# Anything shorter would mask ordinary words; such a password is still masked in the forms of `_GIVEN`.
 _SHORTEST = 4
-# what stands behind `password=`, `"password":` or SQL's `PASSWORD`; a text in quotes may have been cut before its end
+_NAMED = r"(?:password|passwd|passphrase)"
+# more that SQL gives away: settings, options of foreign servers; only in quotes, since columns are called so too
+_ALIKE = r"(?:secret|api_?key|access_?key|private_?key|role_?key)"
+# A text in quotes, or one that was cut before its end. Within another one its quotes are doubled or have backslashes
+# before them, as in `EXECUTE 'ALTER ROLE a PASSWORD ''x'''` and in a line of Python.
 _QUOTED = (
-    r"(?:[eE]|[uU]&)?'(?:[^'\\]|''|\\.)*(?:'|\\?$)|\"(?:[^\"\\]|\\.)*(?:\"|\\?$)|(?P<tag>\$\w*\$).*?(?:(?P=tag)|$)"
+    r"(?:[eEnN]|[uU]&)?(?:\\*(?P<empty>['\"])(?:\\*(?P=empty))+(?=[\s,;:|)\]}]|$)"
+    r"|(?P<quote>\\*(?:'+|\"+))(?:(?P=quote){2}|(?:\\\\)+(?P=quote)|(?!(?P=quote))(?:\\.|.))*+(?:(?P=quote)|$))"
+    r"|(?P<tag>\$\w*\$).*?(?:(?P=tag)|$)"
 )
-_ASSIGNED = re.compile(
-    rf"(?P<key>password[\"'`]?\s*[=:]\s*)(?P<value>{_QUOTED}|[^\s'\",;)]+)", re.IGNORECASE | re.DOTALL
+_BARE = r"(?:[^\s'\",;)\\]|\\(?!['\"])|''(?=[^\s'\",;)])|[,;)](?=[^\s'\",;)]))+"
+_GAP = r"(?>(?:\s|/\*.{0,200}?\*/|--[^\n]{0,200}\n)+)"  # what may stand between two words of SQL
+_IS = r"(?::=|=>|==?|:(?!:))"
+_CALL = r"(?:\w{1,63}\s*\(\s*)*"  # `crypt(`
+_GIVEN = tuple(
+    re.compile(rf"(?P<key>{key})(?P<value>{value})", re.IGNORECASE | re.DOTALL)
+    for key, value in (
+        # `password=x`, `"password": "x"`, `password := crypt('x', ...)`
+        (rf"{_NAMED}\\*[\"'`]?(?:::\w+)?\s*{_IS}\s*{_CALL}", f"{_QUOTED}|{_BARE}"),
+        # `format('ALTER ROLE %I PASSWORD %L', 'a', 'x')`: any of them may be it
+        (rf"{_NAMED}[\"']*\s+'*+%\d*\$?[LIs][^';]{{0,100}}'++\s*+,\s*", r"(?:[^()']|'(?:[^']|'')*+(?:'|$))++"),
+        # `'... PASSWORD ' || quote_literal('x')`
+        (rf"{_NAMED}\s+'++\s*+\|\|\s*{_CALL}", _QUOTED),
+        # `set_config('app.password', 'x', false)`, `vault.create_secret('x')`
+        (rf"set_config\s*\(\s*'[^']{{0,100}}(?:{_NAMED}|{_ALIKE})'\s*,\s*|create_secret\s*\(\s*", _QUOTED),
+        # `PASSWORD 'x'`, `OPTIONS (ADD "password" 'x')`, `SET "app.jwt_secret" TO 'x'`, `"api_key": "x"`
+        (
+            rf"(?:{_NAMED}|{_ALIKE})\\*[\"'`]?(?:{_GAP}(?:(?:TO\b|{_IS}){_GAP}?)?|{_IS}{_GAP}?)"
+            rf"|(?<![\w'\"`.]){_NAMED}",
+            _QUOTED,
+        ),
+    )
 )
-_LITERAL = re.compile(rf"(?P<key>\bpassword\s+)(?P<value>{_QUOTED})", re.IGNORECASE | re.DOTALL)
+_GIVING = re.compile("pass(?:word|wd|phrase)|secret|key", re.IGNORECASE)  # what any of them finds has one of these
 _URL_USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]*):(?P<value>[^\s/]*)@", re.IGNORECASE)
 # a reference to a secret, or the place for one, is what we want people to see
-_SHOWN = re.compile(r"['\"]?(?:(?:env|file|cmd|keyring):|\{|\.\.\.|\*\*\*)")
+_SHOWN = re.compile(r"['\"]?(?:env|file|cmd|keyring):|\{|\.\.\.|[\\'\"]*\*\*\*[\\'\"]*$")
 
 # what a hostile server could use to move the cursor, colour the terminal, fill the clipboard, break a line of a log or
 # turn the direction of what stands behind it
@@ -60,8 +86,9 @@ def redact(text: str) -> str:
     """The same text with every registered secret, `password=...`, `PASSWORD '...'` and URL password masked as `***`."""
     text = without_known(text)
     text = _URL_USERINFO.sub(rf"\g<scheme>:{MASK}@", text)
-    for pattern in (_ASSIGNED, _LITERAL):
-        text = pattern.sub(_mask, text)
+    if _GIVING.search(text):
+        for pattern in _GIVEN:
+            text = pattern.sub(_mask, text)
     return text
 
 
@@ -127,10 +154,10 @@ def _without(text: str, forms: tuple[str, ...]) -> str:
 
 
 def _mask(match: re.Match[str]) -> str:
-    value = match["value"]
-    if _SHOWN.match(value):
+    if _SHOWN.match(match["value"]):
         return match[0]
-    quote = value[0] if value[0] in "'\"" else "'" if "'" in value[:3] else ""
+    groups = match.groupdict()
+    quote = groups.get("quote") or groups.get("empty") or ""
     return f"{match['key']}{quote}{MASK}{quote}"
 
 
