@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,11 +118,39 @@ class Journal:
 
 
 def read_entry(row: Mapping[str, Any]) -> JournalEntry:
-    """A row of the `journal` query as the noun that it is."""
-    return JournalEntry(
+    """A row of the `journal` query as the noun that it is. Raises ValueError where somebody made the table another."""
+    entry = JournalEntry(
         **{
             **row,
             "heads_before": tuple(row["heads_before"]),
             "heads_after": tuple(row["heads_after"]),
         }
+    )
+    if not _as_made(entry):
+        raise ValueError("an entry of the journal holds what is none of ours")
+    return entry
+
+
+def _as_made(e: JournalEntry) -> bool:
+    """Whether every value is one that an entry of ours can have."""
+    texts = (
+        e.run,
+        e.event,
+        e.revision,
+        e.direction,
+        e.branch,
+        e.checksum,
+        e.actor,
+        e.host,
+        e.git_commit,
+        e.tool_version,
+    )
+    return (
+        all(isinstance(text, str) for text in (*texts, e.detail, *e.heads_before, *e.heads_after))
+        and e.direction in ("up", "down", "")
+        and isinstance(e.seq, int)
+        and isinstance(e.started_at, datetime)
+        and e.started_at.tzinfo is not None
+        and isinstance(e.seconds, float)
+        and math.isfinite(e.seconds)
     )

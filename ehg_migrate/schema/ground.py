@@ -29,7 +29,7 @@ _SETTINGS = ("TimeZone", "DateStyle", "IntervalStyle")
 _SOMEBODY = "ehg_migrate_owner"  # of a scratch database that whoever migrates shall not own
 _PUBLIC_CLOSED = 15  # the first major in which not everybody may create in schema public
 _ROLES = ("anon", "authenticated", "service_role")
-_TYPES = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS"}
+_TYPES = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS", "L": "LARGE OBJECTS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,23 @@ class Ground:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], prelude: str, platform: str) -> Ground:
-        """From the row that `ground_query` gives; `platform` is that of the target, `below` says which one it is."""
+        """From the row that `ground_query` gives; `platform` is that of the target, `below` says which one it is.
+
+        Raises ValueError for what no PostgreSQL says: it would be laid while other targets wait for theirs.
+        """
         roles, there, public, defaults = (tuple(row[n]) for n in ("roles", "platform", "public", "defaults"))
+        reading = tuple(map(str, row["reading"]))
+        if not {*roles} <= {*_ROLES} or not {*there} <= {*_platform()} or len(reading) != len(_SETTINGS):
+            raise ValueError("roles, schemas or settings that were not asked for")
+        for privilege in public:
+            _word(privilege.split(" ", 1)[0])
+        for default in defaults:
+            _read_default(default)
         if platform == NO_PLATFORM:  # what revisions rely on and do not make is in the prelude
             there = ()
         ground = cls(int(row["major"]), str(row["search_path"]), roles, there, public, defaults, prelude)
         owned, first = bool(row["owns"]), _first(row["kept"], row["role"])
-        return replace(ground, owned=owned, first=first, reading=tuple(map(str, row["reading"])))
+        return replace(ground, owned=owned, first=first, reading=reading)
 
     def below(self, target: Target) -> Ground:
         """The same below the revisions of this target, which may be one schema."""
@@ -94,16 +104,35 @@ class Ground:
 
 def _within(defaults: tuple[str, ...], schema: str) -> tuple[str, ...]:
     """Those that hold for what is made in this schema."""
-    return tuple(d for d in defaults if json.loads(d)[0] in ("", schema))
+    return tuple(d for d in defaults if _read_default(d)[0] in ("", schema))
 
 
 def _first(kept: str | None, role: str) -> tuple[str, ...] | None:
     """What `layout.sql` wrote down, if this role was it that made the layout, before any revision."""
     try:
         noted = json.loads(kept or "null")
-        return tuple(map(str, noted["default privileges"])) if noted["role"] == role else None
-    except (ValueError, TypeError, KeyError):  # nothing, or somebody's own comment
+        found = tuple(map(str, noted["default privileges"])) if noted["role"] == role else None
+        for default in found or ():
+            _read_default(default)
+    except (ValueError, TypeError, KeyError, RecursionError):  # nothing, or somebody's own comment
         return None
+    return found
+
+
+def _read_default(text: str) -> tuple[str, str, str, str, bool]:
+    """Schema, kind, privilege, role and whether it may be granted on, as `default_privileges` writes them.
+
+    Raises ValueError for any other text.
+    """
+    try:
+        schema, kind, privilege, who, grantable = json.loads(text)
+    except (TypeError, RecursionError) as e:
+        raise ValueError("no default privilege") from e
+    if not all(isinstance(word, str) for word in (schema, kind, privilege, who)) or kind not in _TYPES:
+        raise ValueError("no default privilege")
+    if privilege:
+        _word(privilege)
+    return schema, kind, privilege, who, bool(grantable)
 
 
 def ground_query(target: Target) -> sql.Composed:
@@ -131,7 +160,7 @@ def lay(connection: psycopg.Connection, ground: Ground) -> None:
         what, who = privilege.split(" ", 1)
         connection.execute(sql.SQL("GRANT {} ON SCHEMA {} TO {}").format(_word(what), home, _grantee(who)))
     for default in ground.defaults:
-        _lay_default(connection, *json.loads(default))
+        _lay_default(connection, *_read_default(default))
     if ground.prelude:
         connection.execute(ground.prelude.encode())
 
@@ -158,7 +187,9 @@ def _lay_default(
         return  # a schema that a revision makes: so its default privileges are made by revisions too, or are drift
     place = sql.SQL(" IN SCHEMA {}").format(sql.Identifier(schema)) if schema else sql.SQL("")
     if not schema:  # an entry for everywhere stands in the place of what PostgreSQL gives to PUBLIC by itself
-        connection.execute(sql.SQL("ALTER DEFAULT PRIVILEGES REVOKE ALL ON {} FROM PUBLIC").format(_word(_TYPES[kind])))
+        connection.execute(
+            sql.SQL("ALTER DEFAULT PRIVILEGES REVOKE ALL ON {} FROM PUBLIC").format(sql.SQL(_TYPES[kind]))
+        )
     if not privilege:
         return
     if who != "PUBLIC":
@@ -167,7 +198,7 @@ def _lay_default(
         sql.SQL("ALTER DEFAULT PRIVILEGES{} GRANT {} ON {} TO {}{}").format(
             place,
             _word(privilege),
-            _word(_TYPES[kind]),
+            sql.SQL(_TYPES[kind]),
             _grantee(who),
             sql.SQL(" WITH GRANT OPTION" if grantable else ""),
         )

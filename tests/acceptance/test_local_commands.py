@@ -86,6 +86,15 @@ def test_psql(fleet: Path) -> None:
     assert (said.code, said.out) == (0, "off\n"), said
 
 
+def test_default_privileges_on_large_objects(fleet: Path) -> None:
+    """PostgreSQL has them since 18; they are a part of the ground that a reference stands on."""
+    assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
+    grant = "ALTER DEFAULT PRIVILEGES GRANT SELECT ON LARGE OBJECTS TO anon"
+    assert ehg(fleet, "local", "psql", "example", "--", "-XAtc", grant).code == 0
+    said = ehg(fleet, "drift", "--local")
+    assert (said.code, "1 matches (example)" in said.out) == (0, True), said
+
+
 def test_wiping(fleet: Path) -> None:
     """All databases are gone, those of rehearsals too, and the record of their runs; the next command begins anew."""
     assert ehg(fleet, "upgrade", "--local", "--yes").code == 0

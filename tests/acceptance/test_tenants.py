@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from psycopg import sql
 
-from ehg_migrate.model import Address
+from ehg_migrate.model import Address, JournalEntry
 from tests.acceptance.test_drift import scratch_url
 from tests.acceptance.test_hostile import MEMORY
 from tests.integration.fleets import entries, execute
@@ -147,4 +149,71 @@ def test_no_target_takes_the_memory_of_all(
     said = ehg(tmp_path, "history", "acme", memory=MEMORY, **given)
     assert (said.code, "its journal is larger than 100 MB" in said.err) == (1, True), said.err[:1000]
     run = ehg(tmp_path, "rollback", first, "--yes", "--json", memory=MEMORY, **given).json["data"]
+    assert {r["target"]: r["status"] for r in run["results"]} == {"acme": "refused", "beta": "succeeded"}
+
+
+NOTED = {
+    # what stands in the comment on a journal in the place of default privileges
+    "no list": "abc",
+    "no JSON": ["["],
+    "too little": ["[]"],
+    "no list in it": ["7"],
+    "another kind": ['["", "Q", "SELECT", "anon", false]'],
+    "no privilege": ['["", "r", "; SELECT", "anon", false]'],
+    "no words": ["[{}, [], {}, {}, {}]"],
+    "too deep": ["[" * 200_000],
+}
+
+
+@pytest.mark.parametrize("noted", NOTED.values(), ids=NOTED)
+def test_what_one_target_says_of_its_ground_is_no_trouble_of_others(
+    noted: object, make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
+) -> None:
+    """The journal's comment is its owner's: where it is not as it was written, it is as if it were not there."""
+    addresses = {name: make_database(name) for name in ("acme", "beta")}
+    made = revision("s1", up="ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO anon", label="shared")
+    write_project(tmp_path, entries(addresses), {"shared/1": made})
+    given = {PASSWORD_VARIABLE: CANARY, "EHG_SCRATCH_URL": scratch_url(pg)}
+    assert ehg(tmp_path, "upgrade", "--yes", **given).code == 0
+    forged = sql.Literal(json.dumps({"role": addresses["acme"].user, "default privileges": noted})).as_string(None)
+    execute(pg, addresses["acme"], f"COMMENT ON TABLE ehg_migrate.migration_journal IS {forged}")
+    said = ehg(tmp_path, "drift", "--json", **given)
+    assert {d["target"]: d["verdict"] for d in said.json["data"]} == {"acme": "matches", "beta": "matches"}, said
+
+
+FORGED = {
+    # column of the journal -> what a view in its place has there
+    "nested heads": ("heads_before", "ARRAY[ARRAY['s1']]"),
+    "no head": ("heads_after", "ARRAY[NULL]::text[]"),
+    "a number of text": ("seconds", "'x'::text"),
+    "a moment that never was": ("started_at", "'x'::text"),
+    "bytes": ("detail", r"'\x00ff'::bytea"),
+    "nothing": ("event", "NULL::text"),
+    "sideways": ("direction", "'left'::text"),
+    "no number": ("seconds", "'NaN'::float8"),
+    "a moment of no zone": ("started_at", "started_at::timestamp"),
+}
+
+
+@pytest.mark.parametrize(("column", "value"), FORGED.values(), ids=FORGED)
+def test_a_journal_that_somebody_made_another_is_its_targets_trouble_alone(
+    column: str, value: str, make_database: Callable[[str], Address], tmp_path: Path, pg: Cluster
+) -> None:
+    """A rollback refuses this target and takes the others back; `history` says what it is."""
+    addresses = {name: make_database(name) for name in ("acme", "beta")}
+    made = revision("s1", up="CREATE TABLE notes (id int)", down_sql="DROP TABLE notes", label="shared")
+    write_project(tmp_path, entries(addresses), {"shared/1": made})
+    given = {PASSWORD_VARIABLE: CANARY}
+    first = ehg(tmp_path, "upgrade", "--yes", "--json", **given).json["data"]["id"]
+    columns = ("target_name", *(f.name for f in fields(JournalEntry)))
+    shown = ", ".join(f"{value} AS {name}" if name == column else name for name in columns)
+    execute(
+        pg,
+        addresses["acme"],
+        "ALTER TABLE ehg_migrate.migration_journal RENAME TO old",
+        f"CREATE VIEW ehg_migrate.migration_journal AS SELECT {shown} FROM ehg_migrate.old",
+    )
+    said = ehg(tmp_path, "history", "acme", **given)
+    assert (said.code, "is none of ours" in said.err) == (1, True), said
+    run = ehg(tmp_path, "rollback", first, "--yes", "--json", **given).json["data"]
     assert {r["target"]: r["status"] for r in run["results"]} == {"acme": "refused", "beta": "succeeded"}
