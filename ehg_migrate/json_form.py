@@ -34,8 +34,9 @@ Else the rows of the target `acme` would turn into those of `***`, and a program
 SCHEMA = frozenset({"definition", "sql"})
 """Fields that hold what a schema is, or statements: what only looks like a secret is a part of it."""
 
-# JSON escapes U+0000 to U+001F by itself. These can still steer a terminal, turn or break a line, or be no UTF-8.
-_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# JSON escapes U+0000 to U+001F by itself. These can still steer a terminal, break a line, turn what stands behind them
+# or not be encoded as UTF-8; and Azure obeys `##vso[...]` wherever it stands in a log.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|#(?=#\\w*\\[)")
 
 
 def dump(value: object) -> Any:

@@ -84,16 +84,15 @@ def longest() -> int:
 
 def redact(text: str) -> str:
     """The same text with every registered secret, `password=...`, `PASSWORD '...'` and URL password masked as `***`."""
-    text = without_known(text)
-    text = _URL_USERINFO.sub(rf"\g<scheme>:{MASK}@", text)
+    text = _URL_USERINFO.sub(rf"\g<scheme>:{MASK}@", redact_known(text))
     if _GIVING.search(text):
         for pattern in _GIVEN:
             text = pattern.sub(_mask, text)
     return text
 
 
-def without_known(text: str) -> str:
-    """The same text with every registered secret masked.
+def redact_known(text: str) -> str:
+    """The same text with every registered secret masked, and what only looks like one as it is.
 
     For SQL, which must be what it is: in a schema `password = crypt(...)` is no secret, and masked another statement.
     """

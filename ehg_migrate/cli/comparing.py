@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -155,16 +156,21 @@ def snapshot(target: str, folder: Path | None, check: bool, file: Path | None, a
             return _write(file, project.dump(target, **regard))
         found = project.snapshot(target, **regard)
         if as_json:
-            console.json(KIND, found)
+            console.json(KIND, found, exact=True)
         else:
             console.data(snapshot_lines(found))
         return 0
 
 
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _write(file: Path, text: str) -> int:
-    """As it is: a word that looks like a secret is a part of the schema here."""
+    """As it is: a word that looks like a secret is a part of the schema here, so a new file is for its owner alone."""
     try:
-        file.write_text(text, encoding="utf-8")
+        with open(file, "w", encoding="utf-8", opener=_for_its_owner) as stream:
+            stream.write(text)
     except OSError as e:
         raise click.UsageError(f"`{file}` cannot be written: {e.strerror}") from e
     return 0

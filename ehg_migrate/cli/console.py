@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import click
 
 from ehg_migrate.errors import Problem
-from ehg_migrate.redaction import inert, printable, safe, without_known, without_secrets
+from ehg_migrate.redaction import inert, printable, redact_known, safe, without_secrets
 
 _READER_GONE = 141  # what a shell says of a program that a closed pipe has ended
 _MOST_PROBLEMS = 100
@@ -34,7 +34,7 @@ def script(lines: Iterable[str]) -> None:
 
 def statements(lines: Iterable[str]) -> None:
     """SQL of a schema, in which what looks like a secret is a part of it."""
-    _write((printable(without_known(line)) for line in lines), err=False)
+    _write((printable(redact_known(line)) for line in lines), err=False)
 
 
 def own(lines: Iterable[str]) -> None:
@@ -47,16 +47,19 @@ def note(lines: Iterable[str] | str) -> None:
     _write(map(_told, _lines(lines)), err=True)
 
 
-def json(kind: str, value: object) -> None:
-    """`{"schema_version": 1, "kind": ..., "data": ...}` on stdout; `docs/json.md` describes it."""
-    _write([json_text(kind, value)], err=False)
+def json(kind: str, value: object, *, exact: bool = False) -> None:
+    """`{"schema_version": 1, "kind": ..., "data": ...}` on stdout; `docs/json.md` describes it.
+
+    `exact` where it is read again: then nothing but known secrets is masked, and nothing left out.
+    """
+    _write([json_text(kind, value, exact=exact)], err=False)
 
 
-def json_text(kind: str, value: object) -> str:
+def json_text(kind: str, value: object, *, exact: bool = False) -> str:
     """What `json` writes."""
     from ehg_migrate.json_form import SCHEMA_VERSION, dump, dumps
 
-    data = _safe_texts(dump(value), without_secrets)
+    data = _safe_texts(dump(value), redact_known if exact else without_secrets)
     return dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "data": data})
 
 
@@ -142,7 +145,7 @@ def _safe_texts(value: Any, hide: Callable[[str], str], *, name: bool = False) -
     from ehg_migrate.json_form import NAMES, SCHEMA
 
     if isinstance(value, dict):
-        return {k: _safe_texts(v, without_known if k in SCHEMA else hide, name=k in NAMES) for k, v in value.items()}
+        return {k: _safe_texts(v, redact_known if k in SCHEMA else hide, name=k in NAMES) for k, v in value.items()}
     if isinstance(value, list):
         return [_safe_texts(item, hide, name=name) for item in value]
     return hide(value) if isinstance(value, str) and not name else value

@@ -12,6 +12,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from ehg_migrate.children import environment
 from ehg_migrate.model import Origin
 
 _ACTORS = ("EHG_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_REQUESTEDFOR")
@@ -57,7 +58,7 @@ def _commit(root: Path) -> str:
         return told
     argv = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(argv, env=environment(), capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""  # no git here, or a hung file system: the run matters more
     return done.stdout.strip() if done.returncode == 0 else ""

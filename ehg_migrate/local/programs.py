@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from ehg_migrate.children import environment
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local.account import Account
-from ehg_migrate.redaction import redact
 
 MAJOR = 18
 """The PostgreSQL that `--local` runs: the newest of the wheel. A data folder of another major is refused."""
@@ -50,7 +49,7 @@ def run(argv: Sequence[str | Path], account: Account, cwd: Path, seconds: float)
             done = subprocess.run(
                 [str(a) for a in argv],
                 cwd=cwd,
-                env=_environment(os.environ),
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -68,12 +67,3 @@ def run(argv: Sequence[str | Path], account: Account, cwd: Path, seconds: float)
                 "look whether the disk is full or the machine is overloaded, then try again",
             )
         ) from e
-
-
-def _environment(outer: Mapping[str, str]) -> dict[str, str]:
-    """Ours without PostgreSQL's variables (PGPORT, PGDATA and PGOPTIONS steer servers too), speaking English.
-
-    Without those that hold a known secret: the system shows them as long as a server lives, to the user it runs as.
-    """
-    kept = {name: value for name, value in outer.items() if not name.startswith("PG") and redact(value) == value}
-    return {**kept, "LC_ALL": "C"}

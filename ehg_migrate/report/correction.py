@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ehg_migrate.redaction import without_known
+from ehg_migrate.redaction import redact_known
 from ehg_migrate.report.text import number, problem_lines
 from ehg_migrate.schema.correction import unproven
 from ehg_migrate.schema.search import PREAMBLE
@@ -23,7 +23,7 @@ def fit_to_print(found: Corrective) -> Corrective:
 
     Masked it would be another statement, which nobody has proven: `GRANT SELECT ON notes TO ***`.
     """
-    if all(without_known(s.sql) == s.sql for s in found.statements):
+    if all(redact_known(s.sql) == s.sql for s in found.statements):
         return found
     return replace(found, proven=False, statements=(), problem=unproven(_KNOWN_WORD, _NO_WORD))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 from urllib.parse import quote
 
+from ehg_migrate.json_form import dumps
 from ehg_migrate.model import Finding
 from ehg_migrate.redaction import safe
 from ehg_migrate.revisions.rules import EFFECT_RULE, RULES, anchor, page_command
@@ -26,7 +26,7 @@ def sarif(findings: Sequence[Finding]) -> str:
     }
     results = [_result(f, names.index(f.rule)) for f in findings]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
-    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False)
+    return dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
 def _rule(name: str, example: Finding) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import subprocess
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 
 from psycopg.conninfo import make_conninfo
 
+from ehg_migrate.children import environment
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.local.programs import wheel_folder
@@ -22,21 +22,27 @@ _VOLATILE = (  # what stands at the top, and how often
     (re.compile(r"^-- Dumped (?:from|by) .*\n", re.MULTILINE), 2),
     (re.compile(r"^SET transaction_timeout = 0;\n", re.MULTILINE), 1),  # PostgreSQL 17 has it, and it is the default
 )
+# whose options are passwords, so no catalogue of ours has them either
+_USER_MAPPING = re.compile(
+    r"^--\n-- Name: USER MAPPING [^\n]*; Type: USER MAPPING; [^\n]*\n--\n\n"
+    r"CREATE USER MAPPING FOR (?:[^;'\"]|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")*;\n\n\n",
+    re.MULTILINE,
+)
 # servers of late 2026 stamp each column with it, others do not know it
 _ATTVER = re.compile(r"^ALTER (?:FOREIGN )?TABLE [^;\n]* SET \(pg_attver=[^,)]*\);\n", re.MULTILINE)
 
 
 def dump_schema(target: Target, password: str | None, scope: Scope) -> str:
-    """Everything in scope but owners and publications; the same text whenever it is asked for. Only reads.
+    """Everything in scope but owners, publications and user mappings. Only reads.
 
-    Raises TargetError: pg_dump fails, as where the server is newer than it. Raises LocalServerError: it is not there.
+    The same text whenever it is asked for. Raises TargetError: pg_dump fails, as where the server is newer than it;
+    LocalServerError: it is not there.
     """
     key = secrets.token_hex(16)
     place = parameters(target, None, "ehg_migrate snapshot")
     del place["password"]  # the empty one would go before PGPASSWORD
     argv = [str(wheel_folder() / "bin" / "pg_dump"), "--dbname", make_conninfo("", **place), *_options(scope, key)]
-    outer = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    variables = {**outer, "LC_ALL": "C", **({"PGPASSWORD": password} if password else {})}
+    variables = environment() | ({"PGPASSWORD": password} if password else {})
     try:
         done = subprocess.run(argv, env=variables, capture_output=True, check=False, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as e:
@@ -71,7 +77,7 @@ def _stable(text: str, scope: Scope, key: str) -> str:
         text = pattern.sub("", text, count=times)
     for role in scope.without_roles:  # their default privileges are the platform's, and only it may grant them
         text = re.sub(rf"^ALTER DEFAULT PRIVILEGES FOR ROLE {role} .*;\n", "", text, flags=re.MULTILINE)
-    return _ATTVER.sub("", text)
+    return _USER_MAPPING.sub("", _ATTVER.sub("", text))
 
 
 def _failed(target: Target, said: str) -> Problem:

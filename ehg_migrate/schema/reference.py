@@ -29,7 +29,8 @@ from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.ground import at_home, lay
 from ehg_migrate.schema.recipe import Recipe
-from ehg_migrate.schema.scratch import VARIABLE, Scratch, ScratchServers
+from ehg_migrate.schema.scratch import Scratch, ScratchServers
+from ehg_migrate.schema.scratch_url import VARIABLE
 from ehg_migrate.schema.shelf import Reference, Shelf
 from ehg_migrate.settings import Settings
 

@@ -20,18 +20,16 @@ from types import TracebackType
 from typing import Any, LiteralString, Self
 
 import psycopg
-from psycopg import conninfo, sql
+from psycopg import sql
 
 from ehg_migrate.database.parameters import ITS_OWN
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local import LocalServer
 from ehg_migrate.local.programs import FOLDERS
 from ehg_migrate.model import Address
-from ehg_migrate.redaction import one_line, register
+from ehg_migrate.redaction import one_line
 from ehg_migrate.schema.confining import confine, drop_role, make_role
-
-VARIABLE = "EHG_SCRATCH_URL"
-"""Names the servers to use instead of the embedded one: URLs, separated by spaces."""
+from ehg_migrate.schema.scratch_url import VARIABLE, given
 
 _LOCKS = 0x65686773  # "ehgs": the first half of the advisory locks of scratch users
 _MINE = re.compile(r"ehg_scratch_([0-9]+)_[0-9]+")
@@ -234,7 +232,7 @@ class ScratchServers:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._given = tuple(_given(url) for url in os.environ.get(VARIABLE, "").split())
+        self._given = tuple(given(url) for url in os.environ.get(VARIABLE, "").split())
         self._open: dict[object, Scratch] = {}
         self._stack = ExitStack()
 
@@ -284,27 +282,6 @@ def _embedded(home: Path, major: int, *, api_roles: bool) -> LocalServer:
 def nearest(majors: Iterable[int], wanted: int) -> int:
     """The major version nearest to the one wanted; of two as near the newer, which knows everything the wanted does."""
     return min(majors, key=lambda major: (abs(major - wanted), -major))
-
-
-def _given(url: str) -> tuple[Address, str | None]:
-    try:
-        parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items() if value is not None}
-        port = int(parts.get("port", "5432"))
-    except (psycopg.ProgrammingError, ValueError):  # its words would show the value, and a password may stand in it
-        raise LocalServerError(
-            Problem(
-                "scratch_url",
-                f"`{VARIABLE}` is no PostgreSQL URL",
-                "write `postgresql://USER:PASSWORD@HOST:PORT/postgres`, of a role that may create databases and roles",
-            )
-        ) from None
-    password = parts.get("password")
-    if password:
-        register(password)
-    user = parts.get("user", "postgres")
-    database = parts.get("dbname", "postgres")
-    host = parts.get("host", "localhost")
-    return Address(host, port, user, database, parts.get("sslmode", "prefer"), parts.get("sslrootcert")), password
 
 
 def _refused(address: Address, error: psycopg.Error) -> LocalServerError:

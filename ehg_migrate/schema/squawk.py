@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ehg_migrate.children import environment
 from ehg_migrate.environment.offline import Rendered, rendered
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.model import State, Step, Target
@@ -82,8 +83,8 @@ def _run(program: str, settings: Settings, one: Rendered) -> list[dict[str, Any]
     argv = [program, "--reporter", "json", "--stdin-filepath", name, "--exclude", excluded]
     try:
         done = subprocess.run(
-            argv, input=one.sql, cwd=settings.root, capture_output=True, encoding="utf-8", errors="replace",
-            timeout=_SECONDS, check=False,
+            argv, input=one.sql, cwd=settings.root, env=environment(), capture_output=True, encoding="utf-8",
+            errors="replace", timeout=_SECONDS, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as e:
         raise _failed(str(e), f"does `{program} --version` work?") from e

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from ehg_migrate.model import Address
+from ehg_migrate.project import Project
 from tests.support.cli import ALEMBIC, PROGRAM, REPORTS, Said, ehg, environment
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import free_port
@@ -312,6 +314,34 @@ def test_the_ledgers_password(wrong: str, make_database: Callable[[str], Address
         with pg.open(ledger) as c:
             rows = c.execute(b"SELECT r::text || s::text FROM ehg_migrate_ledger.runs r, ehg_migrate_ledger.results s")
             assert_clean("".join(row[0] for row in rows), "the ledger")
+
+
+SHOWS_VARIABLES = "#!/bin/sh\nenv >> {}\nprintf '[]'\n"
+
+
+def test_programs_that_are_started_get_no_secret_in_their_variables(
+    make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for pg_dump's PGPASSWORD, which it needs: git, squawk and pg_dump do without."""
+    tools, seen = tmp_path / "tools" / "bin", tmp_path / "seen"
+    tools.mkdir(parents=True)
+    for name in ("git", "squawk", "pg_dump"):
+        (tools / name).write_text(SHOWS_VARIABLES.format(seen))
+        (tools / name).chmod(0o755)
+    write_project(tmp_path, {"a": target_entry(make_database("canary"))}, {"shared/s1": revision("s1", label="shared")})
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tools))
+    monkeypatch.setattr("ehg_migrate.schema.dump.wheel_folder", lambda: tools.parent)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(PASSWORD_VARIABLE, CANARY)
+    monkeypatch.setenv("EHG_TEST_COPY", f"x {quote(CANARY)} y")
+    monkeypatch.setenv("EHG_SCRATCH_URL", "postgresql://u:battery:staple@127.0.0.1:1/postgres")
+    with Project.load(tmp_path) as project:
+        project.lint_sql()
+        project.upgrade()
+        project.dump("a")
+    variables = seen.read_text()
+    assert variables.count("\nPATH=") == 3
+    assert_clean(variables.replace(f"PGPASSWORD={CANARY}\n", "", 1), "the variables of a program")
 
 
 def test_a_password_in_the_ledgers_url(tmp_path: Path) -> None:

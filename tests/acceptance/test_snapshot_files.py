@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from ehg_migrate.model import Address
 from tests.acceptance.test_compare import SCHEMA
@@ -277,6 +279,7 @@ def test_as_sql(world: World) -> None:
     world.execute("built", texts[0])
     said = world.ehg("compare", "one", "built", "--exit-code")
     assert said.code == 0, said
+    assert stat.filemode((world.folder / "one.sql").stat().st_mode) == "-rw-------"
     for volatile in ("restrict", "Dumped", "transaction_timeout"):
         assert volatile not in texts[0]
     said = world.ehg("snapshot", "one/nowhere", "--sql", "no.sql")
@@ -284,6 +287,24 @@ def test_as_sql(world: World) -> None:
     assert "one: `pg_dump` fails: pg_dump: error: no matching schemas were found" in said.err
     assert not (world.folder / "no.sql").exists()
     assert world.ehg("snapshot", "one", "--sql", "no.sql", "-o", "structure").code == 2
+
+
+def test_as_sql_has_no_password_of_a_user_mapping(world: World) -> None:
+    """All else of a foreign server is there, and what stands around."""
+    with world.pg.admin(world.places["one"].dbname) as c:
+        c.execute("CREATE FOREIGN DATA WRAPPER w; CREATE SERVER one FOREIGN DATA WRAPPER w OPTIONS (host 'h')")
+        c.execute("CREATE SERVER two FOREIGN DATA WRAPPER w; ALTER SERVER one OWNER TO postgres")
+        c.execute(
+            """CREATE USER MAPPING FOR PUBLIC SERVER one OPTIONS ("user" 'u', password $$hun;ter's "2\n);\n\n\n$$)"""
+        )
+        c.execute("CREATE USER MAPPING FOR PUBLIC SERVER two")
+    assert world.ehg("snapshot", "one", "--sql", "one.sql").code == 0
+    text = (world.folder / "one.sql").read_text()
+    assert "USER MAPPING" not in text
+    assert "hun" not in text
+    assert "CREATE SERVER one FOREIGN DATA WRAPPER w OPTIONS (\n    host 'h'\n);\n\n\n--\n-- Name: two;" in text
+    with world.pg.admin(world.places["built"].dbname) as c:
+        c.execute(text.encode())
 
 
 def test_as_sql_for_one_schema(world: World) -> None:
@@ -303,3 +324,14 @@ def test_for_programs(world: World) -> None:
     said = world.ehg("snapshot", "one", "--check")
     assert (said.code, said.out) == (2, "")
     assert "`--check` looks at the files of a folder; name it with `--output`." in said.err
+
+
+def test_as_json_it_is_exact(world: World) -> None:
+    """What looks like a password, and what would steer a terminal, is a part of the schema."""
+    body = "-- \u202e \x9b31m\r\nSELECT 'password=x', set_config('app.password', 'two words', true), '##vso[x]';\r\n"
+    world.execute("one", f"CREATE FUNCTION odd() RETURNS void LANGUAGE sql AS {sql.Literal(body).as_string(None)}")
+    said = world.ehg("snapshot", "one", "--json")
+    assert [c for c in "\u202e\x9b\r" if c in said.out] == []
+    (world.folder / "one.json").write_text(said.out)
+    compared = world.ehg("compare", "one.json", "one", "--exit-code")
+    assert compared.code == 0, compared

@@ -103,6 +103,7 @@ def test_no_line_of_what_stands_in_a_target_is_ours_or_a_command(
     execute(pg, address, named, written.as_string(None))
     for command in ("drift", "compare acme heads:", "snapshot acme", "history acme"):
         assert "\\! touch" in run(command)
+        assert "##vso" in str(json.loads(run(f"{command} --json")))
     said = run(f"rollback {first} --yes")
     pasted = re.search(r"hint: run `(ehg-migrate rollback '.*)` first", said, re.DOTALL)
     assert pasted is not None

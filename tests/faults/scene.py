@@ -22,7 +22,7 @@ import psutil
 from ehg_migrate import json_form
 from ehg_migrate.model import Address, Run, Wave
 from ehg_migrate.project import Project
-from ehg_migrate.schema.scratch import VARIABLE
+from ehg_migrate.schema.scratch_url import VARIABLE
 from tests.faults.bench import Bench, Manner, Place, lay_out
 from tests.faults.histories import History
 from tests.faults.proxy import FaultProxy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from ehg_migrate.model import Address, Target
 from ehg_migrate.schema import Scope, read_catalog
 from ehg_migrate.schema.ground import Ground, at_home, ground_query, lay
 from ehg_migrate.schema.scratch import Scratch, ScratchServers, nearest
+from ehg_migrate.schema.scratch_url import given
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
 
@@ -144,6 +146,31 @@ def test_a_url_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
     problem = caught.value.problems[0]
     assert problem.code == "scratch_url"
     assert problem.hint.startswith("write `postgresql://USER:PASSWORD@HOST:PORT/postgres`, of a role that may ")
+    assert "secret-word" not in str(caught.value)
+
+
+SERVERS = {
+    # URL -> how it is spoken to
+    "postgresql://u:secret-word@127.0.0.1/x": ("prefer", None),
+    "postgresql://u:secret-word@/x?host=/tmp": ("prefer", None),
+    "postgresql://u:secret-word@db.example/x": ("require", None),
+    "postgresql://u:secret-word@db.example/x?sslrootcert=ca.crt": ("verify-full", "ca.crt"),
+    "postgresql://u:secret-word@db.example/x?sslmode=disable": ("disable", None),
+}
+
+
+@pytest.mark.parametrize(("url", "spoken"), SERVERS.items())
+def test_how_a_server_of_a_url_is_spoken_to(url: str, spoken: tuple[str, str | None]) -> None:
+    """Beyond this machine encrypted, and verified where a root is given, unless the URL says otherwise."""
+    address, password = given(url)
+    assert (address.sslmode, address.sslrootcert, password) == (*spoken, "secret-word")
+
+
+def test_a_url_with_what_would_not_be_heeded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A wish for more security is not left out in silence."""
+    monkeypatch.setenv("EHG_SCRATCH_URL", "postgresql://u:secret-word@h/x?channel_binding=require")
+    with pytest.raises(LocalServerError, match="parameter `channel_binding`, which would not be heeded") as caught:
+        ScratchServers(tmp_path)
     assert "secret-word" not in str(caught.value)
 
 

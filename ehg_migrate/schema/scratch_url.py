@@ -1,0 +1,51 @@
+"""The variable that names scratch servers, and what its URLs say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psycopg
+from psycopg import conninfo
+
+from ehg_migrate.errors import LocalServerError, Problem
+from ehg_migrate.fleet.values import is_local
+from ehg_migrate.model import Address
+from ehg_migrate.redaction import register
+
+VARIABLE = "EHG_SCRATCH_URL"
+"""Names the servers to use instead of the embedded one: URLs, separated by spaces."""
+
+_HEEDED = frozenset({"user", "password", "host", "port", "dbname", "sslmode", "sslrootcert"})
+
+
+def given(url: str) -> tuple[Address, str | None]:
+    """The server of a URL and its password. Raises LocalServerError, without showing what stands in the URL."""
+    try:
+        parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items() if value is not None}
+        port = int(parts.get("port", "5432"))
+    except (psycopg.ProgrammingError, ValueError):  # its words would show the value, and a password may stand in it
+        raise LocalServerError(
+            Problem(
+                "scratch_url",
+                f"`{VARIABLE}` is no PostgreSQL URL",
+                "write `postgresql://USER:PASSWORD@HOST:PORT/postgres`, of a role that may create databases and roles",
+            )
+        ) from None
+    password = parts.get("password")
+    if password:
+        register(password)
+    if unknown := sorted(parts.keys() - _HEEDED):
+        message = f"`{VARIABLE}` has the parameter `{unknown[0]}`, which would not be heeded"
+        raise LocalServerError(
+            Problem("scratch_url", message, f"leave it out; heeded are {', '.join(sorted(_HEEDED))}")
+        )
+    user = parts.get("user", "postgres")
+    database = parts.get("dbname", "postgres")
+    host = parts.get("host", "localhost")
+    return Address(host, port, user, database, _sslmode(host, parts), parts.get("sslrootcert")), password
+
+
+def _sslmode(host: str, parts: Mapping[str, str]) -> str:
+    """As for a ledger: libpq's own default, `prefer`, gives way to whoever stands between."""
+    usual = "verify-full" if "sslrootcert" in parts else "prefer" if is_local(host) else "require"
+    return parts.get("sslmode", usual)
