@@ -10,6 +10,7 @@ import configparser
 import contextlib
 import errno
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -123,7 +124,7 @@ def read_settings(root: Path) -> Settings:
             Problem(
                 "no_project",
                 f"there is no `{INI}` in `{root}`",
-                "run `ehg-migrate init DIR` to lay out a project, or name yours with `--project DIR`",
+                _elsewhere(root),
             )
         )
     parser = configparser.ConfigParser({"here": str(root).replace("%", "%%")})
@@ -139,6 +140,13 @@ def read_settings(root: Path) -> Settings:
     if problems:
         raise ConfigurationError(problems)
     return settings
+
+
+def _elsewhere(root: Path) -> str:
+    """Where a project may be: above is it for who has gone down into it."""
+    if above := next((folder for folder in root.parents if (folder / INI).is_file()), None):
+        return f"there is one in `{above}`: go there, or say `--project {shlex.quote(str(above))}`"
+    return "run `ehg-migrate init DIR` to lay out a project, or name yours with `--project DIR`"
 
 
 def check_folder(root: Path) -> None:

@@ -14,17 +14,19 @@ from typing import Any, TextIO
 
 import click
 
+from ehg_migrate.cli import again
 from ehg_migrate.errors import Problem
 from ehg_migrate.redaction import inert, printable, redact_known, safe, without_secrets
 
 _READER_GONE = 141  # what a shell says of a program that a closed pipe has ended
+_HINT = "hint: "
 _MOST_PROBLEMS = 100
 _MOST_WARNINGS = 5  # of one rule
 
 
 def data(lines: Iterable[str] | str) -> None:
     """What was asked for, on stdout, for people. What follows a line break in a name is no line of ours."""
-    _write(map(_told, _lines(lines)), err=False)
+    _write((_told(again.as_typed(line) if _HINT in line else line) for line in _lines(lines)), err=False)
 
 
 def script(lines: Iterable[str]) -> None:
@@ -44,7 +46,7 @@ def own(lines: Iterable[str]) -> None:
 
 def note(lines: Iterable[str] | str) -> None:
     """Progress, warnings, questions: on stderr, so that stdout can be piped. A stderr that is gone stops nothing."""
-    _write(map(_told, _lines(lines)), err=True)
+    _write((_told(again.as_typed(line)) for line in _lines(lines)), err=True)
 
 
 def json(kind: str, value: object, *, exact: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ehg_migrate.cli import console, options
+from ehg_migrate.cli import again, console, options
 from ehg_migrate.cli.confirm import confirm
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def init(folder: Path) -> None:
     from ehg_migrate.starter import lay_out
 
     console.data(f"wrote {path}" for path in lay_out(folder))
-    console.note(f"next: cd {shlex.quote(str(folder))} && ehg-migrate upgrade --local --yes")
+    into = "" if folder.samefile(".") else f"cd {shlex.quote(str(folder))} && "
+    console.note(f"next: {into}ehg-migrate upgrade --local --yes")
 
 
 @click.command()
@@ -152,6 +153,7 @@ def psql(target: str, arguments: tuple[str, ...], root: Path) -> int:
     from ehg_migrate.database.parameters import forget_environment
     from ehg_migrate.project import Project
 
+    again.remember()
     forget_environment()  # PGHOSTADDR would go before the host
     with Project.load(root, local=True) as project:
         address = project.local_address(target)
@@ -169,4 +171,5 @@ def _server(root: Path) -> LocalServer:
     from ehg_migrate.local import LocalServer
     from ehg_migrate.settings import read_settings
 
+    again.remember()
     return LocalServer(read_settings(root.resolve()).local_home)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 from click.core import ParameterSource
 
-from ehg_migrate.cli import console
+from ehg_migrate.cli import again, console
 from ehg_migrate.setting_values import MOST_PARALLEL
 
 if TYPE_CHECKING:
@@ -58,8 +58,20 @@ waves = click.option(
     default=True,
     help="One wave of targets after the other, where targets/ has any; or at once.",
 )
+
+
+def _known_executor(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    """Refuses another one before anything is looked at or asked."""
+    if name != "local":
+        from ehg_migrate.rollout.executor import check_name
+
+        check_name(name)
+    return name
+
+
 executor = click.option(
     "--executor",
+    callback=_known_executor,
     default="local",
     show_default=True,
     help="Where the work is done: `local`, or `dask://HOST:PORT` of a Dask scheduler.",
@@ -67,12 +79,14 @@ executor = click.option(
 
 
 class Place(click.Path):
-    """The path of something to write, or of a project: an empty one would be the present folder."""
+    """The path of something to write, or of a project: an empty one would be the present folder, `-` a file."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuses what nobody means."""
         if value == "":
             self.fail("It is empty; an unset variable may stand behind it.", param, ctx)
+        if value == "-":
+            self.fail("That would be a file of this name: write `./-`, or /dev/stdout for the output.", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -127,6 +141,8 @@ def refuse_lost(context: click.Context) -> None:
 
 def where(how: dict[str, Any]) -> dict[str, Any]:
     """What `opened` takes, out of all that a command was given."""
+    if how["local"] and how.get("executor", "local") != "local":
+        raise click.UsageError("`--local` has its servers here; leave out `--executor`.")
     return {key: how.pop(key) for key in ("root", "local", "env_file")}
 
 
@@ -136,6 +152,7 @@ def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = Fals
     from ehg_migrate.database.parameters import forget_environment
     from ehg_migrate.project import Project
 
+    again.remember()
     if env_file:
         from ehg_migrate.fleet.dotenv import load_env_file
 

@@ -138,6 +138,9 @@ _NO_PARAMETER = (
     "where that is no parameter, write `\\:` in place of `:` in `op.execute`, and `%%` in place of `%` for the driver; "
     "`ehg-migrate docs moving#files-of-sql` runs whole files as they are"
 )
+# PostgreSQL 15 and later, and 14
+_NO_EXTENSION = re.compile(r'extension ".*" is not available|could not open extension control file')
+_INSTALL = "the server of this target does not have it: have it installed there, run again; else correct the revision"
 
 
 def connect_fault(error: BaseException) -> Fault:
@@ -190,6 +193,8 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
         hint = _TYPE_THERE
     if state is None and _PARAMETER.match(text):
         hint = _NO_PARAMETER
+    if _NO_EXTENSION.match(_words(error)):
+        hint = _INSTALL
     if state == "57014" and "user request" in _words(error):
         code, hint = "cancelled", "somebody cancelled the statement"
     if state == "25001" and "before any query" in _words(error):

@@ -92,5 +92,5 @@ def _check_group(settings: Settings, group: str, folders: Folders, targets: Coll
             "missing_branch",
             f"there is no folder `versions/{group}`",
             (f"choose among {quoted(there, 8)}; " if there else "")
-            + f"for a new one make the folder, which `ehg-migrate revision --branch {group}` then fills",
+            + f"for a new one make the folder `versions/{group}`, then `ehg-migrate revision --branch {group} -m WHAT`",
         )

@@ -45,7 +45,7 @@ def clusters_lines(found: Grouping) -> Iterator[str]:
         yield from _separated(cluster) if i else ()
         yield ""
     for unread in found.unread:
-        yield from problem_lines(unread.problem, f"{unread.target}: ")
+        yield from problem_lines(unread.problem, f"{unread.target}: ", [unread.target])
         yield ""
     yield _kinds(found)
 

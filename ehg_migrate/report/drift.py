@@ -24,13 +24,13 @@ def drift_lines(found: Sequence[Drift]) -> Iterator[str]:
             yield f"{d.target}: {_title(d)}"
             yield from difference_lines(d.differences)
             for note in d.notes:
-                yield from problem_lines(note, "  note: ")
+                yield from problem_lines(note, "  note: ", [d.target])
     for problem, targets in _problems(found):
         yield ""
-        yield from problem_lines(problem, f"{', '.join(targets)}: ")
+        yield from problem_lines(problem, f"{', '.join(targets)}: ", targets)
     for note, targets in _unseen(found):
         yield ""
-        yield from problem_lines(note, f"note: {', '.join(targets)}: ")
+        yield from problem_lines(note, f"note: {', '.join(targets)}: ", targets)
     yield ""
     yield counted((d.verdict.value, d.target) for d in found)
 

@@ -89,8 +89,8 @@ def _result(result: Result) -> _Row:
         result.status.good,
         result.status.value,
         (names(result.heads_before), names(result.heads_after), str(len(steps)), f"{result.seconds:.2f}"),
-        _said(result.problem) if result.problem else "",
-        tuple(_said(note) for note in result.notes),
+        _said(result.problem, result.target) if result.problem else "",
+        tuple(_said(note, result.target) for note in result.notes),
         tuple((name, lines) for name, lines in lists if lines),
     )
 
@@ -102,14 +102,14 @@ def _state(state: State) -> _Row:
         state.kind.plannable,
         state.kind.value,
         (names(state.heads), pending, state.server_version),
-        _said(state.problem) if state.problem else "",
-        tuple(_said(note) for note in state.notes),
+        _said(state.problem, state.target) if state.problem else "",
+        tuple(_said(note, state.target) for note in state.notes),
         (("pending", state.pending),) if state.pending else (),
     )
 
 
-def _said(problem: Problem) -> str:
-    return "\n".join(problem_lines(problem))
+def _said(problem: Problem, *target: str) -> str:
+    return "\n".join(problem_lines(problem, of=target))
 
 
 def _page(*, rows: list[_Row], **parts: object) -> str:

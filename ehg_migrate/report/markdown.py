@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ehg_migrate.model import Result, Run
 from ehg_migrate.redaction import safe
-from ehg_migrate.report.text import names, run_summary
+from ehg_migrate.report.text import hint_for, names, run_summary
 
 _LARGEST = 900_000
 """Bytes of all rows. GitHub takes 1 MiB from a step, and of more nothing at all."""
@@ -56,7 +56,8 @@ def _size(row: str) -> int:
 def _problem(result: Result) -> str:
     if not result.problem:
         return ""
-    return f"{result.problem.message} *hint:* {result.problem.hint}" if result.problem.hint else result.problem.message
+    hint = hint_for(result.problem, [result.target])
+    return f"{result.problem.message} *hint:* {hint}" if hint else result.problem.message
 
 
 def _cell(text: str) -> str:

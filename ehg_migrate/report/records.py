@@ -16,7 +16,7 @@ def locks_lines(held: Iterable[Held]) -> Iterator[str]:
     """Who holds what, since when, doing what."""
     for h in held:
         if h.problem:
-            yield from problem_lines(h.problem, f"{h.target}: ")
+            yield from problem_lines(h.problem, f"{h.target}: ", [h.target])
         elif not h.pids:
             yield f"{h.target}: free"
         else:

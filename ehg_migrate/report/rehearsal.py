@@ -103,5 +103,5 @@ def sql_lines(found: SqlReport) -> Iterator[str]:
         if f.hint:
             yield f"    hint: {f.hint}"
     for state in found.blocked:
-        yield from problem_lines(state.problem, f"{state.target}: ") if state.problem else ()
+        yield from problem_lines(state.problem, f"{state.target}: ", [state.target]) if state.problem else ()
     yield number(len(found.findings), "finding")

@@ -21,7 +21,7 @@ def standing_lines(found: Sequence[Standing]) -> Iterator[str]:
     for one in found:
         for problem in (*((one.state.problem,) if one.state.problem else ()), *one.state.notes, *_unmeasured(one)):
             yield ""
-            yield from problem_lines(problem, f"{one.target}: ")
+            yield from problem_lines(problem, f"{one.target}: ", [one.target])
     yield ""
     yield counted((_state(s), s.target) for s in found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from ehg_migrate.redaction import inert
 
 K = TypeVar("K")
 
+_TARGET = re.compile(r"\bTARGET\b")
 _NAMED = 8  # targets named in a line before the rest is counted
 
 
@@ -24,15 +26,20 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
-def problem_lines(problem: Problem, indent: str = "") -> Iterator[str]:
-    """What, where, and what to do next."""
+def problem_lines(problem: Problem, indent: str = "", of: Sequence[str] = ()) -> Iterator[str]:
+    """What, where, and what to do next. `of` are the targets of which it is said."""
     state = f" (SQLSTATE {problem.sqlstate})" if problem.sqlstate else ""
     # a message may be a server's: no line of it may be a command to the pipeline in whose log it comes to stand
     yield from inert(f"{indent}{continued(problem.message, indent)}{state}").split("\n")
     if problem.where:
         yield f"{indent}  at {problem.where}"
     if problem.hint:
-        yield f"{indent}  hint: {problem.hint}"
+        yield f"{indent}  hint: {hint_for(problem, of)}"
+
+
+def hint_for(problem: Problem, targets: Sequence[str]) -> str:
+    """The hint; a command in it that wants `TARGET` has its name, where there is only one."""
+    return _TARGET.sub(targets[0], problem.hint) if len(targets) == 1 else problem.hint
 
 
 def continued(message: str, indent: str = "") -> str:
@@ -77,7 +84,7 @@ def _trouble(state: State) -> Iterator[tuple[tuple[Problem, StateKind | None], s
 def _told(problem: Problem, targets: Sequence[str], named: str) -> Iterator[str]:
     few = len(targets) <= _NAMED
     yield from ("",) if few else ("", f"{named}:")
-    yield from problem_lines(problem, f"{named}: " if few else "  ")
+    yield from problem_lines(problem, f"{named}: " if few else "  ", targets)
 
 
 def plan_lines(plan: FleetPlan) -> Iterator[str]:
@@ -91,11 +98,11 @@ def plan_lines(plan: FleetPlan) -> Iterator[str]:
         yield f"plan {digest} for {some([p.target for p in plans])}"
         yield from _steps(plans[0])
         for note in notes:
-            yield from problem_lines(note, "  note: ")
+            yield from problem_lines(note, "  note: ", [p.target for p in plans])
         yield ""
     for (kind, problem), targets in _together(((s.kind, s.problem), s.target) for s in plan.blocked).items():
         yield f"{some(targets)}: {kind.value.replace('_', ' ')}"
-        yield from problem_lines(problem, "  ") if problem else ()
+        yield from problem_lines(problem, "  ", targets) if problem else ()
         yield ""
     for message, targets in _together((s.reason.message, s.target) for s in plan.skipped).items():
         yield f"{some(targets)}: skipped, {message}"
@@ -118,7 +125,7 @@ def _why_idle(plan: FleetPlan) -> Iterator[str]:
     idle = (p for p in plan.plans if not p.steps)
     reasons = ((note, p.target) for p in idle for note in p.notes if note.code in ("taken_back", "no_trace"))
     for note, targets in _together(reasons).items():
-        yield from problem_lines(note, f"{some(targets)}: ")
+        yield from problem_lines(note, f"{some(targets)}: ", targets)
 
 
 def _steps(plan: Plan) -> Iterator[str]:
@@ -148,13 +155,13 @@ def result_lines(result: Result) -> Iterator[str]:
     left = f", {len(result.not_done)} not done" if result.not_done else ""
     yield f"{result.target}: {result.status.value} in {result.seconds:.2f} s{steps}{left}"
     if result.problem:
-        yield from problem_lines(result.problem, "  ")
+        yield from problem_lines(result.problem, "  ", [result.target])
         yield f"  {_held(result)}"
         if result.output.strip():
             yield "  output of its revisions (the end):"
             yield from (f"    | {line}" for line in result.output.strip().splitlines()[-12:])
     for note in result.notes:
-        yield from problem_lines(note, "  note: ")
+        yield from problem_lines(note, "  note: ", [result.target])
 
 
 def _held(result: Result) -> str:
@@ -209,7 +216,7 @@ def alike_lines(results: Iterable[Result]) -> Iterator[str]:
         if len(targets) > 1 or status is Status.NOT_ATTEMPTED:
             yield ""
             yield f"{len(targets)} {status.value}{' alike' if len(targets) > 1 else ''} ({some(targets)}):"
-            yield from problem_lines(problem, "  ")
+            yield from problem_lines(problem, "  ", targets)
 
 
 def run_summary(run: Run) -> str:

@@ -252,7 +252,9 @@ def plan_adoption(
                 f"`{schema}.alembic_version` holds {quoted(unknown)}, which this target's branches do not have"
                 if unknown
                 else f"there is no `{schema}.alembic_version` with rows to take over",
-                "bring its revision files into versions/, or declare what is applied with `--heads`",
+                "bring its revision files into versions/, or declare what is applied with `--heads`"
+                if unknown
+                else "declare what is applied with `--heads REV`; where nothing is, `ehg-migrate upgrade` is enough",
             )
         )
     note = Problem(

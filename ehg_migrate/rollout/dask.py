@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ehg_migrate.database.hosts import Hosts
@@ -36,17 +37,21 @@ _LOOK_EVERY = 0.5  # seconds between two looks of a task whether it shall stop
 _BEGUN, _ASKED, _HEARD, _WITHDRAWN = "begun", "asked", "heard", "withdrawn"
 
 
+def check_installed() -> None:
+    """Raises ConfigurationError where the extra is not installed."""
+    if find_spec("distributed") is None:
+        hint = "run `pip install 'ehg_migrate[dask]'`"
+        raise ConfigurationError(Problem("dask_missing", "`dask://` needs the package distributed", hint))
+
+
 @contextmanager
 def connected(address: str) -> Iterator[Client]:
     """A client of the scheduler at `dask://HOST:PORT`; TLS and its certificates come from Dask's own configuration.
 
-    Raises ConfigurationError: the extra is not installed, or nobody answers there.
+    Raises ConfigurationError where nobody answers there. The extra is installed, as `check_installed` knows.
     """
-    try:
-        from distributed import Client
-    except ImportError:
-        hint = "run `pip install 'ehg_migrate[dask]'`"
-        raise ConfigurationError(Problem("dask_missing", "`dask://` needs the package distributed", hint)) from None
+    from distributed import Client
+
     try:
         client = Client(address.removeprefix(SCHEME), timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as e:  # TypeError: TLS without a certificate in Dask's configuration

@@ -18,22 +18,31 @@ Execute = Callable[[Iterable[Job], Watch, Stop], Iterator[Result]]
 """One Result for each job, as they end, never an exception for a target; tells Events, hears the wish to stop."""
 
 
+def check_name(name: str) -> None:
+    """Raises UsageError for what is no executor, ConfigurationError where its package is missing. Connects nowhere."""
+    if name.startswith(SCHEME):
+        from ehg_migrate.rollout.dask import check_installed
+
+        check_installed()
+    elif name != LOCAL:
+        hint = f"use `{LOCAL}`, or `{SCHEME}HOST:PORT` of a scheduler"
+        raise UsageError(Problem("bad_executor", f"`{name}` is not an executor", hint))
+
+
 @contextmanager
 def executor(name: str, parallel: int) -> Iterator[Execute]:
     """`local`, or `dask://HOST:PORT`; either does at most `parallel` targets at a time.
 
-    Raises UsageError for another name, ConfigurationError where the cluster cannot be reached.
+    Raises what `check_name` raises, and ConfigurationError where the cluster cannot be reached.
     """
+    check_name(name)
     if name == LOCAL:
         yield partial(_here, parallel)
-    elif name.startswith(SCHEME):
-        from ehg_migrate.rollout import dask
+        return
+    from ehg_migrate.rollout import dask
 
-        with dask.connected(name) as client:
-            yield dask.DaskExecutor(client, parallel)
-    else:
-        hint = f"use `{LOCAL}`, or `{SCHEME}HOST:PORT` of a scheduler"
-        raise UsageError(Problem("bad_executor", f"`{name}` is not an executor", hint))
+    with dask.connected(name) as client:
+        yield dask.DaskExecutor(client, parallel)
 
 
 def check_workers() -> None:

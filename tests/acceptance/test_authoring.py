@@ -57,6 +57,11 @@ def test_init_lays_out_a_project(tmp_path: Path) -> None:
     assert ehg(folder, "heads", program=ALEMBIC).out == "0001_notes (shared) (head)\n"
 
 
+def test_init_here(tmp_path: Path) -> None:
+    """In the present folder there is nowhere to go."""
+    assert ehg(tmp_path, "init", ".").err == "next: ehg-migrate upgrade --local --yes\n"
+
+
 @pytest.mark.parametrize("there", ["alembic.ini", ".gitignore", "targets/mine.yaml", "versions/x/y.py"])
 def test_init_touches_no_project_that_is_there(tmp_path: Path, there: str) -> None:
     """One file of the same place is enough: exit 2, its name, and nothing was written."""
@@ -129,7 +134,8 @@ def test_a_branch_that_an_entry_names_first(fleet: Path) -> None:
     file.write_text(file.read_text().replace("    env: development\n", "    branches: [crm]\n"))
     said = ehg(fleet, "revision", "-m", "companies", "--branch", "crm")
     assert said.code == 2
-    assert "hint: for a new one make the folder, which `ehg-migrate revision --branch crm` then fills\n" in said.err
+    hint = "hint: for a new one make the folder `versions/crm`, then `ehg-migrate revision --branch crm -m WHAT`\n"
+    assert hint in said.err
     (fleet / "versions" / "crm").mkdir()
     assert ehg(fleet, "revision", "-m", "companies", "--branch", "crm").code == 0
     assert ehg(fleet, "lint", "--exit-code").out == "0 warnings\n"

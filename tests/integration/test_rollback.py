@@ -504,7 +504,7 @@ def test_nothing_to_take_over_is_said(pg: Cluster, one: Project, database: Addre
     run = one.adopt("one")
     assert [str(r.problem) for r in run.results] == [
         "there is no `public.alembic_version` with rows to take over\n"
-        "  hint: bring its revision files into versions/, or declare what is applied with `--heads`"
+        "  hint: declare what is applied with `--heads REV`; where nothing is, `ehg-migrate upgrade` is enough"
     ]
     assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
 

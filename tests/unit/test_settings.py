@@ -124,6 +124,16 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes, message: str
     assert (problem.where, problem.message) == ("alembic.ini", message)
 
 
+def test_who_has_gone_down_into_a_project_is_told_where_it_is(tmp_path: Path) -> None:
+    """The nearest one above; quoted, for a shell."""
+    below = tmp_path / "my fleet" / "versions" / "shared"
+    below.mkdir(parents=True)
+    written(tmp_path / "my fleet", "")
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(below)
+    assert caught.value.problems[0].hint.endswith(f"go there, or say `--project '{tmp_path}/my fleet'`")
+
+
 def test_a_folder_whose_path_has_two_lines(tmp_path: Path) -> None:
     """Alembic is given folders one a line."""
     root = tmp_path / "two\nlines" / "project"

@@ -130,7 +130,8 @@ def _supabase(exam: Examination) -> Verdict:
         return warning(f"two owners of one schema: `{_SUPABASE}` is there, and this role may not read it", _TWO_OWNERS)
     if not row["migrations"]:
         return good(f"`{_SUPABASE}` is there and empty")
-    message = f"`{_SUPABASE}` has {row['migrations']} migrations of the Supabase CLI, the newest `{row['newest']}`"
+    count = "1 migration" if row["migrations"] == 1 else f"{row['migrations']} migrations"
+    message = f"`{_SUPABASE}` has {count} of the Supabase CLI, the newest `{row['newest']}`"
     return warning(f"two owners of one schema: {message}", _TWO_OWNERS)
 
 

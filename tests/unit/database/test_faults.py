@@ -128,6 +128,20 @@ def test_what_a_statement_fails_with(state: str, code: str, retry: Retry) -> Non
 
 
 @pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("0A000", 'extension "vector" is not available'),  # from PostgreSQL 15 on
+        ("58P01", 'could not open extension control file "/x/vector.control": No such file or directory'),
+    ],
+)
+def test_an_extension_that_the_server_lacks(state: str, words: str) -> None:
+    """It is there on the others, so that the revision may be right."""
+    fault = run_fault(wrapped(psycopg.errors.lookup(state)(words)))
+    assert fault.problem.code == "statement_failed"
+    assert "have it installed there" in fault.problem.hint
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (psycopg.errors.lookup("25P03")("terminating connection"), "idle_in_transaction"),

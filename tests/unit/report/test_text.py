@@ -54,6 +54,19 @@ def test_a_rollback_says_why_it_has_nothing_to_do() -> None:
     ]
 
 
+def test_a_command_in_a_hint_has_the_name_of_the_target() -> None:
+    """Where it is said of one; of several, whoever copies it chooses."""
+    problem = Problem("not_adopted", "not ours", "`ehg-migrate adopt TARGET` takes it over; `-x target=TARGET` too")
+    one, two = (State(name, StateKind.NOT_ADOPTED, problem=problem) for name in ("acme", "beta"))
+    assert "acme:   hint: `ehg-migrate adopt acme` takes it over; `-x target=acme` too" in text.status_lines([one])
+    assert f"acme, beta:   hint: {problem.hint}" in text.status_lines([one, two])
+    assert "    hint: `ehg-migrate adopt acme` takes it over; `-x target=acme` too" in text.plan_lines(
+        fleet_plan(blocked=(one,))
+    )
+    said = "\n".join(text.result_lines(result("acme", Status.FAILED, problem=problem, notes=(problem,))))
+    assert said.count("hint: `ehg-migrate adopt acme`") == 2
+
+
 def test_status_of_many_alike() -> None:
     """What is to be said of many is said once; who is meant the table says, and where it does not, all are named."""
     down = [unreachable(f"t{i}") for i in range(10)]

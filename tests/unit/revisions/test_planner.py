@@ -416,7 +416,7 @@ def test_adopting_takes_rows_over_or_declares() -> None:
         (
             (),
             "there is no `public.alembic_version` with rows to take over\n"
-            "  hint: bring its revision files into versions/, or declare what is applied with `--heads`",
+            "  hint: declare what is applied with `--heads REV`; where nothing is, `ehg-migrate upgrade` is enough",
         ),
     ],
 )

@@ -1,0 +1,83 @@
+"""A command that a hint names goes, when it is copied, to the project and the databases of the one that said it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from ehg_migrate.cli import again, console, options
+
+DRIFT = "`ehg-migrate drift -t acme` shows each clause"
+STAMP = "`alembic -x target=acme stamp s2` says that it is applied"
+
+
+@pytest.fixture(autouse=True)
+def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Projects, and a file of secrets; nothing is given any more when a test has ended."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("fleet", "my fleet"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".env").touch()
+    monkeypatch.setattr(again, "_given", {})
+
+
+@click.command()
+@options.project_options
+def command(**where: object) -> None:
+    """Any that has a project."""
+    again.remember()
+
+
+def given(*words: str) -> None:
+    """A command line with these options has begun."""
+    command.main(words, standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "typed"),
+    [
+        ([], DRIFT, DRIFT),
+        (["--local"], DRIFT, "`ehg-migrate drift --local -t acme` shows each clause"),
+        (
+            ["--local", "--env-file", ".env", "--project", "my fleet"],
+            DRIFT,
+            "`ehg-migrate drift --project 'my fleet' --local --env-file .env -t acme` shows each clause",
+        ),
+        (["--local"], "`ehg-migrate locks break acme`", "`ehg-migrate locks break --local acme`"),
+        (["--local"], "`ehg-migrate snapshot a --json > FILE`", "`ehg-migrate snapshot --local a --json > FILE`"),
+        # who has neither option, or is no command
+        (["--local"], "`ehg-migrate local wipe`", "`ehg-migrate local wipe`"),
+        (["--project", "fleet"], "`ehg-migrate local wipe`", "`ehg-migrate local wipe --project fleet`"),
+        (["--project", "fleet"], "`ehg-migrate init DIR`", "`ehg-migrate init DIR`"),
+        (["--local"], "say `--local`, or `ehg-migrate`", "say `--local`, or `ehg-migrate`"),
+        (["--project", "my fleet"], STAMP, STAMP.replace("alembic", "alembic -c 'my fleet/alembic.ini'", 1)),
+        (
+            ["--local"],
+            STAMP,
+            f"{STAMP}; `alembic` means the target itself: `ehg-migrate local wipe` begins anew with the local ones",
+        ),
+    ],
+)
+def test_as_it_is_typed(words: list[str], text: str, typed: str) -> None:
+    """The options stand where the command takes them, before what a shell makes of the rest."""
+    given(*words)
+    assert again.as_typed(text) == typed
+
+
+def test_what_the_environment_says_it_says_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what another command was given is forgotten."""
+    given("--local")
+    monkeypatch.setenv("EHG_PROJECT", "fleet")
+    given()
+    assert again.as_typed(DRIFT) == DRIFT
+
+
+def test_only_what_is_said_by_us(capsys: pytest.CaptureFixture[str]) -> None:
+    """Hints, wherever they go, and notes; not what a target holds."""
+    given("--local")
+    console.data([f"    comment: {DRIFT}", f"acme:   hint: {DRIFT}"])
+    console.note(f"look: {DRIFT}")
+    typed = again.as_typed(DRIFT)
+    assert capsys.readouterr() == (f"    comment: {DRIFT}\nacme:   hint: {typed}\n", f"look: {typed}\n")
