@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 _OPTIONS = {"root": "--project", "local": "--local", "env_file": "--env-file"}
 _OURS = re.compile(r"`ehg-migrate ([^`]+)`")
-_STOCK = re.compile(r"`alembic(?= -x )")
+_STOCK = re.compile(r"`alembic(?= (?:-x|upgrade) )")  # of its commands that hints name, those for a target
 _given: dict[str, str] = {}  # parameter -> the option as it was typed
 
 
@@ -53,7 +53,7 @@ def _completed_text(written: str) -> str:
         command = command.commands[words[known]]
         known += 1
     takes = {p.name for p in command.params}
-    options = [typed for name, typed in _given.items() if name in takes]
+    options = [typed for name, typed in _given.items() if name in takes and "--help" not in words]
     return f"`{' '.join(['ehg-migrate', *words[:known], *options, *words[known:]])}`"
 
 

@@ -116,6 +116,8 @@ def _revision(
                 depends_on=list(depends_on) or None,  # type: ignore[arg-type]  # Alembic takes a list, as it documents
             )
     except CommandError as e:
+        if isinstance(e.__cause__, EhgMigrateError):  # ours, told for `alembic` in one line
+            raise e.__cause__ from None
         raise UsageError(_told(e)) from e
     except (Exception, SystemExit) as e:  # Alembic runs the top level of every revision file
         known = _known(e, settings)

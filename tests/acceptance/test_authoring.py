@@ -190,6 +190,13 @@ def test_no_revision_is_replaced_by_another(command: tuple[str, ...], fleet: Pat
 def test_models_are_compared_with_the_local_database(fleet: Path) -> None:
     """`--local` means it here, too: the target itself is not asked, and its secret not read."""
     (fleet / "models.py").write_text("import sqlalchemy as sa\nm = sa.MetaData()\nsa.Table('t', m, sa.Column('a'))\n")
+    unnamed = ehg(fleet, "revision", "-m", "t", "--autogenerate", "example", "--local")
+    assert (unnamed.code, unnamed.err) == (
+        2,
+        "error: no models are named to compare with\n"
+        "  at alembic.ini: [ehg_migrate] metadata\n"
+        "  hint: write `shared = package.module:Base` below `metadata =`, one line for each branch that has models\n",
+    )
     ini = fleet / "alembic.ini"
     ini.write_text(ini.read_text().replace("# metadata =", "metadata = shared = models:m"))
     behind = ehg(fleet, "revision", "-m", "t", "--autogenerate", "example", "--local")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -157,6 +158,25 @@ def test_every_command_is_one(page: Path) -> None:
             command.make_context("", files)
         except click.UsageError as e:
             pytest.fail(f"{written}: {e.format_message()}")
+
+
+def options(command: click.Command) -> Iterator[click.Option]:
+    """All of a command and of those below it, but for the program's own two."""
+    yield from (p for p in command.params if isinstance(p, click.Option) and not p.is_eager)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            yield from options(command.commands[name])
+
+
+def test_every_option_stands_somewhere() -> None:
+    """By one of its spellings, in README.md or a page for users."""
+    text = "\n".join(page.read_text() for page in TEXTS if page.stem not in ("decisions", "faults"))
+    missing = {
+        option.opts[0]
+        for option in options(cli)
+        if not any(re.search(rf"(?<![\w-]){s}(?![\w-])", text) for s in (*option.opts, *option.secondary_opts))
+    }
+    assert not missing
 
 
 def test_the_commands_are_found() -> None:

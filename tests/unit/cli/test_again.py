@@ -51,6 +51,7 @@ def given(*words: str) -> None:
         (["--local"], "`ehg-migrate local wipe`", "`ehg-migrate local wipe`"),
         (["--project", "fleet"], "`ehg-migrate local wipe`", "`ehg-migrate local wipe --project fleet`"),
         (["--project", "fleet"], "`ehg-migrate init DIR`", "`ehg-migrate init DIR`"),
+        (["--local"], "`ehg-migrate revision --help`", "`ehg-migrate revision --help`"),
         (["--local"], "say `--local`, or `ehg-migrate`", "say `--local`, or `ehg-migrate`"),
         (["--project", "my fleet"], STAMP, STAMP.replace("alembic", "alembic -c 'my fleet/alembic.ini'", 1)),
         (
@@ -64,6 +65,12 @@ def test_as_it_is_typed(words: list[str], text: str, typed: str) -> None:
     """The options stand where the command takes them, before what a shell makes of the rest."""
     given(*words)
     assert again.as_typed(text) == typed
+
+
+def test_stock_commands_for_no_target_stay_as_they_are() -> None:
+    """They change files only."""
+    given("--local", "--project", "fleet")
+    assert again.as_typed("merge them with `alembic merge`") == "merge them with `alembic merge`"
 
 
 def test_what_the_environment_says_it_says_again(monkeypatch: pytest.MonkeyPatch) -> None:
