@@ -172,7 +172,7 @@ def _write(file: Path, text: str) -> int:
         with open(file, "w", encoding="utf-8", opener=_for_its_owner) as stream:
             stream.write(text)
     except OSError as e:
-        raise click.UsageError(f"`{file}` cannot be written: {e.strerror}") from e
+        raise options.Unwritable(file, e) from None
     return 0
 
 

@@ -89,7 +89,9 @@ def _effect(project: Project, selectors: tuple[str, ...], *, as_json: bool) -> t
         console.data(finding_lines(plan.findings))
         console.note(text.notes_lines(plan.notes))
         for state in plan.blocked:
-            console.note(text.problem_lines(state.problem, f"{state.target}: ") if state.problem else ())
+            console.note(
+                text.problem_lines(state.problem, f"{state.target}: ", [state.target]) if state.problem else ()
+            )
     return 1 if plan.notes or plan.blocked else 0, plan.findings
 
 
@@ -102,4 +104,4 @@ def _write_sarif(path: Path | None, findings: tuple[Finding, ...]) -> None:
         path.write_text(sarif(findings), encoding="utf-8")
     except OSError as e:
         # not exit 2, with which stdout would be empty; as for a page
-        raise click.FileError(str(path), e.strerror) from e
+        raise options.Unwritable(path, e) from None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from click.core import ParameterSource
@@ -88,6 +88,18 @@ class Place(click.Path):
         if value == "-":
             self.fail("That would be a file of this name: write `./-`, or /dev/stdout for the output.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Unwritable(click.FileError):
+    """A file of the command's own cannot be written, after what stands in it was found out: exit 1."""
+
+    def __init__(self, file: Path, error: OSError) -> None:
+        super().__init__(str(file), error.strerror)
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """As every error is told."""
+        click.echo(f"error: `{self.ui_filename}` cannot be written: {self.message}", file=file)
+        click.echo("  hint: let this user write there, or name another file", file=file)
 
 
 def in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:

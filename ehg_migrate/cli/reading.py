@@ -118,7 +118,7 @@ def _keep(plan: FleetPlan, file: Path) -> None:
     try:
         file.write_text(f"{console.json_text('plan', plan)}\n", encoding="utf-8")
     except OSError as e:
-        raise click.FileError(str(file), e.strerror) from None
+        raise options.Unwritable(file, e) from None
 
 
 @click.command()

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import click
-
 from ehg_migrate.cli import console
+from ehg_migrate.cli.options import Unwritable
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Run, State
 from ehg_migrate.report.junit import junit
@@ -32,14 +31,14 @@ def write_reports(run: Run, files: Mapping[str, Path | None]) -> None:
 
 
 def write_page(file: Path, shown: Run | Sequence[State]) -> None:
-    """A run, or what targets are now, as a page. Raises click.FileError where it cannot be written."""
+    """A run, or what targets are now, as a page. Raises Unwritable."""
     from ehg_migrate.report.html import fleet_page
 
     page = _run_page(shown) if isinstance(shown, Run) else fleet_page(shown, datetime.now(UTC))
     try:
         _write(file, page)
     except OSError as e:
-        raise click.FileError(str(file), e.strerror) from None
+        raise Unwritable(file, e) from None
 
 
 def _run_page(run: Run) -> str:

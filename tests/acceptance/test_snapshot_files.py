@@ -287,6 +287,9 @@ def test_as_sql(world: World) -> None:
     assert "one: `pg_dump` fails: pg_dump: error: no matching schemas were found" in said.err
     assert not (world.folder / "no.sql").exists()
     assert world.ehg("snapshot", "one", "--sql", "no.sql", "-o", "structure").code == 2
+    full = world.ehg("snapshot", "one", "--sql", "/dev/full")
+    assert full.code == 1
+    assert full.err.startswith("error: `/dev/full` cannot be written: No space left on device\n  hint: ")
 
 
 def test_as_sql_has_no_password_of_a_user_mapping(world: World) -> None:

@@ -375,7 +375,7 @@ def test_a_page_that_was_asked_for_is_written_or_missed(world: World, command: s
     link.symlink_to("nowhere/page.html")
     said = world.ehg(*command.split(), "--html", link.name)
     assert (said.code, said.out) == (1, "")
-    assert "Could not open file 'page-link.html': No such file or directory" in said.err
+    assert "error: `page-link.html` cannot be written: No such file or directory\n  hint: let this user" in said.err
 
 
 def test_findings_that_cannot_be_written_are_no_wrong_usage(world: World) -> None:
@@ -384,7 +384,10 @@ def test_findings_that_cannot_be_written_are_no_wrong_usage(world: World) -> Non
     link.symlink_to("nowhere/found.sarif")
     said = world.ehg("lint", "--json", "--sarif", link.name)
     assert (said.code, said.json["kind"]) == (1, "lint")
-    assert said.err == "Error: Could not open file 'found-link.sarif': No such file or directory\n"
+    assert said.err == (
+        "error: `found-link.sarif` cannot be written: No such file or directory\n"
+        "  hint: let this user write there, or name another file\n"
+    )
 
 
 def test_a_report_that_cannot_be_written_hides_nothing(world: World) -> None:

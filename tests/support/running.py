@@ -120,21 +120,24 @@ class Fleet:
 
     def cli(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """A command to its end."""
-        command = ["-m", "ehg_migrate", *arguments, "--project", str(self.folder)]
-        done = run_python(Path.cwd(), command, {**os.environ, **variables})
+        done = run_python(Path.cwd(), ["-m", "ehg_migrate", *arguments], self._variables(variables))
         self.said += [done.out, done.err]
         return done.completed
+
+    def _variables(self, more: dict[str, str]) -> dict[str, str]:
+        """With the project among them: given as an option it would stand in every hint."""
+        return {**os.environ, "EHG_PROJECT": str(self.folder), **more}
 
     @contextmanager
     def command(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
         """A command while it runs, in a process group of its own, as a terminal would have it."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "ehg_migrate", *arguments, "--project", str(self.folder)],
+            [sys.executable, "-m", "ehg_migrate", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **variables},
+            env=self._variables(variables),
             start_new_session=True,
         )
         try:
