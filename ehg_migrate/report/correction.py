@@ -58,17 +58,16 @@ def _claim(found: Corrective) -> Iterator[str]:
     if found.proven:
         yield f"proven: after the {count} below {where} no difference is left"
     elif found.statements:
-        yield f"NOT PROVEN as a whole: after the {count} below {where} {_differ(found)}"
+        yield f"NOT PROVEN as a whole: after the {count} below {where} {_differ(len(found.remaining))}"
     else:
-        yield f"NOT PROVEN: no statement was found that brings it nearer; {_differ(found)}"
+        yield f"NOT PROVEN: no statement was found that brings it nearer; {_differ(len(found.remaining))}"
     destructive = sum(s.destructive for s in found.statements)
     if destructive:
         yield f"{number(destructive, 'statement')} marked `destructive` may lose rows, or what cannot be made anew"
 
 
-def _differ(found: Corrective) -> str:
-    objects = number(len(found.remaining), "object")
-    return f"{objects} still {'differs' if len(found.remaining) == 1 else 'differ'}:"
+def _differ(count: int) -> str:
+    return f"{number(count, 'object')} still {'differs' if count == 1 else 'differ'}:"
 
 
 def left_lines(remaining: Iterable[Left]) -> Iterator[str]:
@@ -113,7 +112,7 @@ def _way(name: str, correction: Correction, outcome: str) -> Iterator[str]:
     if correction.proven:
         yield f"{name}: proven, after {number(len(correction.statements), 'statement')} {outcome}"
         return
-    yield f"{name}: NOT PROVEN, {number(len(correction.left), 'object')} still differ:"
+    yield f"{name}: NOT PROVEN, {_differ(len(correction.left))}"
     for left in correction.left:
         yield f"  {left.difference.kind} {left.difference.identity}{f': {left.reason}' if left.reason else ''}"
     if correction.withheld:

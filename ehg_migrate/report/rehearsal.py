@@ -38,13 +38,13 @@ def _one(rehearsal: Rehearsal) -> Iterator[str]:
     where = f" on PostgreSQL {rehearsal.server_version}" if rehearsal.server_version else ""
     yield f"{some(rehearsal.targets)}: from {names(rehearsal.heads)} to {names(rehearsal.goal)}{where}"
     if rehearsal.problem:
-        yield from problem_lines(rehearsal.problem, "  ")
+        yield from problem_lines(rehearsal.problem, "  ", rehearsal.targets)
     yield from _start(rehearsal)
     if rehearsal.steps:
         rows = [_row(s) for s in rehearsal.steps]
         yield from (f"  {line}" for line in table(("REVISION", "BRANCH", "SECONDS", "BACK", "VERDICT"), rows))
     for step in rehearsal.steps:
-        yield from _findings(step)
+        yield from _findings(step, rehearsal.targets)
     for answer in rehearsal.probed:
         level = "rows" if answer.found else "unknown"
         yield f"  {answer.target}: {answer.revision}: [{level}] {answer.rule} {answer.identity}: {answer.message}"
@@ -75,10 +75,10 @@ def _row(step: RehearsedStep) -> tuple[str, ...]:
     return step.step.revision, step.step.branch, f"{step.seconds:.2f}", back, words
 
 
-def _findings(step: RehearsedStep) -> Iterator[str]:
+def _findings(step: RehearsedStep, targets: Sequence[str]) -> Iterator[str]:
     if step.problem:
         yield f"  {step.step.revision}: {_PHASES[step.phase]}"
-        yield from problem_lines(step.problem, "    ")
+        yield from problem_lines(step.problem, "    ", targets)
     if step.not_restored:
         yield f"  {step.step.revision}: its downgrade does not restore ({step.step.path})"
         yield from difference_lines(step.not_restored, "    ")

@@ -37,6 +37,12 @@ from ehg_migrate.schema.strain import strains
 from ehg_migrate.settings import Settings
 
 _NAMED = 5  # targets that a line names
+# an object is there, or is not: what somebody has changed on the targets may be why
+_OF_OBJECTS = {"42P06", "42P07", "42701", "42710", "42723", "42P01", "42703", "42704", "42883", "3F000"}
+_DRIFT = (
+    "is it for what was changed by hand, as said above? it fails so on the target then; mend that there first, which "
+    "`ehg-migrate compare TARGET heads: --sql` shows how to"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +184,7 @@ class Rehearsing:
         """The step and its way back; the database holds the step after it. No catalogue where the step failed."""
         forward, trace = self._watched(scratch, case, database, step)
         if forward.status is not Status.SUCCEEDED:
-            return RehearsedStep(step, problem=_failed(forward, step), phase="forward"), None
+            return RehearsedStep(step, problem=_failed(forward, step, drifted=bool(case.drift)), phase="forward"), None
         with scratch.connect(database) as connection:
             after = _catalog(connection, case.start)
             in_transaction = _stayed_in_transaction(connection, case.start.target, step)
@@ -262,6 +268,7 @@ def _seconds(result: Result) -> float:
     return sum(s.seconds for s in result.steps)
 
 
-def _failed(result: Result, step: Step) -> Problem:
+def _failed(result: Result, step: Step, *, drifted: bool = False) -> Problem:
     problem = result.problem or Problem("cancelled", "it was stopped")
-    return replace(problem, where=problem.where or step.path, hint=hint_on_scratch(problem, problem.hint))
+    hint = _DRIFT if drifted and problem.sqlstate in _OF_OBJECTS else hint_on_scratch(problem, problem.hint)
+    return replace(problem, where=problem.where or step.path, hint=hint)

@@ -60,6 +60,7 @@ def test_steps_that_fail_only_where_somebody_has_changed_the_schema(fleet: Fleet
     assert "alike, bent: from first to second" in said.out
     for line in ("  second: fails", "  as it is: 7 differences (column public.kinds_of_notes.id, "):
         assert any(x.startswith(line) for x in said.out.splitlines()), said.out
+    assert "hint: is it for what was changed by hand, as said above? it fails so on the target then; mend" in said.out
     assert said.out.splitlines()[-1] == "2 steps rehearsed in 2 cases: not good for alike, bent"
     good, bent = fleet.run("rehearse", "--as-is", "--json").json["data"]
     assert (good["drift"], good["unlike"], bent["unlike"]) == ([], [], [])
