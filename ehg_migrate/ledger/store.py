@@ -73,13 +73,15 @@ class Ledger:
             self._record(transaction, run.id, run.results)
 
     def record(self, run_id: str, *results: Result) -> None:
-        """Adds what happened to targets. A second result of one in the same run is kept beside the first and counts.
+        """Adds what happened to targets, which says that the run is alive, too. A second result of one in the same run
+        is kept beside the first and counts.
 
         Raises LedgerError if the run was never started here; then none is added.
         """
         with self._backend.transaction(write=True) as transaction:
             _lock(transaction, run_id)  # so the next attempt's number is nobody else's
             self._record(transaction, run_id, results)
+            transaction.execute("beat", id=run_id)
 
     def heartbeat(self, run_id: str) -> None:
         """Says that the run is alive, to those who cannot see its process; more often than every 60 s.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -70,18 +71,22 @@ class Book:
 
     def _write(self) -> None:
         """Until the last has come. Meanwhile others are told that the run is alive."""
-        last = False
+        last, said = False, time.monotonic()
         while not last:
             came = self._wait()
             last = None in came
-            if results := [r for r in came if r]:
-                self._write_down(results)
-            elif not last and self._ledger:
+            if (results := [r for r in came if r]) and self._write_down(results):
+                said = time.monotonic()
+            elif not last and self._ledger and time.monotonic() >= said + _HEARTBEAT:
                 self._try(partial(self._ledger.heartbeat, self.run.id))
+                said = time.monotonic()
 
-    def _write_down(self, results: list[Result]) -> None:
-        if self._failed or not self._try(lambda: self._opened().record(self.run.id, *results)):
-            self._late += results
+    def _write_down(self, results: list[Result]) -> bool:
+        """Whether they were written, and not put off until the end."""
+        if not self._failed and self._try(lambda: self._opened().record(self.run.id, *results)):
+            return True
+        self._late += results
+        return False
 
     def _wait(self) -> list[Result | None]:
         """All that has come; nothing where nothing does for a while."""

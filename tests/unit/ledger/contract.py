@@ -426,6 +426,15 @@ def another_host_is_judged_by_its_heartbeat(opener: Opener) -> None:
     assert ledger.run("r-1").status is RunStatus.RUNNING
 
 
+def results_say_that_a_run_is_alive(opener: Opener) -> None:
+    """A run whose targets end one after the other has no time to say so by itself."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1", origin=Origin("ci", "elsewhere.invalid", 1, "", "")))
+    _change(opener, heartbeat_at=datetime.now(UTC) - timedelta(seconds=61))
+    ledger.record("r-1", a_result("acme"))
+    assert ledger.run("r-1").status is RunStatus.RUNNING
+
+
 def the_same_host_name_in_another_container(opener: Opener) -> None:
     """Where pids count in another space, a missing pid says nothing and the heartbeat decides."""
     ledger = opened(opener)
@@ -537,6 +546,7 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     a_killed_run_has_died,
     a_later_process_with_the_same_pid,
     another_host_is_judged_by_its_heartbeat,
+    results_say_that_a_run_is_alive,
     the_same_host_name_in_another_container,
     a_finished_run_never_dies,
     a_row_of_a_newer_tool_is_told,

@@ -64,3 +64,26 @@ def test_a_run_that_has_nothing_to_write_says_that_it_is_alive(tmp_path: Path, m
         asked = "SELECT count(*) FROM runs WHERE heartbeat_at > '2002'"
         wait_until(lambda: ledger.execute(asked).fetchone() == (1,), "nobody said so", 60)
         book.finish(RunStatus.SUCCEEDED)
+
+
+def test_a_run_whose_ledger_has_failed_once_says_that_it_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its results wait for the end then, and however fast they come, others hear that it is at work."""
+    monkeypatch.setattr(writing, "_HEARTBEAT", 1.0)
+    file, away = tmp_path / "ledger.sqlite", tmp_path / "away.sqlite"
+    with Book(opener(tmp_path), a_run("r-1")) as book:
+        file.rename(away)
+        book.record(a_result("acme"))
+        wait_until(lambda: bool(book.notes), "nobody missed the ledger", 60)
+        away.rename(file)
+        with closing(sqlite3.connect(file)) as ledger:
+            ledger.execute("UPDATE runs SET heartbeat_at = '2001-01-01T00:00:00+00:00'")
+            ledger.commit()
+
+            def alive() -> bool:
+                book.record(a_result("bolt"))
+                return bool(ledger.execute("SELECT count(*) FROM runs WHERE heartbeat_at > '2002'").fetchone()[0])
+
+            wait_until(alive, "nobody said so", 60)
+        book.finish(RunStatus.SUCCEEDED)
