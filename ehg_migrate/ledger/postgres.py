@@ -133,11 +133,14 @@ def _is_here(host: str) -> bool:
 def _begin(parameters: Mapping[str, Any], patience: int, write: bool) -> Iterator[psycopg.Connection[Any]]:
     """A transaction on a connection of its own; one that only reads begins like one that writes."""
     connection = psycopg.connect(**parameters)
+    # a server may have another default, by which one of two writers would be turned away
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     with _ended_late(connection, patience), connection:
         # in the transaction, not at the start of the connection: poolers drop start-up options and share SET
         connection.execute(
             f"select set_config('statement_timeout', '{patience}s', true),"
-            f" set_config('lock_timeout', '{patience}s', true)"
+            f" set_config('lock_timeout', '{patience}s', true),"
+            " set_config('datestyle', 'ISO', true)"  # no other is read by the driver
         )
         yield connection
 

@@ -81,9 +81,12 @@ def _write(value: Any) -> Any:
 def _read(column: str, value: Any) -> Any:
     if value is None:
         return None
-    if column in MOMENTS:
-        return datetime.fromisoformat(value)
-    return json.loads(value) if column in JSONS else value
+    try:
+        if column in MOMENTS:
+            return datetime.fromisoformat(value)
+        return json.loads(value) if column in JSONS else value
+    except (ValueError, TypeError) as e:  # the file's types keep nothing out
+        raise sqlite3.DataError(f"what stands in `{column}` is not ours: {e}") from e
 
 
 _DIALECT = Dialect(

@@ -124,7 +124,7 @@ class Book:
     def _write_whole(self, status: RunStatus) -> None:
         ledger = self._opener()
         try:
-            notes = (*self.notes, *_died(ledger.died(1), self.run))
+            notes = (*self.notes, *self._former(ledger, 1))
             over = replace(self.run, status=status, finished_at=datetime.now(UTC), results=tuple(self._late))
             ledger.enter(replace(over, notes=notes))
         finally:
@@ -142,11 +142,18 @@ class Book:
         try:
             if not ledger.holds(self.run.id):  # its start may have been written, and the answer lost
                 ledger.start(self.run)
-            self.notes += _died(ledger.died(2), self.run)
         except EhgMigrateError:
             ledger.close()
             raise
         self._ledger = ledger
+        self.notes += self._former(ledger, 2)
+
+    def _former(self, ledger: Ledger, newest: int) -> list[Problem]:
+        """What is to be said of the runs before this one; that they cannot be read keeps nothing of this one out."""
+        try:
+            return _died(ledger.died(newest), self.run)
+        except EhgMigrateError as e:
+            return list(e.problems)
 
     def _try(self, action: Callable[[], None]) -> bool:
         try:

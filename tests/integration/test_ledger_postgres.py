@@ -6,6 +6,7 @@ import threading
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NoReturn
 from urllib.parse import quote, urlencode
@@ -19,7 +20,7 @@ from ehg_migrate.ledger.postgres import POSTGRES_SCHEMA, open_postgres
 from ehg_migrate.model import Address
 from tests.faults.proxy import Act, FaultProxy, Rule
 from tests.support.postgres import Cluster
-from tests.unit.ledger.contract import CHECKS, Opener, a_result, a_run, opened, refused
+from tests.unit.ledger.contract import CHECKS, NOON, Opener, a_result, a_run, opened, refused
 
 
 @pytest.fixture
@@ -171,6 +172,28 @@ def test_a_machine_without_threads(address: Address, pg: Cluster, monkeypatch: p
     with open_ledger(url(address), password=pg.password) as ledger:
         ledger.start(a_run("r-1"))
         assert ledger.run("r-1").id == "r-1"
+
+
+@pytest.mark.parametrize(
+    "setting", ["DateStyle = 'SQL, DMY'", "default_transaction_isolation = 'serializable'"], ids=lambda s: s.split()[0]
+)
+def test_a_database_with_settings_of_its_own(pg: Cluster, address: Address, opener: Opener, setting: str) -> None:
+    """Runs that are written down side by side are, and are read as they were written."""
+    with pg.admin() as connection:
+        connection.execute(f"ALTER DATABASE {address.dbname} SET {setting}".encode())
+    opened(opener).close()
+    both = threading.Barrier(2)
+
+    def write(run: str) -> None:
+        ledger = opened(opener)
+        for number in range(20):
+            both.wait(60)  # they begin together, each time
+            ledger.start(a_run(f"{run}-{number}"))
+
+    with ThreadPoolExecutor(2) as writers:
+        list(writers.map(write, "ab"))
+    assert {run.started_at for run in opened(opener).runs(40)} == {NOON}
+    assert len(opened(opener).runs(50)) == 40
 
 
 def test_a_server_that_stands_still_is_given_up(pg: Cluster, make_database: Callable[[str], Address]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ehg_migrate.ledger import Ledger, open_ledger
-from ehg_migrate.model import RunStatus
+from ehg_migrate.model import Origin, RunStatus
 from ehg_migrate.rollout import book as writing
 from ehg_migrate.rollout.book import Book
 from tests.support.programs import wait_until
@@ -87,3 +87,21 @@ def test_a_run_whose_ledger_has_failed_once_says_that_it_is_alive(
 
             wait_until(alive, "nobody said so", 60)
         book.finish(RunStatus.SUCCEEDED)
+
+
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize(
+    ("spoilt", "code"), [("verb = 'unheard of'", "ledger_row"), ("targets = 'acme'", "ledger_error")]
+)
+def test_a_run_before_that_cannot_be_read(tmp_path: Path, spoilt: str, code: str, *, short: bool) -> None:
+    """A newer tool may have written it, or a hand: it is said, and this run is recorded all the same."""
+    with opener(tmp_path)() as ledger, closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as file:
+        ledger.start(a_run("r-1", origin=Origin("ci", "elsewhere.invalid", 1, "", "")))
+        file.execute(f"UPDATE runs SET heartbeat_at = '2001-01-01T00:00:00+00:00', {spoilt}")
+        file.commit()
+    with Book(opener(tmp_path), a_run("r-2"), short=short) as book:
+        book.record(a_result("acme"))
+        book.finish(RunStatus.SUCCEEDED)
+    assert [n.code for n in book.notes] == [code]
+    with opener(tmp_path)() as ledger:
+        assert (ledger.run("r-2").status, len(ledger.run("r-2").results)) == (RunStatus.SUCCEEDED, 1)
