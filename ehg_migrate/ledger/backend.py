@@ -57,19 +57,20 @@ class Backend:
 
     place: str
     dialect: Dialect
-    begin: Callable[[bool], AbstractContextManager[Any]]  # a driver's connection in a transaction; True to write
+    begin: Callable[[bool, bool], AbstractContextManager[Any]]  # a driver's connection in one; to write? is it long?
     explain: Callable[[BaseException], Problem]
     before_migrating: tuple[str, ...] = ()  # statements of its own, in the transaction that migrates
     after_migrating: tuple[str, ...] = ()
 
     @contextmanager
-    def transaction(self, *, write: bool) -> Iterator[Transaction]:
+    def transaction(self, *, write: bool, long: bool = False) -> Iterator[Transaction]:
         """A transaction on a connection of its own, committed at the end. Raises LedgerError for the database's errors.
 
-        Safe from several threads and processes at once; a writer waits for another one.
+        Safe from several threads and processes at once; a writer waits for another one. A `long` one goes through all
+        that the ledger has, which may be years.
         """
         try:
-            with self.begin(write) as driver:
+            with self.begin(write, long) as driver:
                 yield Transaction(driver, self.dialect)
         except (sqlite3.Error, psycopg.Error) as e:
             raise LedgerError(self.explain(e)) from e

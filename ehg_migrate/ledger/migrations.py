@@ -27,7 +27,7 @@ def migrate(backend: Backend) -> None:
     with backend.transaction(write=False) as transaction:
         if _version(backend, transaction) == LATEST:
             return
-    with backend.transaction(write=True) as transaction:  # on SQLite this is the lock
+    with backend.transaction(write=True, long=True) as transaction:  # on SQLite this is the lock
         for statement in backend.before_migrating:
             transaction.driver.execute(statement)
         _apply(backend, transaction, _version(backend, transaction))

@@ -32,6 +32,7 @@ _FORM = "write `postgresql://USER@HOST:PORT/DATABASE`, and `ledger_password = en
 _LOCK = 0x6568675F6C6467  # "ehg_ldg": taken by everyone who migrates a ledger on one server
 
 _PATIENCE = "10"  # seconds until a server that lets nobody in, or does not answer, is given up
+_LONG = 60  # times as long may a statement take that goes through the whole ledger
 _CONNECT: dict[str, Any] = {
     "application_name": "ehg-migrate ledger",
     "prepare_threshold": None,  # a transaction-mode pooler is enough for a ledger, but knows no prepared statements
@@ -61,7 +62,7 @@ def open_postgres(url: str, password: str | None) -> Backend:
     """The backend for a PostgreSQL URL; does not connect yet. Raises LedgerError for a URL that cannot be meant so.
 
     Beyond this machine TLS is required, and with `sslrootcert` the server is verified, unless `sslmode` says otherwise.
-    Connecting may take the URL's `connect_timeout` (10 s), and so may what is done after it.
+    Connecting may take the URL's `connect_timeout` (10 s), and so may what is done after it, but for what is long.
     """
     if password:
         redaction.register(password)
@@ -130,15 +131,16 @@ def _is_here(host: str) -> bool:
 
 
 @contextmanager
-def _begin(parameters: Mapping[str, Any], patience: int, write: bool) -> Iterator[psycopg.Connection[Any]]:
+def _begin(parameters: Mapping[str, Any], patience: int, _: bool, long: bool) -> Iterator[psycopg.Connection[Any]]:
     """A transaction on a connection of its own; one that only reads begins like one that writes."""
+    limit = patience * _LONG if long else patience
     connection = psycopg.connect(**parameters)
     # a server may have another default, by which one of two writers would be turned away
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-    with _ended_late(connection, patience), connection:
+    with _ended_late(connection, limit), connection:
         # in the transaction, not at the start of the connection: poolers drop start-up options and share SET
         connection.execute(
-            f"select set_config('statement_timeout', '{patience}s', true),"
+            f"select set_config('statement_timeout', '{limit}s', true),"
             f" set_config('lock_timeout', '{patience}s', true),"
             " set_config('datestyle', 'ISO', true)"  # no other is read by the driver
         )

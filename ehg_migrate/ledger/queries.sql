@@ -118,19 +118,36 @@ SELECT a.name AS target, s.run_id
 -- name: outlived
 -- Runs that were last heard of before a moment, and that nothing stands on any more. Kept, with all their results, are those
 -- that hold the newest result of a target, by its name or its database; the newest good one, which tells that a schema that
--- differed before does so no more; and one that differed and of which nothing good was said since (see `astray`).
+-- differed before does so no more; and one that differed and of which nothing good was said since (see `astray`). What is
+-- kept is asked for by target, not of each result: a ledger that is to become smaller has a million.
+WITH names AS (SELECT s.target, max(s.recorded_at) AS newest FROM {schema}results s GROUP BY s.target),
+     identities AS (SELECT s.identity, max(s.recorded_at) AS newest FROM {schema}results s
+                     WHERE s.identity <> '' GROUP BY s.identity),
+     good AS (SELECT i.identity, '' AS target,
+                     (SELECT g.recorded_at FROM {schema}results g
+                       WHERE g.identity = i.identity AND g.status IN ('succeeded', 'up_to_date')
+                       ORDER BY g.recorded_at DESC LIMIT 1) AS newest
+                FROM identities i
+              UNION ALL
+              SELECT '' AS identity, n.target,
+                     (SELECT g.recorded_at FROM {schema}results g
+                       WHERE g.target = n.target AND g.identity = '' AND g.status IN ('succeeded', 'up_to_date')
+                       ORDER BY g.recorded_at DESC LIMIT 1) AS newest
+                FROM (SELECT DISTINCT s.target FROM {schema}results s WHERE s.identity = '') n),
+     kept AS (SELECT s.run_id FROM names n JOIN {schema}results s ON s.target = n.target AND s.recorded_at = n.newest
+              UNION
+              SELECT s.run_id FROM identities i
+                JOIN {schema}results s ON s.identity = i.identity AND s.recorded_at = i.newest
+              UNION
+              SELECT s.run_id FROM good g
+                JOIN {schema}results s ON s.identity = g.identity AND s.recorded_at = g.newest
+               WHERE (g.identity <> '' OR s.target = g.target) AND s.status IN ('succeeded', 'up_to_date')
+              UNION
+              SELECT s.run_id FROM {schema}results s LEFT JOIN good g
+                  ON g.identity = s.identity AND (g.identity <> '' OR g.target = s.target)
+               WHERE s.status = 'schema_differs' AND (g.newest IS NULL OR s.recorded_at >= g.newest))
 SELECT r.id FROM {schema}runs r
- WHERE r.heartbeat_at < :before
-   AND NOT EXISTS (
-       SELECT 1 FROM {schema}results s
-        WHERE s.run_id = r.id
-          AND (   s.recorded_at = (SELECT max(l.recorded_at) FROM {schema}results l WHERE l.target = s.target)
-               OR s.recorded_at = (SELECT max(l.recorded_at) FROM {schema}results l
-                                    WHERE l.identity = s.identity AND s.identity <> '')
-               OR (    s.status IN ('succeeded', 'up_to_date', 'schema_differs')
-                   AND NOT EXISTS (SELECT 1 FROM {schema}results l
-                                    WHERE l.status IN ('succeeded', 'up_to_date') AND l.recorded_at > s.recorded_at
-                                      AND l.identity = s.identity AND (s.identity <> '' OR l.target = s.target)))))
+ WHERE r.heartbeat_at < :before AND r.id NOT IN (SELECT run_id FROM kept)
  ORDER BY r.place, r.id
 
 -- name: forget_results

@@ -54,8 +54,8 @@ def _prepare(path: Path) -> None:
 
 
 @contextmanager
-def _begin(path: Path, write: bool) -> Iterator[sqlite3.Connection]:
-    """A transaction on a connection of its own."""
+def _begin(path: Path, write: bool, _: bool) -> Iterator[sqlite3.Connection]:
+    """A transaction on a connection of its own; none is ended for being long."""
     with closing(connect(path)) as connection:
         # IMMEDIATE waits for the other writer here; a transaction that reads first and then writes would fail instead
         connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")

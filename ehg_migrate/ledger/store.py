@@ -24,6 +24,7 @@ from ehg_migrate.ledger.rows import (
 )
 from ehg_migrate.model import Result, Run, RunStatus
 
+_AT_ONCE = 500  # runs that one transaction deletes
 _CANDIDATES = 5  # named in the message when a prefix fits several runs
 
 
@@ -104,12 +105,17 @@ class Ledger:
             transaction.execute("finish", id=run_id, **closed)
 
     def forget(self, before: datetime) -> int:
-        """Deletes the runs that `outlived` names, with their results; how many they were."""
-        with self._backend.transaction(write=True) as transaction:
-            ids = _outlived(transaction, before)
-            transaction.execute("forget_results", ids=ids)
-            transaction.execute("forget_runs", ids=ids)
-        return len(ids)
+        """Deletes the runs that `outlived` names, with their results; how many they were.
+
+        Some at a time, so that nobody who writes meanwhile waits for all of it.
+        """
+        old = self.outlived(before)
+        for first in range(0, len(old), _AT_ONCE):
+            ids = list(old[first : first + _AT_ONCE])
+            with self._backend.transaction(write=True) as transaction:
+                transaction.execute("forget_results", ids=ids)
+                transaction.execute("forget_runs", ids=ids)
+        return len(old)
 
     # --- reading
 
@@ -118,8 +124,8 @@ class Ledger:
 
         What `last_results` and `astray` say is the same without them.
         """
-        with self._backend.transaction(write=False) as transaction:
-            return tuple(_outlived(transaction, before))
+        with self._backend.transaction(write=False, long=True) as transaction:
+            return tuple(row["id"] for row in transaction.execute("outlived", before=before))
 
     def holds(self, run_id: str) -> bool:
         """Whether a run with this id was started here."""
@@ -181,10 +187,6 @@ class Ledger:
         moment = _after_all(transaction, [row["target"] for row in rows], identities)
         for row, identity in zip(rows, identities, strict=True):
             transaction.execute("record", **row, identity=identity, recorded_at=moment)
-
-
-def _outlived(transaction: Transaction, before: datetime) -> list[str]:
-    return [row["id"] for row in transaction.execute("outlived", before=before)]
 
 
 def _start(transaction: Transaction, run: Run) -> None:

@@ -7,6 +7,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NoReturn
 from urllib.parse import quote, urlencode
@@ -20,7 +21,7 @@ from ehg_migrate.ledger.postgres import POSTGRES_SCHEMA, open_postgres
 from ehg_migrate.model import Address
 from tests.faults.proxy import Act, FaultProxy, Rule
 from tests.support.postgres import Cluster
-from tests.unit.ledger.contract import CHECKS, NOON, Opener, a_result, a_run, opened, refused
+from tests.unit.ledger.contract import CHECKS, NOON, Opener, a_result, a_run, as_the_first_schema, opened, refused
 
 
 @pytest.fixture
@@ -194,6 +195,34 @@ def test_a_database_with_settings_of_its_own(pg: Cluster, address: Address, open
         list(writers.map(write, "ab"))
     assert {run.started_at for run in opened(opener).runs(40)} == {NOON}
     assert len(opened(opener).runs(50)) == 40
+
+
+def test_a_migration_that_takes_long(pg: Cluster, address: Address, opener: Opener) -> None:
+    """A ledger of years is brought to this tool's schema, however much longer that takes than a question may."""
+    opened(opener).close()
+    as_the_first_schema(opener)
+    with pg.admin(address.dbname) as connection:
+        connection.execute(
+            "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.2); END';"
+            "CREATE EVENT TRIGGER slow ON ddl_command_start WHEN TAG IN ('DROP INDEX') EXECUTE FUNCTION slow()"
+        )
+    with open_ledger(f"{url(address)}&connect_timeout=1", password=pg.password) as ledger:
+        ledger.start(a_run("r-1"))
+        assert ledger.holds("r-1")
+
+
+def test_old_runs_of_a_ledger_of_years(pg: Cluster, address: Address, opener: Opener) -> None:
+    """To find them is a look at what each target has last, not at the rest of each result: it reads few pages."""
+    ledger, names = opened(opener), tuple(f"t{n}" for n in range(20))
+    for number in range(100):
+        ledger.enter(a_run(f"r-{number}", targets=names, results=tuple(a_result(name) for name in names)))
+    values = {"before": datetime.now(UTC) + timedelta(days=1)}
+    asked = opener().dialect.statement("outlived")
+    with pg.connect(address.dbname) as connection:
+        connection.execute(f"ANALYZE {POSTGRES_SCHEMA}.results")
+        (plan,) = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked}".encode(), values).fetchone()
+    assert plan[0]["Plan"]["Actual Rows"] == 99
+    assert plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"] < 2000, "less than results"
 
 
 def test_a_server_that_stands_still_is_given_up(pg: Cluster, make_database: Callable[[str], Address]) -> None:

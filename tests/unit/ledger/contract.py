@@ -294,7 +294,7 @@ def runs_of_an_older_ledger_keep_their_order(opener: Opener) -> None:
     with opened(opener) as ledger:
         for number in (2, 3, 1):
             ledger.start(a_run(f"r-{number}", minute=number))
-    _as_the_first_schema(opener)
+    as_the_first_schema(opener)
     with opened(opener) as ledger:
         ledger.start(a_run("r-0"))
         assert [run.id for run in ledger.runs()] == ["r-0", "r-3", "r-2", "r-1"]
@@ -597,7 +597,7 @@ def _rows(opener: Opener, columns: str, table: str) -> list[Any]:
     return rows
 
 
-def _as_the_first_schema(opener: Opener) -> None:
+def as_the_first_schema(opener: Opener) -> None:
     """Takes back what the migrations after the first have made."""
     backend = opener()
     schema = backend.dialect.words["schema"]

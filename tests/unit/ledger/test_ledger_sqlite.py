@@ -288,10 +288,10 @@ def _with(backend: Backend, change: Callable[[sqlite3.Connection], object]) -> B
     begin = backend.begin
 
     @contextmanager
-    def changed(write: bool) -> Iterator[sqlite3.Connection]:
+    def changed(write: bool, long: bool) -> Iterator[sqlite3.Connection]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sqlite, "connect", lambda path: _changed(connect(path)))
-            with begin(write) as connection:
+            with begin(write, long) as connection:
                 yield connection
 
     def _changed(connection: sqlite3.Connection) -> sqlite3.Connection:
