@@ -11,6 +11,8 @@ from pathlib import Path
 STALE = timedelta(seconds=60)
 """A run on another machine whose heartbeat is older than this has died."""
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -32,7 +34,7 @@ def identity(host: str, pid: int) -> str:
 def is_gone(process: Process, heartbeat_age: timedelta) -> bool:
     """Whether the process has ended: by looking where we can see it, else by the age of its heartbeat."""
     start, _, space = process.started.partition("@")
-    # two containers may share a host name and see different processes: then a missing pid says nothing
+    # two containers or machines may share a host name and see different processes: then a missing pid says nothing
     if process.host == socket.gethostname() and start and space == _pid_space():
         return _start_time(process.pid) != start
     return heartbeat_age > STALE
@@ -66,8 +68,9 @@ def _start_time_from_psutil(pid: int) -> str | None:
 
 
 def _pid_space() -> str:
-    """The name of the space in which pids count, on Linux: containers have their own; elsewhere there is one."""
+    """The name of the space in which pids count, on Linux: containers have their own, and each start of a machine."""
     try:
-        return str(Path("/proc/self/ns/pid").readlink())
+        boot = _BOOT_ID.read_text(encoding="ascii").strip()  # machines number their spaces alike
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""

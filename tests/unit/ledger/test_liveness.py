@@ -48,6 +48,21 @@ def test_both_ways_of_looking_see_the_same() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_another_machine_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes are not looked for among ours, as on machines that are copies of one: the heartbeat decides."""
+    boot = tmp_path / "boot_id"
+    boot.write_text("a6f0b5a5-0000-4000-8000-000000000000\n")
+    with monkeypatch.context() as there:
+        there.setattr(liveness, "_BOOT_ID", boot)
+        started = identity(socket.gethostname(), os.getpid())
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert not is_gone(Process(socket.gethostname(), child.pid, started), _FRESH)
+    assert is_gone(Process(socket.gethostname(), child.pid, started), _OLD)
+    assert is_gone(Process(socket.gethostname(), child.pid, identity(socket.gethostname(), os.getpid())), _FRESH)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_a_program_with_brackets_in_its_name(tmp_path: Path) -> None:
     """A program's name in /proc may look like the fields after it."""
     program = tmp_path / ") Z 1 (2"
