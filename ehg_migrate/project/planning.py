@@ -103,7 +103,7 @@ class PlanningProject(ReadingProject):
         run, found = self._find_run(run)
         selectors = selectors or self._still_here(run, self._touched(found))
         did = {r.target: r for r in found.results if r.steps} if found else {}
-        at_work = self._at_work(found, selectors) if found else {}
+        at_work = self._at_work(run, found, selectors)
         journals = self._journals(selectors)
         traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
         if not (traces or at_work or did.keys() & journals.keys()):
@@ -260,13 +260,18 @@ class PlanningProject(ReadingProject):
             return run, None
         return found.id, found
 
-    def _at_work(self, run: Run, selectors: Selectors) -> dict[str, Problem]:
+    def _at_work(self, name: str, run: Run | None, selectors: Selectors) -> dict[str, Problem]:
         """Where what a run has done is not all that it will have done: somebody of it is still at work.
 
-        To be asked before the journals. Raises UsageError where that is the run itself.
+        To be asked before the journals. Raises UsageError where that is the run itself, or may be: of one that another
+        ledger has the targets tell.
         """
-        from ehg_migrate.rollout.reconcile import left_at_work, still_running
+        from ehg_migrate.rollout.reconcile import left_at_work, seen_at_work, still_running
 
+        if run is None:
+            if holders := [held for held in self.locks(selectors) if held.run == name]:
+                raise UsageError(seen_at_work(name, holders))
+            return {}
         said = {r.target for r in run.results if r.status is not Status.INDETERMINATE}
         unsure = [t.name for t in self.targets(selectors) if t.name in run.targets and t.name not in said]
         if unsure and run.status is RunStatus.RUNNING:

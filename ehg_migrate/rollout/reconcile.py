@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -122,6 +122,14 @@ def still_running(run: Run) -> Problem:
     where = f"process {run.origin.pid} on {run.origin.host}"
     hint = "let it end, or stop it there (Ctrl-C, or SIGTERM to that process); then again"
     return Problem("still_running", f"run `{run.id}` is still at work: {where}", hint)
+
+
+def seen_at_work(run: str, holders: Sequence[Held]) -> Problem:
+    """The same of a run that the ledger does not have."""
+    where = f"process {holders[0].process or 'unknown'} on {holders[0].host or 'an unknown host'}"
+    named = quoted([h.target for h in holders], 8)
+    hint = f"let it end, or stop it there; where it has died, `ehg-migrate locks break {holders[0].target}`; then again"
+    return Problem("still_running", f"run `{run}` is still at work: {where}, on {named}", hint)
 
 
 def left_at_work(run: Run, holders: Iterable[Held]) -> dict[str, Problem]:

@@ -64,3 +64,20 @@ def test_a_worker_that_a_dead_run_has_left_is_waited_for(fleet: Fleet, gate: Gat
     again = project.rollback(seen.id)
     assert (result_of(again, "a").status, result_of(again, "b").status) == (Status.UP_TO_DATE, Status.SUCCEEDED)
     fleet.check(holds=[])
+
+
+def test_a_run_at_work_that_another_ledger_has(fleet: Fleet, gate: Gate) -> None:
+    """Each pipeline may have its own ledger: the targets tell that the run is at work, and it is not taken back."""
+    going = fleet.background(lambda: fleet.upgrade(parallel=1))
+    assert gate.pid
+    (seen,) = fleet.load().runs()
+    ledger, away = fleet.folder / ".ehg" / "ledger.sqlite", fleet.folder / "another.sqlite"
+    wait_until(lambda: len(fleet.load().show(seen.id).results) == 1, "the result of `a` is not in the ledger")
+    ledger.rename(away)
+    with pytest.raises(UsageError, match=f"run `{seen.id}` is still at work: .*`b`"):
+        fleet.load().plan_rollback(seen.id)
+    assert [p.target for p in fleet.load().plan_rollback(seen.id, ["a"]).plans if p.steps] == ["a"]
+    gate.open()
+    assert {r.status for r in going.result(60).results} == {Status.SUCCEEDED}
+    assert {r.status for r in fleet.load().rollback(seen.id).results} == {Status.SUCCEEDED}
+    fleet.check(holds=[])
