@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ehg_migrate.database.hosts import Hosts
-from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.errors import ConfigurationError, EhgMigrateError, Problem
 from ehg_migrate.model import Result
 from ehg_migrate.redaction import safe
 from ehg_migrate.rollout.executor import SCHEME
@@ -212,6 +212,8 @@ def _task(job: Job, topic: str) -> Result | None:
     client.set_metadata([topic, _BEGUN], True)
     if not again and client.get_metadata([topic, _WITHDRAWN], default=False):
         return None
+    if again and client.get_metadata([topic, _ASKED], default=0):
+        raise RuntimeError("its worker has gone, and the run is stopped")  # before another could hear of it
 
     def tell(event: Event) -> None:
         if event.kind is not EventKind.FINISHED:
@@ -249,6 +251,10 @@ def _topic(job: Job) -> str:
 
 def _lost(future: Future[Result | None]) -> Problem:
     error = future.exception() if future.status == "error" else None
+    if isinstance(error, EhgMigrateError):
+        (problem,) = error.problems
+        why = f"the cluster lost this target's worker, and another cannot go on: {problem.message}"
+        return Problem("worker_lost", safe(why), safe(problem.hint))
     why = f"{type(error).__name__}: {error}" if error else "the scheduler has gone"
     return Problem(
         "worker_lost", safe(f"the cluster lost this target's work: {why}"), "look at the logs of its workers"

@@ -26,13 +26,16 @@ PROJECT = "EHG_PROJECT"
 
 
 def do(job: Job, watch: Watch, stop: Stop) -> Result:
-    """Does the job in a process of its own on this machine. Never raises for a target.
+    """Does the job in a process of its own on this machine.
 
-    Refused where this machine would not do what was planned: another tool version, another file of a planned step.
+    Refused where this machine would not do what was planned: another tool version, another file of a planned step. That
+    is raised where a worker was lost that may have begun: then nobody here knows what the target is.
     """
     try:
         job = _at_home(job)
     except EhgMigrateError as e:
+        if job.again:
+            raise
         left = tuple(s.revision for s in job.plan.steps)
         return Result(job.target.name, Status.REFUSED, job.plan.heads, job.plan.heads, (), left, e.problems[0])
     with output_folder() as folder:

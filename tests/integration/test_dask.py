@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +111,40 @@ def test_worker_killed(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None
     assert [r for r, _ in fleet.runs_of("t0")] == ["s1", "s2", "s3"]
     assert len({run for _, run in fleet.runs_of("t0")}) == 1
     fleet.check(holds=["s1", "s2", "s3"])
+
+
+def test_worker_killed_and_the_other_has_other_files(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
+    """It cannot go on, and does not know what was done before: the runner looks, and nobody says that nothing was."""
+    gate = Gate(tmp_path / "gate")
+    fleet = fleet_of(1, **{"shared/s2": step("s2", "s1", gate.code)})
+    with DaskCluster(2, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        run = fleet.background(lambda: fleet.upgrade(executor=dask.executor))
+        pid = gate.pid
+        fleet.write("shared/s3", step("s3", "s2", "edited = True"))
+        dask.kill_worker_above(pid)
+        gate.open()
+        (result,) = run.result(60).results
+    assert (result.status, code_of(result)) == (Status.FAILED, "worker_lost")
+    assert result.problem is not None
+    assert "has other files for s3" in result.problem.message
+    assert "bring the runner's commit" in result.problem.hint
+    assert list(result.heads_after) == fleet.heads("t0") != []
+
+
+def test_worker_killed_in_a_run_that_was_stopped(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
+    """The other worker begins no step any more; what the first one left is looked at."""
+    gate = Gate(tmp_path / "gate")
+    fleet, stop = fleet_of(1, **{"shared/s2": step("s2", "s1", gate.code)}), Stop()
+    with DaskCluster(2, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        run = fleet.background(lambda: fleet.upgrade(executor=dask.executor, stop=stop))
+        pid = gate.pid
+        stop.ask()
+        wait_until(lambda: _heard(dask, fleet), "the wish did not reach the task")
+        dask.kill_worker_above(pid)
+        os.kill(pid, signal.SIGKILL)
+        (result,) = run.result(60).results  # whoever comes to the gate stays there
+    assert (result.status, code_of(result), list(result.heads_after)) == (Status.FAILED, "worker_lost", ["s1"])
+    fleet.check(holds=["s1"])
 
 
 def test_scheduler_killed(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
