@@ -48,6 +48,7 @@ class Applied:
     checksum: str
     run: str
     git_commit: str
+    heads_before: tuple[str, ...] = ()  # the version rows that it found
 
 
 def probe(
@@ -179,7 +180,12 @@ async def _applied(connection: Connection, target: Target) -> dict[str, Applied]
     rows = await cursor.fetchall()
     if len(rows) > _MOST_APPLIED:
         raise TargetError(strange(f"by its journal more than {_MOST_APPLIED} revisions are applied"))
-    return {str(r["revision"]): Applied(str(r["checksum"]), str(r["run"]), str(r["git_commit"])) for r in rows}
+    return {str(r["revision"]): _as_applied(r) for r in rows}
+
+
+def _as_applied(row: Mapping[str, object]) -> Applied:
+    found = tuple(filter(None, str(row["heads_before"]).split("\n")))
+    return Applied(str(row["checksum"]), str(row["run"]), str(row["git_commit"]), found)
 
 
 async def _refuse_hidden(connection: Connection, target: Target, asked: str = "guarded") -> None:

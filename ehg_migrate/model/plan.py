@@ -146,7 +146,7 @@ class FleetPlan:
     waves: tuple[Wave, ...] = ()  # in which its targets are done, one after the other; none where it is all at once
     entries: tuple[Entry, ...] = ()  # of its targets, where it is kept
     saved_plan: str = ""  # the SHA-256 of the file that it is held to; empty where nobody has approved it before
-    unseen: tuple[str, ...] = ()  # targets whose schema the run that it resumes has not looked at
+    unseen: tuple[str, ...] = ()  # targets whose schema is looked at without steps: the run that it resumes has not
 
     @property
     def targets(self) -> tuple[str, ...]:

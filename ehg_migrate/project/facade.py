@@ -73,7 +73,7 @@ class Project(SchemasProject):
         the others go on. Trouble with the ledger is a note of the Run.
         """
         from ehg_migrate.rollout.executor import LOCAL, check_workers, executor
-        from ehg_migrate.rollout.planning import without_protected
+        from ehg_migrate.rollout.planning import lacking, without_protected
         from ehg_migrate.rollout.running import carry_out
 
         _refuse(how)
@@ -84,6 +84,8 @@ class Project(SchemasProject):
             check_workers()
         if self.protected(plan):
             plan = without_protected(plan, self.fleet.by_name, several(how.get("confirmed", ())))
+        # where something was never run the rows say nothing
+        plan = replace(plan, unseen=tuple(dict.fromkeys((*plan.unseen, *lacking(plan)))))
         plan = self.judged(plan, how.get("lint"), how.get("allow", ()), how.get("notice") or nobody)
         astray = self._astray([p.target for p in plan.plans]) if plan.verb is not Verb.ADOPT else {}
         if self.unread:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ehg_migrate.database.doctor import Finding
     from ehg_migrate.database.locks import Held
 
-_DOUBTS = ("unaccounted", "half_done")
+_DOUBTS = ("unaccounted", "never_run", "half_done")
 _WELL = (StateKind.UP_TO_DATE, StateKind.PENDING, StateKind.NOT_ADOPTED)  # of the last one doctor warns by itself
 
 

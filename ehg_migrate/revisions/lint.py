@@ -181,7 +181,7 @@ def _second_heads(graph: Graph) -> Iterator[Problem]:
                 "second_head",
                 f"branch `{branch}` has a second head: `{one.path}` and `{other.path}` both continue revision "
                 f"`{parent}`",
-                "set the `down_revision` of one to the other, or merge them with `alembic merge`",
+                "merge them with `alembic merge`, or set `down_revision` of one that no target has yet to the other",
                 other.path,
             )
 

@@ -61,6 +61,16 @@ def without_protected(plan: FleetPlan, fleet: Mapping[str, Target], confirmed: C
     return replace(plan, plans=kept, blocked=(*plan.blocked, *states)) if refused else plan
 
 
+def lacking(plan: FleetPlan) -> tuple[str, ...]:
+    """The targets of which it is noted that something was never run, though their version rows say that it was."""
+    noted = [p for p in plan.plans if p.notes]
+    if not noted:
+        return ()
+    from ehg_migrate.rollout.reasons import NEVER_RUN  # seldom
+
+    return tuple(p.target for p in noted if any(n.code == NEVER_RUN for n in p.notes))
+
+
 def protected_targets(plan: FleetPlan, fleet: Mapping[str, Target]) -> tuple[str, ...]:
     """Those that the plan would change."""
     busy = (p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT)

@@ -10,9 +10,11 @@ from psycopg import sql
 
 from ehg_migrate.errors import Problem, quoted
 from ehg_migrate.model import Direction, Result, Run, Step, StepResult, Target
+from ehg_migrate.revisions.graph import Revision
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
 LOST_ROWS = "lost_rows"
+NEVER_RUN = "never_run"
 
 
 def of_saved_plan(bad: Iterable[Result]) -> Problem:
@@ -83,6 +85,18 @@ def unaccounted(target: str, revisions: Sequence[str], heads: Sequence[str]) -> 
         f"by the target's journal {quoted(revisions, 8)} is applied too, and no version row says so",
         "was it taken back by hand, or was a row lost? `ehg-migrate upgrade` does it again; if it is still there, "
         f"{stamp} writes the row, and `ehg-migrate drift` tells then whether it is",
+    )
+
+
+def never_run(target: str, revisions: Sequence[str], above: Revision, run: str) -> Problem:
+    """They were put below one that was applied already, so that its version row stands for them too."""
+    return Problem(
+        NEVER_RUN,
+        f"{quoted(revisions, 8)} counts as applied, since `{above.id}` needs it now; but run `{run}` applied that "
+        "without it, and by the target's journal it was never run here",
+        "set `down_revision` and `depends_on` back to what they were then, and `ehg-migrate upgrade` runs what is "
+        f"missing (`alembic merge` joins two lines); `ehg-migrate drift -t {target}` shows what is missing now",
+        above.path,
     )
 
 

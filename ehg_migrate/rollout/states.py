@@ -135,6 +135,7 @@ def _judge(
     notes = (
         *overlap_note(graph, reading.heads),
         *_unaccounted(target.name, graph, reading.heads, details),
+        *_never_run(target.name, graph, reading.heads, details),
         *_edited(graph, reading.heads, details),
         *_half_done(reading, graph),
     )
@@ -167,6 +168,27 @@ def _unaccounted(name: str, graph: Graph, heads: tuple[str, ...], details: Mappi
     from ehg_migrate.rollout.reasons import unaccounted  # seldom
 
     return [unaccounted(name, graph.ids(missing), graph.ids(graph.maximal(missing)))]
+
+
+def _never_run(name: str, graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
+    """Revisions that were put below one that is applied: its row stands for them, and by the journal it found none.
+
+    Of what was applied before there was a journal it found the version rows.
+    """
+    held = graph.closure(heads)
+    missing = held & ~graph.bits(r for r in details if r in graph)
+    if not missing:
+        return []
+    from ehg_migrate.rollout.reasons import never_run  # seldom
+
+    notes = []
+    for revision in reversed([graph.revisions[i].id for i in graph.newest_first(held & ~missing)]):
+        how = details[revision]
+        if all(h in graph for h in how.heads_before):
+            without = graph.closure([revision]) & missing & ~graph.closure(how.heads_before)
+            missing &= ~without
+            notes += [never_run(name, graph.ids(without), graph[revision], how.run)] if without else []
+    return notes
 
 
 def _no_schema(target: Target, heads: tuple[str, ...]) -> Problem:

@@ -21,7 +21,7 @@ def second_heads(branch: Branch) -> str:
     if len(heads) == 1:
         return ""
     lines = [f"branch `{branch}` has {number(len(heads), 'head')}:", *(f"  {r.id} ({r.path})" for r in heads)]
-    hint = "  hint: set the `down_revision` of one to the other, or merge them with `alembic merge`"
+    hint = "  hint: merge them with `alembic merge`, or set `down_revision` of one that no target has yet to the other"
     return "\n".join([*lines, hint])
 
 

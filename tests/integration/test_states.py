@@ -16,7 +16,7 @@ from ehg_migrate.errors import TargetError
 from ehg_migrate.model import Address, State, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
-from tests.integration.fleets import SHARED, entries, execute, journal, making, own, rows, statuses
+from tests.integration.fleets import SHARED, entries, execute, journal, making, own, rows, statuses, tables
 from tests.support.cli import ALEMBIC, ehg
 from tests.support.postgres import Cluster
 from tests.support.programs import free_port
@@ -861,3 +861,80 @@ def test_a_step_that_was_cut_outside_a_transaction_is_noted(project: Project, da
     (result,) = Project.load(project.settings.root).upgrade().results
     assert (result.status, result.notes) == (Status.SUCCEEDED, ())
     assert (state(project).kind, state(project).notes) == (StateKind.UP_TO_DATE, ())
+
+
+class TestARevisionThatWasPutBelow:
+    """Its row stands for more than was run here, since an applied file was changed to need what nobody has yet."""
+
+    @pytest.fixture
+    def behind(self, project: Project) -> Project:
+        """`s2` is applied; `x1` is another developer's, and `s2` now continues it, as `s1` before."""
+        project.upgrade(to=["s2"])
+        add_revision(project.settings.root, "shared/1x", making("x1", "s1"))
+        add_revision(project.settings.root, "shared/2", making("s2", "x1"))
+        return Project.load(project.settings.root)
+
+    def test_it_is_noted(self, behind: Project) -> None:
+        """Once, with the run that did without it, by `status`, `doctor` and a run of what is above it."""
+        (run,) = behind.runs()
+        note = (
+            f"versions/shared/2.py: `x1` counts as applied, since `s2` needs it now; but run `{run.id}` applied that "
+            "without it, and by the target's journal it was never run here\n"
+            "  hint: set `down_revision` and `depends_on` back to what they were then, and `ehg-migrate upgrade` runs "
+            "what is missing (`alembic merge` joins two lines); `ehg-migrate drift -t one` shows what is missing now"
+        )
+        found = state(behind)
+        assert (found.kind, found.pending, noted(found)[0]) == (StateKind.PENDING, ("s3",), note)
+        assert [n.code for n in found.notes] == ["never_run", "edited_file"]
+        assert [f.message for f in behind.doctor() if f.level != "ok"] == [found.notes[0].message]
+        (result,) = behind.upgrade().results
+        assert (result.status, [n.code for n in result.notes]) == (Status.SUCCEEDED, ["never_run", "edited_file"])
+        assert (state(behind).kind, noted(state(behind))[0]) == (StateKind.UP_TO_DATE, note)
+
+    def test_the_hint_mends_it(self, behind: Project, database: Address, pg: Cluster) -> None:
+        """With the file as it was, and a merge, what is missing is pending, and is run."""
+        behind.upgrade()
+        add_revision(behind.settings.root, "shared/2", making("s2", "s1"))
+        add_revision(behind.settings.root, "shared/4", revision("m", ("s3", "x1")))
+        found = state(behind)
+        assert (found.kind, found.pending, found.notes) == (StateKind.PENDING, ("x1", "m"), ())
+        assert statuses(Project.load(behind.settings.root).upgrade()) == {"one": Status.SUCCEEDED}
+        assert tables(pg, database) == {"s1", "s2", "s3", "x1"}
+        assert (state(behind).kind, state(behind).notes) == (StateKind.UP_TO_DATE, ())
+
+    def test_a_run_that_has_nothing_to_do_looks_at_the_schema(
+        self, behind: Project, database: Address, pg: Cluster
+    ) -> None:
+        """The rows say that all is there, and it is not; where somebody has made it by hand, it is."""
+        behind.upgrade()
+        (result,) = behind.upgrade(verify="auto").results
+        assert result.status is Status.SCHEMA_DIFFERS
+        assert result.problem is not None
+        assert "table public.x1" in result.problem.message
+        execute(pg, database, "CREATE TABLE x1 (id int PRIMARY KEY)")
+        assert statuses(behind.upgrade(verify="auto")) == {"one": Status.UP_TO_DATE}
+
+    def test_a_dependency_and_a_label(self, project: Project, database: Address, pg: Cluster) -> None:
+        """They need as `down_revision` does, also where the file that names a label was not changed."""
+        own = revision("o1", label="one", depends=("shared",), up="CREATE TABLE o1 (n int)")
+        add_revision(project.settings.root, "one/1", own)
+        Project.load(project.settings.root).upgrade(to=["o1"])
+        add_revision(project.settings.root, "shared/1", making("s1"))
+        add_revision(project.settings.root, "shared/2", making("s2", "s1", label="shared"))
+        (note,) = (n for n in state(project).notes if n.code == "never_run")
+        assert "`s2` counts as applied, since `o1` needs it now" in note.message
+
+    def test_what_was_always_there_is_not_meant(self, project: Project, database: Address, pg: Cluster) -> None:
+        """Not a history that was replaced by one file, nor what was applied before there was a journal."""
+        project.upgrade()
+        for name in ("1", "2"):
+            (project.settings.versions / "shared" / f"{name}.py").unlink()
+        add_revision(project.settings.root, "shared/0", making("all"))
+        add_revision(project.settings.root, "shared/3", making("s3", "all"))
+        assert [n.code for n in state(project).notes] == ["edited_file"]
+        for name in ("0", "3"):
+            (project.settings.versions / "shared" / f"{name}.py").unlink()
+        for path, text in SHARED.items():
+            add_revision(project.settings.root, path, text)
+        execute(pg, database, "DELETE FROM ehg_migrate.migration_journal WHERE revision <> 's3'")
+        assert state(project).notes == ()
