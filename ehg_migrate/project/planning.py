@@ -143,13 +143,14 @@ class PlanningProject(ReadingProject):
 
         Raises UsageError as `unfinished` says, LedgerError where the ledger cannot be read.
         """
-        from ehg_migrate.rollout.reconcile import left_and_gone, unfinished, unseen
+        from ehg_migrate.rollout.reconcile import left_and_gone, unfinished
 
         found = self.show(run)
         if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
             hint = f"say `ehg-migrate schema {found.verb}` again: it does what is missing"
             raise UsageError(Problem("not_resumable", f"run `{run}` was one of `schema {found.verb}`", hint))
-        left = unfinished(found, failed_only=failed_only)
+        doubtful = () if failed_only else self._not_looked_at(found)
+        left = unfinished(found, failed_only=failed_only, unseen=doubtful)
         if gone := [t for t in left if t not in self.fleet.by_name]:
             raise UsageError(left_and_gone(found, gone))
         if found.verb is Verb.ROLLBACK and found.undoes:
@@ -159,11 +160,16 @@ class PlanningProject(ReadingProject):
         elif found.verb is Verb.ADOPT:
             plan = self.plan_adoption(left[0], found.wish)
         else:
-            looks = not (failed_only or self._local or self.settings.verify == "never")
-            doubtful = tuple(t for t in unseen(found) if t in self.fleet.by_name) if looks else ()
             plan = self.plan(tuple(dict.fromkeys((*left, *doubtful))), found.wish, waves=waves, soon=soon)
             plan = replace(plan, unseen=doubtful)
         return replace(plan, resumes=found.id)
+
+    def _not_looked_at(self, run: Run) -> tuple[str, ...]:
+        """The targets at whose schema `resume` looks, since the run may not have done so."""
+        from ehg_migrate.rollout.reconcile import unseen
+
+        looks = run.verb is Verb.UPGRADE and not (run.saved_plan or self._local or self.settings.verify == "never")
+        return tuple(t for t in unseen(run) if t in self.fleet.by_name) if looks else ()
 
     def protected(self, plan: FleetPlan) -> tuple[str, ...]:
         """The targets that the plan would change and that only a person may change; locally there are none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -60,10 +60,10 @@ def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem,
     )
 
 
-def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
-    """The targets of a run that are not where it wanted them, to be planned anew.
+def unfinished(run: Run, *, failed_only: bool, unseen: Collection[str] = ()) -> tuple[str, ...]:
+    """The targets of a run that are not where it wanted them, to be planned anew; none where some are only `unseen`.
 
-    Raises UsageError: none, the run still works, or what it did was a saved plan.
+    Raises UsageError: nothing at all is left, the run still works, or what it did was a saved plan.
     """
     if run.status is RunStatus.RUNNING:
         raise UsageError(still_running(run))
@@ -72,7 +72,7 @@ def unfinished(run: Run, *, failed_only: bool) -> tuple[str, ...]:
         left = tuple(r.target for r in run.results if r.status in _FAILED)
     else:
         left = tuple(t for t in run.targets if t not in results or not results[t].status.good)
-    if not left:
+    if not (left or unseen):
         what = "failed" if failed_only else "is missing"
         hint = f"`ehg-migrate show {run.id}` tells what it did"
         raise UsageError(Problem("nothing_left", f"nothing of run `{run.id}` {what}", hint))

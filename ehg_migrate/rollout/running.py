@@ -172,7 +172,9 @@ def _verified(how: How, results: Sequence[Result], unseen: Collection[str], book
 def _not_looked_at(due: Sequence[Result], run: Run) -> Problem:
     named = some([r.target for r in due], _NAMED)
     hint = f"`ehg-migrate resume {run.id}` looks, before it goes on to another wave; so does `ehg-migrate drift`"
-    if run.saved_plan:
+    if run.verb is not Verb.UPGRADE:  # `resume` takes back what is left, and no more
+        hint = "`ehg-migrate drift` looks"
+    elif run.saved_plan:
         hint = "`ehg-migrate drift` looks; do that before the same plan goes on to another wave"
     return Problem("not_verified", f"not verified: {named}: the run was stopped before anybody looked", hint)
 

@@ -161,6 +161,49 @@ def test_a_stopped_wave_is_looked_at_before_the_next(
     assert fleet.held() == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
 
 
+def test_the_last_target_of_a_stopped_run_is_looked_at(
+    fleet: Fleet, pg: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else is missing of such a run, so `resume` does only what its note says that it does."""
+    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
+    assert fleet.run(fleet.load().plan(("c",), ("s1",)), verify="never").status is RunStatus.SUCCEEDED
+    with fleet.connect("c") as c:
+        c.execute("ALTER TABLE s1 DROP COLUMN n")
+    gate, stop = Gate(tmp_path / "gate"), Stop()
+    fleet.write("shared/s2", step("s2", "s1", gate.code))
+    verifying(fleet, "auto")
+    future = fleet.background(lambda: fleet.run(fleet.load().plan(("c",)), stop=stop))
+    assert gate.pid
+    stop.ask()
+    gate.open()
+    run = future.result(60)
+    assert (run.status, result_of(run, "c").status) == (RunStatus.INTERRUPTED, Status.SUCCEEDED)
+    assert f"`ehg-migrate resume {run.id}` looks" in run.notes[0].hint
+    with pytest.raises(UsageError) as raised:
+        fleet.load().plan_resume(run.id, failed_only=True)
+    assert [p.code for p in raised.value.problems] == ["nothing_left"]
+    again = fleet.run(fleet.load().plan_resume(run.id))
+    assert [(r.target, r.status, r.steps) for r in again.results] == [("c", Status.SCHEMA_DIFFERS, ())]
+
+
+def test_a_stopped_rollback_says_who_looks(
+    fleet: Fleet, pg: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not `resume`, which would take back what is left."""
+    monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
+    gate, stop = Gate(tmp_path / "gate"), Stop()
+    fleet.write("shared/s1", step("s1", None, label="shared", down_code=gate.code))
+    done = fleet.run(fleet.load().plan(("c",)))
+    verifying(fleet, "auto")
+    future = fleet.background(lambda: fleet.run(fleet.load().plan_rollback(done.id), stop=stop))
+    assert gate.pid
+    stop.ask()
+    gate.open()
+    run = future.result(60)
+    assert (run.status, result_of(run, "c").status) == (RunStatus.INTERRUPTED, Status.SUCCEEDED)
+    assert [(n.code, n.hint) for n in run.notes] == [("not_verified", "`ehg-migrate drift` looks")]
+
+
 def test_a_wave_that_could_not_be_judged(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `always` it holds the next one back, and so it does whenever the run is resumed and nothing was mended."""
     monkeypatch.setenv("EHG_SCRATCH_URL", "postgresql://127.0.0.1:1/nobody")
