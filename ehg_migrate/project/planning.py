@@ -100,13 +100,17 @@ class PlanningProject(ReadingProject):
         The ledger completes the beginning of an id and names the targets; a run that it has lost can be taken back too.
         One that changed targets which the files no longer have is not: a part must be asked for by name.
         """
+        return self._plan_rollback(run, selectors)
+
+    def _plan_rollback(self, run: str, selectors: Selectors, *, again: bool = False) -> FleetPlan:
+        """The same; `again` for what another rollback has left, of which nothing at all may be to be taken back."""
         run, found = self._find_run(run)
         selectors = selectors or self._still_here(run, self._touched(found))
         did = {r.target: r for r in found.results if r.steps} if found else {}
         at_work = self._at_work(run, found, selectors)
         journals = self._journals(selectors)
         traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
-        if not (traces or at_work or did.keys() & journals.keys()):
+        if not (again or traces or at_work or did.keys() & journals.keys()):
             raise UsageError(_untraced(run, known=found is not None))
 
         def make(state: State) -> Plan:
@@ -130,6 +134,8 @@ class PlanningProject(ReadingProject):
         found, heads = self._one(target), several(heads)
 
         def make(state: State) -> Plan:
+            if state.kind is StateKind.REFUSED and not heads:  # what an old table may still say is long past
+                raise TargetError(state.trouble)
             foreign = state.heads if state.kind is StateKind.NOT_ADOPTED else ()
             schema = found.schema or "public"
             return plan_adoption(self._graph(found), state.target, foreign, heads, self.releases, schema)
@@ -154,7 +160,7 @@ class PlanningProject(ReadingProject):
         if gone := [t for t in left if t not in self.fleet.by_name]:
             raise UsageError(left_and_gone(found, gone))
         if found.verb is Verb.ROLLBACK and found.undoes:
-            plan = self.plan_rollback(found.undoes, left)
+            plan = self._plan_rollback(found.undoes, left, again=True)
         elif found.verb is Verb.DOWNGRADE:
             plan = self.plan_downgrade(left[0], found.wish)
         elif found.verb is Verb.ADOPT:

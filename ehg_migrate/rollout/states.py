@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
 from ehg_migrate.database.probe import Applied, Reading, applied, probe, probe_exactly
-from ehg_migrate.errors import ConfigurationError, Problem, UsageError
+from ehg_migrate.errors import ConfigurationError, Problem, UsageError, quoted
 from ehg_migrate.model import State, StateKind, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
@@ -121,21 +121,31 @@ def _judge(
         from ehg_migrate.database.claim import another  # with all that runs steps
 
         return StateKind.NOT_ADOPTED, another(reading.foreign_heads, reading.elsewhere, target), ()
-    for head in reading.heads:
-        if head not in graph:
-            kind, problem = _foreign_head(head, details, history)
-            return kind, problem, ()
+    if foreign := [h for h in reading.heads if h not in graph]:
+        kind, problem = _foreign_heads(foreign, details, history)
+        return kind, problem, ()
     if reading.read_only:
         which = f"`ehg-migrate doctor -t {target.name}` tells which"
         hint = f"a replica, a project with a full disk, or a setting of the role or the database: {which}"
         return StateKind.REFUSED, Problem("read_only", "the database takes no writes", hint), ()
+    return _judge_known(target, reading, details, graph)
+
+
+def _judge_known(
+    target: Target, reading: Reading, details: Mapping[str, Applied], graph: Graph
+) -> tuple[StateKind, Problem | None, tuple[Problem, ...]]:
+    """The same of a target that takes writes, and all of whose rows are of its branches."""
     cut = [r for u in reading.unfinished if (r := u.removeprefix("down ")) != u and r in graph]
     if cut:
         return StateKind.HALF_DONE, half_taken_back(graph, target.name, reading.heads, cut[0]), ()
+    needless = overlap_note(graph, reading.heads)
+    never_run = _never_run(target.name, graph, reading.heads, details)
+    if needless and never_run:  # taken out, nobody would know any more that what they stand for was run
+        return StateKind.REFUSED, never_run[0], needless
     notes = (
-        *overlap_note(graph, reading.heads),
+        *needless,
         *_unaccounted(target.name, graph, reading.heads, details),
-        *_never_run(target.name, graph, reading.heads, details),
+        *never_run,
         *_edited(graph, reading.heads, details),
         *_half_done(reading, graph),
     )
@@ -196,6 +206,17 @@ def _no_schema(target: Target, heads: tuple[str, ...]) -> Problem:
     lost = f", although its record says that it holds {_names(heads)}" if heads else ""
     message = f"there is no schema `{target.schema}` in database `{target.address.dbname}`{lost}"
     return Problem("no_schema", message, f"`ehg-migrate schema create {target.name}` makes it")
+
+
+def _foreign_heads(heads: Sequence[str], details: Mapping[str, Applied], history: History) -> tuple[StateKind, Problem]:
+    """What is said of the worst of several, which names the others: who mends one alone comes to the next."""
+    told = {head: _foreign_head(head, details, history) for head in heads}
+    worst = next((h for h in heads if told[h][0] is StateKind.UNKNOWN), heads[0])
+    kind, problem = told[worst]
+    if others := [h for h in heads if h != worst]:
+        message = f"{problem.message}; nor are these of its branches here: {quoted(others, 8)}"
+        problem = replace(problem, message=message)
+    return kind, problem
 
 
 def _foreign_head(head: str, details: Mapping[str, Applied], history: History) -> tuple[StateKind, Problem]:

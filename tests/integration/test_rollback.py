@@ -352,6 +352,23 @@ def test_an_unreachable_target_does_not_stop_the_others(
     assert statuses(project.rollback(run.id)) == {"a": Status.UP_TO_DATE, "b": Status.SUCCEEDED, "c": Status.UP_TO_DATE}
 
 
+def test_a_target_that_neither_run_reached_is_where_it_should_be(
+    pg: Cluster, project: Project, addresses: dict[str, Address]
+) -> None:
+    """What a rollback has left is complete too where nothing is to be taken back, so it can be resumed."""
+    name = addresses["b"].dbname
+    with pg.admin() as c:
+        c.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        run = project.upgrade()
+        back = project.rollback(run.id)
+        assert statuses(back) == {"a": Status.SUCCEEDED, "b": Status.FAILED, "c": Status.SUCCEEDED}
+        c.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+    with pytest.raises(UsageError, match="changed no selected target"):
+        project.plan_rollback(run.id, ["b"])
+    again = project.run(project.plan_resume(back.id))
+    assert statuses(again) == {"b": Status.UP_TO_DATE}
+
+
 @pytest.mark.parametrize("recorded", [True, False], ids=["in the ledger", "lost by the ledger"])
 def test_a_journal_that_cannot_be_read_is_not_taken_for_an_empty_one(
     pg: Cluster, make_project: MakeProject, make_database: MakeDatabase, tmp_path: Path, recorded: bool
@@ -476,6 +493,18 @@ def test_a_plan_to_adopt_that_came_too_late_writes_nothing(pg: Cluster, one: Pro
     before = journal(pg, database)
     assert problems(one.run(plan)) == {"one": "adopted_already"}
     assert (rows(pg, database), journal(pg, database)) == ({"s2"}, before)
+
+
+def test_lost_rows_are_not_those_of_the_old_table(pg: Cluster, one: Project, database: Address) -> None:
+    """It stays as it was when it was taken over: without a word of what is applied, the hint has that."""
+    stock_history(pg, database, "s1")
+    one.adopt("one")
+    execute(pg, database, "TRUNCATE ehg_migrate.alembic_version")
+    (state,) = one.status()
+    (result,) = one.adopt("one").results
+    assert (result.status, result.problem) == (Status.REFUSED, state.problem)
+    assert rows(pg, database) == set()
+    assert statuses(one.adopt("one", ["s1"])) == {"one": Status.SUCCEEDED}
 
 
 def test_rows_that_nothing_explains_are_not_adopted(pg: Cluster, one: Project, database: Address) -> None:

@@ -181,6 +181,20 @@ def test_a_row_that_nothing_knows_is_unknown(project: Project, database: Address
     assert rows(pg, database) == {"feedbeef"}
 
 
+def test_several_rows_that_are_not_known(project: Project, database: Address, pg: Cluster) -> None:
+    """All are named, and what nobody knows is not behind what a newer checkout knows, whichever comes first."""
+    project.upgrade()
+    (project.settings.versions / "shared" / "3.py").unlink()
+    execute(pg, database, "INSERT INTO ehg_migrate.alembic_version VALUES ('zzz')")
+    found = state(project)
+    assert found.kind is StateKind.UNKNOWN
+    assert found.problem is not None
+    assert found.problem.message == (
+        "the version table holds `zzz`, which neither this checkout nor the target's journal knows; nor are these of "
+        "its branches here: `s3`"
+    )
+
+
 def test_what_was_taken_back_is_not_known_by_the_journal(project: Project, database: Address, pg: Cluster) -> None:
     """A revision that was applied and taken back, and whose row somebody then wrote by hand."""
     project.upgrade()
@@ -923,6 +937,20 @@ class TestARevisionThatWasPutBelow:
         add_revision(project.settings.root, "shared/2", making("s2", "s1", label="shared"))
         (note,) = (n for n in state(project).notes if n.code == "never_run")
         assert "`s2` counts as applied, since `o1` needs it now" in note.message
+
+    def test_rows_that_are_not_needless_stay(self, project: Project, database: Address, pg: Cluster) -> None:
+        """Where a row is implied for the wrong reason alone, no run takes it out; the hint leads back to it."""
+        add_revision(project.settings.root, "one/1", making("o1", label="one"))
+        Project.load(project.settings.root).upgrade(to=["o1", "s1"])
+        add_revision(project.settings.root, "one/1", making("o1", label="one", depends=("s2",)))
+        found = state(project)
+        assert (found.kind, found.problem and found.problem.code) == (StateKind.REFUSED, "never_run")
+        broken = Project.load(project.settings.root)
+        assert statuses(broken.upgrade()) == statuses(broken.downgrade("one", ["base"])) == {"one": Status.REFUSED}
+        assert rows(pg, database) == {"o1", "s1"}
+        add_revision(project.settings.root, "one/1", making("o1", label="one"))
+        found = state(project)
+        assert (found.kind, found.pending, found.notes) == (StateKind.PENDING, ("s2", "s3"), ())
 
     def test_what_was_always_there_is_not_meant(self, project: Project, database: Address, pg: Cluster) -> None:
         """Not a history that was replaced by one file, nor what was applied before there was a journal."""
