@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import fields, is_dataclass, replace
+from typing import TypeVar
 
 import click
 from click.core import ParameterSource
+
+from ehg_migrate.errors import Problem
+
+T = TypeVar("T")
 
 _OPTIONS = {"root": "--project", "local": "--local", "env_file": "--env-file"}
 _OURS = re.compile(r"`ehg-migrate ([^`]+)`")
@@ -36,6 +42,19 @@ def as_typed(text: str) -> str:
     if "local" in _given:  # Alembic's command knows nothing of those
         told += f"; `alembic` means the target itself: {_completed_text('local wipe')} begins anew with the local ones"
     return told
+
+
+def hints_as_typed(value: T) -> T:
+    """The same dataclasses and sequences of them, the hints of all their problems as typed."""
+    if not _given:
+        return value
+    if isinstance(value, Problem):
+        return replace(value, hint=as_typed(value.hint))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(hints_as_typed, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: hints_as_typed(getattr(value, f.name)) for f in fields(value) if f.init})
+    return value
 
 
 def _completed(found: re.Match[str]) -> str:

@@ -54,7 +54,7 @@ def json(kind: str, value: object, *, exact: bool = False) -> None:
 
     `exact` where it is read again: then nothing but known secrets is masked, and nothing left out.
     """
-    _write([json_text(kind, value, exact=exact)], err=False)
+    _write([json_text(kind, again.hints_as_typed(value), exact=exact)], err=False)
 
 
 def json_text(kind: str, value: object, *, exact: bool = False) -> str:

@@ -95,6 +95,24 @@ def test_default_privileges_on_large_objects(fleet: Path) -> None:
     assert (said.code, "1 matches (example)" in said.out) == (0, True), said
 
 
+def test_what_it_tells_to_run_is_for_local_databases(tmp_path: Path) -> None:
+    """Whoever pastes a command of a hint must not find himself at work on the target; what has no `--local` says so."""
+    assert ehg(tmp_path, "init", ".").code == 0
+    table = ("local", "psql", "example", "--", "-Xqc", "CREATE TABLE notes (n int)")
+    assert ehg(tmp_path, *table).code == 0
+    said = ehg(tmp_path, "upgrade", "--local", "--yes", "--junit", "junit.xml", "--html", "run.html")
+    shown = ehg(tmp_path, "show", said.out.split()[-4].rstrip(":"), "--local", "--json")
+    ehg(tmp_path, "local", "wipe", "--yes")
+    assert (said.code, shown.code) == (1, 0)
+    hint = shown.json["data"]["results"][0]["problem"]["hint"]
+    reports = [(tmp_path / name).read_text() for name in ("junit.xml", "run.html")]
+    for text in (said.err, hint, *reports):
+        commands = [c for c in re.findall("`(ehg-migrate [^`]+)`", " ".join(text.split())) if "local wipe" not in c]
+        assert len(commands) >= 2, text
+        assert [c for c in commands if " --local" not in c] == [], text
+        assert "`alembic` means the target itself" in text
+
+
 def test_wiping(fleet: Path) -> None:
     """All databases are gone, those of rehearsals too, and the record of their runs; the next command begins anew."""
     assert ehg(fleet, "upgrade", "--local", "--yes").code == 0
