@@ -11,6 +11,8 @@ from sqlalchemy import URL
 
 from ehg_migrate.model import Address
 
+_USUAL = "prefer"  # what every driver does that is told nothing of TLS
+
 
 @dataclass(frozen=True, slots=True)
 class MigratedDatabase:
@@ -36,13 +38,16 @@ class MigratedDatabase:
 
     @property
     def url(self) -> URL:
-        """For SQLAlchemy, with psycopg as its driver. As text it hides the password, see `URL.render_as_string`."""
+        """For SQLAlchemy, with psycopg as its driver. As text it hides the password, see `URL.render_as_string`.
+
+        `.set(drivername=...)` makes it one for another driver: what only libpq knows is there only where it is needed.
+        """
         a = self.address
-        query = {"sslmode": a.sslmode, **({"sslrootcert": a.sslrootcert} if a.sslrootcert else {})}
-        if a.host.startswith("/"):  # the folder of a Unix socket, which has no place before the slash
-            place: dict[str, Any] = {"query": {**query, "host": a.host, "port": str(a.port)}}
+        if a.host.startswith("/"):  # the folder of a Unix socket, which has no place before the slash, and no TLS
+            place: dict[str, Any] = {"query": {"host": a.host, "port": str(a.port)}}
         else:
-            place = {"host": a.host, "port": a.port, "query": query}
+            manner = {"sslmode": "" if a.sslmode == _USUAL else a.sslmode, "sslrootcert": a.sslrootcert}
+            place = {"host": a.host, "port": a.port, "query": {name: value for name, value in manner.items() if value}}
         return URL.create("postgresql+psycopg", a.user, self.password, database=a.dbname, **place)
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
