@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 from pathlib import Path
 
@@ -135,3 +136,10 @@ def anchored(root: Path, url: str) -> str:
     """A SQLite path is relative to the project, not to wherever the command was started."""
     prefix = "sqlite:///"
     return f"{prefix}{root / url.removeprefix(prefix)}" if url.startswith(prefix) else url
+
+
+def module_folders(root: Path, text: str) -> tuple[Path, ...]:
+    """The folders of the project that `prepend_sys_path` names, however it separates them; what is none is left out."""
+    pieces = {*text.splitlines(), *text.split(os.pathsep), *re.findall(r"[^\s,;:'\"\[\]]+", text)}
+    folders = {Path(os.path.normpath(root / piece.strip())) for piece in pieces if "\0" not in piece}
+    return tuple(sorted(f for f in folders if f != root and f.is_relative_to(root) and f.is_dir()))

@@ -41,8 +41,8 @@ _KNOWN = (
     {"large_table", "ledger", "ledger_password", "lint", "lint_ignore", "lint_levels", "max_failures", "metadata"}
     | {"parallel", "prelude", "verify", "worker_memory"}
 )  # fmt: skip
-_ALEMBICS = ("recursive_version_locations", "script_location", "version_locations")
-_READ_BY_ALEMBIC = ("file_template", "output_encoding", "prepend_sys_path", "timezone", "truncate_slug_length")
+_ALEMBICS = ("prepend_sys_path", "recursive_version_locations", "script_location", "version_locations")
+_READ_BY_ALEMBIC = ("file_template", "output_encoding", "timezone", "truncate_slug_length")
 _ELSEWHERE = _KNOWN - {"metadata"}  # names that nobody gives to settings of their own, in sections that are theirs
 
 
@@ -65,6 +65,7 @@ class Settings:
     lint_levels: tuple[tuple[str, str], ...] = ()  # (rule, its level in this project)
     large_table: int = LARGE_TABLE  # bytes, indexes included, from which on a rewrite or scan is what its rule says
     environment: str = ""  # Alembic's `script_location`, the folder of env.py
+    module_folders: tuple[Path, ...] = ()  # where modules of the project are found, beside `root`
     located: bool = True  # whether stock commands are told where revisions are, and do not look beside our env.py
 
     @property
@@ -248,6 +249,7 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
         lint_levels=read("lint_levels", "", values.levels),
         large_table=read("large_table", "100MB", values.large),
         environment=read("script_location", "", str, "alembic"),
+        module_folders=read("prepend_sys_path", "", partial(values.module_folders, root), "alembic"),
         located=parser.has_option("alembic", "version_locations")
         or parser.get("alembic", "script_location", raw=True, fallback="") != f"{_OURS}:environment",
     )

@@ -83,7 +83,7 @@ class PlanningProject(ReadingProject):
         from ehg_migrate.revisions.beside import files_beside
 
         settings = self.settings
-        return cache(lambda files: files_beside(settings.root, settings.versions, files) if files else {})
+        return cache(lambda files: files_beside(settings, files) if files else {})
 
     def plan_downgrade(self, target: str, to: Sequence[str]) -> FleetPlan:
         """What `downgrade` would do to one target: everything above each named revision taken back."""

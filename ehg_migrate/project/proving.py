@@ -114,7 +114,7 @@ class ProvingProject(PlanningProject):
     def _contents(self) -> Contents:
         from ehg_migrate.revisions.beside import Contents
 
-        return Contents(self.settings.root, self.settings.versions)
+        return Contents(self.settings)
 
     def _recipe(self, target: Target, heads: Sequence[str], look: Look, scratch: ScratchServers) -> Recipe:
         """How the state of a target at these heads is made on its ground. Raises TargetError."""

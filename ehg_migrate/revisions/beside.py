@@ -14,6 +14,7 @@ from pathlib import Path
 from ehg_migrate.model import Step
 from ehg_migrate.revisions.graph import Revision
 from ehg_migrate.revisions.plain import operands
+from ehg_migrate.settings import Settings
 
 _LONGEST = 200  # characters of a text that may be a path
 
@@ -21,9 +22,8 @@ _LONGEST = 200  # characters of a text that may be a path
 class Contents:
     """What steps run, as it was when it was first asked for."""
 
-    def __init__(self, root: Path, versions: Path) -> None:
-        self._root = root
-        self._versions = versions
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._by_name: dict[str, list[Path]] | None = None
         self._known: dict[str, str] = {}
 
@@ -33,23 +33,23 @@ class Contents:
             return step.checksum
         if revision.path not in self._known:
             if self._by_name is None:
-                self._by_name = _by_name(self._versions)
-            files = files_beside(self._root, self._versions, (revision.path,), self._by_name)
+                self._by_name = _by_name(self._settings.versions)
+            files = files_beside(self._settings, (revision.path,), self._by_name)
             self._known[revision.path] = " ".join(f"{name} {checksum}" for name, checksum in files.items())
         taken_in = self._known[revision.path]
         return f"{step.checksum} {taken_in}" if taken_in else step.checksum
 
 
 def files_beside(
-    root: Path, versions: Path, revisions: Iterable[str], by_name: dict[str, list[Path]] | None = None
+    settings: Settings, revisions: Iterable[str], by_name: dict[str, list[Path]] | None = None
 ) -> dict[str, str]:
     """Path -> sha256 of what these files take in, and what that takes in in turn; paths are relative to the project."""
-    own = {root / r for r in revisions}
-    by_name = _by_name(versions) if by_name is None else by_name
+    root, own = settings.root, {settings.root / r for r in revisions}
+    by_name = _by_name(settings.versions) if by_name is None else by_name
     seen, waiting = set(own), sorted(own)
     while waiting:
         file = waiting.pop()
-        new = {f for f in _taken_in(root, file, by_name) if f not in seen and _is_ours(root, f)}
+        new = {f for f in _taken_in(settings, file, by_name) if f not in seen and _is_ours(root, f)}
         seen |= new
         waiting += new
     return {f.relative_to(root).as_posix(): _checksum(f) for f in sorted(seen - own)}
@@ -74,21 +74,22 @@ def _checksum(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _taken_in(root: Path, file: Path, by_name: dict[str, list[Path]]) -> Iterator[Path]:
+def _taken_in(settings: Settings, file: Path, by_name: dict[str, list[Path]]) -> Iterator[Path]:
     if file.suffix != ".py":
         return
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):  # then it cannot be run either
         return
-    folders = [p for p in file.parents if p.is_relative_to(root)]
+    folders = [p for p in file.parents if p.is_relative_to(settings.root)]
+    found = [*folders, *settings.module_folders]
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
                 for alias in names:
-                    yield from _modules(folders, alias.name)
+                    yield from _modules(found, alias.name)
             case ast.ImportFrom(module=module, names=names, level=level):
-                at = folders[level - 1 : level] if level else folders
+                at = folders[level - 1 : level] if level else found
                 for alias in names:
                     yield from _modules(at, f"{module}.{alias.name}" if module else alias.name)
             case ast.BinOp(op=ast.Div()) | ast.Call():

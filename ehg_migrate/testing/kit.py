@@ -51,7 +51,7 @@ class Kit:
         self.label = self.servers.label(MAJOR, api_roles=True)
         self.references = References(self.project.settings, self.servers, _nobody)
         self.rehearsing = Rehearsing(self.project.settings, self.servers, self.references)
-        self._contents = Contents(self.project.settings.root, self.project.settings.versions)
+        self._contents = Contents(self.project.settings)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

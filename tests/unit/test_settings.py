@@ -217,3 +217,24 @@ def test_what_alembic_would_end_a_run_with(tmp_path: Path, line: str) -> None:
         read_settings(written(tmp_path, f"[alembic]\n{line}\n"))
     assert [p.where for p in caught.value.problems] == [f"alembic.ini: [alembic] {line.split(maxsplit=1)[0]}"]
     assert read_settings(written(tmp_path, "[alembic]\nsqlalchemy.url = a%40b\ntruncate_slug_length = 40\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\n  .\n  src\n  a b", ".:src:a b", "%(here)s/src\n  %(here)s/a b", "src/../src:./a b:/etc:..:missing"],
+    ids=["lines", "colons", "anchored", "odd ones"],
+)
+def test_where_modules_are(tmp_path: Path, text: str) -> None:
+    """Every folder of the project that `prepend_sys_path` names, by each separator that Alembic knows; no other."""
+    root = tmp_path / "50% of it"
+    for name in ("src", "a b", "other"):
+        (root / name).mkdir(parents=True)
+    found = read_settings(written(root, f"[alembic]\nprepend_sys_path = {text}\n")).module_folders
+    assert found == (root / "a b", root / "src")
+
+
+def test_where_modules_are_by_pyproject(tmp_path: Path) -> None:
+    """Alembic takes a list from there, where alembic.ini has nothing of it."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "pyproject.toml").write_text('[tool.alembic]\nprepend_sys_path = [".", "%(here)s/src"]\n')
+    assert read_settings(written(tmp_path, "")).module_folders == (tmp_path / "src",)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ehg_migrate.revisions.beside import files_beside
+from ehg_migrate.settings import read_settings
 
 FILES = {
     "helpers.py": "from lib import deep",
@@ -21,6 +22,11 @@ FILES = {
     "versions/shared/words.py": "",
     "versions/shared/broken.py": "def (",
     "sql/far.sql": "select 3",
+    "src/app/__init__.py": "",
+    "src/app/rows.py": "",
+    "src/rows.py": "",
+    "more of it/words2.py": "",
+    "alembic.ini": "[alembic]\npath_separator = os\nprepend_sys_path = .:src:more of it",
     ".env": "PASSWORD=x",
 }
 LIB = ["lib/__init__.py", "lib/beside.py", "lib/deep.py", "told.csv"]
@@ -38,6 +44,9 @@ CASES = {
     "of very many parts": (f"open({' + '.join(['x'] * 2000)} / 'sql' / 'far.sql')", ["sql/far.sql"]),
     "from the project": ("open('sql/far.sql')", ["sql/far.sql"]),
     "not what is hidden, or elsewhere": ("open('.env'); open('/etc/passwd'); open('../../../../outside')", []),
+    "where `prepend_sys_path` leads": ("from app.rows import ROWS; import words2",
+                                      ["more of it/words2.py", "src/app/__init__.py", "src/app/rows.py"]),
+    "not there what is imported from beside": ("from . import rows", []),
     "itself": ("import r; open('r.py')", []),
 }  # fmt: skip
 
@@ -50,5 +59,5 @@ def test_files_beside(tmp_path: Path, text: str, expected: list[str]) -> None:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
     (tmp_path / "outside").write_text("x")
-    found = files_beside(root, root / "versions", ["versions/shared/r.py"])
+    found = files_beside(read_settings(root), ["versions/shared/r.py"])
     assert found == {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in sorted(expected)}
