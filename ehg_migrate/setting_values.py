@@ -73,7 +73,7 @@ def prelude(root: Path, text: str) -> str:
     if not text:
         return ""
     try:
-        return (root / text).read_text(encoding="utf-8")
+        return (root / text).read_text(encoding="utf-8-sig")  # as editors on Windows begin it, and psql takes it
     except (OSError, UnicodeDecodeError) as e:
         why = e.strerror if isinstance(e, OSError) else "it is not UTF-8"
         raise Wrong(f"{_shown(text)} cannot be read: {why}", "name a file of SQL, relative to alembic.ini") from None

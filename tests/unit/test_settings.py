@@ -84,6 +84,12 @@ def test_what_is_proven(tmp_path: Path) -> None:
     assert (found.verify, found.prelude) == ("always", "CREATE ROLE r; -- für alle")
 
 
+def test_a_prelude_from_windows(tmp_path: Path) -> None:
+    """The byte order mark that editors put before it is no part of its first statement."""
+    (tmp_path / "p.sql").write_text("CREATE ROLE r;", encoding="utf-8-sig")
+    assert read_settings(written(tmp_path, "[ehg_migrate]\nprelude = p.sql\n")).prelude == "CREATE ROLE r;"
+
+
 def test_what_lint_weighs(tmp_path: Path) -> None:
     """By default steps are looked at where they can be rehearsed, and a table is large from 100 MB on."""
     found = read_settings(written(tmp_path, ""))
