@@ -37,7 +37,6 @@ _SETTINGS = {
 
 # what a server says to clients while it cannot serve them yet
 _NOT_YET = ("starting up", "not yet accepting connections", "in recovery mode", "shutting down")
-_ORPHANS = "pre-existing shared memory block"
 
 _NAMELESS = "could not look up effective user ID"  # a container's user that is only a number
 _NAME_IT = (
@@ -100,27 +99,23 @@ def initialize(place: Place) -> None:
     unfinished.rename(place.data)
 
 
-def launch(place: Place) -> None:
-    """Starts the server; to be called when nobody answers at the socket and nobody else is starting it.
+def launch(place: Place, lock: int) -> None:
+    """Starts the server, whose processes keep `lock`: a descriptor that was had because no server lives here.
 
     After a SIGKILL its lock files name a process that is gone, or, worse, another one of the same number, over which
-    PostgreSQL would stumble. That nobody answers is proof enough that they are stale; if it were wrong, the segment of
-    shared memory would still keep a second server out.
+    PostgreSQL would stumble.
     """
     for stale in (place.data / "postmaster.pid", place.socket, place.socket.with_name(f"{place.socket.name}.lock")):
         stale.unlink(missing_ok=True)
-    deadline = time.monotonic() + _START
-    while not _started(place):
+    if not _started(place, lock):
         said = place.log.read_text(encoding="utf-8", errors="replace") if place.log.exists() else ""
-        if _ORPHANS not in said or time.monotonic() > deadline:
-            raise LocalServerError(
-                Problem(
-                    "local_start",
-                    f"the embedded PostgreSQL does not start: {_end(said)}",
-                    f"its log is `{place.log}`; `ehg-migrate local wipe` makes a new one, without its databases",
-                )
+        raise LocalServerError(
+            Problem(
+                "local_start",
+                f"the embedded PostgreSQL does not start: {_end(said)}",
+                f"its log is `{place.log}`; `ehg-migrate local wipe` makes a new one, without its databases",
             )
-        time.sleep(_POLL)  # backends of a killed server are still on their way out
+        )
 
 
 def halt(place: Place) -> None:
@@ -179,12 +174,12 @@ def _connect(address: Address) -> psycopg.Connection:
             time.sleep(_POLL)  # the connection itself is the condition; it is tried until the deadline
 
 
-def _started(place: Place) -> bool:
+def _started(place: Place, lock: int) -> bool:
     if place.log.exists():
         place.log.replace(place.log.with_suffix(".previous.log"))
     argv: list[str | Path] = [place.bin() / "pg_ctl", "-D", place.data.name, "-w", "-t", str(int(_START))]
     argv += ["-l", place.log.name, "-o", f"-k {place.sockets}", "start"]
-    return run(argv, place.account, place.root, _START + 10).returncode == 0
+    return run(argv, place.account, place.root, _START + 10, keep=(lock,)).returncode == 0
 
 
 def _end(text: str) -> str:

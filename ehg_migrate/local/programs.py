@@ -39,8 +39,12 @@ def wheel_folder(major: int = MAJOR) -> Path:
     )
 
 
-def run(argv: Sequence[str | Path], account: Account, cwd: Path, seconds: float) -> subprocess.CompletedProcess[str]:
+def run(
+    argv: Sequence[str | Path], account: Account, cwd: Path, seconds: float, keep: Sequence[int] = ()
+) -> subprocess.CompletedProcess[str]:
     """Runs a program as the account that owns the server, its output kept; raises LocalServerError if it cannot.
+
+    It has no descriptor of ours, except those that it is to `keep`.
 
     The output goes through a file, not a pipe: a server that `pg_ctl` started would hold the pipe open for ever.
     """
@@ -55,6 +59,7 @@ def run(argv: Sequence[str | Path], account: Account, cwd: Path, seconds: float)
                 stderr=subprocess.STDOUT,
                 timeout=seconds,
                 check=False,
+                pass_fds=keep,
                 **account.process_options(),
             )
             said.seek(0)

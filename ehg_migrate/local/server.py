@@ -96,8 +96,9 @@ class LocalServer:
                 )
             if self.running():
                 halt(self._place)
-            for folder in (self._place.sockets, self._place.root):
-                _remove(folder)
+            with self._use.without_server():
+                for folder in (self._place.sockets, self._place.root):
+                    _remove(folder)
 
     @cached_property
     def server_version(self) -> str:
@@ -141,9 +142,10 @@ class LocalServer:
     def _ensure_running(self) -> None:
         refuse_other_major(self._place)
         if not self.running():
-            self._place.prepare_sockets()
-            initialize(self._place)
-            launch(self._place)
+            with self._use.without_server() as lock:
+                self._place.prepare_sockets()
+                initialize(self._place)
+                launch(self._place, lock)
         with session(self.address("postgres")) as c:
             if self._api_roles:
                 c.execute(resources.files(__package__).joinpath("prelude.sql").read_bytes())
@@ -154,7 +156,11 @@ class LocalServer:
         with self._use.turn():
             if stop_kept:
                 self._place.keep.unlink(missing_ok=True)
-            return self._leave_in_turn()
+            down = self._leave_in_turn()
+            if down and stop_kept:
+                with self._use.without_server():
+                    pass  # it is, by whatever name of the folder it was started
+            return down
 
     def _leave_in_turn(self) -> bool:
         """Whether the server is down after it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,15 @@ from pathlib import Path
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local.place import Place
 
+_ENDING = 15.0  # seconds; what is left of a killed server ends as soon as it notices
+_POLL = 0.05
+
 
 class Use:
     """This process's part in a server's life.
 
     Every user holds a shared lock on `users.lock`; who can have it exclusively is alone. Joining, leaving, starting and
-    stopping happen one after the other, under `turn.lock`.
+    stopping happen one after the other, under `turn.lock`. A server's own processes hold `server.lock`.
     """
 
     def __init__(self, place: Place) -> None:
@@ -53,12 +57,36 @@ class Use:
         """Whether nobody uses the server, we included; only true for as long as the turn lasts."""
         descriptor = self._open("users.lock")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+            return _locked(descriptor)
         finally:
             os.close(descriptor)
-        return True
+
+    @contextmanager
+    def without_server(self) -> Iterator[int]:
+        """A lock that nobody has while a process of any server of this place lives; who starts one hands it on.
+
+        That nobody answers does not tell: in a container, or by another name of the folder, the socket is another, and
+        the process's number and shared memory are not seen. Raises LocalServerError where there is one, and it stays.
+        """
+        descriptor = self._open("server.lock")
+        try:
+            deadline = time.monotonic() + _ENDING
+            while not _locked(descriptor):
+                if time.monotonic() > deadline:
+                    raise LocalServerError(self._elsewhere())
+                time.sleep(_POLL)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _elsewhere(self) -> Problem:
+        return Problem(
+            "local_elsewhere",
+            f"a server is at work in `{self._place.root}` that cannot be reached from here: it was started in a "
+            "container, or when the project's folder had another name",
+            "stop it where it was started (`ehg-migrate local stop`), or end its process: the number is in the first "
+            f"line of `{self._place.data}/postmaster.pid`",
+        )
 
     def _open_current(self, name: str) -> int:
         """A locked file that still has its name: `wipe` removes the files, maybe while we waited for one of them."""
@@ -88,6 +116,15 @@ class Use:
                     )
                 ) from e
             return descriptor
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the file is now exclusively ours."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is(descriptor: int, path: Path) -> bool:

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from ehg_migrate.errors import LocalServerError
-from ehg_migrate.local import LocalServer, database_name, localize
+from ehg_migrate.local import LocalServer, database_name, localize, use
 from ehg_migrate.local import place as places
 from ehg_migrate.local.programs import FOLDERS, wheel_folder
 from ehg_migrate.model import Address, SecretRef, Target
@@ -250,6 +250,31 @@ def test_a_killed_server_starts_again(home: Path, number_taken: bool) -> None:
                 file.write_text("\n".join([str(os.getppid()), *lines[1:]]))
     with LocalServer(home) as again:
         assert ask(again.address("kept"), "SELECT 1") == 1
+
+
+@pytest.mark.usefixtures("in_reach")
+def test_a_server_that_cannot_be_reached_stays_the_only_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its socket has the name that the folder had, or is in a container: no second one works on its data, and nobody
+    says that it is stopped, or takes its files away.
+    """
+    monkeypatch.setattr(use, "_ENDING", 0.2)
+    before, now = folder / "a b", folder / "a b, moved"
+    server = LocalServer(before)
+    server.start(keep=True)
+    try:
+        before.rename(now)
+        moved = LocalServer(now)
+        for do in (moved.start, moved.stop, moved.wipe):
+            with pytest.raises(LocalServerError, match=r"a server is at work in `.*` that cannot be reached from here"):
+                do()
+        assert not Path(moved.address("x").host).exists()
+        assert data_folder(server) == before / "data", "it has the name that it was started with"
+        now.rename(before)
+        assert int((before / "data" / "postmaster.pid").read_text().splitlines()[0]) == postmaster(server)
+    finally:
+        (now if now.exists() else before).rename(before)
+        clean(before)
+    assert not before.exists()
 
 
 @pytest.mark.usefixtures("in_reach")
