@@ -172,13 +172,24 @@ WITH ours AS MATERIALIZED (
     SELECT kind, ident,
            CASE WHEN deparsed AND def LIKE '%::character varying%'
                 THEN regexp_replace(
-                         regexp_replace(
-                             def, $re$(?<=\[|, )\(('(?:[^']|'')*'::character varying)\)::text(?=, |\])$re$, $re$\1$re$, 'g'),
-                         $re$\((ARRAY\[(?:'(?:[^']|'')*'::character varying(?:, )?)+\])\)::text\[\]$re$, $re$\1$re$, 'g')
+                         regexp_replace(def, $re$(?<=\[|, )\(($re$ || item || $re$)\)::text(?=, |\])$re$, $re$\1$re$, 'g'),
+                         $re$\((ARRAY\[(?:$re$ || item || $re$(?:, )?)+\])\)::text\[\]$re$, $re$\1$re$, 'g')
                 ELSE def END AS def, deparsed
       -- a body is text of whoever wrote it, but for those in standard SQL; in JSON no text can have this key in it
       FROM (SELECT *, kind NOT IN ('function', 'procedure') OR def ~ '"body": "(BEGIN ATOMIC|RETURN )' AS deparsed
               FROM written) AS told
+     CROSS JOIN (SELECT $re$(?:'(?:[^']|'')*'|NULL)::character varying(?:\(\d+\))?$re$) AS items (item)
+), unnamed AS (
+    -- A constant that is selected under no name (`EXISTS (SELECT NULL ...)`) is written with its type, and whoever reads
+    -- that text names it after the type: `NULL::text AS text`. A name that would be given anyway is left out.
+    SELECT kind, ident,
+           CASE WHEN deparsed AND def ~ $re$('|NULL)::[^']* AS $re$
+                THEN regexp_replace(
+                         regexp_replace(def, $re$('|\mNULL)::(\w+) AS (?:\2|\\"\2\\")(?![\w$])$re$, $re$\1::\2$re$, 'g'),
+                         $re$('|\mNULL)::(integer(?= AS int4[^\w$])|bigint(?= AS int8[^\w$])) AS \w+$re$,
+                         $re$\1::\2$re$, 'g')
+                ELSE def END AS def, deparsed
+      FROM folded
 ), flat AS (
     -- `a BETWEEN 1 AND 2 AND b` is an AND in an AND, and is written so until it was dumped and restored: who reads
     -- `((x AND y) AND z)` makes one AND of it. So is done here, to three in each other; an OR likewise.
@@ -188,7 +199,7 @@ WITH ours AS MATERIALIZED (
                          ands, $re$(\1$re$, 'g'), ors, $re$(\1$re$, 'g'), ands, $re$(\1$re$, 'g'),
                          ors, $re$(\1$re$, 'g'), ands, $re$(\1$re$, 'g'), ors, $re$(\1$re$, 'g')
                 END AS def
-      FROM folded
+      FROM unnamed
      CROSS JOIN (SELECT replace(pattern, '&', 'AND') AS ands, replace(pattern, '&', 'OR') AS ors
                    FROM (SELECT $re$\(\(($re$ || inside || '(?: & ' || inside || $re$)+)\)(?= & )$re$ AS pattern
                            -- what stands in parentheses, to five in each other

@@ -4,6 +4,7 @@ CREATE TABLE app.lists (
     v varchar(10) CONSTRAINT one CHECK (v IN ('a', 'b''s', 'c (d)')),
     w varchar CONSTRAINT two CHECK (w NOT IN ('x', 'y')),
     x text CONSTRAINT three CHECK (w = 'q' OR v IN ('r') OR x IN ('s', 't')),
+    y varchar CONSTRAINT four CHECK (y IN ('a', NULL) OR y IN ('b'::varchar(3), 'c')),
     g boolean GENERATED ALWAYS AS (v IN ('g', 'h')) STORED,
     d boolean DEFAULT ('a'::varchar IN ('b', 'c'))
 );

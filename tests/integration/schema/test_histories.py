@@ -19,6 +19,7 @@ _PARTS = re.split(r"^-- name: (.+)\n", Path(__file__).with_name("histories.sql")
 VIEWS = Path(__file__).with_name("views.sql").read_text()
 LISTS = Path(__file__).with_name("lists.sql").read_text()
 NESTED = Path(__file__).with_name("nested.sql").read_text()
+CONSTANTS = Path(__file__).with_name("constants.sql").read_text()
 _numbers = itertools.count(1)
 HISTORIES = dict(zip(_PARTS[1::2], _PARTS[2::2], strict=True))
 
@@ -69,11 +70,11 @@ def test_columns_in_another_order_are_a_note(bare: BareServer, copy: str) -> Non
 
 
 def test_a_dump_that_was_restored_is_the_same(bare: BareServer) -> None:
-    """It makes everything in another order, and writes lists of varchar constants and what is nested in another way."""
+    """It makes all in another order, and writes lists, what is nested and constants without a name in other ways."""
     bare.create("source", template="base")
     with bare.connect("source") as connection:
-        connection.execute(LISTS.encode())
-        connection.execute(NESTED.encode())
+        for text in (LISTS, NESTED, CONSTANTS):
+            connection.execute(text.encode())
     before = read(bare, "source")
     after = read(bare, bare.copy_by_dump("source", "restored"))
     assert differences(before, after) == ()
@@ -115,6 +116,30 @@ def test_what_is_nested_in_another_way_and_means_something_else_is_a_difference(
                     connection.execute(text.encode())
                     found.append(read_catalog(connection, OWNERS))
             assert [f"{d.kind} {d.identity}" for d in differences(*found)] == [differs], written
+
+
+OTHER_CONSTANTS = {
+    "(SELECT NULL FROM": ("(SELECT 'x' FROM", "policy known on app.constants"),
+    "SELECT 'x'; END": ("SELECT 'x' AS texts; END", "function app.constant()"),
+    "2 AS int4 FROM": ("-2 AS int4s FROM", "view app.constant"),
+}
+"""Of `constants.sql`: others, or under another name, and what differs then."""
+
+
+def test_another_constant_or_another_name_of_one_is_a_difference(bare: BareServer, copy: str) -> None:
+    """Only the name that a constant has by itself is not told; a view whose columns are called so is made as it was."""
+    with bare.connect(copy) as connection:
+        connection.execute(CONSTANTS.encode())
+        goal = read_catalog(connection, OWNERS)
+        connection.execute("DROP VIEW app.named")
+        assert correct(connection, goal, OWNERS, keep=True).proven
+        assert connection.execute("SELECT text, texts, int4, int4s, numeric FROM app.named").fetchall() != []
+    for written, (other, differs) in OTHER_CONSTANTS.items():
+        another = bare.create(f"{copy}_{differs.partition(' ')[0]}", template="base")
+        with bare.connect(another) as connection:
+            connection.execute(CONSTANTS.replace(written, other).encode())
+            found = differences(goal, read_catalog(connection, OWNERS))
+        assert [f"{d.kind} {d.identity}" for d in found] == [differs], written
 
 
 def test_who_reads_and_how_makes_no_difference(bare: BareServer, copy: str) -> None:
