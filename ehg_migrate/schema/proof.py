@@ -20,11 +20,13 @@ from ehg_migrate.schema.owners import changed_hands, read_owners
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.search import Form, Search, execute, named, prepare
 
-_NO_STATEMENT = {
-    "inherited only": "PostgreSQL has no statement by which what a table has of its own becomes only inherited",
-    "options.": "its values are known by a hash only: set them by hand",
-}
+_INHERITED = "PostgreSQL has no statement by which what a table has of its own becomes only inherited"
+_HASHED = "its values are known by a hash only: set them by hand"
+_NO_STATEMENT = {"inherited only": _INHERITED, "server options.": _HASHED}
 """Why some clauses stay as they are, by what their names begin with."""
+
+_OF_SERVERS = {"options.": _HASHED}
+"""The same of what is foreign itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,9 @@ def _left(current: Catalog, goal: Catalog, reasons: dict[tuple[str, str], str]) 
 
 
 def _no_statement(difference: Difference) -> str:
-    names = {c.name.removeprefix("server ") for c in difference.clauses}
-    return next((why for start, why in _NO_STATEMENT.items() if all(n.startswith(start) for n in names) and names), "")
+    names = {c.name for c in difference.clauses}
+    reasons = _OF_SERVERS if difference.kind in ("server", "foreign data wrapper") else _NO_STATEMENT
+    return next((why for start, why in reasons.items() if all(n.startswith(start) for n in names) and names), "")
 
 
 def _withheld(search: Search, after: Catalog, goal: Catalog) -> tuple[Statement, ...]:

@@ -66,7 +66,10 @@ def _table_of(column: Fact, between: Between) -> Fact | None:
 def alter_column(before: Fact, after: Fact, between: Between) -> Iterator[Ways]:
     """Every clause on its own; an expression that generates a column is changed by making the column anew."""
     table, name = rest(after.identity), last(after.identity)
-    if any(between.wanted(kind, table) for kind in ("view", "materialized view")):
+    if between.wanted("materialized view", table):
+        yield from _storage(before, after, f"ALTER MATERIALIZED VIEW {table} ALTER COLUMN {name}")
+        return
+    if between.wanted("view", table):
         if differs(before, after, "default"):
             yield run(f"ALTER VIEW {table} ALTER COLUMN {name} {_default(after)}")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,8 @@ def called(kind: str, identity: str) -> str:
     if kind in _USING:
         name, _, method = identity.rpartition(" using ")
         return f"{kind.upper()} {name} USING {method}"
+    if kind == "aggregate":
+        return f"AGGREGATE {re.sub(r'[(][)]$', '(*)', identity)}"
     if kind == "cast":
         source, _, target = identity.rpartition(" as ")
         return f"CAST ({source} AS {target})"

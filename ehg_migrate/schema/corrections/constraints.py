@@ -23,7 +23,6 @@ from ehg_migrate.schema.facts import Fact
 
 _NOT_VALID = " NOT VALID"
 _DEFERRABLE = re.compile(r" DEFERRABLE( INITIALLY DEFERRED)?$")
-_MOST_COLUMNS = 32  # of an index
 
 
 def create_constraint(fact: Fact, _: Between) -> Ways:
@@ -164,17 +163,16 @@ def alter_index(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
         yield run(_cluster(after, table_of(after), last(name)))
     if differs(before, after, "tablespace"):
         yield run(f"ALTER INDEX {name} SET TABLESPACE {d.get('tablespace') or 'pg_default'}")
-    if differs(before, after, "statistics"):
-        yield _index_statistics(before, after)
+    yield from _index_statistics(before, after)
 
 
-def _index_statistics(before: Fact, after: Fact) -> Ways:
-    """Of an expression, which only a number names; that of a plain column is refused, so the first that runs is it."""
+def _index_statistics(before: Fact, after: Fact) -> Iterator[Ways]:
+    """Of expressions, which only their numbers name."""
     one, other = part(before, "statistics"), part(after, "statistics")
-    name = next(n for n in {**one, **other} if one.get(n) != other.get(n))
-    alter = f"ALTER INDEX {after.identity} ALTER COLUMN"
-    value = other.get(name, -1)
-    return tuple(w for i in range(1, _MOST_COLUMNS + 1) for w in run(f"{alter} {i} SET STATISTICS {value}"))
+    for number in sorted({*one, *other}):
+        if one.get(number) != other.get(number):
+            value = other.get(number, -1)
+            yield run(f"ALTER INDEX {after.identity} ALTER COLUMN {number} SET STATISTICS {value}")
 
 
 def create_statistics(fact: Fact, _: Between) -> Ways:

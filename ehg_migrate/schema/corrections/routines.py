@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ehg_migrate.schema.corrections.common import called
 from ehg_migrate.schema.corrections.words import Between, Ways, differs, dollars, literal, part, routine_name, run
 from ehg_migrate.schema.facts import Fact
 
@@ -23,13 +24,13 @@ def create_routine(fact: Fact, _: Between) -> Ways:
 
 def drop_routine(fact: Fact, _: Between) -> Ways:
     """Functions hold nothing."""
-    return run(f"DROP {fact.kind.upper()} {fact.identity}")
+    return run(f"DROP {called(fact.kind, fact.identity)}")
 
 
 def alter_routine(before: Fact, after: Fact, _: Between) -> Iterator[Ways]:
     """Replaced, or made anew where PostgreSQL refuses that: another result, another name of an argument."""
     if differs(before, after, *({*before.definition, *after.definition} - {*_ATTACHED})):
-        yield (*run(_routine(after)), *run(f"DROP {after.kind.upper()} {after.identity}", _routine(after)))
+        yield (*run(_routine(after)), *run(f"DROP {called(after.kind, after.identity)}", _routine(after)))
 
 
 def _routine(fact: Fact) -> str:

@@ -112,15 +112,17 @@ WITH ours AS MATERIALIZED (
 ), grants AS MATERIALIZED (
     -- role -> privileges, whoever granted them; MAINTAIN of PostgreSQL 17 left out, since others do not have it
     SELECT classid, objid, objsubid, jsonb_object_agg(grantee, privileges) AS list
-      FROM (SELECT a.classid, a.objid, a.objsubid, (SELECT name FROM roles r WHERE r.oid = x.grantee) AS grantee,
-                   string_agg(DISTINCT x.privilege_type || CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END,
-                              ', ') AS privileges
-              FROM acls a CROSS JOIN LATERAL aclexplode(coalesce(a.acl, a.initial)) AS x
-             WHERE x.grantee <> a.owner AND x.privilege_type <> 'MAINTAIN'
-               -- who owns the database owns what pg_database_owner owns: public
-               AND NOT (a.owner = 'pg_database_owner'::regrole
-                        AND x.grantee = (SELECT datdba FROM pg_database WHERE datname = current_database()))
-             GROUP BY a.classid, a.objid, a.objsubid, x.grantee
+      FROM (SELECT classid, objid, objsubid, (SELECT name FROM roles r WHERE r.oid = given.grantee) AS grantee,
+                   string_agg(privilege_type || CASE WHEN grantable THEN ' WITH GRANT OPTION' ELSE '' END,
+                              ', ' ORDER BY privilege_type COLLATE "C") AS privileges
+              FROM (SELECT a.classid, a.objid, a.objsubid, x.grantee, x.privilege_type, bool_or(x.is_grantable) AS grantable
+                      FROM acls a CROSS JOIN LATERAL aclexplode(coalesce(a.acl, a.initial)) AS x
+                     WHERE x.grantee <> a.owner AND x.privilege_type <> 'MAINTAIN'
+                       -- who owns the database owns what pg_database_owner owns: public
+                       AND NOT (a.owner = 'pg_database_owner'::regrole
+                                AND x.grantee = (SELECT datdba FROM pg_database WHERE datname = current_database()))
+                     GROUP BY a.classid, a.objid, a.objsubid, x.grantee, x.privilege_type) AS given
+             GROUP BY classid, objid, objsubid, given.grantee
             UNION ALL
             SELECT a.classid, a.objid, a.objsubid, '$self',
                    'without ' || string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type)

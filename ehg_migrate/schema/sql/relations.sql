@@ -140,7 +140,8 @@ SELECT 'index', i.oid::regclass::text,
            'attached to', (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = i.oid),
            'clustered', CASE WHEN x.indisclustered THEN true END,
            'tablespace', (SELECT spcname FROM pg_tablespace t WHERE t.oid = i.reltablespace),
-           'statistics', (SELECT jsonb_object_agg(a.attname, a.attstattarget)
+           -- by number: a column that is an expression is called after what it was when it was made
+           'statistics', (SELECT jsonb_object_agg(a.attnum, a.attstattarget)
                             FROM pg_attribute a WHERE a.attrelid = i.oid AND a.attstattarget >= 0)),
        'pg_class'::regclass, i.oid, 0
   FROM relations r

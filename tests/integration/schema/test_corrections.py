@@ -278,6 +278,33 @@ def test_a_foreign_key_that_is_switched_off_on_one_side(base: psycopg.Connection
                 assert found.left == ()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP AGGREGATE app.rows(*)",
+        "ALTER AGGREGATE app.rows(*) OWNER TO other_owner; COMMENT ON AGGREGATE app.rows(*) IS 'all'",
+        "ALTER INDEX app.by_expressions ALTER COLUMN 3 SET STATISTICS 30",
+        "ALTER INDEX app.by_expressions ALTER COLUMN 1 SET STATISTICS -1",
+        "ALTER MATERIALIZED VIEW app.totals ALTER COLUMN total SET STATISTICS 30",
+        "ALTER MATERIALIZED VIEW app.totals ALTER COLUMN total SET STORAGE EXTERNAL",
+        "ALTER MATERIALIZED VIEW app.totals ALTER COLUMN total SET (n_distinct = 5)",
+    ],
+)
+def test_what_has_words_of_its_own_is_corrected_both_ways(base: psycopg.Connection, change: str) -> None:
+    """An aggregate of rows, of which of an index's expressions there are statistics, columns of a materialized view."""
+    base.execute("CREATE AGGREGATE app.rows(*) (sfunc = int8inc, stype = bigint, initcond = '0')")
+    base.execute("CREATE INDEX by_expressions ON app.customers ((size + 1), name, (size + 2))")
+    base.execute("ALTER INDEX app.by_expressions ALTER COLUMN 1 SET STATISTICS 10, ALTER COLUMN 3 SET STATISTICS 20")
+    before = read_catalog(base, SCOPE)
+    with base.transaction(force_rollback=True):
+        base.execute(change.encode())
+        after = read_catalog(base, SCOPE)
+        assert correct(base, before, SCOPE, destructive=True).left == ()
+    found = correct(base, after, SCOPE, destructive=True)
+    _check_claim(base, found, after)
+    assert (found.left, differences(before, after) != ()) == ((), True)
+
+
 @pytest.mark.parametrize("key", ["PRIMARY KEY (id)", "UNIQUE NULLS NOT DISTINCT (id) INCLUDE (n)", "UNIQUE (id)"])
 def test_a_key_of_a_partitioned_table_with_options(base: psycopg.Connection, key: str) -> None:
     """Its index takes them only when it is made; so do those of its partitions."""

@@ -58,6 +58,21 @@ def test_a_history_that_ends_where_it_began_makes_no_difference(
     assert original.fingerprint == after.fingerprint
 
 
+def test_who_grants_what_one_may_grant_anyway_makes_no_difference(bare: BareServer, copy: str) -> None:
+    """A privilege that two have given, one with the right to give it on and one without, is held with that right."""
+    with bare.connect(copy) as connection:
+        connection.execute("GRANT USAGE ON SCHEMA app TO service_role")
+        connection.execute("GRANT SELECT ON app.animals TO other_owner, service_role WITH GRANT OPTION")
+        before = read_catalog(connection, OWNERS)
+        connection.execute("SET ROLE service_role")
+        connection.execute("GRANT SELECT ON app.animals TO other_owner")
+        connection.execute("RESET ROLE")
+        assert differences(before, read_catalog(connection, OWNERS)) == ()
+        connection.execute("REVOKE GRANT OPTION FOR SELECT ON app.animals FROM other_owner")
+        (found,) = differences(before, read_catalog(connection, OWNERS))
+    assert found.clauses == (Clause("grants.other_owner", "SELECT WITH GRANT OPTION", "SELECT"),)
+
+
 def test_columns_in_another_order_are_a_note(bare: BareServer, copy: str) -> None:
     """They are no difference, and are not kept quiet; a column that one side lacks is no reordering."""
     with bare.connect(copy) as connection:
