@@ -9,7 +9,7 @@ WITH ours AS (
 )
 SELECT 'pg_class', c.oid::bigint,
        CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
-                      WHEN 'S' THEN 'sequence' ELSE 'table' END,
+                      WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'attributes' ELSE 'table' END,
        s.plain, s.name || '.' || pg_catalog.quote_ident(c.relname),
        (SELECT pg_catalog.quote_ident(rn.nspname) || '.' || pg_catalog.quote_ident(r.relname)
           FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
@@ -25,7 +25,7 @@ SELECT 'pg_class', c.oid::bigint,
        + coalesce(pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid), 0),
        (SELECT count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid)
   FROM pg_catalog.pg_class c JOIN ours s ON s.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
    AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND m.objid = c.oid)
 UNION ALL
 SELECT 'pg_proc', p.oid::bigint,

@@ -24,6 +24,8 @@ from ehg_migrate.database.trace import EXCLUSIVE, STRONG, Change, Sent, Touch, T
 _WRITES = "RowExclusiveLock"  # of INSERT, UPDATE, DELETE and COPY, with rows or without
 _CHANGES_ROWS = frozenset({"UPDATE", "DELETE", "MERGE"})  # commands that also scan
 _RELATION = "pg_class"
+_ATTRIBUTES = "attributes"
+"""How `trace_objects.sql` calls the relation that a composite type's attributes are kept in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +206,17 @@ def _tag(status: bytes | None) -> str:
 def _changes(before: _Objects, after: _Objects) -> Iterator[Change]:
     for key in sorted({*before, *after}, key=str):
         old, now = before.get(key), after.get(key)
+        of_type = _ATTRIBUTES in (old and old.kind, now and now.kind)  # the type has a row of its own
         if old is None or now is None:
             there = old or now
             assert there is not None
-            yield Change("gone" if old else "made", there.kind, there.schema, there.name)
+            if not of_type:
+                yield Change("gone" if old else "made", there.kind, there.schema, there.name)
             continue
-        if old.name != now.name:
+        if old.name != now.name and not of_type:
             yield Change("renamed", old.kind, old.schema, now.name, old.name)
         if (old.columns, old.types) != (now.columns, now.types):
-            yield Change("changed", now.kind, old.schema, now.name)
+            yield Change("changed", "composite type" if of_type else now.kind, old.schema, now.name)
         # a dropped column keeps its place, without a name; one that is made after it, under the same name, has another
         for one, other in zip(old.columns, now.columns, strict=False):
             if one and not other:

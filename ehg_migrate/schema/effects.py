@@ -5,13 +5,14 @@ They know what no reading of SQL can: what a DO block did, what default privileg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ehg_migrate.database.trace import NOTHING, Trace
 from ehg_migrate.revisions.rules import RULES
-from ehg_migrate.schema.corrections.words import rest
+from ehg_migrate.schema.corrections.words import last, place, rest
 from ehg_migrate.schema.facts import Catalog, Fact
 from ehg_migrate.schema.scope import SUPABASE_SCHEMAS
 
@@ -51,6 +52,7 @@ def effects(
     """What the way from `before` to `after` did, rule by rule. `platform`: on a target that Supabase keeps."""
     former = {(c.kind, c.name): (c.kind, c.former) for c in trace.changes if c.how == "renamed"}
     found = [*_renamed(trace), *_gone(before, after, trace, frozenset(former.values()))]
+    found += [*_attributes(before, trace), *_labels(before, after, former), *_deleted_along(before, trace)]
     now, then = _with_columns(after), _with_columns(before)
     for fact in after.facts:
         name = (fact.kind, fact.identity)
@@ -98,8 +100,73 @@ def _gone(before: Catalog, after: Catalog, trace: Trace, renamed: Collection[tup
         whole = ("table", table) in (dropped if (kind, identity) in dropped else gone)
         if kind == "table" or (kind == "column" and not whole and _is_table(before, table)):
             yield effect("lost_data", f"{kind} {identity}", (table,))
-        elif kind in _USED and not before.by_name[kind, identity].definition.get("owned by"):
+        elif kind in _USED and not _goes_along(before.by_name[kind, identity], gone):
             yield effect("dropped", f"{kind} {identity}")
+
+
+def _goes_along(fact: Fact, gone: Collection[tuple[str, str]]) -> bool:
+    """Whether it is a sequence whose column is gone, too."""
+    owned = str(fact.definition.get("owned by", "")).removeprefix("identity of ")
+    return bool(owned) and not {("column", owned), ("table", rest(owned))}.isdisjoint(gone)
+
+
+def _attributes(before: Catalog, trace: Trace) -> Iterator[Effect]:
+    """Values below columns of tables: those of an attribute that their type has lost."""
+    for c in trace.changes:
+        of, name = rest(c.name), last(c.name)
+        if (c.how, c.kind) == ("gone", "column") and ("composite type", of) in before.by_name:
+            for column in _columns_with(before, {of}):
+                yield effect("lost_data", f"column {column.identity}, {name} in it", (rest(column.identity),))
+
+
+def _columns_with(catalog: Catalog, types: set[str]) -> Iterator[Fact]:
+    """Columns of tables that hold values of one of these types, in arrays, domains and other composite types, too."""
+    inside = set(types)
+    for fact in catalog.facts:
+        d = fact.definition
+        held = [d.get("base"), *(a["type"] for a in d.get("attributes") or ())] if fact.kind in _MADE_OF_OTHERS else []
+        inside |= {fact.identity} if types & {_element(of) for of in held if of} else set()
+    if inside != types:
+        yield from _columns_with(catalog, inside)
+        return
+    for fact in catalog.facts:
+        if fact.kind == "column" and _element(fact.definition.get("type", "")) in types:
+            yield from [fact] if _is_table(catalog, rest(fact.identity)) else []
+
+
+_MADE_OF_OTHERS = ("composite type", "domain")
+
+
+def _element(type_: str) -> str:
+    return type_.removesuffix("[]")
+
+
+def _labels(before: Catalog, after: Catalog, former: Mapping[tuple[str, str], tuple[str, str]]) -> Iterator[Effect]:
+    """Labels of enums that are there no more, by whatever name the type goes."""
+    for fact in after.facts:
+        old = before.by_name.get(former.get((fact.kind, fact.identity), (fact.kind, fact.identity)))
+        if fact.kind == "enum" and old:
+            one, other = old.definition.get("labels") or (), fact.definition.get("labels") or ()
+            rule = "renamed" if len(one) == len(other) else "dropped"
+            yield from (effect(rule, f"enum {old.identity}, label {label}") for label in one if label not in other)
+
+
+_CASCADES = re.compile(r"REFERENCES (.+?)\(.* ON DELETE CASCADE")
+
+
+def _deleted_along(before: Catalog, trace: Trace) -> Iterator[Effect]:
+    """Tables whose rows go with those that they refer to: here no table has rows, so no key is seen at work."""
+    deleted = {t.table: s.line for s in trace.sent if "DELETE" in s.tags for t in s.touched if t.written}
+    keys = [(place(f.identity)[1], found[1]) for f in before.facts if (found := _cascade(f))]
+    reached = dict(deleted)
+    while new := {of: reached[to] for of, to in keys if to in reached and of not in reached}:
+        reached |= new
+    yield from (effect("delete", f"table {t}", (t,), line) for t, line in reached.items() if t not in deleted)
+
+
+def _cascade(fact: Fact) -> re.Match[str] | None:
+    """The table whose rows take those of a foreign key's along, as the first group."""
+    return _CASCADES.search(fact.definition["definition"]) if fact.definition.get("type") == "foreign key" else None
 
 
 def _is_table(catalog: Catalog, name: str) -> bool:

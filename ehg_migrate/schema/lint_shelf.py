@@ -14,7 +14,7 @@ from ehg_migrate.schema.effects import effect
 from ehg_migrate.schema.judging import Seen
 from ehg_migrate.settings import Settings
 
-_FORM = 2  # raised when the same steps are judged in another way than before
+_FORM = 3  # raised when the same steps are judged in another way than before
 _MOST = 200  # files; those that were not written for longest go first
 
 

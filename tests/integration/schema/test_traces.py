@@ -30,6 +30,14 @@ CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
 CREATE TABLE c (id int, CONSTRAINT later FOREIGN KEY (id) REFERENCES a);
 CREATE MATERIALIZED VIEW m AS SELECT 1 AS one;
 CREATE DOMAIN share AS int; CREATE TABLE d (part share); REVOKE ALL ON d FROM anon, authenticated;
+CREATE TYPE size AS ENUM ('s', 'm'); CREATE TYPE pair AS (x int, y text); CREATE TYPE whole AS (first pair, n int);
+CREATE DOMAIN twin AS whole; CREATE TABLE h (id int GENERATED ALWAYS AS IDENTITY, s serial, two twin[], p pair);
+CREATE TABLE k (id int PRIMARY KEY); ALTER TABLE k ENABLE ROW LEVEL SECURITY;
+CREATE TABLE r (id int PRIMARY KEY, k_id int REFERENCES k ON DELETE CASCADE, up int REFERENCES r ON DELETE CASCADE);
+CREATE TABLE "r s" (r_id int REFERENCES r ON UPDATE CASCADE ON DELETE CASCADE);
+CREATE TABLE q (k_id int REFERENCES k ON DELETE SET NULL); ALTER TABLE q ENABLE ROW LEVEL SECURITY;
+ALTER TABLE h ENABLE ROW LEVEL SECURITY; ALTER TABLE r ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "r s" ENABLE ROW LEVEL SECURITY;
 CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION strict() RETURNS void LANGUAGE plpgsql AS 'BEGIN ALTER TABLE a ALTER n SET NOT NULL; END';
 CREATE FUNCTION g() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
@@ -116,6 +124,29 @@ CASES = {
     "emptied": Case(("TRUNCATE b",), ("truncate table public.b",)),
     "emptied in a DO block": Case(("DO $$ BEGIN TRUNCATE b; END $$",), ("truncate table public.b",)),
     "rows deleted": Case(("DELETE FROM b WHERE id = 7",), ("delete table public.b",)),
+    "rows deleted, and those that refer to them": Case(
+        ("DELETE FROM k WHERE id = 7",),
+        ("delete table public.k", "delete table public.r", 'delete table public."r s"'),
+    ),
+    "an attribute dropped": Case(
+        ("ALTER TYPE pair DROP ATTRIBUTE y",),
+        ("lost_data column public.h.p, y in it", "lost_data column public.h.two, y in it"),
+    ),
+    "an attribute renamed": Case(("ALTER TYPE pair RENAME ATTRIBUTE y TO z",), ("renamed column public.pair.y",)),
+    "an attribute added": Case(("ALTER TYPE whole ADD ATTRIBUTE z int",)),
+    "a type with attributes renamed": Case(
+        ("ALTER TYPE pair RENAME TO couple",), ("renamed composite type public.pair",)
+    ),
+    "a label renamed": Case(("ALTER TYPE size RENAME VALUE 's' TO 'small'",), ("renamed enum public.size, label s",)),
+    "a label taken away": Case(
+        ("DROP TYPE size; CREATE TYPE size AS ENUM ('m')",),
+        ("dropped enum public.size, label s",),
+    ),
+    "an identity dropped": Case(("ALTER TABLE h ALTER id DROP IDENTITY",), ("dropped sequence public.h_id_seq",)),
+    "a sequence dropped, and the default with it": Case(
+        ("DROP SEQUENCE h_s_seq CASCADE",), ("dropped sequence public.h_s_seq",)
+    ),
+    "a column with its sequence": Case(("ALTER TABLE h DROP s",), ("lost_data column public.h.s",)),
     "a table dropped": Case(("DROP TABLE b",), ("lost_data table public.b",)),
     "a table renamed": Case(("ALTER TABLE b RENAME TO e",), ("renamed table public.b",)),
     "a column renamed": Case(("ALTER TABLE b RENAME a_id TO x",), ("renamed column public.b.a_id",)),
