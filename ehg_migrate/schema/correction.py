@@ -21,6 +21,7 @@ from ehg_migrate.schema.comparing import Passwords
 from ehg_migrate.schema.corrections import Statement
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.grantors import Given, kept, read_given
 from ehg_migrate.schema.ground import Ground, ground_query
 from ehg_migrate.schema.owners import changed_hands, made_anew, owners_of
 from ehg_migrate.schema.proof import Correction, Left, correct
@@ -55,6 +56,7 @@ class Origin:
     catalog: Catalog
     scope: Scope
     ground: Ground | None  # None for a snapshot, of which nothing but its facts is known
+    given: tuple[Given, ...] = ()  # what others than the owners have given
 
     @property
     def major(self) -> int:
@@ -86,7 +88,7 @@ def read_origin(target: Target, passwords: Passwords, scope: Scope, prelude: str
                 row = await cursor.fetchone()
             assert row is not None
             ground = Ground.of(row, prelude, target.platform).below(target)
-            return Origin(await read_catalog_async(connection, scope), scope, ground)
+            return Origin(await read_catalog_async(connection, scope), scope, ground, await read_given(connection))
         except psycopg.Error as e:
             raise TargetError(look_fault(e)) from e
 
@@ -135,7 +137,11 @@ def _on_clone(
             cloned = read_catalog(connection, origin.scope)
             strangers = changed_hands(owners_of(origin.catalog), owners_of(cloned))
             done = correct(connection, other, pair.scope, destructive=destructive)
-        return _told(found, done, strangers, pair.scope)
+        told = _told(found, done, strangers, pair.scope)
+        others = tuple(
+            Left(*k) for k in kept(done.statements, origin.given, differences(pair.one, pair.other), pair.scope)
+        )
+        return replace(told, proven=told.proven and not others, remaining=(*told.remaining, *others))
     finally:
         scratch.drop(database)
 

@@ -178,6 +178,22 @@ def test_nothing_is_claimed_where_no_clone_can_be_made(fleet: Fleet, pg: Cluster
     assert (data["proven"], data["statements"], data["problem"]["code"]) == (False, [], "unproven")
 
 
+def test_what_somebody_else_has_granted_is_not_taken_back_by_the_owner(fleet: Fleet, pg: Cluster) -> None:
+    """His REVOKE says nothing and takes back nothing; what he gave himself is taken back, and is proven."""
+    same = "GRANT USAGE ON SCHEMA app TO authenticated", "CREATE TABLE app.lent (id int)"
+    lent = (*same, "GRANT SELECT ON app.lent TO authenticated WITH GRANT OPTION")
+    given = "SET ROLE authenticated", "GRANT SELECT ON app.lent TO anon", "RESET ROLE"
+    execute(pg, fleet.addresses["beta"], *lent)
+    execute(pg, fleet.addresses["acme"], *lent, *given, "GRANT INSERT ON app.lent TO anon")
+    said = fleet.run("compare", "acme", "beta", "--sql", "--allow-destructive")
+    assert said.code == 1, said
+    assert "REVOKE SELECT ON TABLE app.lent FROM anon;" in said.out
+    assert "`anon` has privileges from `authenticated`, who alone takes them back" in said.out
+    execute(pg, fleet.addresses["beta"], *given)
+    said = fleet.run("compare", "acme", "beta", "--sql", "--allow-destructive")
+    assert (said.code, "REVOKE INSERT ON TABLE app.lent FROM anon;" in said.out) == (0, True), said
+
+
 def test_equal_sides_need_nothing(fleet: Fleet) -> None:
     """No scratch server is asked."""
     said = fleet.run("compare", "acme", "acme", "--sql")
