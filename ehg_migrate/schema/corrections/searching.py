@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ehg_migrate.schema.corrections.words import Between, Ways, differs, listed, part, run
@@ -16,15 +17,19 @@ def create_dictionary(fact: Fact, _: Between) -> Ways:
 
 
 def alter_dictionary(before: Fact, after: Fact, between: Between) -> Iterator[Ways]:
-    """Options that stay are set; made anew where one goes or the template is another."""
+    """An option is set, or goes where it is named alone; made anew where the template is another."""
     drop = f"DROP TEXT SEARCH DICTIONARY {after.identity}"
     anew = ((*run(drop)[0], *create_dictionary(after, between)[0]),)
-    if differs(before, after, "template") or (
-        differs(before, after, "options") and not after.definition.get("options")
-    ):
+    if differs(before, after, "template"):
         yield anew
     elif differs(before, after, "options"):
-        yield (*run(f"ALTER TEXT SEARCH DICTIONARY {after.identity} ({after.definition['options']})"), *anew)
+        one, other = (f.definition.get("options") or "" for f in (before, after))
+        gone = dict.fromkeys(n for n in _OPTION.findall(one) if n not in _OPTION.findall(other))
+        changed = listed([*gone, *([other] if other else [])])
+        yield (*run(f"ALTER TEXT SEARCH DICTIONARY {after.identity} ({changed})"), *anew)
+
+
+_OPTION = re.compile(r"""("(?:[^"]|"")*"|[^\s,"'=]+) = E?'(?:[^'\\]|''|\\.)*'""", re.DOTALL)
 
 
 def create_configuration(fact: Fact, _: Between) -> Ways:

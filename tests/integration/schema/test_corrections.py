@@ -282,6 +282,9 @@ def test_a_foreign_key_that_is_switched_off_on_one_side(base: psycopg.Connection
     "change",
     [
         "DROP AGGREGATE app.rows(*)",
+        "ALTER TEXT SEARCH DICTIONARY app.words (accept)",
+        "ALTER TEXT SEARCH DICTIONARY app.stems (stopwords)",
+        "ALTER TEXT SEARCH DICTIONARY app.stems (language = english, stopwords = english)",
         "ALTER AGGREGATE app.rows(*) OWNER TO other_owner; COMMENT ON AGGREGATE app.rows(*) IS 'all'",
         "ALTER INDEX app.by_expressions ALTER COLUMN 3 SET STATISTICS 30",
         "ALTER INDEX app.by_expressions ALTER COLUMN 1 SET STATISTICS -1",
@@ -291,8 +294,9 @@ def test_a_foreign_key_that_is_switched_off_on_one_side(base: psycopg.Connection
     ],
 )
 def test_what_has_words_of_its_own_is_corrected_both_ways(base: psycopg.Connection, change: str) -> None:
-    """An aggregate of rows, of which of an index's expressions there are statistics, columns of a materialized view."""
+    """An aggregate of rows, options of a dictionary, statistics of expressions, columns of a materialized view."""
     base.execute("CREATE AGGREGATE app.rows(*) (sfunc = int8inc, stype = bigint, initcond = '0')")
+    base.execute("CREATE TEXT SEARCH DICTIONARY app.stems (template = snowball, stopwords = german, language = german)")
     base.execute("CREATE INDEX by_expressions ON app.customers ((size + 1), name, (size + 2))")
     base.execute("ALTER INDEX app.by_expressions ALTER COLUMN 1 SET STATISTICS 10, ALTER COLUMN 3 SET STATISTICS 20")
     before = read_catalog(base, SCOPE)
