@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -375,15 +377,26 @@ def test_any_path_will_do(folder: Path, part: str) -> None:
 
 @pytest.mark.usefixtures("in_reach")
 def test_a_socket_folder_that_others_can_enter_is_refused(folder: Path) -> None:
-    """In /tmp anybody could have made it first."""
+    """In /tmp anybody could have made it first, with a server of his own that answers there."""
     server = LocalServer(folder / ("l" * 200))
     sockets = Path(server.address("x").host)
     sockets.mkdir(mode=0o755)
     try:
         with pytest.raises(LocalServerError, match="is not a folder that is ours alone"):
             server.start()
+        with socket.socket(socket.AF_UNIX) as another:
+            another.bind(f"{sockets}/.s.PGSQL.{places.PORT}")
+            another.listen()
+            another.setblocking(False)
+            with pytest.raises(LocalServerError, match="is not a folder that is ours alone"):
+                server.start()
+            heard = []
+            with suppress(BlockingIOError):  # nobody else has come
+                while True:
+                    heard.append(another.accept()[0].recv(1000))
+            assert b"".join(heard) == b""
     finally:
-        sockets.rmdir()
+        shutil.rmtree(sockets)
         server.wipe()
 
 
