@@ -34,7 +34,7 @@ def _split(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return {n: given[n] for n in names}, {n: value for n, value in given.items() if n not in names}
 
 
-@click.command()
+@click.command(short_help="What separates two schemas, clause by clause.")
 @click.argument("left")
 @click.argument("right")
 @_regard
@@ -92,7 +92,7 @@ def _correction(
         return 1 if not found.proven else exits.DIFFERENCES if exit_code and found.differences else 0
 
 
-@click.command()
+@click.command(short_help="Which targets have the same schema, and who differs.")
 @options.targets
 @_regard
 @click.option("--exit-code", is_flag=True, help="Exit 3 where there is more than one schema.")
@@ -112,7 +112,7 @@ def clusters(selectors: tuple[str, ...], exit_code: bool, as_json: bool, **given
         return 1 if found.unread else exits.DIFFERENCES if exit_code and len(found.clusters) > 1 else 0
 
 
-@click.command()
+@click.command(short_help="What the schema of a target is now; as files, or SQL.")
 @click.argument("target")
 @click.option(
     "--output",

@@ -30,7 +30,7 @@ def locks(context: click.Context, /, selectors: tuple[str, ...], as_json: bool, 
         return 1 if any(h.problem for h in found) else 0
 
 
-@locks.command("break")
+@locks.command("break", short_help="End the sessions that hold TARGET's lock.")
 @click.argument("target")
 @options.yes
 @options.as_json

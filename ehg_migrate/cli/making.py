@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ehg_migrate.project import Project
 
 
-@click.command()
+@click.command(short_help="Lay out a working project in FOLDER.")
 @click.argument("folder", type=options.Place(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
     """Lay out a working project in FOLDER: alembic.ini, targets/, versions/shared with an example."""
@@ -27,7 +27,7 @@ def init(folder: Path) -> None:
     console.note(f"next: {into}ehg-migrate upgrade --local --yes")
 
 
-@click.command()
+@click.command(short_help="Write a new revision file at the head of a branch.")
 @click.option("--message", "-m", required=True, help="What it does, in a few words.")
 @click.option("--branch", "-b", default="shared", show_default=True, help="The folder of versions/ it belongs to.")
 @click.option("--depends-on", multiple=True, metavar="REV", help="Revision of shared or a group, or `branch@head`.")
@@ -73,7 +73,7 @@ def _from_drift(
     return 0 if carried.proven else 1
 
 
-@click.command()
+@click.command(short_help="Name the present heads, for `--to release:NAME`.")
 @click.argument("name")
 @options.project_options
 def release(name: str, **where: Any) -> None:
@@ -122,7 +122,7 @@ def state(root: Path) -> None:
     console.data("running" if _server(root).running() else "not running")
 
 
-@local.command()
+@local.command(short_help="Stop it and delete all its databases, and their runs.")
 @options.yes
 @_root
 def wipe(yes: bool, root: Path) -> None:
@@ -141,7 +141,7 @@ def wipe(yes: bool, root: Path) -> None:
     console.data("deleted")
 
 
-@local.command(context_settings={"ignore_unknown_options": True})
+@local.command(context_settings={"ignore_unknown_options": True}, short_help="Open psql on a target's local database.")
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @_root

@@ -56,6 +56,7 @@ parallel = click.option(
 waves = click.option(
     "--waves/--no-waves",
     default=True,
+    show_default=True,
     help="One wave of targets after the other, where targets/ has any; or at once.",
 )
 

@@ -17,7 +17,7 @@ _SUFFIXES = (".md", ".yaml", ".yml")
 _FENCE = "```"
 
 
-@click.command()
+@click.command(short_help="Print a page of the documentation, or a section of it.")
 @click.argument("page", required=False)
 def docs(page: str | None) -> None:
     """Print PAGE, or one section of it (`lint#effectrewrite`); without PAGE, which pages there are.

@@ -9,7 +9,7 @@ import click
 from ehg_migrate.cli import console, exits, options
 
 
-@click.command()
+@click.command(short_help="Hold each schema against what its revisions produce.")
 @options.targets
 @click.option("--full", is_flag=True, help="Read each schema anew, even if its target says that nothing was changed.")
 @click.option("--exit-code", is_flag=True, help="Exit 3 where a target has drifted.")
@@ -28,7 +28,7 @@ def drift(selectors: tuple[str, ...], full: bool, exit_code: bool, as_json: bool
         return exits.of_drift(found, exit_code=exit_code)
 
 
-@click.command()
+@click.command(short_help="Try pending steps out on scratch databases, there and back.")
 @options.targets
 @click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
 @click.option("--all-branches", is_flag=True, help="Every combination of branches from nothing; asks no target.")

@@ -52,7 +52,7 @@ def status(selectors: tuple[str, ...], as_json: bool, html: Path | None, exit_co
         return exits.of_states(states, exit_code=exit_code)
 
 
-@click.command()
+@click.command(short_help="What `upgrade` would do, step by step.")
 @options.targets
 @click.option("--to", multiple=True, metavar="REV", help="REV, `branch@head`, `release:NAME`. Default: all heads.")
 @options.waves
@@ -121,7 +121,7 @@ def _keep(plan: FleetPlan, file: Path) -> None:
         raise options.Unwritable(file, e) from None
 
 
-@click.command()
+@click.command(short_help="Everything that was done to one target.")
 @click.argument("target")
 @click.option("--limit", "-n", metavar="N", type=click.IntRange(min=1), help="Only so many, the newest. Default: all.")
 @options.as_json
@@ -139,7 +139,7 @@ def history(target: str, limit: int | None, as_json: bool, **where: Any) -> None
             console.note(() if entries else f"`{target}` has no journal yet: nothing of ours was done there")
 
 
-@click.command()
+@click.command(short_help="Examine connections, session mode, privileges, locks.")
 @options.targets
 @options.as_json
 @options.project_options

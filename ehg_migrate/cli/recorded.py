@@ -16,7 +16,9 @@ _OLD = "Those that were last heard of more than so many days ago."
 
 
 @click.group(invoke_without_command=True)
-@click.option("--limit", "-n", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option(
+    "--limit", "-n", metavar="N", type=click.IntRange(1, 1000), default=20, show_default=True, help="Only the newest N."
+)
 @click.option("--target", help="Only runs that touched this target, by the name that it had then.")
 @options.as_json
 @options.project_options
@@ -35,7 +37,7 @@ def runs(context: click.Context, /, limit: int, target: str | None, as_json: boo
             console.note(() if found else _no_runs(target))
 
 
-@runs.command()
+@runs.command(short_help="Take old runs out of the ledger.")
 @click.option("--older-than", "days", required=True, metavar="DAYS", type=click.IntRange(1, 36500), help=_OLD)
 @options.yes
 @options.project_options
@@ -62,7 +64,7 @@ def _no_runs(target: str | None) -> Iterator[str]:
         yield f"  hint: it knows targets by their names of that time; `ehg-migrate history {target}` knows former ones"
 
 
-@click.command()
+@click.command(short_help="One run, with what happened to each target.")
 @click.argument("run")
 @options.as_json
 @options.html

@@ -120,7 +120,7 @@ def upgrade(
         return _carry_out(project, plan, yes, how, _YES)
 
 
-@click.command()
+@click.command(short_help="Take one target back to given revisions.")
 @click.argument("target")
 @click.option(
     "--to", multiple=True, required=True, metavar="REV", help="Take back what stands above REV; `branch@base`."
@@ -133,7 +133,7 @@ def downgrade(target: str, to: tuple[str, ...], yes: bool, **how: Any) -> int:
         return _carry_out(project, plan, yes, how, _wary(plan, plan.selector))
 
 
-@click.command()
+@click.command(short_help="Take targets back to exactly the heads before RUN.")
 @click.argument("run")
 @options.targets
 @_failing
@@ -145,7 +145,7 @@ def rollback(run: str, selectors: tuple[str, ...], yes: bool, **how: Any) -> int
         return _carry_out(project, plan, yes, how, _wary(plan, str(plan.undoes)))
 
 
-@click.command()
+@click.command(short_help="Complete RUN on the targets where something is missing.")
 @click.argument("run")
 @options.waves
 @gate_options
@@ -156,7 +156,7 @@ def resume(run: str, waves: bool, yes: bool, **how: Any) -> int:
     return _again(run, yes, how, failed_only=False, waves=waves)
 
 
-@click.command()
+@click.command(short_help="Complete RUN only where it failed or was refused.")
 @click.argument("run")
 @options.waves
 @gate_options
@@ -187,7 +187,7 @@ def _busy(plan: FleetPlan) -> list[str]:
     return [p.target for p in plan.plans if p.steps or plan.verb is Verb.ADOPT]
 
 
-@click.command()
+@click.command(short_help="Take over a database that already holds revisions.")
 @click.argument("target")
 @click.option("--heads", multiple=True, metavar="REV", help="Declare these applied instead of reading the old table.")
 @_making_a_run

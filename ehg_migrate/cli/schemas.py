@@ -46,7 +46,7 @@ def _print_json_schema() -> None:
     console.own([json.dumps(json_schema(), indent=2)])
 
 
-@schema.command()
+@schema.command(short_help="How each schema stands: heads, size, whom it equals.")
 @options.targets
 @options.as_json
 @options.project_options
@@ -124,7 +124,7 @@ def _changing(command: options.F) -> options.F:
 _seed = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@schema.command()
+@schema.command(short_help="Create the schema of TARGET, up to its heads.")
 @click.argument("target")
 @click.option("--from", "source", metavar="TARGET", help="Make it like this target; `shared`: only that branch.")
 @click.option("--seed", type=_seed, metavar="FILE", help="Then run this SQL file in it.")
@@ -156,7 +156,7 @@ def create(target: str, source: str | None, seed: Path | None, allow_destructive
         return work.reported("schema_create", source or "")
 
 
-@schema.command()
+@schema.command(short_help="Run a SQL FILE in the schema of TARGET.")
 @click.argument("target")
 @click.argument("file", type=_seed)
 @_changing
@@ -173,7 +173,7 @@ def seed(target: str, file: Path, yes: bool, **how: Any) -> int:
         return work.reported("schema_seed")
 
 
-@schema.command()
+@schema.command(short_help="Bring the schema of TARGET to what SOURCE is.")
 @click.argument("source")
 @click.argument("target")
 @click.option("--allow-destructive", is_flag=True, help="Also what would lose rows; it is shown first.")

@@ -59,7 +59,7 @@ class ReadingProject(ProjectBase):
         name = self._one(target).name
         entries = self._journals((name,), limit)[name]
         if isinstance(entries, Problem):
-            raise TargetError(entries)
+            raise TargetError(replace(entries, message=f"{name}: {entries.message}"))
         return entries
 
     def runs(self, limit: int = 20, target: str | None = None) -> tuple[Run, ...]:

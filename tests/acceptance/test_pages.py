@@ -168,6 +168,20 @@ def options(command: click.Command) -> Iterator[click.Option]:
             yield from options(command.commands[name])
 
 
+def test_every_option_says_what_it_does() -> None:
+    """In `--help`."""
+    assert not [option.opts for option in options(cli) if not option.help]
+
+
+@pytest.mark.parametrize("words", [(), ("schema",), ("local",), ("runs",), ("locks",)], ids=" ".join)
+def test_the_list_of_commands_is_not_cut(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """On a terminal as narrow as they come, each has one whole line."""
+    said = ehg(tmp_path, *words, "--help", COLUMNS="80")
+    listed = said.out.partition("\nCommands:\n")[2]
+    assert re.fullmatch(r"(  [a-z]+ +[A-Z`].*\.\n)+", listed)
+    assert "..." not in listed
+
+
 def test_every_option_stands_somewhere() -> None:
     """By one of its spellings, in README.md or a page for users."""
     text = "\n".join(page.read_text() for page in TEXTS if page.stem not in ("decisions", "faults"))

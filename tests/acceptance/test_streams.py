@@ -231,6 +231,14 @@ def test_a_table_has_a_line_for_each_target(world: World) -> None:
     assert lines[1].endswith("two lines")
 
 
+@pytest.mark.parametrize("command", ["history gone", "snapshot gone", "compare good gone", "locks break gone --yes"])
+def test_an_error_of_one_target_names_it(world: World, command: str) -> None:
+    """As a log is read later, without the command."""
+    said = world.ehg(*command.split())
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("error: gone: connection failed")
+
+
 def test_colours_are_for_terminals_only(world: World) -> None:
     """Whatever TERM says, a pipe gets none."""
     said = ehg(world.folder, "status", "-t", "nope", TERM="xterm-256color")
