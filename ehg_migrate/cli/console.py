@@ -10,11 +10,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from json.encoder import encode_basestring_ascii as escape
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 
-from ehg_migrate.cli import again
 from ehg_migrate.errors import Problem
 from ehg_migrate.redaction import inert, printable, redact_known, safe, without_secrets
 
@@ -23,10 +22,33 @@ _HINT = "hint: "
 _MOST_PROBLEMS = 100
 _MOST_WARNINGS = 5  # of one rule
 
+T = TypeVar("T")
+
+given: dict[str, str] = {}
+"""Parameter -> option of the present command as it was typed: what commands in hints are to have, too."""
+
+
+def as_typed(text: str) -> str:
+    """The text, its commands with the options that the present one was given."""
+    if not given or not ("`ehg-migrate " in text or "`alembic " in text):
+        return text
+    from ehg_migrate.cli import again  # most commands have no hint to give
+
+    return again.as_typed(text, given)
+
+
+def hints_as_typed(value: T) -> T:
+    """The same dataclasses and sequences of them, the hints of their problems so."""
+    if not given:
+        return value
+    from ehg_migrate.cli import again
+
+    return again.hints_as_typed(value, given)
+
 
 def data(lines: Iterable[str] | str) -> None:
     """What was asked for, on stdout, for people. What follows a line break in a name is no line of ours."""
-    _write((_told(again.as_typed(line) if _HINT in line else line) for line in _lines(lines)), err=False)
+    _write((_told(as_typed(line) if _HINT in line else line) for line in _lines(lines)), err=False)
 
 
 def script(lines: Iterable[str]) -> None:
@@ -46,7 +68,7 @@ def own(lines: Iterable[str]) -> None:
 
 def note(lines: Iterable[str] | str) -> None:
     """Progress, warnings, questions: on stderr, so that stdout can be piped. A stderr that is gone stops nothing."""
-    _write((_told(again.as_typed(line)) for line in _lines(lines)), err=True)
+    _write((_told(as_typed(line)) for line in _lines(lines)), err=True)
 
 
 def json(kind: str, value: object, *, exact: bool = False) -> None:
@@ -54,7 +76,7 @@ def json(kind: str, value: object, *, exact: bool = False) -> None:
 
     `exact` where it is read again: then nothing but known secrets is masked, and nothing left out.
     """
-    _write([json_text(kind, again.hints_as_typed(value), exact=exact)], err=False)
+    _write([json_text(kind, hints_as_typed(value), exact=exact)], err=False)
 
 
 def json_text(kind: str, value: object, *, exact: bool = False) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ehg_migrate.cli import again, console, options
+from ehg_migrate.cli import console, options
 from ehg_migrate.cli.confirm import confirm
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def psql(target: str, arguments: tuple[str, ...], root: Path) -> int:
     from ehg_migrate.database.parameters import forget_environment
     from ehg_migrate.project import Project
 
-    again.remember()
+    options.remember()
     forget_environment()  # PGHOSTADDR would go before the host
     with Project.load(root, local=True) as project:
         address = project.local_address(target)
@@ -171,5 +171,5 @@ def _server(root: Path) -> LocalServer:
     from ehg_migrate.local import LocalServer
     from ehg_migrate.settings import read_settings
 
-    again.remember()
+    options.remember()
     return LocalServer(read_settings(root.resolve()).local_home)

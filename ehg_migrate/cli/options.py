@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -12,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 import click
 from click.core import ParameterSource
 
-from ehg_migrate.cli import again, console
+from ehg_migrate.cli import console
 from ehg_migrate.setting_values import MOST_PARALLEL
 
 if TYPE_CHECKING:
@@ -159,13 +160,23 @@ def where(how: dict[str, Any]) -> dict[str, Any]:
     return {key: how.pop(key) for key in ("root", "local", "env_file")}
 
 
+def remember() -> None:
+    """What the present command was given of this; what comes from the environment holds for the next one by itself."""
+    context = click.get_current_context()
+    console.given.clear()
+    for name, option in (("root", "--project"), ("local", "--local"), ("env_file", "--env-file")):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            value = context.params[name]
+            console.given[name] = option if value is True else f"{option} {shlex.quote(str(value))}"
+
+
 @contextmanager
 def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = False) -> Iterator[Project]:
     """The project, its warnings shown unless `quiet`. Leaving it stops the embedded server if it was started."""
     from ehg_migrate.database.parameters import forget_environment
     from ehg_migrate.project import Project
 
-    again.remember()
+    remember()
     if env_file:
         from ehg_migrate.fleet.dotenv import load_env_file
 

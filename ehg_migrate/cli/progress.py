@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ehg_migrate.cli import again, console
+from ehg_migrate.cli import console
 from ehg_migrate.redaction import safe
 from ehg_migrate.report.text import result_lines
 from ehg_migrate.rollout.jobs import Event, EventKind
@@ -95,7 +95,7 @@ class LiveProgress:
             self._progress.remove_task(row)
         if event.result is not None:
             for line in result_lines(event.result):
-                self._progress.console.print(again.as_typed(safe(line)), markup=False, emoji=False)
+                self._progress.console.print(console.as_typed(safe(line)), markup=False, emoji=False)
 
 
 def progress() -> PlainProgress | LiveProgress:

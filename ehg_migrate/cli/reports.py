@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ehg_migrate.cli import again, console
+from ehg_migrate.cli import console
 from ehg_migrate.cli.options import Unwritable
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Run, State
@@ -23,7 +23,7 @@ def write_reports(run: Run, files: Mapping[str, Path | None]) -> None:
         if file is None:
             continue
         try:
-            _write(file, make(again.hints_as_typed(run)), mode)
+            _write(file, make(console.hints_as_typed(run)), mode)
         except OSError as e:
             kept = all(note.code != "ledger_incomplete" for note in run.notes)
             hint = f"the run is in the ledger: `ehg-migrate show {run.id}`" if kept else _LOST
@@ -34,7 +34,7 @@ def write_page(file: Path, shown: Run | Sequence[State]) -> None:
     """A run, or what targets are now, as a page. Raises Unwritable."""
     from ehg_migrate.report.html import fleet_page
 
-    shown = again.hints_as_typed(shown)
+    shown = console.hints_as_typed(shown)
     page = _run_page(shown) if isinstance(shown, Run) else fleet_page(shown, datetime.now(UTC))
     try:
         _write(file, page)

@@ -22,12 +22,12 @@ from typing import Any, LiteralString, Self
 import psycopg
 from psycopg import sql
 
+from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.parameters import ITS_OWN
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local import LocalServer
 from ehg_migrate.local.programs import FOLDERS
 from ehg_migrate.model import Address
-from ehg_migrate.redaction import one_line
 from ehg_migrate.schema.confining import confine, drop_role, make_role
 from ehg_migrate.schema.scratch_url import VARIABLE, given
 
@@ -286,5 +286,7 @@ def nearest(majors: Iterable[int], wanted: int) -> int:
 
 def _refused(address: Address, error: psycopg.Error) -> LocalServerError:
     hint = f"look at the server that `{VARIABLE}` names" if os.environ.get(VARIABLE) else "try again; its log says more"
-    message = f"the scratch server at {address} refuses: {one_line(str(error))}"
+    if error.sqlstate == "42501":
+        hint = f"its role must be able to create databases and roles (CREATEDB CREATEROLE); `{VARIABLE}` names it"
+    message = f"the scratch server at {address} refuses: {run_fault(error).problem.message}"
     return LocalServerError(Problem("scratch", message, hint, sqlstate=error.sqlstate))

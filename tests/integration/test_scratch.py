@@ -113,6 +113,22 @@ def test_a_server_that_ends_the_session(pg: Cluster) -> None:
                 call(scratch)
 
 
+def test_a_role_that_may_not_make_databases(pg: Cluster) -> None:
+    """What it lacks is said."""
+    with pg.admin() as admin:
+        admin.execute("CREATE ROLE lowly LOGIN PASSWORD 'lowly'")
+    try:
+        with (
+            Scratch(replace(pg.address("postgres"), user="lowly"), "lowly") as scratch,
+            pytest.raises(LocalServerError) as caught,
+        ):
+            scratch.fresh()
+        assert "(CREATEDB CREATEROLE); `EHG_SCRATCH_URL` names it" in caught.value.problems[0].hint
+    finally:
+        with pg.admin() as admin:
+            admin.execute("DROP ROLE lowly")
+
+
 def test_a_role_whose_idle_sessions_end(pg: Cluster) -> None:
     """A replay takes longer than the role's sessions may be idle."""
     with pg.admin() as admin:

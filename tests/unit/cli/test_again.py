@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from ehg_migrate.cli import again, console, options
+from ehg_migrate.cli import console, options
+from ehg_migrate.cli.again import as_typed
 
 DRIFT = "`ehg-migrate drift -t acme` shows each clause"
 STAMP = "`alembic -x target=acme stamp s2` says that it is applied"
@@ -20,14 +21,14 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("fleet", "my fleet"):
         (tmp_path / name).mkdir()
     (tmp_path / ".env").touch()
-    monkeypatch.setattr(again, "_given", {})
+    monkeypatch.setattr(console, "given", {})
 
 
 @click.command()
 @options.project_options
 def command(**where: object) -> None:
     """Any that has a project."""
-    again.remember()
+    options.remember()
 
 
 def given(*words: str) -> None:
@@ -53,24 +54,25 @@ def given(*words: str) -> None:
         (["--project", "fleet"], "`ehg-migrate init DIR`", "`ehg-migrate init DIR`"),
         (["--local"], "`ehg-migrate revision --help`", "`ehg-migrate revision --help`"),
         (["--local"], "say `--local`, or `ehg-migrate`", "say `--local`, or `ehg-migrate`"),
+        (["--project", r"\1"], STAMP, STAMP.replace("alembic", r"alembic -c '\1/alembic.ini'", 1)),
         (["--project", "my fleet"], STAMP, STAMP.replace("alembic", "alembic -c 'my fleet/alembic.ini'", 1)),
         (
             ["--local"],
             STAMP,
-            f"{STAMP}; `alembic` means the target itself: `ehg-migrate local wipe` begins anew with the local ones",
+            f"{STAMP}; `alembic` means the target itself: `ehg-migrate local wipe` makes the local ones anew",
         ),
     ],
 )
 def test_as_it_is_typed(words: list[str], text: str, typed: str) -> None:
     """The options stand where the command takes them, before what a shell makes of the rest."""
     given(*words)
-    assert again.as_typed(text) == typed
+    assert as_typed(text, console.given) == typed
 
 
 def test_stock_commands_for_no_target_stay_as_they_are() -> None:
     """They change files only."""
     given("--local", "--project", "fleet")
-    assert again.as_typed("merge them with `alembic merge`") == "merge them with `alembic merge`"
+    assert as_typed("merge them with `alembic merge`", console.given) == "merge them with `alembic merge`"
 
 
 def test_what_the_environment_says_it_says_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +80,7 @@ def test_what_the_environment_says_it_says_again(monkeypatch: pytest.MonkeyPatch
     given("--local")
     monkeypatch.setenv("EHG_PROJECT", "fleet")
     given()
-    assert again.as_typed(DRIFT) == DRIFT
+    assert as_typed(DRIFT, console.given) == DRIFT
 
 
 def test_only_what_is_said_by_us(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,5 +88,5 @@ def test_only_what_is_said_by_us(capsys: pytest.CaptureFixture[str]) -> None:
     given("--local")
     console.data([f"    comment: {DRIFT}", f"acme:   hint: {DRIFT}"])
     console.note(f"look: {DRIFT}")
-    typed = again.as_typed(DRIFT)
+    typed = as_typed(DRIFT, console.given)
     assert capsys.readouterr() == (f"    comment: {DRIFT}\nacme:   hint: {typed}\n", f"look: {typed}\n")
