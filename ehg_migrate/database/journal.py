@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 
-from ehg_migrate.database.statements import joined
+from ehg_migrate.database.statements import joined, query
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import JournalEntry, Origin, Target
 
@@ -87,6 +87,11 @@ class Journal:
         if found is None:
             raise TargetError(_SWALLOWED)
         return Recorded(found[0], tuple(found[1]) if rows else ())
+
+    def done(self, connection: psycopg.Connection) -> frozenset[str]:
+        """The revisions that this run has done here, up or down. Raises psycopg.Error."""
+        asked = query("done_in_run", self.target), {"target": self.target.name, "run": self.run}
+        return frozenset(row[0] for row in connection.execute(*asked).fetchall())
 
     def send(self, flight: Flight, entry: Entry, transaction: str) -> None:
         """Lets it go along.

@@ -290,6 +290,10 @@ SELECT seq, run, event, revision, direction, branch, checksum, heads_before, hea
        actor, host, git_commit, tool_version, detail
   FROM {meta}.migration_journal WHERE target_name = ANY{called} AND NOT {oversized} ORDER BY seq DESC LIMIT %(limit)s
 
+-- name: done_in_run
+SELECT revision FROM {meta}.migration_journal
+ WHERE target_name = %(target)s AND run = %(run)s AND event = 'done' AND NOT {oversized}
+
 -- name: oversized
 SELECT {oversized} AS oversized
 

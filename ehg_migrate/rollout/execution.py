@@ -23,7 +23,7 @@ from ehg_migrate.model import Direction, Result, Status, Step, StepResult
 from ehg_migrate.revisions.loading import has_our_environment
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.normalizing import normalize
-from ehg_migrate.rollout.reasons import BY_ANOTHER, lock_broken, stale_plan, still_true, wrong_heads
+from ehg_migrate.rollout.reasons import BY_ANOTHER, by_another, lock_broken, stale_plan, still_true, wrong_heads
 from ehg_migrate.rollout.stepping import StepFailed, Stepper, Tells
 from ehg_migrate.rollout.watch import Watchdog
 
@@ -51,6 +51,7 @@ class Execution:
     teller: Tells
     end: Callable[[Result], NoReturn]
     done: list[StepResult] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)  # what of that another runner has done, after a session was lost
     notes: list[Problem] = field(default_factory=list)
     lost: StepFailed | None = None  # what ended the session before
     begun: float = field(default_factory=time.monotonic)
@@ -134,7 +135,7 @@ class Execution:
     def _in(self, session: Session, lost: StepFailed | None) -> Result:
         heads = session.found.heads
         try:
-            steps = self._remaining(heads, resuming=lost is not None or self.job.again)
+            steps = self._remaining(session, resuming=lost is not None or self.job.again)
             if lost and not lost.atomic and lost.step in steps:
                 return self._finished(session, lost)  # a part of it may be done: not again
             if lost and steps and session.broken_by:
@@ -159,28 +160,35 @@ class Execution:
             raise NeedsPair
         return failure
 
-    def _remaining(self, heads: tuple[str, ...], *, resuming: bool) -> tuple[Step, ...]:
-        """The steps still to do on a target that holds `heads`. Raises TargetError if the plan is not for these."""
+    def _remaining(self, session: Session, *, resuming: bool) -> tuple[Step, ...]:
+        """The steps still to do on a target as it was entered. Raises TargetError if the plan is not for its heads."""
+        heads = session.found.heads
         plan, now, number = self.job.plan, set(heads), len(self.done)
         if now == set(plan.steps[number - 1].heads_after if number else plan.heads):
             return plan.steps[number:]
         if resuming:
             for i, step in enumerate(plan.steps):
                 if now == set(step.heads_before):
-                    self._count(plan.steps[:i])
+                    self._count(session, plan.steps[:i])
                     return plan.steps[i:]
         if now == set(plan.goal):
             if resuming:
-                self._count(plan.steps)
+                self._count(session, plan.steps)
             else:
                 self.notes.append(BY_ANOTHER)
             return ()
         raise TargetError(stale_plan(plan.heads, heads))
 
-    def _count(self, committed: tuple[Step, ...]) -> None:
-        """Steps whose rows are there were committed, although nobody told us."""
-        for s in committed[len(self.done) :]:
-            self.done.append(StepResult(s.revision, s.direction, s.branch, 0.0))
+    def _count(self, session: Session, committed: tuple[Step, ...]) -> None:
+        """Steps whose rows are there were committed, although nobody told us; by whom the journal says."""
+        if unheard := committed[len(self.done) :]:
+            ours = session.journal.done(session.lock)
+            self.others += [s.revision for s in unheard if s.revision not in ours]
+            self.done += [StepResult(s.revision, s.direction, s.branch, 0.0) for s in unheard]
+
+    @property
+    def _own(self) -> tuple[StepResult, ...]:
+        return tuple(s for s in self.done if s.revision not in self.others)
 
     def _finished(self, session: Session, failure: StepFailed | None) -> Result:
         heads, plan = session.heads() if failure else session.leave(), self.job.plan
@@ -188,7 +196,7 @@ class Execution:
         if failure:
             status, problem = _after_failure(session, failure)
         elif set(heads) == set(plan.goal):
-            status, problem = (Status.SUCCEEDED if self.done else Status.UP_TO_DATE), None
+            status, problem = (Status.SUCCEEDED if self._own else Status.UP_TO_DATE), None
         elif len(self.done) < len(plan.steps):
             hint = f"{self.job.completed_by} goes on"
             status, problem = Status.CANCELLED, Problem("cancelled", "stopped before the next step", hint)
@@ -202,7 +210,7 @@ class Execution:
         try:
             with self._session() as session:
                 heads = session.found.heads
-                left = self._remaining(heads, resuming=True)
+                left = self._remaining(session, resuming=True)
                 if not left:
                     return self._result(Status.SUCCEEDED, heads, None)
                 half = not lost.atomic and lost.step in left  # its COMMIT may have come through, unheard
@@ -216,7 +224,7 @@ class Execution:
             watchdog.guard(session)
             heads = session.found.heads
             try:
-                left = self._remaining(heads, resuming=True)
+                left = self._remaining(session, resuming=True)
             except TargetError as e:
                 return self._result(Status.INDETERMINATE, heads, e.problem)
             before = was_started(session, left[0].revision) if left else None
@@ -256,10 +264,10 @@ class Execution:
             status=status,
             heads_before=plan.heads,
             heads_after=tuple(sorted(heads)),
-            steps=tuple(self.done),
+            steps=self._own,
             not_done=() if status.good else tuple(s.revision for s in plan.steps[len(self.done) :]),
             problem=problem,
-            notes=(*still_true(plan.notes, self.done), *self.notes),
+            notes=(*still_true(plan.notes, self.done), *self.notes, *by_another(plan.target, self.others)),
         )
 
 

@@ -17,6 +17,12 @@ LOST_ROWS = "lost_rows"
 NEVER_RUN = "never_run"
 
 
+def by_another(target: str, revisions: Sequence[str]) -> tuple[Problem, ...]:
+    """That another runner has done these steps of a plan, if there are any, while this one had lost the target."""
+    said = f"another runner did {quoted(revisions, 8)} in the meantime, while this one had lost its session"
+    return (Problem("done_by_another", said, f"`ehg-migrate history {target}` shows which run"),) if revisions else ()
+
+
 def of_saved_plan(bad: Iterable[Result]) -> Problem:
     """What does the rest of a saved plan, where these targets are not where it wanted them."""
     stale = all(r.problem is not None and r.problem.code == "stale_plan" for r in bad)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -175,6 +176,26 @@ def test_a_dead_run_holds_nobody_up(one: MakeFleet, gate: Gate) -> None:
     assert run.status is RunStatus.SUCCEEDED
     assert [r.status for r in fleet.load().runs()] == [RunStatus.SUCCEEDED, RunStatus.DIED]
     assert {run for _, run in fleet.runs_of("acme")} == {run.id}
+
+
+def test_a_runner_that_stood_still_claims_nothing_of_who_came_after(one: MakeFleet, gate: Gate) -> None:
+    """Its sessions were ended and another did the rest: what it says of itself is what the journal says."""
+    fleet = one()
+    fleet.write("shared/s2", step("s2", "s1", gate.code))
+    going = fleet.background(fleet.upgrade)
+    worker = psutil.Process(gate.pid)
+    worker.suspend()
+    for pid in fleet.backends("acme"):
+        fleet.terminate("acme", pid)
+    gate.open()
+    with fleet.command("upgrade", "--yes") as other:
+        assert fleet.end(other).returncode == 0
+    worker.resume()
+    late = going.result(60)
+    result = result_of(late, "acme")
+    assert (result.status, [s.revision for s in result.steps]) == (Status.SUCCEEDED, ["s1"])
+    assert [n.code for n in result.notes] == ["done_by_another"]
+    assert [r for r, run in fleet.runs_of("acme") if run == late.id] == ["s1"]
 
 
 def test_the_lock_is_one_for_each_version_table(one: MakeFleet) -> None:
