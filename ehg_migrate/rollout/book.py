@@ -18,6 +18,7 @@ from ehg_migrate.ledger import Ledger
 from ehg_migrate.model import Result, Run, RunStatus
 
 _HEARTBEAT = 15.0  # seconds
+_TOGETHER = 100  # results that are written in one transaction at the end: each is a connection to a ledger far away
 _NAMED = 8  # results that are named before the rest is counted
 
 
@@ -118,8 +119,8 @@ class Book:
 
     def _catch_up(self) -> None:
         """Writes the results that are not written yet, until the ledger fails."""
-        while self._late and self._try(lambda: self._opened().record(self.run.id, self._late[0])):
-            del self._late[0]
+        while self._late and self._try(lambda: self._opened().record(self.run.id, *self._late[:_TOGETHER])):
+            del self._late[:_TOGETHER]
 
     def _write_whole(self, status: RunStatus) -> None:
         ledger = self._opener()

@@ -174,8 +174,8 @@ class DaskExecutor:
                 self._client.set_metadata([topic, _WITHDRAWN], True)
                 if not self._client.get_metadata([topic, _BEGUN], default=False):
                     self._forget(topic)
+                    yield not_begun(job, stop)  # first: what comes now may be the end of the scheduler
                     future.cancel()
-                    yield not_begun(job, stop)
 
     def _pass_on(self, stop: Stop) -> None:
         """Tells the tasks, which look for it; after the second wish they have not for ever."""

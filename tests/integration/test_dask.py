@@ -8,10 +8,11 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
-from distributed import Client
+from distributed import Client, Future
+from distributed.comm import CommClosedError
 
 from ehg_migrate.model import Address, RunStatus, Status
 from ehg_migrate.rollout.dask import DaskExecutor, connected
@@ -258,6 +259,21 @@ def test_stop_without_a_worker(fleet_of: MakeFleet) -> None:
         assert [(r.status, code_of(r)) for r in results] == [(Status.NOT_ATTEMPTED, "not_attempted")] * 2
         wait_until(lambda: _queued(dask) == 0, "the tasks were left to the next worker")
     assert fleet.tables("t0") == []
+
+
+def test_stop_while_the_scheduler_goes(fleet_of: MakeFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that was just seen not to have begun has its result, although its task cannot be taken back any more."""
+
+    def gone(future: Future[object]) -> NoReturn:
+        raise CommClosedError
+
+    monkeypatch.setattr(Future, "cancel", gone)
+    fleet, stop = fleet_of(1), Stop()
+    with DaskCluster(0) as dask:
+        run = fleet.background(lambda: fleet.upgrade(executor=dask.executor, stop=stop))
+        wait_until(lambda: _queued(dask) == 1, "the task did not reach the scheduler")
+        stop.ask()
+        assert [r.status for r in run.result(30).results] == [Status.NOT_ATTEMPTED]
 
 
 def test_no_worker_yet(fleet_of: MakeFleet, pg: Cluster) -> None:

@@ -105,3 +105,17 @@ def test_a_run_before_that_cannot_be_read(tmp_path: Path, spoilt: str, code: str
     assert [n.code for n in book.notes] == [code]
     with opener(tmp_path)() as ledger:
         assert (ledger.run("r-2").status, len(ledger.run("r-2").results)) == (RunStatus.SUCCEEDED, 1)
+
+
+def test_what_is_late_is_written_together(place: Path) -> None:
+    """A ledger that came back at the end of a large run takes its results in a few transactions, in their order."""
+    targets = [f"t{number:03}" for number in range(250)]
+    with Book(opener(place), a_run("r-1", targets=tuple(targets))) as book:
+        book.record(*map(a_result, targets))
+        wait_until(lambda: bool(book.notes), "nobody missed the ledger", 60)
+        place.unlink()
+        book.finish(RunStatus.SUCCEEDED)
+    with closing(sqlite3.connect(place / "ledger.sqlite")) as ledger:
+        kept = ledger.execute("SELECT target, recorded_at FROM results ORDER BY rowid").fetchall()
+    assert [target for target, _ in kept] == targets
+    assert len({moment for _, moment in kept}) == 3
