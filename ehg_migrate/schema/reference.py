@@ -253,16 +253,20 @@ _HINTS: Mapping[str | None, str] = {
     "42883": _PRELUDE,  # a function
     "3F000": _PRELUDE,  # a schema
     "42501": "the role of this scratch database is no superuser; where the target's is one, look at this step yourself",
+    "2BP01": "let the revision take away first what depends on it",
     **dict.fromkeys(("42P06", "42P07", "42701", "42710", "42723"), _LEFT),  # nobody makes anything here by hand
 }
-_ROLE_THERE = "a role belongs to the whole server: make it only where it is missing"
+_OF_A_ROLE = {
+    "42710": "a role belongs to the whole server: make it only where it is missing",
+    "2BP01": "a role belongs to the whole server, where other databases, such as kept scratch ones, may need it: drop "
+    "it only where nothing depends on it, or leave it there",
+}
 
 
 def hint_on_scratch(problem: Problem, otherwise: str) -> str:
     """What to do about a failure that has its reason in the scratch server or in the revisions before, by SQLSTATE."""
-    if problem.sqlstate == "42710" and 'role "' in problem.message:
-        return _ROLE_THERE
-    return _HINTS.get(problem.sqlstate, otherwise)
+    of_role = _OF_A_ROLE.get(problem.sqlstate or "") if 'role "' in problem.message else None
+    return of_role or _HINTS.get(problem.sqlstate, otherwise)
 
 
 def broken(result: Result, steps: Sequence[Step], version: str) -> Problem:

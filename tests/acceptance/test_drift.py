@@ -406,6 +406,25 @@ def test_a_step_that_can_be_done_once_only(
     assert second["problem"]["hint"].startswith("a role belongs to the whole server")
 
 
+def test_a_role_that_another_database_needs(
+    tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster
+) -> None:
+    """A downgrade that drops it is right, and cannot be tried out: nobody is told that something was made by hand."""
+    addresses = {"acme": make_database("acme")}
+    step = revision("s1", up="SELECT 1", down_sql="DROP ROLE needed_there", label="shared")
+    make_project(tmp_path, entries(addresses), {"shared/1": step})
+    with pg.admin() as admin:
+        admin.execute("CREATE ROLE needed_there")
+        admin.execute("GRANT CREATE ON DATABASE postgres TO needed_there")
+        try:
+            said = Fleet(tmp_path, addresses, {"EHG_SCRATCH_URL": scratch_url(pg)}).run("rehearse")
+        finally:
+            admin.execute("DROP OWNED BY needed_there; DROP ROLE needed_there")
+    assert said.code == 1, said
+    told = said.out.partition("cannot be dropped because some objects depend on it")[2]
+    assert "hint: a role belongs to the whole server, where other databases" in told
+
+
 @pytest.mark.parametrize("made", ["TYPE left_there AS ENUM ('x')", "TABLE left_there (n int)", "SCHEMA left_there"])
 def test_what_a_downgrade_leaves(
     made: str, tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster
