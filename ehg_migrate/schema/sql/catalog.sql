@@ -161,7 +161,7 @@ WITH ours AS MATERIALIZED (
 ), facts (kind, ident, def, classid, objid, objsubid) AS MATERIALIZED (
 -- branches
 ), written AS MATERIALIZED (
-    -- this and the next would else be put into each mention of their texts, and made as often
+    -- this and what follows would else be put into each mention of their texts, and made as often
     SELECT f.kind, f.ident, jsonb_strip_nulls(CASE WHEN g.list IS NULL AND d.description IS NULL THEN f.def
                                                    ELSE f.def || jsonb_build_object('grants', g.list, 'comment', d.description)
                                               END)::text AS def
@@ -181,7 +181,7 @@ WITH ours AS MATERIALIZED (
       FROM (SELECT *, kind NOT IN ('function', 'procedure') OR def ~ '"body": "(BEGIN ATOMIC|RETURN )' AS deparsed
               FROM written) AS told
      CROSS JOIN (SELECT $re$(?:'(?:[^']|'')*'|NULL)::character varying(?:\(\d+\))?$re$) AS items (item)
-), unnamed AS (
+), unnamed AS MATERIALIZED (
     -- A constant that is selected under no name (`EXISTS (SELECT NULL ...)`) is written with its type, and whoever reads
     -- that text names it after the type: `NULL::text AS text`. A name that would be given anyway is left out.
     SELECT kind, ident,
@@ -192,7 +192,7 @@ WITH ours AS MATERIALIZED (
                          $re$\1::\2$re$, 'g')
                 ELSE def END AS def, deparsed
       FROM folded
-), flat AS (
+), flat AS MATERIALIZED (
     -- `a BETWEEN 1 AND 2 AND b` is an AND in an AND, and is written so until it was dumped and restored: who reads
     -- `((x AND y) AND z)` makes one AND of it. So is done here, to three in each other; an OR likewise.
     SELECT kind, ident,
@@ -209,23 +209,55 @@ WITH ours AS MATERIALIZED (
                                         replace(one, '@', $re$\(\)$re$))))) AS inside
                                    FROM (SELECT $re$\((?:[^()']|'(?:[^']|'')*'|@)*\)$re$ AS one) AS ones) AS insides
                         ) AS patterns) AS nested
-), named AS (
+), namesakes AS MATERIALIZED (
+    -- For regular expressions, between bars and as JSON has them: the names of what stands in the one schema, and what else
+    -- the columns of a relation are called that is called like the schema.
+    SELECT string_agg(escaped, '|') FILTER (WHERE stands) AS names,
+           string_agg(escaped, '|') FILTER (WHERE NOT stands) AS columns
+      FROM (SELECT regexp_replace(replace(quote_ident(name), '"', $re$\"$re$), $re$(\W)$re$, $re$\\\1$re$, 'g'), bool_or(stands)
+              FROM (SELECT relname, true FROM pg_class WHERE relnamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT proname, true FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT typname, true FROM pg_type WHERE typnamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT collname, true FROM pg_collation WHERE collnamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT opcname, true FROM pg_opclass WHERE opcnamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT opfname, true FROM pg_opfamily WHERE opfnamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT stxname, true FROM pg_statistic_ext WHERE stxnamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT cfgname, true FROM pg_ts_config WHERE cfgnamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT dictname, true FROM pg_ts_dict WHERE dictnamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT tmplname, true FROM pg_ts_template WHERE tmplnamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT prsname, true FROM pg_ts_parser WHERE prsnamespace IN (SELECT oid FROM ours)
+                    UNION ALL SELECT a.attname, false FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+                               WHERE c.relnamespace IN (SELECT oid FROM ours) AND c.relname = {alias} AND NOT a.attisdropped
+                   ) AS given (name, stands)
+             WHERE {alias} <> ''
+             GROUP BY 1) AS told (escaped, stands)
+), named AS MATERIALIZED (
     SELECT kind,
            CASE WHEN {alias} = '' THEN ident ELSE regexp_replace(ident, pattern, '$schema', 'g') END AS ident,
            CASE WHEN {alias} = '' THEN def
                 -- what is called so already is somebody's text, as the keys of JSON Schema are
-                ELSE regexp_replace(replace(def, '$schema.', '$schema$.'),
-                                    CASE WHEN kind IN ('function', 'procedure') THEN body_pattern ELSE json_pattern END,
-                                    '$schema', 'g') END AS def
+                ELSE regexp_replace(
+                         replace(def, '$schema.', '$schema$.'),
+                         CASE WHEN kind IN ('function', 'procedure') THEN body_pattern ELSE json_pattern END
+                         -- what follows has a say where an alias or a variable is called like the schema, or else a table
+                         || CASE WHEN strpos(replace(def, plain || '.', ''), plain) > 0 AND def ~ alone
+                                 THEN $re$(?=\.(?:(?:$re$ || names || $re$)(?:[^\w$]|$)|[^\w"\\*]))|$re$ || operator
+                                 ELSE coalesce($re$(?!\.(?:(?:$re$ || columns || $re$)(?:[^\w$]|$)|\*))|$re$ || operator, '') END,
+                         '$schema', 'g') END AS def
       FROM flat
      CROSS JOIN (SELECT $re$(?<![\w$.])$re$ || name || $re$(?=\.)$re$,
                         $re$(?<![\w$.])$re$ || json_name || $re$(?=\.)$re$,
                         -- 'dev.example.org' is no name, 'dev.numbers'::regclass is
-                        $re$(?<![\w$.'])$re$ || json_name || $re$(?=\.)|(?<=')$re$ || json_name || $re$(?=\.[^']*'::reg)$re$
+                        $re$(?:(?<![\w$.'])$re$ || json_name || $re$(?=\.)|(?<=')$re$ || json_name || $re$(?=\.[^']*'::reg))$re$,
+                        json_plain,
+                        $re$(?<![\w$'"])$re$ || json_name || $re$(?![\w$.'])$re$,
+                        $re$(?<=OPERATOR\()$re$ || json_name || $re$(?=\.)$re$
                    FROM quote_ident({alias}) AS quoted,
+                        replace(quoted, '"', $re$\"$re$) AS json_plain,
                         regexp_replace(quoted, $re$(\W)$re$, $re$\\\1$re$, 'g') AS name,
-                        regexp_replace(replace(quoted, '"', $re$\"$re$), $re$(\W)$re$, $re$\\\1$re$, 'g') AS json_name
-                ) AS alias (pattern, body_pattern, json_pattern)
+                        regexp_replace(json_plain, $re$(\W)$re$, $re$\\\1$re$, 'g') AS json_name
+                ) AS alias (pattern, body_pattern, json_pattern, plain, alone, operator)
+     CROSS JOIN namesakes
 )
 
 -- name: queries since 16

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from ehg_migrate.schema import Catalog, Scope, read_catalog
+from ehg_migrate.schema import Catalog, Scope, differences, read_catalog
+from ehg_migrate.schema.proof import correct
 from ehg_migrate.schema.scope import schema_scope
 from tests.support.bare import BareServer
 
@@ -16,6 +17,27 @@ CREATE SEQUENCE {0}.numbers;
 CREATE TABLE {0}.notes (id int DEFAULT nextval('{0}.numbers'), CHECK (id > {0}.least()));
 CREATE FUNCTION {0}.seen() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM {0}.notes, to_regclass(''{0}.notes'')'
 """
+
+NAMESAKES = """
+CREATE TABLE {0}.dev (id int PRIMARY KEY, note text);
+CREATE TABLE {0}.test (id int REFERENCES {0}.dev, CHECK (id <> {0}.least()));
+CREATE VIEW {0}.seen AS SELECT dev.id, (dev.*)::text AS whole, test.id AS of
+    FROM {0}.dev JOIN {0}.test ON test.id = dev.id;
+CREATE POLICY mine ON {0}.dev USING (EXISTS (SELECT FROM {0}.test WHERE test.id = dev.id AND dev.id > {0}.least()));
+CREATE FUNCTION {0}.first() RETURNS int LANGUAGE sql
+    BEGIN ATOMIC SELECT dev.id FROM {0}.dev WHERE dev.id = {0}.least(); END
+"""
+"""Tables that are called like schemas."""
+
+VARIABLES = """
+CREATE TABLE {0}.notes (id int);
+CREATE FUNCTION {0}.all() RETURNS SETOF int LANGUAGE plpgsql AS $$ DECLARE dev record; BEGIN
+    FOR dev IN SELECT * FROM {0}.notes test WHERE test.id > 1 LOOP RETURN NEXT dev.id; END LOOP;
+    EXECUTE format('TRUNCATE {0}.%I', 'notes'); END $$;
+CREATE VIEW {0}.read AS SELECT test.id FROM {0}.notes test JOIN {0}.notes dev ON dev.id = test.id
+    WHERE dev.id > {0}.least()
+"""
+"""Aliases and a variable that are."""
 
 
 @pytest.fixture
@@ -52,3 +74,22 @@ def test_a_constant_that_begins_like_it_is_one(base: psycopg.Connection) -> None
     assert (
         _read(base, "dev", table.format("dev")).fingerprint != _read(base, "dev", table.format("staging")).fingerprint
     )
+
+
+@pytest.mark.parametrize("statements", [NAMESAKES, VARIABLES])
+@pytest.mark.parametrize("other", ["staging", "test", '"Odd one"'])
+def test_what_is_called_like_its_schema_keeps_its_name(base: psycopg.Connection, statements: str, other: str) -> None:
+    """A column of table `dev` is none of schema `dev`; what is made of it elsewhere is what it was."""
+    one, two = _read(base, "dev", statements), _read(base, other, statements)
+    assert differences(one, two) == ()
+    plain = other.strip('"')
+    with base.transaction(force_rollback=True):
+        base.execute(f"CREATE SCHEMA {other}".encode())
+        found = correct(base, one, schema_scope(plain, Scope()), keep=True)
+        assert found.left == ()
+        found_bodies = base.execute(_BODIES, (plain,)).fetchall()
+    written = statements.format(other).split("$$")[1::2]
+    assert found_bodies == [(body,) for body in written]
+
+
+_BODIES = "SELECT prosrc FROM pg_proc WHERE proname = 'all' AND pronamespace = quote_ident(%s)::regnamespace"
