@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ehg_migrate.cli import console, exits, options
+from ehg_migrate.errors import Problem
 
 if TYPE_CHECKING:
     from ehg_migrate.schema.saving import Saved
@@ -71,6 +72,14 @@ def compare(
         return exits.DIFFERENCES if exit_code and found.differences else 0
 
 
+_NOT_SHOWN = Problem(
+    "not_shown",
+    "a statement cannot be printed as it was proven: a password of this project stands in it, or in a name what a "
+    "terminal would obey",
+    "`ehg-migrate revision --from-drift` or `schema sync` carries it without printing it; or do without it by hand",
+)
+
+
 def _correction(
     left: str,
     right: str,
@@ -80,15 +89,17 @@ def _correction(
     regard: dict[str, Any],
     where: dict[str, Any],
 ) -> int:
-    from ehg_migrate.report.correction import correction_lines, fit_to_print
+    from ehg_migrate.report.correction import correction_lines
 
     with options.opened(**where) as project:
         found = project.correction(left, right, destructive=destructive, notice=console.note, **regard)
-        found = fit_to_print(found)
+        if any(console.changes(s.sql, as_json=as_json) for s in found.statements):
+            console.problem(_NOT_SHOWN)
+            return 1
         if as_json:
             console.json("correction", found)
         else:
-            console.statements(correction_lines(found))
+            console.script(correction_lines(found), exact=True)
         return 1 if not found.proven else exits.DIFFERENCES if exit_code and found.differences else 0
 
 

@@ -51,14 +51,14 @@ def data(lines: Iterable[str] | str) -> None:
     _write((_told(as_typed(line) if _HINT in line else line) for line in _lines(lines)), err=False)
 
 
-def script(lines: Iterable[str]) -> None:
-    """SQL, on stdout: as it is, but for secrets and what steers a terminal."""
-    _write(map(safe, lines), err=False)
+def script(lines: Iterable[str], *, exact: bool = False) -> None:
+    """SQL, on stdout: as it is, but for secrets and what steers a terminal; `exact` but for known secrets and that."""
+    _write(map(_as_it_is if exact else safe, lines), err=False)
 
 
-def statements(lines: Iterable[str]) -> None:
-    """SQL of a schema, in which what looks like a secret is a part of it."""
-    _write((printable(redact_known(line)) for line in lines), err=False)
+def changes(sql: str, *, as_json: bool) -> bool:
+    """Whether a statement is printed as another, even `exact`: in JSON nothing is left out."""
+    return (redact_known(sql) if as_json else _as_it_is(sql)) != sql
 
 
 def own(lines: Iterable[str]) -> None:
@@ -159,6 +159,10 @@ def _told(text: str) -> str:
 
 def _lines(lines: Iterable[str] | str) -> Iterable[str]:
     return [lines] if isinstance(lines, str) else lines
+
+
+def _as_it_is(text: str) -> str:
+    return printable(redact_known(text))
 
 
 def _safe_texts(value: Any, hide: Callable[[str], str], *, name: bool = False) -> Any:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ehg_migrate.redaction import redact_known
 from ehg_migrate.report.text import number, problem_lines
-from ehg_migrate.schema.correction import unproven
 from ehg_migrate.schema.search import PREAMBLE
 
 if TYPE_CHECKING:
@@ -16,20 +13,6 @@ if TYPE_CHECKING:
     from ehg_migrate.schema.correction import Corrective
     from ehg_migrate.schema.corrections import Statement
     from ehg_migrate.schema.proof import Correction, Left
-
-
-def fit_to_print(found: Corrective) -> Corrective:
-    """The same, or, where one of its statements holds a secret of this project, that it cannot be printed.
-
-    Masked it would be another statement, which nobody has proven: `GRANT SELECT ON notes TO ***`.
-    """
-    if all(redact_known(s.sql) == s.sql for s in found.statements):
-        return found
-    return replace(found, proven=False, statements=(), problem=unproven(_KNOWN_WORD, _NO_WORD))
-
-
-_KNOWN_WORD = "a word in the statements is a secret of this project too, such as the password of a target"
-_NO_WORD = "take a password that is no word of a schema, nor the name of a role"
 
 
 def correction_lines(found: Corrective) -> Iterator[str]:
