@@ -76,7 +76,7 @@ _NOT_SHOWN = Problem(
     "not_shown",
     "a statement cannot be printed as it was proven: a password of this project stands in it, or in a name what a "
     "terminal would obey",
-    "`ehg-migrate revision --from-drift` or `schema sync` carries it without printing it; or do without it by hand",
+    "a revision (`--from-drift`) or `schema sync` carries it without printing it",
 )
 
 
