@@ -187,7 +187,7 @@ def _never_run(name: str, graph: Graph, heads: tuple[str, ...], details: Mapping
     """
     held = graph.closure(heads)
     missing = held & ~graph.bits(r for r in details if r in graph)
-    if not missing:
+    if not missing or missing == held:  # where nothing tells of any, the journal was not even asked
         return []
     from ehg_migrate.rollout.reasons import never_run  # seldom
 

@@ -21,7 +21,7 @@ from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, tar
 HEAVY = {"alembic", "sqlalchemy", "mako", "rich", "jinja2", "distributed", "psutil", "keyring"}
 HEAVY |= {"pydantic", "yaml", "xml", "multiprocessing", "tornado", "pickle", "logging.handlers", "html", "curses"}
 
-OURS = {"status": 74, "upgrade": 87}
+OURS = {"status": 74, "upgrade": 88}
 """How many of our own modules a command may need: each costs about a millisecond. Raise it with a reason."""
 
 STRICT = {"lint": "always", "verify": "always"}
@@ -85,7 +85,7 @@ def test_neither_alembic_nor_sqlalchemy_is_imported(folder: Path, arguments: tup
     assert "psycopg" in imported
     assert {"ehg_migrate.schema", "ehg_migrate.local"} & imported == set()
     assert imported & HEAVY == set()
-    assert sum(name.startswith("ehg_migrate") for name in imported) <= OURS.get(arguments[0], 87)
+    assert sum(name.startswith("ehg_migrate") for name in imported) <= OURS.get(arguments[0], 88)
     runs = Project.load(folder).runs()
     assert len(runs) - before == (1 if arguments[0] == "upgrade" else 0)
     assert {r.status for r in runs[0].results} == {Status.UP_TO_DATE if arguments[0] == "upgrade" else Status.SUCCEEDED}
