@@ -5,14 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
-from typing import TypeVar
 
 import click
-
-from ehg_migrate.errors import Problem
-
-T = TypeVar("T")
 
 _OURS = re.compile(r"`ehg-migrate ([^`]+)`")
 _STOCK = re.compile(r"`alembic(?= (?:-x|upgrade) )")  # of its commands that hints name, those for a target
@@ -33,18 +27,6 @@ def as_typed(text: str, given: Mapping[str, str]) -> str:
     if "local" in given:  # Alembic's command knows nothing of those
         told += f"; `alembic` means the target itself: {_completed('local wipe', given)} makes the local ones anew"
     return told
-
-
-def hints_as_typed(value: T, given: Mapping[str, str]) -> T:
-    """The same dataclasses and sequences of them, in all their problems the hint as typed."""
-    if isinstance(value, Problem):
-        return replace(value, hint=as_typed(value.hint, given))
-    if isinstance(value, (tuple, list)):
-        return type(value)(hints_as_typed(item, given) for item in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {f.name: hints_as_typed(getattr(value, f.name), given) for f in fields(value) if f.init}
-        return replace(value, **parts)
-    return value
 
 
 def _completed(written: str, given: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import select
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, is_dataclass, replace
 from json.encoder import encode_basestring_ascii as escape
 from typing import Any, TextIO, TypeVar
 
@@ -38,12 +39,14 @@ def as_typed(text: str) -> str:
 
 
 def hints_as_typed(value: T) -> T:
-    """The same dataclasses and sequences of them, the hints of their problems so."""
-    if not given:
-        return value
-    from ehg_migrate.cli import again
-
-    return again.hints_as_typed(value, given)
+    """The same dataclasses and sequences of them, the hints of all their problems so."""
+    if isinstance(value, Problem):
+        return replace(value, hint=as_typed(value.hint))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(hints_as_typed, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: hints_as_typed(getattr(value, f.name)) for f in fields(value) if f.init})
+    return value
 
 
 def data(lines: Iterable[str] | str) -> None:
@@ -76,7 +79,7 @@ def json(kind: str, value: object, *, exact: bool = False) -> None:
 
     `exact` where it is read again: then nothing but known secrets is masked, and nothing left out.
     """
-    _write([json_text(kind, hints_as_typed(value), exact=exact)], err=False)
+    _write([json_text(kind, hints_as_typed(value) if given else value, exact=exact)], err=False)
 
 
 def json_text(kind: str, value: object, *, exact: bool = False) -> str:
