@@ -184,7 +184,7 @@ async def _applied(connection: Connection, target: Target) -> dict[str, Applied]
 
 
 def _as_applied(row: Mapping[str, object]) -> Applied:
-    found = tuple(filter(None, str(row["heads_before"]).split("\n")))
+    found = tuple(filter(None, str(row["rows_before"]).split("\n")))
     return Applied(str(row["checksum"]), str(row["run"]), str(row["git_commit"]), found)
 
 

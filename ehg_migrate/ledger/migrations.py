@@ -25,9 +25,10 @@ def migrate(backend: Backend) -> None:
     program, or whatever the database says.
     """
     with backend.transaction(write=False) as transaction:
-        if _version(backend, transaction) == LATEST:
+        if (version := _version(backend, transaction)) == LATEST:
             return
-    with backend.transaction(write=True, long=True) as transaction:  # on SQLite this is the lock
+    # what is empty is made in no time: nobody waits longer than ever for a server that has stopped to answer
+    with backend.transaction(write=True, long=version > 0) as transaction:  # on SQLite this is the lock
         for statement in backend.before_migrating:
             transaction.driver.execute(statement)
         _apply(backend, transaction, _version(backend, transaction))

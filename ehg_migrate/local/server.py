@@ -141,9 +141,11 @@ class LocalServer:
 
     def _ensure_running(self) -> None:
         refuse_other_major(self._place)
-        self._place.prepare_sockets()  # also where somebody answers: in a folder of another's that is not our server
-        if not self.running():
+        if self.running():
+            self._place.prepare_sockets()  # in a folder of another's it is not our server that answers
+        else:
             with self._use.without_server() as lock:
+                self._place.prepare_sockets()
                 initialize(self._place)
                 launch(self._place, lock)
         with session(self.address("postgres")) as c:
