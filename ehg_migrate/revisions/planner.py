@@ -175,7 +175,8 @@ def half_taken_back(graph: Graph, target: str, heads: tuple[str, ...], revision:
 
 
 def _nothing_else(run: str, own: Mapping[str, JournalEntry], left: Mapping[str, JournalEntry]) -> None:
-    other = [e.run for r, e in left.items() if r not in own or own[r].direction != e.direction]
+    """What stands is this run's own work: a rollback that is said once more would take back that of a later upgrade."""
+    other = [e.run for r, e in left.items() if r not in own or own[r].direction != e.direction or e.run != run]
     if other:
         names = quoted(dict.fromkeys(other))
         last = shlex.quote(other[-1])  # who writes into the journal chooses it, and somebody pastes this into a shell
