@@ -49,6 +49,9 @@ _URL_USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]*):(?
 # a reference to a secret, or the place for one, is what we want people to see
 _SHOWN = re.compile(r"['\"]?(?:env|file|cmd|keyring):|\{|\.\.\.|[\\'\"]*\*\*\*[\\'\"]*$")
 
+# what SQL calls by name is not there to be seen: `crypt(given`, `NEW.password`, `$1`; behind the last sign of the key
+_NAME = re.compile(r"\((?!\d)[\w.]+|.(?:(?:NEW|OLD|EXCLUDED)\.\w+|\$\d+)", re.IGNORECASE)
+
 # what a hostile server could use to move the cursor, colour the terminal, fill the clipboard, break a line of a log or
 # turn the direction of what stands behind it
 _CONTROL = re.compile(
@@ -153,10 +156,11 @@ def _without(text: str, forms: tuple[str, ...]) -> str:
 
 
 def _mask(match: re.Match[str]) -> str:
-    if _SHOWN.match(match["value"]):
-        return match[0]
     groups = match.groupdict()
     quote = groups.get("quote") or groups.get("empty") or ""
+    is_name = not (quote or groups.get("tag")) and _NAME.fullmatch(match["key"][-1] + match["value"])
+    if _SHOWN.match(match["value"]) or is_name:
+        return match[0]
     return f"{match['key']}{quote}{MASK}{quote}"
 
 

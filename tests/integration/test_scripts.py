@@ -137,6 +137,27 @@ BELL = "op.execute(\"COMMENT ON TABLE t_s1 IS 'a\\x07b'\")"
 COLON = "op.execute(\"COMMENT ON TABLE t_s1 IS 'at :noon'\")"
 
 
+GUARD = """
+CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    NEW.encrypted_password = crypt(NEW.given, gen_salt('bf'));
+    UPDATE people SET password = NEW.password, old_password = $1 WHERE id = NEW.id;
+    RETURN NEW;
+END $$"""
+
+
+def test_names_in_the_place_of_a_password_end_no_script(
+    pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """What is called by its name is no secret: the whole function is in the script, as it is."""
+    address = make_database("by_hand")
+    make_project(tmp_path, entries({"app": address}), {"shared/1": revision("s1", label="shared", up=GUARD)})
+    said = ehg(tmp_path, "plan", "--sql", **{PASSWORD_VARIABLE: pg.password})
+    assert (said.code, GUARD.strip() in said.out) == (0, True), said
+    play(pg, address, said.out)
+    with pg.open(address) as c:
+        assert c.execute("SELECT prosrc FROM pg_proc WHERE proname = 'guard'").fetchone() == (GUARD.split("$$")[1],)
+
+
 @pytest.mark.parametrize("code", [READS, SECRET, BELL, COLON], ids=["reads", "masked", "control", "colon"])
 def test_a_script_ends_where_a_step_is_not_all_there(
     code: str, pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
