@@ -44,7 +44,9 @@ def _version(backend: Backend, transaction: Transaction) -> int:
     rows = transaction.execute("version")
     if not rows:
         raise LedgerError(backend.explain(LookupError("its table `ledger_schema` is empty")))
-    version: int = rows[0]["version"]
+    version = rows[0]["version"]
+    if not isinstance(version, int):  # a file's types keep nothing out
+        raise LedgerError(backend.explain(LookupError("its table `ledger_schema` holds no version")))
     if version > LATEST:
         raise LedgerError(_newer(backend, version))
     return version

@@ -82,6 +82,8 @@ def _read(column: str, value: Any) -> Any:
     if value is None:
         return None
     try:
+        if isinstance(value, bytes):
+            raise TypeError("it is no text")
         if column in MOMENTS:
             return datetime.fromisoformat(value)
         return json.loads(value) if column in JSONS else value

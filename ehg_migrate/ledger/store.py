@@ -170,7 +170,7 @@ class Ledger:
             ids = sorted({row["run_id"] for row in rows})
             # each run once: a row of it beside each of its results would grow with the square of the fleet
             runs = {row["id"]: row for row in transaction.execute("runs_by_id", ids=ids)}
-            return {row["target"]: read_seen(row, runs[row["run_id"]]) for row in rows}
+            return {row["target"]: read_seen(row, runs[row["run_id"]]) for row in rows if row["run_id"] in runs}
 
     def astray(self, targets: Iterable[str]) -> dict[str, str]:
         """Targets whose schema was last seen to differ, and the run that saw it: no good word on them came later."""

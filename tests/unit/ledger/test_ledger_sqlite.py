@@ -8,15 +8,16 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ehg_migrate.errors import LedgerError
+from ehg_migrate.errors import LedgerError, UsageError
 from ehg_migrate.ledger import Ledger, open_ledger, sqlite
 from ehg_migrate.ledger.backend import Backend
 from ehg_migrate.ledger.migrations import migrate
@@ -299,3 +300,33 @@ def _with(backend: Backend, change: Callable[[sqlite3.Connection], object]) -> B
         return connection
 
     return replace(backend, begin=changed)
+
+
+QUESTIONS = (
+    methodcaller("runs", 9),
+    methodcaller("run", "r-1"),
+    methodcaller("last_results", ["acme"]),
+    methodcaller("astray", ["acme"]),
+)
+
+
+@pytest.mark.parametrize("value", [b"\xff\x00", "x", "[1]", -1.5, "9999-99-99"])
+def test_whatever_stands_in_a_file_is_told_as_the_ledgers_trouble(path: Path, opener: Opener, value: object) -> None:
+    """Column by column: its types keep nothing out, and runs go on without it. A result of no run is nobody's."""
+    with opened(opener) as ledger:
+        ledger.enter(a_run("r-1", results=(a_result("acme"),)))
+    whole = path.read_bytes()
+    with closing(sqlite3.connect(path)) as file:
+        tables = {t: file.execute(f"PRAGMA table_info({t})").fetchall() for t in ("runs", "results", "ledger_schema")}
+    troubles = 0
+    for change in (f"UPDATE {t} SET {column[1]} = ?" for t, columns in tables.items() for column in columns):
+        for question in QUESTIONS:
+            path.write_bytes(whole)
+            with closing(sqlite3.connect(path, isolation_level=None)) as file:
+                file.execute(change, (value,))
+            try:
+                with opened(opener) as ledger:
+                    question(ledger)
+            except (LedgerError, UsageError):  # of the latter: there is no such run any more
+                troubles += 1
+    assert troubles > len(QUESTIONS)
