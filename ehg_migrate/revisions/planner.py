@@ -175,8 +175,7 @@ def half_taken_back(graph: Graph, target: str, heads: tuple[str, ...], revision:
 
 
 def _nothing_else(run: str, own: Mapping[str, JournalEntry], left: Mapping[str, JournalEntry]) -> None:
-    """What stands is this run's own work: a rollback that is said once more would take back that of a later upgrade."""
-    other = [e.run for r, e in left.items() if r not in own or own[r].direction != e.direction or e.run != run]
+    other = [e.run for r, e in left.items() if r not in own or own[r].direction != e.direction]
     if other:
         names = quoted(dict.fromkeys(other))
         last = shlex.quote(other[-1])  # who writes into the journal chooses it, and somebody pastes this into a shell
