@@ -34,6 +34,9 @@ _PATIENCE = "10s"  # for the scheduler to answer
 _SILENCE = 3.0  # seconds without a word from the cluster, after each of which it is asked whether it has a worker
 _LAST_WORDS = 10.0  # seconds that tasks get to end after the second wish to stop
 _LOOK_EVERY = 0.5  # seconds between two looks of a task whether it shall stop
+_GONE = (OSError, RuntimeError)
+"""What a client raises whose scheduler has gone: at first, and when it has given it up and closed itself."""
+
 _BEGUN, _ASKED, _HEARD, _WITHDRAWN = "begun", "asked", "heard", "withdrawn"
 
 
@@ -130,7 +133,7 @@ class DaskExecutor:
         if not self._doing or time.monotonic() < self._ask_at:
             return
         self._ask_at = time.monotonic() + _SILENCE
-        with suppress(OSError):  # the scheduler has gone, which its tasks will say
+        with suppress(*_GONE):  # which its tasks will say
             if not self._client.nthreads():
                 job, _ = next(iter(self._doing.values()))
                 watch(Event(job.target.name, EventKind.NOTICE, "the cluster has no worker; waiting until one joins"))
@@ -169,7 +172,7 @@ class DaskExecutor:
         if self._withdrawn:
             return
         self._withdrawn = True
-        with suppress(OSError):  # the scheduler has gone, which its tasks will say
+        with suppress(*_GONE):  # which its tasks will say
             for topic, (job, future) in list(self._doing.items()):
                 self._client.set_metadata([topic, _WITHDRAWN], True)
                 if not self._client.get_metadata([topic, _BEGUN], default=False):
@@ -179,7 +182,7 @@ class DaskExecutor:
 
     def _pass_on(self, stop: Stop) -> None:
         """Tells the tasks, which look for it; after the second wish they have not for ever."""
-        with suppress(OSError):  # as above
+        with suppress(*_GONE):  # as above
             if stop.asked > self._told:
                 for topic in self._doing:
                     self._client.set_metadata([topic, _ASKED], stop.asked)
@@ -233,7 +236,7 @@ def _hear(client: Client, topic: str, stop: Stop, over: threading.Event) -> None
     while not over.wait(_LOOK_EVERY):
         try:
             told = client.get_metadata([topic], default=None)
-        except OSError:  # the scheduler has gone
+        except _GONE:
             told = None
         asked = told.get(_ASKED, 0) if told else 1
         if stop.asked >= asked:
