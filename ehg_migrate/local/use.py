@@ -74,7 +74,7 @@ class Use:
             while not _locked(descriptor):
                 if time.monotonic() > deadline:
                     raise LocalServerError(self._elsewhere())
-                time.sleep(_POLL)
+                time.sleep(_POLL)  # the lock is the condition; `flock` itself would wait without a deadline
             yield descriptor
         finally:
             os.close(descriptor)

@@ -22,7 +22,10 @@ HEAVY = {"alembic", "sqlalchemy", "mako", "rich", "jinja2", "distributed", "psut
 HEAVY |= {"pydantic", "yaml", "xml", "multiprocessing", "tornado", "pickle", "logging.handlers", "html", "curses"}
 
 OURS = {"status": 74, "upgrade": 88}
-"""How many of our own modules a command may need: each costs about a millisecond. Raise it with a reason."""
+"""How many of our own modules a command may need: each costs about a millisecond. Raise it with a reason.
+
+88: git is asked for the commit, and `children.py` keeps secrets out of what it is started with.
+"""
 
 STRICT = {"lint": "always", "verify": "always"}
 """Settings under which every run with steps looks at them before and after."""

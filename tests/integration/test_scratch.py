@@ -171,6 +171,7 @@ SERVERS = {
     "postgresql://u:secret-word@/x?host=/tmp": ("prefer", None),
     "postgresql://u:secret-word@db.example/x": ("require", None),
     "postgresql://u:secret-word@db.example/x?sslrootcert=ca.crt": ("verify-full", "ca.crt"),
+    # in its owner's own words: without them a server that has no TLS could not be used at all
     "postgresql://u:secret-word@db.example/x?sslmode=disable": ("disable", None),
 }
 

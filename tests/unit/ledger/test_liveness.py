@@ -17,6 +17,9 @@ from ehg_migrate.ledger.liveness import Process, identity, is_gone
 _FRESH = timedelta(seconds=1)
 _OLD = timedelta(seconds=61)
 
+# what these hold is of /proc itself: elsewhere psutil looks, and nothing tells one space of numbers from another
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+
 
 def test_this_process_is_here() -> None:
     """The running process has an identity, by which it is found alive whatever the age of its heartbeat."""
@@ -47,7 +50,7 @@ def test_both_ways_of_looking_see_the_same() -> None:
     assert [*zombie, *(look(child.pid) for look in looks)] == [None] * 4
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@on_linux
 def test_another_machine_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its processes are not looked for among ours, as on machines that are copies of one: the heartbeat decides."""
     boot = tmp_path / "boot_id"
@@ -62,7 +65,7 @@ def test_another_machine_of_the_same_name(tmp_path: Path, monkeypatch: pytest.Mo
     assert is_gone(Process(socket.gethostname(), child.pid, identity(socket.gethostname(), os.getpid())), _FRESH)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@on_linux
 def test_a_program_with_brackets_in_its_name(tmp_path: Path) -> None:
     """A program's name in /proc may look like the fields after it."""
     program = tmp_path / ") Z 1 (2"
