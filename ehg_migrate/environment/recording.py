@@ -17,7 +17,7 @@ from ehg_migrate.database.leaving import Leave, TargetConnection
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError, quoted
-from ehg_migrate.model import Direction, Step
+from ehg_migrate.model import UNDOES, Direction, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,19 @@ class Recorder:
     """
 
     def __init__(
-        self, session: Session, known: Callable[[str], Known], heads: tuple[str, ...], between: Between | None = None
+        self,
+        session: Session,
+        known: Callable[[str], Known],
+        heads: tuple[str, ...],
+        between: Between | None = None,
+        undoes: str | None = None,
     ) -> None:
         self.session = session
         self.atomic = True
         self.invalid_before: tuple[str, ...] = ()
         self._known = known
         self._between = between
+        self._of_done = UNDOES + undoes if undoes else ""
         self._heads = heads
         self._step: tuple[str, Direction] | None = None
         self._last = True
@@ -136,7 +142,7 @@ class Recorder:
             heads_before=self._heads,
             heads_after=heads_after,
             began=self._began,
-            detail=detail,
+            detail=self._of_done if event == "done" else detail,
         )
 
     def _changes(self, step: MigrationInfo, now: tuple[str, ...]) -> Iterable[tuple[str, Direction]]:

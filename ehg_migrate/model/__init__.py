@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ehg_migrate.model.finding import Finding, Level
 from ehg_migrate.model.plan import Direction, Entry, FleetPlan, Plan, Skipped, State, StateKind, Step, Verb, Wave
-from ehg_migrate.model.run import GATES, JournalEntry, Origin, Result, Run, RunStatus, Status, StepResult
+from ehg_migrate.model.run import GATES, UNDOES, JournalEntry, Origin, Result, Run, RunStatus, Status, StepResult
 from ehg_migrate.model.target import (
     META_SCHEMA,
     NO_PLATFORM,
@@ -27,5 +27,5 @@ __all__ = [
     "Target", "Address", "Limits", "SecretRef",
     "State", "StateKind", "Plan", "FleetPlan", "Step", "Direction", "Verb", "Skipped", "Wave", "Entry",
     "Finding", "Level",
-    "Run", "RunStatus", "Result", "Status", "StepResult", "Origin", "GATES", "JournalEntry",
+    "Run", "RunStatus", "Result", "Status", "StepResult", "Origin", "GATES", "JournalEntry", "UNDOES",
 ]  # fmt: skip

@@ -12,6 +12,9 @@ from ehg_migrate.model.plan import Direction, Verb
 GATES = frozenset({"stale_plan", "rollback_inexact", "not_confirmed", "protected", "lint"})
 """Codes of problems that are a rule's refusal and not a failure: exit code 4 where nothing worse happened."""
 
+UNDOES = "undoes "
+"""What the `detail` of a step begins with that a rollback has done; the run that it takes back follows."""
+
 
 class Status(StrEnum):
     """What a run did to a target."""
@@ -130,3 +133,8 @@ class JournalEntry:
     git_commit: str
     tool_version: str
     detail: str = ""
+
+    @property
+    def undoes(self) -> str | None:
+        """The run that the one of this entry takes back, where that is a rollback and the entry is of a step it did."""
+        return self.detail.removeprefix(UNDOES) if self.event == "done" and self.detail.startswith(UNDOES) else None

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError, quoted
+from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError
 from ehg_migrate.model import (
     FleetPlan,
     Plan,
@@ -22,7 +22,7 @@ from ehg_migrate.model import (
 )
 from ehg_migrate.project.base import Selectors, several
 from ehg_migrate.project.reading import ReadingProject
-from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_rollback, plan_upgrade
+from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_upgrade
 
 if TYPE_CHECKING:
     from ehg_migrate.rollout.planning import Make
@@ -104,14 +104,17 @@ class PlanningProject(ReadingProject):
 
     def _plan_rollback(self, run: str, selectors: Selectors, *, again: bool = False) -> FleetPlan:
         """The same; `again` for what another rollback has left, of which nothing at all may be to be taken back."""
+        from ehg_migrate.revisions.rollback import plan_rollback
+        from ehg_migrate.rollout.reconcile import touched, untraced
+
         run, found = self._find_run(run)
-        selectors = selectors or self._still_here(run, self._touched(found))
+        selectors = selectors or (touched(found, self.fleet.by_name) if found else ())
         did = {r.target: r for r in found.results if r.steps} if found else {}
         at_work = self._at_work(run, found, selectors)
         journals = self._journals(selectors)
         traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
         if not (again or traces or at_work or did.keys() & journals.keys()):
-            raise UsageError(_untraced(run, known=found is not None))
+            raise UsageError(untraced(run, known=found is not None))
 
         def make(state: State) -> Plan:
             entries = journals[state.target]
@@ -289,32 +292,3 @@ class PlanningProject(ReadingProject):
         if unsure and run.status is RunStatus.RUNNING:
             raise UsageError(still_running(run))
         return left_at_work(run, self.locks(unsure)) if unsure else {}
-
-    def _touched(self, run: Run | None) -> tuple[str, ...]:
-        """Its targets, but for those that are gone and that it did nothing to."""
-        if run is None:
-            return ()
-        changed = {r.target for r in run.results if r.steps or r.status is Status.INDETERMINATE}
-        unsaid = set(run.targets) - {r.target for r in run.results}  # it died before it could say
-        return tuple(t for t in run.targets if t in self.fleet.by_name or t in changed or t in unsaid)
-
-    def _still_here(self, run: str, touched: tuple[str, ...]) -> tuple[str, ...]:
-        """The targets of a run. Raises UsageError where some have gone or are called otherwise by now."""
-        gone = [t for t in touched if t not in self.fleet.by_name]
-        if not gone:
-            return touched
-        rest = " ".join(f"-t {t}" for t in touched if t in self.fleet.by_name)
-        named = quoted(gone, 8)
-        message = f"run `{run}` also worked on {named}, which targets/ does not have"
-        hint = "use the checkout that has it; or say `-t NAME` of each, where one has another name now"
-        hint += f"; without it: `ehg-migrate rollback {run} {rest}`" if rest else ""
-        raise UsageError(Problem("target_gone", message, hint))
-
-
-def _untraced(run: str, *, known: bool) -> Problem:
-    """A run of which no journal knows, nor the ledger that it did anything."""
-    if known:
-        hint = f"`ehg-migrate show {run}` tells how it ended"
-        return Problem("nothing_left", f"run `{run}` changed no selected target, so nothing is to be taken back", hint)
-    hint = "`ehg-migrate runs` lists the runs, `ehg-migrate history TARGET` what was done to a target"
-    return Problem("unknown_run", f"no selected target has a trace of run `{run}`", hint)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ehg_migrate.errors import Problem, quoted
 from ehg_migrate.model import JournalEntry, Plan, Result
 from ehg_migrate.revisions.graph import Graph
-from ehg_migrate.revisions.planner import inexact
+from ehg_migrate.revisions.rollback import inexact
 
 
 def as_recorded(graph: Graph, plan: Plan, did: Result, journal: Sequence[JournalEntry]) -> Plan:

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from ehg_migrate.errors import Problem, quoted
 from ehg_migrate.model import Direction, Result, Run, Step, StepResult, Target
-from ehg_migrate.revisions.graph import Revision
+from ehg_migrate.revisions.graph import Graph, Revision
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
 LOST_ROWS = "lost_rows"
@@ -103,6 +103,27 @@ def never_run(target: str, revisions: Sequence[str], above: Revision, run: str) 
         "set `down_revision` and `depends_on` back to what they were then, and `ehg-migrate upgrade` runs what is "
         f"missing (`alembic merge` joins two lines); `ehg-migrate drift -t {target}` shows what is missing now",
         above.path,
+    )
+
+
+def half_taken_back(graph: Graph, target: str, heads: tuple[str, ...], revision: str) -> Problem:
+    """A revision whose downgrade was cut outside a transaction: its row is there, a part of its schema may be gone."""
+    r = graph[revision]
+    below = r.parents[0] if r.parents else f"{r.branch}@base"
+    hint = f"finish that with `ehg-migrate downgrade {target} --to {below}`; "
+    hint += "then `ehg-migrate upgrade`, if it is wanted again"
+    if len(r.parents) == 1:  # what cannot be done a second time would be the end of every way out
+        after = graph.ids(graph.maximal(graph.closure(heads) & ~(1 << graph.index[revision])))
+        hint += (
+            f". `ehg-migrate compare {target} heads:{','.join(after)}` shows what is left of it; if it fails since a "
+        )
+        hint += "part is gone already, take the rest away by hand; and when nothing is left: "
+        hint += f"`alembic -x target={target} stamp {below}`"
+    return Problem(
+        "half_taken_back",
+        f"taking back revision `{revision}` was cut outside a transaction: a part of it may be gone",
+        hint,
+        r.path,
     )
 
 

@@ -93,6 +93,35 @@ def left_and_gone(run: Run, gone: Iterable[str]) -> Problem:
     return Problem("target_gone", message, hint)
 
 
+def touched(run: Run, fleet: Collection[str]) -> tuple[str, ...]:
+    """The targets of a run that is to be taken back, without those that are not in the `fleet` and it did nothing to.
+
+    Raises UsageError where others have gone, or are called otherwise by now: a part must be asked for by name.
+    """
+    changed = {r.target for r in run.results if r.steps or r.status is Status.INDETERMINATE}
+    unsaid = set(run.targets) - {r.target for r in run.results}  # it died before it could say
+    names = tuple(t for t in run.targets if t in fleet or t in changed or t in unsaid)
+    if gone := [t for t in names if t not in fleet]:
+        raise UsageError(_gone(run.id, gone, [t for t in names if t in fleet]))
+    return names
+
+
+def _gone(run: str, gone: Sequence[str], rest: Sequence[str]) -> Problem:
+    hint = "use the checkout that has it; or say `-t NAME` of each, where one has another name now"
+    if rest:
+        hint += f"; without it: `ehg-migrate rollback {run} {' '.join(f'-t {t}' for t in rest)}`"
+    return Problem("target_gone", f"run `{run}` also worked on {quoted(gone, 8)}, which targets/ does not have", hint)
+
+
+def untraced(run: str, *, known: bool) -> Problem:
+    """A run of which no journal knows, nor the ledger that it did anything."""
+    if known:
+        hint = f"`ehg-migrate show {run}` tells how it ended"
+        return Problem("nothing_left", f"run `{run}` changed no selected target, so nothing is to be taken back", hint)
+    hint = "`ehg-migrate runs` lists the runs, `ehg-migrate history TARGET` what was done to a target"
+    return Problem("unknown_run", f"no selected target has a trace of run `{run}`", hint)
+
+
 def unseen(run: Run) -> tuple[str, ...]:
     """The targets at whose schema a run should have looked and may not have: it was stopped, died, or could not.
 

@@ -12,7 +12,7 @@ from ehg_migrate.errors import ConfigurationError, Problem, UsageError, quoted
 from ehg_migrate.model import State, StateKind, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
-from ehg_migrate.revisions.planner import half_taken_back, overlap_note
+from ehg_migrate.revisions.planner import overlap_note
 from ehg_migrate.revisions.specs import Releases, resolve_all
 
 Probe = Callable[[Iterable[Target], Mapping[str, str | None], int], Mapping[str, Reading | Problem]]
@@ -137,6 +137,8 @@ def _judge_known(
     """The same of a target that takes writes, and all of whose rows are of its branches."""
     cut = [r for u in reading.unfinished if (r := u.removeprefix("down ")) != u and r in graph]
     if cut:
+        from ehg_migrate.rollout.reasons import half_taken_back  # seldom
+
         return StateKind.HALF_DONE, half_taken_back(graph, target.name, reading.heads, cut[0]), ()
     needless = overlap_note(graph, reading.heads)
     never_run = _never_run(target.name, graph, reading.heads, details)

@@ -109,7 +109,12 @@ class Stepper:
 
     def _try(self, steps: tuple[Step, ...]) -> StepFailed | None:
         known, done_before = self._job.known, len(self.done)
-        recorder = Recorder(self._session, lambda r: Known(*known.get(r, ("", ""))), steps[0].heads_before)
+        recorder = Recorder(
+            self._session,
+            lambda r: Known(*known.get(r, ("", ""))),
+            steps[0].heads_before,
+            undoes=self._job.plan.undoes,
+        )
         blockers = BlockerWatch(self._session, self._teller.notice)
         try:
             with blockers:

@@ -123,6 +123,25 @@ def test_a_run_is_taken_back_to_the_same_heads_and_schema(
     assert look(pg, addresses) == before
 
 
+def test_a_rollback_that_is_said_once_more(pg: Cluster, project: Project, addresses: dict[str, Address]) -> None:
+    """By a job that is repeated: what was applied again since, over all kinds of steps, is the work of another run."""
+    run = project.upgrade()
+    back = project.rollback(run.id)
+    newer = project.upgrade()
+    now = look(pg, addresses)
+    again = project.rollback(run.id)
+    assert problems(again) == dict.fromkeys("abc", "rollback_inexact")
+    assert {str(r.problem) for r in again.results} == {
+        f"run `{run.id}` cannot be taken back exactly: later runs changed the target: `{newer.id}`\n"
+        f"  hint: run `ehg-migrate rollback {newer.id}` first"
+    }
+    assert look(pg, addresses) == now
+    done = [e for e in project.history("a") if e.event == "done"]
+    assert {(e.run, e.undoes) for e in done} == {(run.id, None), (back.id, run.id), (newer.id, None)}
+    assert statuses(project.rollback(newer.id)) == dict.fromkeys("abc", Status.SUCCEEDED)
+    assert statuses(project.rollback(run.id)) == dict.fromkeys("abc", Status.UP_TO_DATE)
+
+
 def test_runs_are_taken_back_one_after_the_other(pg: Cluster, project: Project, addresses: dict[str, Address]) -> None:
     """Down to nothing; a run that others stand on is refused until those are gone."""
     runs = [project.upgrade(to=[to]) for to in ("s2", "s4", "heads")]

@@ -6,10 +6,9 @@ import pytest
 
 from ehg_migrate.errors import TargetError
 from ehg_migrate.revisions.graph import Graph
-from ehg_migrate.revisions.planner import plan_rollback
+from ehg_migrate.revisions.rollback import plan_rollback
 from ehg_migrate.revisions.syncing import plan_sync
-from tests.unit.revisions.test_planner import steps
-from tests.unit.revisions.trees import Book, graph_of, rev
+from tests.unit.revisions.trees import Book, graph_of, rev, steps
 
 SHARED = (rev("s1", labels=["shared"]), rev("s2", "s1"), rev("s3", "s2"))
 APP = (rev("a1", depends="s2", branch="app", labels=["app"]),)

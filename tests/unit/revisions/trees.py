@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ehg_migrate.model import JournalEntry, Plan
+from ehg_migrate.model import UNDOES, JournalEntry, Plan
 from ehg_migrate.revisions.graph import Graph, Revision, build
 from ehg_migrate.revisions.history import History, read_history
 from ehg_migrate.settings import read_settings
@@ -59,6 +59,22 @@ def history_of(folder: Path, files: Mapping[str, str | bytes], **settings: str) 
     return read_history(read_settings(root))
 
 
+def fleet_graph() -> Graph:
+    """shared s1 - s2 - s3; app a1 (needs s1) - a2 (needs s2)."""
+    return graph_of(
+        rev("s1", labels=["shared"]),
+        rev("s2", "s1"),
+        rev("s3", "s2"),
+        rev("a1", depends="s1", branch="app", labels=["app"]),
+        rev("a2", "a1", "s2", branch="app"),
+    )
+
+
+def steps(plan: Plan) -> list[str]:
+    """`+s1` for up, `-s1` for down."""
+    return [f"{'+' if s.direction == 'up' else '-'}{s.revision}" for s in plan.steps]
+
+
 @dataclass
 class Book:
     """A target's journal and version rows, as runs would write them."""
@@ -68,8 +84,9 @@ class Book:
 
     def does(self, run: str, plan: Plan, *, steps: int | None = None) -> None:
         """`run` does the plan, or its first `steps`."""
+        detail = UNDOES + plan.undoes if plan.undoes else ""
         for step in plan.steps[:steps]:
-            self.add(run, "done", step.revision, step.direction, step.heads_after, step.checksum)
+            self.add(run, "done", step.revision, step.direction, step.heads_after, step.checksum, detail)
 
     def add(
         self,
@@ -79,6 +96,7 @@ class Book:
         direction: str = "up",
         after: tuple[str, ...] | None = None,
         checksum: str = "",
+        detail: str = "",
     ) -> None:
         """One entry; the rows are `after` from now on."""
         before, self.heads = self.heads, self.heads if after is None else after
@@ -99,6 +117,7 @@ class Book:
                 host="h",
                 git_commit="c0ffee",
                 tool_version="1",
+                detail=detail,
             )
         )
 
