@@ -150,9 +150,10 @@ class PlanningProject(ReadingProject):
 
         An upgrade goes on in the fleet's waves, or at once; targets whose schema the run has not looked at are in it.
 
-        Raises UsageError as `unfinished` says, LedgerError where the ledger cannot be read.
+        Raises UsageError as `unfinished` says, and where another run has taken some of it back since; LedgerError where
+        the ledger cannot be read.
         """
-        from ehg_migrate.rollout.reconcile import left_and_gone, unfinished
+        from ehg_migrate.rollout.reconcile import left_and_gone, taken_back_since, unfinished
 
         found = self.show(run)
         if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
@@ -162,6 +163,8 @@ class PlanningProject(ReadingProject):
         left = unfinished(found, failed_only=failed_only, unseen=doubtful)
         if gone := [t for t in left if t not in self.fleet.by_name]:
             raise UsageError(left_and_gone(found, gone))
+        if back := taken_back_since(found, self._last_results((*left, *doubtful)), self.show):
+            raise UsageError(back)
         if found.verb is Verb.ROLLBACK and found.undoes:
             plan = self._plan_rollback(found.undoes, left, again=True)
         elif found.verb is Verb.DOWNGRADE:

@@ -83,14 +83,41 @@ def unfinished(run: Run, *, failed_only: bool, unseen: Collection[str] = ()) -> 
 
 def left_and_gone(run: Run, gone: Iterable[str]) -> Problem:
     """What a run has left undone on targets that the files do not have is done under their present names."""
+    message = f"run `{run.id}` left {quoted(gone)} undone, which targets/ does not have"
+    hint = f"use the checkout that has it; where it has another name now, `{_anew(run)}` does what is missing"
+    return Problem("target_gone", message, hint)
+
+
+def taken_back_since(run: Run, last: Mapping[str, Seen], show: Callable[[str], Run]) -> Problem | None:
+    """Why a run is not to be completed: the ledger's `last` word on some of its targets is that it was taken back.
+
+    `show` gives a run of the ledger. Raises what that raises, but for a run that the ledger does not have.
+    """
+    back = {i for i in {seen.run for seen in last.values()} - {run.id} if _is_of(run, show(i).undoes, show)}
+    by = {target: seen.run for target, seen in last.items() if seen.run in back}
+    if not by:
+        return None
+    message = f"run `{run.id}` was taken back since, on {quoted(by, 8)} by {quoted(dict.fromkeys(by.values()))}"
+    return Problem("taken_back", message, f"`{_anew(run)}` does it again, where that is what you want")
+
+
+def _is_of(run: Run, other: str | None, show: Callable[[str], Run]) -> bool:
+    """Whether the other is this run, or one that resumed it, or that one, and so on."""
+    while other and other != run.id:
+        try:
+            other = show(other).resumes
+        except UsageError:  # the ledger has lost it
+            return False
+    return other is not None
+
+
+def _anew(run: Run) -> str:
+    """The command that does to target NAME what the run was to do."""
     given = " --heads " if run.verb is Verb.ADOPT else " --to "
     how = {Verb.UPGRADE: "upgrade -t NAME", Verb.ROLLBACK: f"rollback {run.undoes} -t NAME"}.get(
         run.verb, f"{run.verb} NAME"
     )
-    how += "".join(f"{given}{revision}" for revision in run.wish)
-    message = f"run `{run.id}` left {quoted(gone)} undone, which targets/ does not have"
-    hint = f"use the checkout that has it; where it has another name now, `ehg-migrate {how}` does what is missing"
-    return Problem("target_gone", message, hint)
+    return f"ehg-migrate {how}" + "".join(f"{given}{revision}" for revision in run.wish)
 
 
 def touched(run: Run, fleet: Collection[str]) -> tuple[str, ...]:

@@ -215,6 +215,29 @@ def test_a_rollback_that_failed_goes_on_when_it_is_called_again(
     assert rows(pg, addresses["c"]) == set()
 
 
+@pytest.mark.parametrize("resumed", [False, True], ids=["itself", "what resumed it"])
+def test_what_was_taken_back_is_not_completed(
+    resumed: bool, pg: Cluster, project: Project, addresses: dict[str, Address]
+) -> None:
+    """A job that resumes what failed would bring it to the targets again, behind whoever has taken it back."""
+    execute(pg, addresses["b"], "CREATE TABLE person ()")
+    first = failed = project.upgrade()
+    assert statuses(failed) == {"a": Status.SUCCEEDED, "b": Status.FAILED, "c": Status.SUCCEEDED}
+    if resumed:
+        failed = project.run(project.plan_resume(first.id))
+    back = project.rollback(failed.id)
+    for failed_only in (False, True):
+        with pytest.raises(UsageError) as caught:
+            project.plan_resume(first.id, failed_only=failed_only)
+        assert str(caught.value) == (
+            f"run `{first.id}` was taken back since, on `b` by `{back.id}`\n"
+            "  hint: `ehg-migrate upgrade -t NAME` does it again, where that is what you want"
+        )
+    execute(pg, addresses["b"], "DROP TABLE person")
+    assert statuses(project.upgrade(["b"])) == {"b": Status.SUCCEEDED}
+    assert statuses(project.run(project.plan_resume(first.id))) == {"b": Status.UP_TO_DATE}
+
+
 def test_without_the_ledger_the_journals_suffice(pg: Cluster, project: Project, addresses: dict[str, Address]) -> None:
     """The file of the ledger is gone; the whole id is then needed, the targets are found."""
     run = project.upgrade(["a", "b"])
