@@ -57,6 +57,8 @@ _RULES = (
          "is it copied, or not needed by anyone?", Weight.ROWS),
     Rule("delete", _W, "rows of it are deleted, and no downgrade brings them back",
          "is it copied, or not needed by anyone?", Weight.ROWS),
+    Rule("detached", _W, "its rows are no longer among those of the table that it was a part of",
+         "is nobody looking for them there, and is no row for it still to come?", Weight.ROWS),
     Rule("renamed", _W, "whatever runs now knows it by its former name, and fails from this step on",
          "add the new one beside it, move what uses it, drop the old one later"),
     Rule("dropped", _W, "whatever runs now and still uses it fails from this step on",

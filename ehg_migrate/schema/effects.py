@@ -53,6 +53,7 @@ def effects(
     former = {(c.kind, c.name): (c.kind, c.former) for c in trace.changes if c.how == "renamed"}
     found = [*_renamed(trace), *_gone(before, after, trace, frozenset(former.values()))]
     found += [*_attributes(before, trace), *_labels(before, after, former), *_deleted_along(before, trace)]
+    found += _detached(before, after, former)
     now, then = _with_columns(after), _with_columns(before)
     for fact in after.facts:
         name = (fact.kind, fact.identity)
@@ -149,6 +150,23 @@ def _labels(before: Catalog, after: Catalog, former: Mapping[tuple[str, str], tu
             one, other = old.definition.get("labels") or (), fact.definition.get("labels") or ()
             rule = "renamed" if len(one) == len(other) else "dropped"
             yield from (effect(rule, f"enum {old.identity}, label {label}") for label in one if label not in other)
+
+
+def _detached(before: Catalog, after: Catalog, former: Mapping[tuple[str, str], tuple[str, str]]) -> Iterator[Effect]:
+    """Partitions, and tables that inherit, which are still there and no longer in what they were a part of."""
+    for fact in after.facts:
+        name = (fact.kind, fact.identity)
+        old = before.by_name.get(former.get(name, name))
+        if old and (parents := _parents(old)):
+            now = {former.get(("table", p), ("table", p))[1] for p in _parents(fact)}
+            for parent in parents:
+                if parent not in now:
+                    yield effect("detached", f"{old}, of {parent}", (old.identity,))
+
+
+def _parents(fact: Fact) -> list[str]:
+    d = fact.definition
+    return [d["partition of"]] if "partition of" in d else list(d.get("inherits") or ())
 
 
 _CASCADES = re.compile(r"REFERENCES (.+?)\(.* ON DELETE CASCADE")

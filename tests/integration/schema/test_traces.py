@@ -27,6 +27,7 @@ CREATE TABLE b (id int PRIMARY KEY, a_id int);
 CREATE TABLE p (id int) PARTITION BY RANGE (id);
 CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
 CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+CREATE TABLE old (n int); CREATE TABLE rich (m int); CREATE TABLE heir () INHERITS (old, rich);
 CREATE TABLE c (id int, CONSTRAINT later FOREIGN KEY (id) REFERENCES a);
 CREATE MATERIALIZED VIEW m AS SELECT 1 AS one;
 CREATE DOMAIN share AS int; CREATE TABLE d (part share); REVOKE ALL ON d FROM anon, authenticated;
@@ -147,6 +148,21 @@ CASES = {
         ("DROP SEQUENCE h_s_seq CASCADE",), ("dropped sequence public.h_s_seq",)
     ),
     "a column with its sequence": Case(("ALTER TABLE h DROP s",), ("lost_data column public.h.s",)),
+    "a partition detached": Case(("ALTER TABLE p DETACH PARTITION p1",), ("detached table public.p1, of public.p",)),
+    "a partition detached and renamed, and its parent renamed": Case(
+        ("ALTER TABLE p DETACH PARTITION p1", "ALTER TABLE p1 RENAME TO gone", "ALTER TABLE p RENAME TO o"),
+        ("detached table public.p1, of public.p", "renamed table public.p", "renamed table public.p1"),
+    ),
+    "a partition with other bounds": Case(
+        ("ALTER TABLE p DETACH PARTITION p1", "ALTER TABLE p ATTACH PARTITION p1 FOR VALUES FROM (0) TO (9)"),
+        ("scan table public.p",),
+    ),
+    "a partition and its parent renamed": Case(
+        ("ALTER TABLE p1 RENAME TO o1", "ALTER TABLE p RENAME TO o"),
+        ("renamed table public.p", "renamed table public.p1"),
+    ),
+    "no more an heir": Case(("ALTER TABLE heir NO INHERIT rich",), ("detached table public.heir, of public.rich",)),
+    "a partition dropped": Case(("DROP TABLE p1",), ("lost_data table public.p1",)),
     "a table dropped": Case(("DROP TABLE b",), ("lost_data table public.b",)),
     "a table renamed": Case(("ALTER TABLE b RENAME TO e",), ("renamed table public.b",)),
     "a column renamed": Case(("ALTER TABLE b RENAME a_id TO x",), ("renamed column public.b.a_id",)),
