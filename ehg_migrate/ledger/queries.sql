@@ -48,6 +48,16 @@ SELECT {now} AS now, max(recorded_at) AS recorded_at
 -- name: beat
 UPDATE {schema}runs SET heartbeat_at = {now} WHERE id = :id
 
+-- name: taken_over
+-- Who takes back or completes a run, also where that has no result yet. One that only takes back what the run has done
+-- already leaves it alone.
+SELECT r.id FROM {schema}runs r
+ WHERE (r.undoes = :id OR r.resumes = :id)
+   AND EXISTS (SELECT 1 FROM {elements}(r.targets) AS its
+                WHERE its.value IN (SELECT own.value FROM {schema}runs o, {elements}(o.targets) AS own WHERE o.id = :id)
+                  AND its.value NOT IN (SELECT s.target FROM {schema}results s WHERE s.run_id = :id))
+ ORDER BY r.place LIMIT 1
+
 -- name: finish
 UPDATE {schema}runs SET status = :status, finished_at = :finished_at, notes = :notes WHERE id = :id
 

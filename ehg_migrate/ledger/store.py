@@ -84,14 +84,17 @@ class Ledger:
             self._record(transaction, run_id, results)
             transaction.execute("beat", id=run_id)
 
-    def heartbeat(self, run_id: str) -> None:
+    def heartbeat(self, run_id: str) -> str | None:
         """Says that the run is alive, to those who cannot see its process; more often than every 60 s.
 
-        Raises LedgerError if the run was never started here.
+        The answer is the run that takes this one back, or completes it, where this one is not done: it was silent for
+        so long that it was taken for dead. Raises LedgerError if the run was never started here.
         """
         with self._backend.transaction(write=True) as transaction:
             _lock(transaction, run_id)
             transaction.execute("beat", id=run_id)
+            found = transaction.execute("taken_over", id=run_id)
+        return str(found[0]["id"]) if found else None
 
     def finish(self, run_id: str, status: RunStatus, notes: Iterable[Problem] = ()) -> None:
         """Closes the run with its status; `notes` are added to those it has.

@@ -29,14 +29,23 @@ class Book:
     ledger far away, must not keep workers waiting for their next target. A ledger that has failed is left alone until
     the end of the run, when all that it lacks is tried once more. A run that is `short`, since no work on a target
     belongs to it, is written whole in the end, in one transaction. One that is left by an exception, as by Ctrl-C in a
-    program that lives on, was interrupted: else it would count as running for as long as that does.
+    program that lives on, was interrupted: else it would count as running for as long as that does. One that was
+    asleep, and that another run takes back or completes meanwhile, must not go on: `taken_over` is called then, once.
     """
 
-    def __init__(self, opener: Callable[[], Ledger], run: Run, *, short: bool = False) -> None:
+    def __init__(
+        self,
+        opener: Callable[[], Ledger],
+        run: Run,
+        *,
+        short: bool = False,
+        taken_over: Callable[[], None] = lambda: None,
+    ) -> None:
         self.notes: list[Problem] = []
         self._opener = opener
         self.run = run
         self._short = short
+        self._taken_over = taken_over
         self._ledger: Ledger | None = None
         self._late: list[Result] = []  # not written yet
         self._failed = False
@@ -71,16 +80,22 @@ class Book:
             self._came.put(result)
 
     def _write(self) -> None:
-        """Until the last has come. Meanwhile others are told that the run is alive."""
+        """Until the last has come. Meanwhile others are told that it is alive, and it hears who has taken it over."""
         last, said = False, time.monotonic()
         while not last:
             came = self._wait()
             last = None in came
-            if (results := [r for r in came if r]) and self._write_down(results):
+            if results := [r for r in came if r]:
+                self._write_down(results)
+            if not last and self._ledger and time.monotonic() >= said + _HEARTBEAT:
+                self._try(partial(self._beat, self._ledger))
                 said = time.monotonic()
-            elif not last and self._ledger and time.monotonic() >= said + _HEARTBEAT:
-                self._try(partial(self._ledger.heartbeat, self.run.id))
-                said = time.monotonic()
+
+    def _beat(self, ledger: Ledger) -> None:
+        by = ledger.heartbeat(self.run.id)
+        if by and not any(n.code == "taken_over" for n in self.notes):
+            self.notes.append(_by_another(by))
+            self._taken_over()
 
     def _write_down(self, results: list[Result]) -> bool:
         """Whether they were written, and not put off until the end."""
@@ -164,6 +179,14 @@ class Book:
             self.notes += [p for p in e.problems if p not in self.notes]
             return False
         return True
+
+
+def _by_another(run: str) -> Problem:
+    return Problem(
+        "taken_over",
+        f"run `{run}` has taken this one over, as one that has died: it gave no sign of life for too long",
+        f"it was stopped, then; `ehg-migrate show {run}` tells what that one did, `ehg-migrate status` what is now",
+    )
 
 
 def _incomplete(targets: list[str]) -> Problem:

@@ -70,7 +70,7 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
     )
     results: dict[str, Result] = {}
     settled = [doubted(r, how.astray) for r in _settled(plan)]
-    with Book(how.ledger, run, short=len(settled) == len(names)) as book:
+    with Book(how.ledger, run, short=len(settled) == len(names), taken_over=how.stop.ask) as book:
         book.notes.extend(plan.notes)
         how = replace(how, watch=_harmless(how.watch, book.notes), notice=_harmless(how.notice, book.notes))
         if settled:

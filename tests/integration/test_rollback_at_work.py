@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ehg_migrate.errors import UsageError
-from ehg_migrate.model import Address, RunStatus, Status
+from ehg_migrate.model import Address, RunStatus, Status, Verb
+from ehg_migrate.rollout import book
+from ehg_migrate.rollout.stop import Stop
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
 from tests.support.project import PASSWORD_VARIABLE
@@ -81,3 +85,31 @@ def test_a_run_at_work_that_another_ledger_has(fleet: Fleet, gate: Gate) -> None
     assert {r.status for r in going.result(60).results} == {Status.SUCCEEDED}
     assert {r.status for r in fleet.load().rollback(seen.id).results} == {Status.SUCCEEDED}
     fleet.check(holds=[])
+
+
+def test_a_run_that_was_taken_for_dead_stops_when_another_has_taken_it_over(
+    pg: Cluster, make_database: MakeDatabase, tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine slept while somebody elsewhere took it back: what it has not begun stays as that one left it."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, pg.password)
+    monkeypatch.setattr(book, "_HEARTBEAT", 0.05)
+    steps = {f"{name}/1": step(f"{name}1", label=name, code=gate.code if name == "b" else "") for name in "abc"}
+    fleet = make_fleet(pg, tmp_path / "project", {name: make_database(name) for name in "abc"}, steps)
+    stop = Stop()
+    going = fleet.background(lambda: fleet.upgrade(parallel=1, stop=stop))
+    assert gate.pid
+    (seen,) = fleet.load().runs()
+    back = replace(seen, id="back", verb=Verb.ROLLBACK, undoes=seen.id, started_at=datetime.now(UTC))
+    with fleet.load().ledger() as ledger:
+        ledger.start(back)
+    wait_until(lambda: bool(stop.asked), "it never heard", 60)
+    gate.open()
+    run = going.result(60)
+    assert run.status is RunStatus.INTERRUPTED
+    assert [n.code for n in run.notes] == ["taken_over"]
+    assert {r.target: r.status for r in run.results} == {
+        "a": Status.SUCCEEDED,
+        "b": Status.SUCCEEDED,
+        "c": Status.NOT_ATTEMPTED,
+    }
+    assert [fleet.tables(name) for name in "abc"] == [["a1"], ["b1"], []]

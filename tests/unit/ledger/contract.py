@@ -435,6 +435,23 @@ def results_say_that_a_run_is_alive(opener: Opener) -> None:
     assert ledger.run("r-1").status is RunStatus.RUNNING
 
 
+def who_takes_a_run_over_is_told_to_it(opener: Opener) -> None:
+    """Where something of it is left to do; who takes back one target that is done leaves the others to it."""
+    ledger = opened(opener)
+    ledger.start(a_run("r-1"))
+    assert ledger.heartbeat("r-1") is None
+    ledger.record("r-1", a_result("acme"))
+    ledger.start(a_run("back-1", verb=Verb.ROLLBACK, undoes="r-1", targets=("acme", "other")))
+    ledger.start(a_run("r-2", resumes="r-0"))
+    assert ledger.heartbeat("r-1") is None
+    ledger.start(a_run("back-2", verb=Verb.ROLLBACK, undoes="r-1"))
+    assert ledger.heartbeat("r-1") == "back-2"
+    ledger.start(a_run("r-3", resumes="r-2", targets=("bolt",)))
+    assert ledger.heartbeat("r-2") == "r-3"
+    ledger.record("r-1", a_result("bolt"))
+    assert ledger.heartbeat("r-1") is None
+
+
 def the_same_host_name_in_another_container(opener: Opener) -> None:
     """Where pids count in another space, a missing pid says nothing and the heartbeat decides."""
     ledger = opened(opener)
@@ -547,6 +564,7 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     a_later_process_with_the_same_pid,
     another_host_is_judged_by_its_heartbeat,
     results_say_that_a_run_is_alive,
+    who_takes_a_run_over_is_told_to_it,
     the_same_host_name_in_another_container,
     a_finished_run_never_dies,
     a_row_of_a_newer_tool_is_told,

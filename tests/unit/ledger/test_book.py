@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ehg_migrate.ledger import Ledger, open_ledger
-from ehg_migrate.model import Origin, RunStatus
+from ehg_migrate.model import Origin, RunStatus, Verb
 from ehg_migrate.rollout import book as writing
 from ehg_migrate.rollout.book import Book
 from tests.support.programs import wait_until
@@ -64,6 +64,27 @@ def test_a_run_that_has_nothing_to_write_says_that_it_is_alive(tmp_path: Path, m
         asked = "SELECT count(*) FROM runs WHERE heartbeat_at > '2002'"
         wait_until(lambda: ledger.execute(asked).fetchone() == (1,), "nobody said so", 60)
         book.finish(RunStatus.SUCCEEDED)
+
+
+def test_a_run_that_another_takes_over_hears_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asleep, and somebody on another machine takes it back: it must not go on behind that."""
+    monkeypatch.setattr(writing, "_HEARTBEAT", 0.01)
+    heard: list[str] = []
+    with Book(opener(tmp_path), a_run("r-1"), taken_over=lambda: heard.append("stop")) as book:
+        with opener(tmp_path)() as ledger:
+            ledger.start(a_run("back", verb=Verb.ROLLBACK, undoes="r-1"))
+            wait_until(lambda: bool(heard), "it never heard", 60)
+            for moment in ("2001", "2002"):  # two more beats
+                with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as file:
+                    file.execute(f"UPDATE runs SET heartbeat_at = '{moment}-01-01T00:00:00+00:00' WHERE id = 'r-1'")
+                    file.commit()
+                    asked = "SELECT count(*) FROM runs WHERE id = 'r-1' AND heartbeat_at > '2003'"
+                    wait_until(lambda c=file, q=asked: c.execute(q).fetchone() == (1,), "no other beat", 60)
+        book.finish(RunStatus.INTERRUPTED)
+    assert heard == ["stop"]
+    assert [n.message for n in book.notes] == [
+        "run `back` has taken this one over, as one that has died: it gave no sign of life for too long"
+    ]
 
 
 def test_a_run_whose_ledger_has_failed_once_says_that_it_is_alive(
