@@ -33,7 +33,7 @@ def runs(context: click.Context, /, limit: int, target: str | None, as_json: boo
         if as_json:
             console.json("runs", found)
         else:
-            console.data(text.runs_lines(found) if found else ())
+            console.data(text.runs_lines(found, project.missing_shards(found)) if found else ())
             console.note(() if found else _no_runs(target))
 
 

@@ -101,6 +101,22 @@ def select(targets: Sequence[Target], selectors: Sequence[str]) -> tuple[Target,
     return shards[0].part(chosen) if shards else chosen
 
 
+def missing_shards(selections: Iterable[str]) -> tuple[str, ...]:
+    """Those that nobody has selected, of selections that have others of the same parts: whole, as they are written."""
+    parts: dict[tuple[str, int], set[int]] = {}
+    for selection in selections:
+        rest, comma, last = selection.rpartition(",")
+        found = _parse(last)
+        if isinstance(found, Shard):
+            parts.setdefault((rest + comma, found.of), set()).add(found.number)
+    return tuple(
+        f"{rest}shard:{number}/{of}"
+        for (rest, of), there in sorted(parts.items())
+        for number in range(1, of + 1)
+        if number not in there
+    )
+
+
 def _means_any(selector: Selector, targets: Sequence[Target], names: Collection[str]) -> bool:
     return selector.pattern in names if selector.plain else any(map(selector.matches, targets))
 

@@ -69,6 +69,9 @@ SELECT r.*, {now} AS now FROM {schema}runs r
     OR EXISTS (SELECT 1 FROM {schema}results s WHERE s.run_id = r.id AND s.target = :target)
  ORDER BY r.place DESC, r.id DESC LIMIT :limit
 
+-- name: selections
+SELECT DISTINCT r.rollout, r.selector FROM {schema}runs r WHERE r.rollout IN (SELECT value FROM {elements}(:rollouts))
+
 -- name: runs_by_id
 SELECT r.*, {now} AS now FROM {schema}runs r WHERE r.id IN (SELECT value FROM {elements}(:ids))
 

@@ -156,6 +156,14 @@ class Ledger:
             found = _results(transaction, [row["id"] for row in rows], output=False)
         return tuple(read_run(row, found.get(row["id"], ())) for row in rows)
 
+    def selections(self, rollouts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """By rollout what its runs were to work on, however long ago that was, in no order."""
+        found: dict[str, tuple[str, ...]] = {}
+        with self._backend.transaction(write=False) as transaction:
+            for row in transaction.execute("selections", rollouts=list(rollouts)):
+                found[row["rollout"]] = (*found.get(row["rollout"], ()), row["selector"])
+        return found
+
     def died(self, newest: int) -> tuple[Run, ...]:
         """Those of the newest runs whose process is gone, with their results but not what those printed."""
         with self._backend.transaction(write=False) as transaction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -66,6 +67,17 @@ class ReadingProject(ProjectBase):
         """The newest runs, newest first, from the ledger."""
         with self.ledger() as ledger:
             return ledger.runs(limit, target)
+
+    def missing_shards(self, runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
+        """By rollout of these runs the parts of it that no run has begun, from the ledger."""
+        from ehg_migrate.fleet.selectors import missing_shards
+
+        rollouts = {r.rollout for r in runs if r.rollout}
+        if not rollouts:
+            return {}
+        with self.ledger() as ledger:
+            selections = ledger.selections(rollouts)
+        return {name: missing for name, found in sorted(selections.items()) if (missing := missing_shards(found))}
 
     def outlived_runs(self, days: int) -> tuple[str, ...]:
         """The runs of more than `days` ago that the ledger can do without, the oldest first: see `Ledger.outlived`."""

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TypeVar
 
 from ehg_migrate import errors
@@ -226,8 +227,11 @@ def run_summary(run: Run) -> str:
     return f"run {run.id}: {counted([*((r.status.value, r.target) for r in run.results), *unsaid])}"
 
 
-def runs_lines(runs: Iterable[Run]) -> list[str]:
-    """The newest runs; those of one rollout stand together, at the place of its newest, and have its name."""
+def runs_lines(runs: Iterable[Run], missing: Mapping[str, Sequence[str]] = MappingProxyType({})) -> list[str]:
+    """The newest runs; those of one rollout stand together, at the place of its newest, and have its name.
+
+    At the end stands what is `missing` of rollouts: nobody looks for a line that is not there.
+    """
     places: dict[tuple[str, str], list[Run]] = {}
     for r in runs:
         places.setdefault((r.rollout, "" if r.rollout else r.id), []).append(r)
@@ -237,7 +241,9 @@ def runs_lines(runs: Iterable[Run]) -> list[str]:
         for r in ordered
     ]
     head = ("RUN", "VERB", "STATUS", "STARTED", "ACTOR", "SELECTION", "TARGETS", "ROLLOUT")
-    return table(head, rows) if any(r.rollout for r in ordered) else table(head[:-1], [row[:-1] for row in rows])
+    if not any(r.rollout for r in ordered):
+        return table(head[:-1], [row[:-1] for row in rows])
+    return [*table(head, rows), *(f"rollout {name}: no run of {some(parts)}" for name, parts in missing.items())]
 
 
 def _outcome(run: Run) -> str:

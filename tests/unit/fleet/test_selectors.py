@@ -9,6 +9,7 @@ import pytest
 
 from ehg_migrate.errors import UsageError
 from ehg_migrate.fleet import Fleet
+from ehg_migrate.fleet.selectors import missing_shards
 from ehg_migrate.model import Address, Plan, State, Target, Verb
 from ehg_migrate.rollout.planning import fleet_plan
 from tests.support.counting import grows_with
@@ -173,3 +174,20 @@ def test_a_text_is_one_item() -> None:
     assert [t.name for t in FLEET.select("acme")] == ["acme"]
     assert fleet_plan(Verb.UPGRADE, "acme, tag:eu", (), _nothing).selector == "acme,tag:eu"
     assert fleet_plan(Verb.UPGRADE, (), (), _nothing).selector == "all"
+
+
+@pytest.mark.parametrize(
+    ("selections", "missing"),
+    [
+        (["all"], []),
+        (["shard:1/1"], []),
+        (["all,shard:2/3", "all"], ["all,shard:1/3", "all,shard:3/3"]),
+        (["tag:a,!b,shard:1/2", "tag:a,!b,shard:2/2"], []),
+        (["tag:a,shard:1/2", "tag:b,shard:2/2"], ["tag:a,shard:2/2", "tag:b,shard:1/2"]),
+        (["shard:1/2", "shard:1/3"], ["shard:2/2", "shard:2/3", "shard:3/3"]),
+        (["acme,bolt", "shard:9/2", "", "shard:1/2,tag:a"], []),
+    ],
+)
+def test_parts_that_nobody_has_begun(selections: list[str], missing: list[str]) -> None:
+    """Of each selection that others have cut into as many; who has completed one by names counts for none."""
+    assert list(missing_shards(selections)) == missing

@@ -452,6 +452,15 @@ def who_takes_a_run_over_is_told_to_it(opener: Opener) -> None:
     assert ledger.heartbeat("r-1") is None
 
 
+def what_the_runs_of_a_rollout_were_to_work_on(opener: Opener) -> None:
+    """Each selection once, of the rollouts that are asked for."""
+    ledger = opened(opener)
+    for number, (rollout, selector) in enumerate([("r", "a"), ("r", "b"), ("r", "b"), ("s", "c"), ("", "d")]):
+        ledger.start(a_run(f"r-{number}", rollout=rollout, selector=selector))
+    found = ledger.selections(["r", "unheard of"])
+    assert {name: sorted(selections) for name, selections in found.items()} == {"r": ["a", "b"]}
+
+
 def the_same_host_name_in_another_container(opener: Opener) -> None:
     """Where pids count in another space, a missing pid says nothing and the heartbeat decides."""
     ledger = opened(opener)
@@ -565,6 +574,7 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     another_host_is_judged_by_its_heartbeat,
     results_say_that_a_run_is_alive,
     who_takes_a_run_over_is_told_to_it,
+    what_the_runs_of_a_rollout_were_to_work_on,
     the_same_host_name_in_another_container,
     a_finished_run_never_dies,
     a_row_of_a_newer_tool_is_told,

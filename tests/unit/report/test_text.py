@@ -283,6 +283,8 @@ def test_runs_of_one_rollout() -> None:
     lines = text.runs_lines([shard[0], replace(run(result("a")), id="other"), shard[1]])
     assert [line.split()[0] for line in lines] == ["RUN", "run1", "run2", "other"]
     assert [line.split()[-1] for line in lines[:3]] == ["ROLLOUT", "r7", "r7"]
+    said = text.runs_lines(shard, {"r7": ("shard:3/4", "shard:4/4")})
+    assert said[3:] == ["rollout r7: no run of shard:3/4, shard:4/4"]
 
 
 def test_a_history() -> None:
