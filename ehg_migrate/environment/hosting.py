@@ -84,7 +84,7 @@ def _answer_once(migration: MigrationContext, heads: tuple[str, ...]) -> None:
 
 def configure(target: Target, connection: Connection, recorder: Recorder, **more: Any) -> None:
     """`context.configure` with everything that a target needs, every time: Alembic keeps options from call to call."""
-    context.configure(connection=connection, on_version_apply=recorder.applied, **options(target), **more)
+    context.configure(connection=connection, on_version_apply=recorder.applied, **{**options(target), **more})
     recorder.watch(connection)
 
 

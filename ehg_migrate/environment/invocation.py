@@ -86,6 +86,11 @@ class Invocation:
         return self.command in ("revision", "merge")
 
     @property
+    def stamps(self) -> bool:
+        """Whether version rows are written and nothing is run; Alembic's Python API gives that away."""
+        return self.command == "stamp" or "purge" in self._first
+
+    @property
     def needs_target(self) -> bool:
         """Whether a database, or at least a target's own scope, is meant."""
         if self.command == "history":

@@ -164,11 +164,14 @@ class Recorder:
             if changed := neighbours.changed_since(f"revision `{revision}`"):
                 self.session.noticed.append(changed)
 
-    def settle(self, heads: tuple[str, ...]) -> None:
-        """Journals what changed the version rows unheard, as `stamp --purge` does. Raises psycopg.Error."""
+    def settle(self, heads: tuple[str, ...], connection: TargetConnection) -> None:
+        """Journals what changed the version rows unheard in this transaction, as `stamp --purge base` does.
+
+        Raises psycopg.Error, and TargetError as the journal does.
+        """
         if self._between and set(heads) != set(self._heads):
             for revision, direction in self._between(self._heads, heads):
-                self._beside("stamped", revision, direction, "", heads)
+                self.session.journal.record(connection, self._entry("stamped", revision, direction, heads))
             self._heads = heads
 
     def failed(self, revision: str, direction: Direction, detail: str) -> None:
@@ -212,10 +215,8 @@ class Recorder:
             self.invalid_before = self.session.invalid_indexes()
             self._beside("started", *self._step, json.dumps({"invalid_indexes": self.invalid_before}))
 
-    def _beside(
-        self, kind: str, revision: str, direction: Direction, detail: str, after: tuple[str, ...] | None = None
-    ) -> Recorded:
-        entry = self._entry(kind, revision, direction, self._heads if after is None else after, detail)
+    def _beside(self, kind: str, revision: str, direction: Direction, detail: str) -> Recorded:
+        entry = self._entry(kind, revision, direction, self._heads, detail)
         with self.session.beside() as connection:
             return self.session.journal.record(connection, entry, transaction=self._transaction)
 

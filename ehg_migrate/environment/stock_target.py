@@ -26,7 +26,7 @@ from ehg_migrate.environment.models import Comparison, Models, comparison
 from ehg_migrate.environment.new_files import DIRECTIVES, directive
 from ehg_migrate.environment.offline import set_path
 from ehg_migrate.environment.placing import find_place
-from ehg_migrate.environment.recording import Known, Recorder
+from ehg_migrate.environment.recording import Known, Recorder, driver_connection
 from ehg_migrate.environment.scoping import write_to
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.errors import Problem, TargetError, described, quoted
@@ -78,9 +78,10 @@ class Stock:
             graph = self.history.graph(target.branches)
             before = session.found.heads
             session.prepare_work()  # for Alembic's own questions
+            stamps = self.invocation.stamps
             if not self.invocation.options.get("purge"):  # `stamp --purge` is the way out of wrong rows
                 check_rows(before, graph, self.history)
-            if self.invocation.command != "stamp":  # which says what is there, and runs nothing
+            if not stamps:  # which says what is there, and runs nothing
                 refuse_damaged_rows(session, graph)
             recorder = _recorder(session, graph, before)
             with hosting.sqlalchemy_connection(session) as connection:
@@ -93,14 +94,14 @@ class Stock:
                     check,
                     partial(_before, settings=self.settings, session=session, recorder=recorder),
                 )
-                hosting.configure(target, connection, recorder, fn=fn)
+                # a stamp is one transaction: `--purge` has taken the rows out before Alembic looks at what is to come
+                hosting.configure(target, connection, recorder, fn=fn, transaction_per_migration=not stamps)
                 try:
-                    _migrate()
+                    _migrate(partial(_settle, recorder, target) if stamps else None)
                 except BaseException as e:
                     _note_failure(session, recorder, e)
                     raise
             after = tuple(sorted(session.heads()))
-            recorder.settle(after)
             return f"at {quoted(sorted(after))}" + (f", run {self.run}" if set(after) != set(before) else ", as before")
 
     # --- only looking
@@ -194,9 +195,17 @@ def _count_needed_heads_once() -> None:
     script.get_heads = partial(script.get_heads, consider_depends_on=True)  # type: ignore[method-assign]
 
 
-def _migrate() -> None:
+def _migrate(at_end: Callable[[], None] | None = None) -> None:
+    """`at_end` is called in the transaction, where it is one."""
     with context.begin_transaction():
         context.run_migrations()
+        if at_end:
+            at_end()
+
+
+def _settle(recorder: Recorder, target: Target) -> None:
+    driver = driver_connection(context.get_bind())
+    recorder.settle(tuple(sorted(row[0] for row in driver.execute(query("version_heads", target)).fetchall())), driver)
 
 
 def check_rows(heads: tuple[str, ...], graph: Graph, history: History) -> None:

@@ -295,6 +295,22 @@ class TestOneTarget:
         assert {e[0] for e in new} == {"stamped"}
         assert {s.kind for s in Project.load(place.folder).status(["beta"])} == {StateKind.UP_TO_DATE}
 
+    @pytest.mark.parametrize(
+        ("wanted", "said"),
+        [
+            (["nope"], "Can't locate revision identified by 'nope'"),
+            (["head"], "Multiple heads are present"),
+            (["a1", "nope"], "Can't locate revision identified by 'nope'"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_a_stamp_that_fails_leaves_the_rows(self, place: Place, wanted: list[str], said: str) -> None:
+        """Also with `--purge`, which has taken them out before Alembic looks for what is to come."""
+        place.good("-x", "target=acme", "upgrade", "heads")
+        before = place.heads(place.acme), place.ask(place.acme, JOURNAL)
+        assert said in place.bad("-x", "target=acme", "stamp", "--purge", *wanted)
+        assert (place.heads(place.acme), place.ask(place.acme, JOURNAL)) == before
+
     def test_rows_that_are_not_ours(self, place: Place) -> None:
         """Version rows of another branch, of nobody, or overlapping are named before the first step."""
         place.good("upgrade", "heads")
