@@ -94,6 +94,16 @@ def _foreign(schema: str) -> sql.Identifier:
     return sql.Identifier(schema or "public", VERSION_TABLE)
 
 
+def _elsewhere(place: _Place) -> sql.Composable:
+    """Where the target is one schema, stock Alembic would use none but that."""
+    own = [place.schema] if place.schema else []
+    usual, called_as_ours = (
+        sql.Literal(sql.Identifier(*own, name).as_string(None)) for name in (VERSION_TABLE, place.version[1])
+    )
+    foreign = sql.Literal(_foreign(place.schema).as_string(None))
+    return _ELSEWHERE.format(called_as_ours=called_as_ours, usual=usual, foreign_literal=foreign)
+
+
 # Its own name (else that of the newest entry), and those it had before: who has a new name goes on from the heads that
 # were there, so the entries of both speak of the same revisions. Those of another project with a version table of its
 # own do not. Nearly always there is one name, and that is seen by a look at each end of the index.
@@ -123,13 +133,15 @@ _LATEST = sql.SQL("""(SELECT DISTINCT ON (revision) target_name, revision, check
 _HAS_FOREIGN = sql.SQL("""EXISTS (SELECT FROM pg_attribute
                 WHERE attrelid = to_regclass({foreign_literal}) AND attname = 'version_num' AND NOT attisdropped)""")
 
-# Stock Alembic makes its table in the first schema of the role's search_path, which may be another than `public`.
+# Stock Alembic makes its table in the first schema of the role's search_path, which may be another than `public`; and
+# calls it what the entry calls ours.
 _ELSEWHERE = sql.SQL("""(SELECT format('%%I.%%I', nspname, relname)
           FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-         WHERE c.oid = to_regclass('alembic_version')
+         WHERE c.oid IN (to_regclass({called_as_ours}), to_regclass({usual}))
            AND c.oid IS DISTINCT FROM to_regclass({foreign_literal}) AND c.oid IS DISTINCT FROM to_regclass(%(version)s)
            AND EXISTS (SELECT FROM pg_attribute
-                        WHERE attrelid = c.oid AND attname = 'version_num' AND NOT attisdropped))""")
+                        WHERE attrelid = c.oid AND attname = 'version_num' AND NOT attisdropped)
+         ORDER BY c.oid IS DISTINCT FROM to_regclass({called_as_ours}) LIMIT 1)""")
 
 
 # Whether row-level security chooses for our role what it sees; then nothing seen does not mean that nothing is there.
@@ -160,6 +172,6 @@ def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict
         "guarded": _GUARDED.format(version_literal=version, journal_literal=journal),
         "oversized": _OVERSIZED.format(meta=meta),
         "has_foreign": _HAS_FOREIGN.format(foreign_literal=foreign),
-        "elsewhere": sql.SQL("NULL::text") if place.schema else _ELSEWHERE.format(foreign_literal=foreign),
+        "elsewhere": _elsewhere(place),
         "channel": sql.Identifier(channel or "none"),
     }

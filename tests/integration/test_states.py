@@ -502,6 +502,35 @@ def test_a_history_in_another_schema_is_not_adopted(project: Project, database: 
     assert state(project).heads == ("s1",)
 
 
+@pytest.mark.parametrize("schema", ["", "app"])
+def test_a_history_under_the_name_that_ours_has(
+    schema: str, pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """`version_table` is taken over from an env.py; without its schema ours would be a new one, and all done twice."""
+    place = schema or "public"
+    execute(
+        pg,
+        database,
+        f"CREATE SCHEMA IF NOT EXISTS {place}",
+        f"CREATE TABLE {place}.versions_of_shop (version_num varchar(32) PRIMARY KEY)",
+        f"INSERT INTO {place}.versions_of_shop VALUES ('s1')",
+        f"CREATE TABLE {place}.s1 (id int PRIMARY KEY)",
+    )
+    own = {"schema": schema} if schema else {}
+    named = {**own, "alembic": {"version_table": "versions_of_shop"}}
+    project = Project.load(make_project(tmp_path, entries({"one": database}, one=named), SHARED))
+    found = state(project)
+    assert found.kind is StateKind.NOT_ADOPTED
+    assert f"`{place}.versions_of_shop`" in str(found.problem)
+    assert f"`alembic: {{version_table_schema: {place}}}`" in str(found.problem)
+    assert statuses(project.upgrade()) == {"one": Status.REFUSED}
+
+    there = {**own, "alembic": {"version_table": "versions_of_shop", "version_table_schema": place}}
+    project = Project.load(make_project(tmp_path, entries({"one": database}, one=there), SHARED))
+    assert (state(project).kind, state(project).heads) == (StateKind.PENDING, ("s1",))
+    assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}
+
+
 def test_a_history_in_another_schema_that_came_since_the_plan(project: Project, database: Address, pg: Cluster) -> None:
     """Whoever enters looks again."""
     plan = project.plan()
