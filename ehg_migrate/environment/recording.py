@@ -130,7 +130,7 @@ class Recorder:
         self._began = Moment.now()  # for stock commands, which do not announce the next step
 
     def _entry(
-        self, event: str, revision: str, direction: Direction, heads_after: tuple[str, ...], detail: str = ""
+        self, event: str, revision: str, direction: str, heads_after: tuple[str, ...], detail: str = ""
     ) -> Entry:
         known = self._known(revision)
         return Entry(
@@ -173,6 +173,13 @@ class Recorder:
             for revision, direction in self._between(self._heads, heads):
                 self.session.journal.record(connection, self._entry("stamped", revision, direction, heads))
             self._heads = heads
+
+    def take_out(self, row: str, connection: TargetConnection) -> None:
+        """Takes out a version row that another one implies, in this transaction. Raises as `settle`."""
+        connection.execute(query("clear_row", self.session.target), {"revision": row})
+        heads = tuple(h for h in self._heads if h != row)
+        self.session.journal.record(connection, self._entry("normalized", row, "", heads))
+        self._heads = heads
 
     def failed(self, revision: str, direction: Direction, detail: str) -> None:
         """Writes the failure beside the transaction that was rolled back. Raises psycopg.Error.

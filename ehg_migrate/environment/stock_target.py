@@ -97,7 +97,7 @@ class Stock:
                 # a stamp is one transaction: `--purge` has taken the rows out before Alembic looks at what is to come
                 hosting.configure(target, connection, recorder, fn=fn, transaction_per_migration=not stamps)
                 try:
-                    _migrate(partial(_settle, recorder, target) if stamps else None)
+                    _migrate(partial(_settle, recorder, target, graph) if stamps else None)
                 except BaseException as e:
                     _note_failure(session, recorder, e)
                     raise
@@ -203,9 +203,13 @@ def _migrate(at_end: Callable[[], None] | None = None) -> None:
             at_end()
 
 
-def _settle(recorder: Recorder, target: Target) -> None:
+def _settle(recorder: Recorder, target: Target, graph: Graph) -> None:
+    """Where a row of each branch was named, one may imply another, from which Alembic could not go on."""
     driver = driver_connection(context.get_bind())
-    recorder.settle(tuple(sorted(row[0] for row in driver.execute(query("version_heads", target)).fetchall())), driver)
+    heads = tuple(sorted(row[0] for row in driver.execute(query("version_heads", target)).fetchall()))
+    recorder.settle(heads, driver)
+    for row in sorted(set(heads) - set(graph.canonical(heads))):
+        recorder.take_out(row, driver)
 
 
 def check_rows(heads: tuple[str, ...], graph: Graph, history: History) -> None:

@@ -311,6 +311,18 @@ class TestOneTarget:
         assert said in place.bad("-x", "target=acme", "stamp", "--purge", *wanted)
         assert (place.heads(place.acme), place.ask(place.acme, JOURNAL)) == before
 
+    def test_a_stamp_of_what_another_row_implies(self, place: Place) -> None:
+        """A row of each branch is named where rows are written again; stock Alembic can go on from what is left."""
+        place.good("upgrade", "heads")
+        place.good("-x", "target=acme", "stamp", "--purge", "s2", "c1", "a1")
+        assert place.heads(place.acme) == ["a1"]
+        (state,) = Project.load(place.folder).status(["acme"])
+        assert (state.heads, state.pending, state.problem, state.notes) == (("a1",), ("a2",), None, ())
+        last = "SELECT heads_after FROM ehg_migrate.migration_journal ORDER BY seq DESC LIMIT 1"
+        assert place.ask(place.acme, last) == [["a1"]]
+        place.good("-x", "target=acme", "stamp", "a2")
+        assert place.heads(place.acme) == ["a2"]
+
     def test_rows_that_are_not_ours(self, place: Place) -> None:
         """Version rows of another branch, of nobody, or overlapping are named before the first step."""
         place.good("upgrade", "heads")
