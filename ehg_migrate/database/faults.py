@@ -138,6 +138,12 @@ _NO_PARAMETER = (
     "where that is no parameter, write `\\:` in place of `:` in `op.execute`, and `%%` in place of `%` for the driver; "
     "`ehg-migrate docs moving#files-of-sql` runs whole files as they are"
 )
+# nobody but the target's own role has anything in our schema, nor is to have
+_OURS = re.compile(r"permission denied for (?:schema|table|sequence) (?:ehg_migrate|migration_|alembic_version)")
+_OTHER_ROLE = (
+    "does the revision `SET ROLE` and keep it? `op.execute('RESET ROLE')` at its end gives it back: that role is to "
+    "have nothing there. Else `ehg-migrate doctor` says what the role of this target lacks"
+)
 # PostgreSQL 15 and later, and 14
 _NO_EXTENSION = re.compile(r'extension ".*" is not available|could not open extension control file')
 _INSTALL = "the server of this target does not have it: have it installed there, run again; else correct the revision"
@@ -158,7 +164,8 @@ def connect_fault(error: BaseException) -> Fault:
     if state and state in _STATES:
         fault = run_fault(error)
         if fault.problem.code not in _OF_STEPS:
-            return fault
+            hint = _STATES[state][1] if fault.problem.hint == _OTHER_ROLE else fault.problem.hint
+            return replace(fault, problem=replace(fault.problem, hint=hint))
         # no step has run: it is our own question that found nothing, or another thing
         return replace(fault, problem=Problem("strange_answer", text, _NOT_AS_MADE, sqlstate=state))
     return Fault(
@@ -193,6 +200,8 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
         hint = _TYPE_THERE
     if state is None and _PARAMETER.match(text):
         hint = _NO_PARAMETER
+    if state == "42501" and _OURS.match(_words(error)):
+        hint = _OTHER_ROLE
     if _NO_EXTENSION.match(_words(error)):
         hint = _INSTALL
     if state == "57014" and "user request" in _words(error):

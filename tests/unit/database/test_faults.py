@@ -142,6 +142,23 @@ def test_an_extension_that_the_server_lacks(state: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "its_role"),
+    [
+        ("permission denied for schema ehg_migrate", False),
+        ("permission denied for table alembic_version", False),
+        ("permission denied for table migration_journal", False),
+        ("permission denied for schema auth", True),
+        ("must be owner of table alembic_version_of_shop", True),
+    ],
+)
+def test_what_is_ours_is_granted_to_nobody(words: str, its_role: bool) -> None:
+    """A step that is refused there has taken another role, and kept it; the first question has not."""
+    error = psycopg.errors.lookup("42501")(words)
+    assert ("RESET ROLE" in run_fault(wrapped(error)).problem.hint) is not its_role
+    assert "RESET ROLE" not in connect_fault(error).problem.hint
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (psycopg.errors.lookup("25P03")("terminating connection"), "idle_in_transaction"),
