@@ -15,6 +15,8 @@ from multiprocessing.context import ForkServerContext
 from ehg_migrate.redaction import redact
 from ehg_migrate.turns import PROCESS
 
+_SAFE = "PYTHONSAFEPATH"
+
 
 def context() -> ForkServerContext:
     """Makes processes that have imported everything already."""
@@ -29,7 +31,7 @@ def start_server() -> None:
     Ctrl-C in a terminal reaches the fork server too and would end it while it still imports: it is born deaf to it.
     What tracks resources comes first, since starting that lets the signal through again.
     """
-    with without_main(), _without_secrets():
+    with without_main(), _variables():
         resource_tracker.ensure_running()
         former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -46,18 +48,22 @@ def start_early() -> None:
 
 
 @contextmanager
-def _without_secrets() -> Iterator[None]:
-    """The system shows the variables that a process was started with as long as it lives, and those of all its forks.
+def _variables() -> Iterator[None]:
+    """What the server begins with: no secrets, and no modules of the present folder in the place of Python's own.
 
-    Workers get the secrets with their jobs, through the pipe.
+    The system shows the variables that a process was started with as long as it lives, and those of all its forks.
+    Workers get the secrets with their jobs, through the pipe. And it is started with `python -c`, which looks in the
+    present folder first: for a `queue.py` of the project, or what somebody has put into /tmp. Workers look where we do.
     """
     with PROCESS:
-        hidden = {name: value for name, value in os.environ.items() if redact(value) != value}
+        hidden = {name: value for name, value in os.environ.items() if name == _SAFE or redact(value) != value}
         for name in hidden:
             del os.environ[name]
+        os.environ[_SAFE] = "1"
         try:
             yield
         finally:
+            del os.environ[_SAFE]
             os.environ.update(hidden)
 
 

@@ -78,7 +78,7 @@ def test_a_thread_finds_the_secret_that_another_one_hides(folder: Path, monkeypa
             found.append(e)
 
     thread = Thread(target=look)
-    with forkserver._without_secrets():
+    with forkserver._variables():
         thread.start()
         thread.join(A_WHILE)
     thread.join()
