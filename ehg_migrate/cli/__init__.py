@@ -10,11 +10,13 @@ import sys
 from types import FrameType
 
 _STREAMS = 3  # stdin, stdout, stderr
+_OTHERS = 0o077
 
 
 def main() -> None:
     """The `ehg-migrate` program."""
     _fill_streams()
+    _keep_own_rights()
     _hear_signals()
     # What is imported stays: looking through it for garbage, again and again until a project is open and once more at
     # exit, took a fifth of the time of a command that finds nothing to do.
@@ -39,6 +41,11 @@ def _fill_streams() -> None:
         os.set_inheritable(descriptor, True)
         descriptor = os.open(os.devnull, os.O_RDWR)
     os.close(descriptor)
+
+
+def _keep_own_rights() -> None:
+    """A umask may keep others out, and not us: folders that we could not enter ourselves stayed, `.ehg` for good."""
+    os.umask(os.umask(_OTHERS) & _OTHERS)
 
 
 def _hear_signals() -> None:

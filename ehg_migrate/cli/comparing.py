@@ -179,9 +179,10 @@ def _for_its_owner(path: str, flags: int) -> int:
 
 def _write(file: Path, text: str) -> int:
     """As it is: a word that looks like a secret is a part of the schema here, so a new file is for its owner alone."""
+    from ehg_migrate.cli.reports import write_file
+
     try:
-        with open(file, "w", encoding="utf-8", opener=_for_its_owner) as stream:
-            stream.write(text)
+        write_file(file, text, opener=_for_its_owner)
     except OSError as e:
         raise options.Unwritable(file, e) from None
     return 0

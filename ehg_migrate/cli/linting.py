@@ -22,7 +22,9 @@ _FILE = options.Place(dir_okay=False, path_type=Path)
 @click.option("--sql", is_flag=True, help="Read the SQL of all revisions with squawk instead.")
 @click.option("--pending", is_flag=True, help="With --sql: only pending steps; asks the targets.")
 @click.option("--effect", is_flag=True, help="Rehearse pending steps instead, and weigh what they do on each target.")
-@click.option("--sarif", type=_FILE, callback=options.in_a_folder, help="Write the findings as SARIF 2.1.0, too.")
+@click.option(
+    "--sarif", type=_FILE, callback=options.in_place_of_former, help="Write the findings as SARIF 2.1.0, too."
+)
 @click.option("--exit-code", is_flag=True, help="Exit 3 where there is a warning or an error.")
 @options.as_json
 @options.project_options
@@ -98,10 +100,11 @@ def _effect(project: Project, selectors: tuple[str, ...], *, as_json: bool) -> t
 def _write_sarif(path: Path | None, findings: tuple[Finding, ...]) -> None:
     if path is None:
         return
+    from ehg_migrate.cli.reports import write_file
     from ehg_migrate.report.sarif import sarif
 
     try:
-        path.write_text(sarif(findings), encoding="utf-8")
+        write_file(path, sarif(findings))
     except OSError as e:
         # not exit 2, with which stdout would be empty; as for a page
         raise options.Unwritable(path, e) from None

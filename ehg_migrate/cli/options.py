@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _WRITTEN = "ehg_migrate.written"  # in a command's context: the files that it will write, and the options that say so
+_OURS = (b'<testsuite name="ehg-migrate', b"<title>ehg-migrate", b'"name": "ehg-migrate"')  # JUnit, HTML, SARIF
+_HEAD = 1000  # bytes, among which one of these stands
 
 
 def targets(command: F) -> F:
@@ -116,9 +118,31 @@ def in_a_folder(context: click.Context, parameter: click.Parameter, path: Path |
     return path
 
 
+def in_place_of_former(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """The same, and a report that an earlier command has left there goes at once.
+
+    However this one ends, killed too, a pipeline that publishes the file must not find the one before in it.
+    """
+    file = in_a_folder(context, parameter, path)
+    if file is not None and not context.resilient_parsing:  # a shell that completes a command runs none
+        with suppress(OSError):  # whatever it is, it cannot be read or taken away
+            _forget(file.resolve())
+    return file
+
+
+def _forget(file: Path) -> None:
+    if not file.is_file():
+        return
+    with file.open("rb") as opened:
+        head = opened.read(_HEAD)
+    if any(mark in head for mark in _OURS):
+        file.unlink()
+
+
 def report(name: str, text: str) -> Callable[[F], F]:
-    """An option that takes a file to be written."""
-    return click.option(name, type=Place(dir_okay=False, path_type=Path), callback=in_a_folder, help=text)
+    """An option that takes a file to be written; `--summary` appends to it."""
+    callback = in_a_folder if name == "--summary" else in_place_of_former
+    return click.option(name, type=Place(dir_okay=False, path_type=Path), callback=callback, help=text)
 
 
 html = report("--html", "Write a page for people.")

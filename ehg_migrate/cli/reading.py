@@ -115,8 +115,10 @@ def plan(
 
 
 def _keep(plan: FleetPlan, file: Path) -> None:
+    from ehg_migrate.cli.reports import write_file
+
     try:
-        file.write_text(f"{console.json_text('plan', plan)}\n", encoding="utf-8")
+        write_file(file, f"{console.json_text('plan', plan)}\n")
     except OSError as e:
         raise options.Unwritable(file, e) from None
 

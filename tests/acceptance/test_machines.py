@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ehg_migrate.model import Address
-from tests.support.cli import PROGRAM, environment
+from tests.support.cli import PROGRAM, REPORTS, Said, ehg, environment
 from tests.support.postgres import CANARY
 from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
 
@@ -22,6 +25,20 @@ def project(make_database: Callable[[str], Address], tmp_path: Path) -> Path:
     )
 
 
+def begun(project: Path, *arguments: str, prepare: Callable[[], None] | None = None, **variables: str | None) -> Said:
+    """A command that is begun by itself: what is forked for other tests does not import anew."""
+    done = subprocess.run(
+        [PROGRAM, *arguments],
+        cwd=project,
+        env=environment({PASSWORD_VARIABLE: CANARY, **variables}),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=prepare,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
 @pytest.mark.parametrize("name", ["queue", "random", "types", "select", "struct"])
 def test_modules_of_the_present_folder_are_not_pythons(name: str, project: Path) -> None:
     """A file there that has the name of one of Python's own is imported by no process of a run.
@@ -29,12 +46,71 @@ def test_modules_of_the_present_folder_are_not_pythons(name: str, project: Path)
     Begun by itself: what is forked for other tests does not import anew.
     """
     (project / f"{name}.py").write_text("raise ImportError('of the present folder')\n")
-    done = subprocess.run(
-        [PROGRAM, "upgrade", "--yes"],
-        cwd=project,
-        env=environment({PASSWORD_VARIABLE: CANARY}),
-        capture_output=True,
-        text=True,
-        check=False,
+    said = begun(project, "upgrade", "--yes")
+    assert (said.code, "of the present folder" in said.err) == (0, False)
+
+
+# --- reports
+
+
+def _no_large_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+
+def test_a_report_is_whole_or_not_there(project: Path) -> None:
+    """Of one that has no room nothing stays, and what others have written into the summary is as it was."""
+    (project / "summary.md").write_text("of a former step\n")
+    said = begun(project, "upgrade", "--yes", *REPORTS, prepare=_no_large_files)
+    assert said.code == 0
+    assert said.out.endswith(": 1 succeeded (a)\n")
+    for name in ("junit.xml", "summary.md", "page.html"):
+        assert f"warning: `{name}` cannot be written: File too large" in said.err
+    assert {file.name for file in project.glob("*.*")} == {"alembic.ini", "summary.md", ".ehg"}
+    assert (project / "summary.md").read_text() == "of a former step\n"
+
+
+def test_a_page_that_cannot_be_made_hides_nothing(project: Path, tmp_path: Path) -> None:
+    """Whatever the reason: no memory, or a library that is not there. The run is told as ever."""
+    (tmp_path / "jinja2.py").write_text("raise MemoryError('no room')\n")
+    said = begun(project, "upgrade", "--yes", "--json", *REPORTS, PYTHONPATH=str(tmp_path))
+    assert (said.code, said.json["data"]["status"]) == (0, "succeeded")
+    assert "warning: `page.html` cannot be written: MemoryError: no room\n" in said.err
+    assert (project / "junit.xml").exists()
+
+
+def test_a_former_report_is_not_taken_for_this_one(project: Path) -> None:
+    """It goes before anything is looked at, so that a command that cannot even start leaves none; nothing else goes."""
+    assert ehg(project, "upgrade", "--yes", *REPORTS, **{PASSWORD_VARIABLE: CANARY}).code == 0
+    assert ehg(project, "lint", "--sarif", "found.sarif").code == 0
+    (project / "mine.xml").write_text('<testsuite name="pytest"/>')
+    before = (project / "summary.md").read_text()
+    assert ehg(project, "upgrade", "--yes", *REPORTS, **{PASSWORD_VARIABLE: None}).code == 2
+    assert ehg(project, "upgrade", "--yes", "--junit", "mine.xml", **{PASSWORD_VARIABLE: None}).code == 2
+    (project / "versions" / "shared" / "s1.py").write_text("revision = \n")
+    assert ehg(project, "lint", "--sarif", "found.sarif").code == 2
+    assert {file.name for file in project.glob("*.*")} == {"alembic.ini", "summary.md", "mine.xml", ".ehg"}
+    assert (project / "summary.md").read_text() == before
+
+
+def test_a_shell_that_completes_a_command_takes_no_report_away(project: Path) -> None:
+    """It parses what was typed, and runs nothing."""
+    assert ehg(project, "upgrade", "--yes", *REPORTS, **{PASSWORD_VARIABLE: CANARY}).code == 0
+    typed = f"ehg-migrate upgrade {' '.join(REPORTS)} --ex"
+    said = ehg(project, _EHG_MIGRATE_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
+    assert "--executor" in said.out
+    assert (project / "junit.xml").exists()
+
+
+# --- rights
+
+
+def test_a_umask_does_not_lock_us_out(project: Path, tmp_path: Path) -> None:
+    """What takes the owner's own rights away is not heeded: others are kept out, and nothing stays in TMPDIR."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    said = begun(
+        project, "upgrade", "--yes", "--junit", "junit.xml", prepare=lambda: os.umask(0o777), TMPDIR=str(folder)
     )
-    assert (done.returncode, "of the present folder" in done.stderr) == (0, False)
+    modes = {name: stat.S_IMODE((project / name).stat().st_mode) for name in (".ehg", "junit.xml")}
+    assert (said.code, modes) == (0, {".ehg": 0o700, "junit.xml": 0o600})
+    assert list(folder.iterdir()) == []
