@@ -131,7 +131,7 @@ class Claim:
             time.sleep(_POLL)  # there is no way to wait for an advisory lock without an open statement
 
     def _holder(self, key: int) -> str:
-        row = self._lock.execute(query("holder"), {"key": key}).fetchone()
+        row = self._lock.execute(query("holder"), {"key": key}, binary=True).fetchone()
         if row is None:
             return ""  # it has just gone
         pid, application, address, since, _ = row
@@ -146,7 +146,7 @@ class Claim:
 
     def _lease(self, pid: int) -> tuple[str, str, str, int, str, datetime] | None:
         try:
-            return self._lock.execute(query("lease", self._target), {"pid": pid}).fetchone()
+            return self._lock.execute(query("lease", self._target), {"pid": pid}, binary=True).fetchone()
         except _ABSENT:
             return None  # the holder is just making the tables
 

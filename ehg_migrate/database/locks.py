@@ -164,9 +164,9 @@ def _holders(connection: psycopg.Connection, target: Target) -> list[dict[str, A
     cursor = connection.cursor(row_factory=dict_row)
     try:
         with connection.transaction():
-            return cursor.execute(*_question(target)).fetchall()
+            return cursor.execute(*_question(target), binary=True).fetchall()
     except _NOTHING_OF_OURS:
-        return cursor.execute(*_question(target, "holders_alone")).fetchall()
+        return cursor.execute(*_question(target, "holders_alone"), binary=True).fetchall()
 
 
 def _question(target: Target, name: str = "holders") -> tuple[SQL, dict[str, list[int]]]:
@@ -176,9 +176,9 @@ def _question(target: Target, name: str = "holders") -> tuple[SQL, dict[str, lis
 
 async def _ask(connection: psycopg.AsyncConnection[dict[str, object]], target: Target) -> Held:
     try:
-        cursor = await connection.execute(*_question(target))
+        cursor = await connection.execute(*_question(target), binary=True)
     except _NOTHING_OF_OURS:
-        cursor = await connection.execute(*_question(target, "holders_alone"))
+        cursor = await connection.execute(*_question(target, "holders_alone"), binary=True)
     return _of(target, await cursor.fetchall())
 
 

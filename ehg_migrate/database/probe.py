@@ -160,8 +160,9 @@ def _believable(names: Iterable[str]) -> tuple[str, ...]:
 
 
 async def _journal(connection: Connection, target: Target, *, limit: int | None) -> tuple[JournalEntry, ...]:
+    values = {"target": target.name, "limit": limit}
     try:
-        cursor = await connection.execute(query("journal", target), {"target": target.name, "limit": limit})
+        cursor = await connection.execute(query("journal", target), values, binary=True)
     except _ABSENT:
         return ()
     rows = await cursor.fetchall()

@@ -3,6 +3,8 @@
 -- target: several where it was given a new one since, or was restored from another's backup. `{latest}` is the last entry
 -- of each revision; asked for `anyone`'s it does not look at the names, which costs the server half. Whoever owns the
 -- database may have made anything of our tables: of texts and rows so many come that no client runs out of memory.
+-- Moments and spans of time are fetched in binary: as text the driver reads one DateStyle and one IntervalStyle, and a role
+-- or a database may have others, which are those that revisions are to find.
 
 -- name: probe
 -- The whole state of an up-to-date target in one round trip. Fails with 42P01 or 3F000 where nothing of ours is there.

@@ -172,9 +172,9 @@ class Session:
         A prepared transaction has no pid: its own number stands there, below zero.
         """
         asked = {"pid": self._work_pid}
-        found = {row[0]: _blocker(*row) for row in self.lock.execute(query("blockers"), asked).fetchall()}
-        prepared = self.lock.execute(query("prepared_blockers"), asked).fetchall()
-        return found | {-number: _prepared(*row) for number, *row in prepared}
+        sessions = self.lock.execute(query("blockers"), asked, binary=True).fetchall()
+        prepared = self.lock.execute(query("prepared_blockers"), asked, binary=True).fetchall()
+        return {row[0]: _blocker(*row) for row in sessions} | {-number: _prepared(*row) for number, *row in prepared}
 
     def _tell(self, text: str) -> None:
         if self._notice:

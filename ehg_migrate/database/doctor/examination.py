@@ -82,10 +82,10 @@ class Examination:
         self.connections.append(connection)
         return connection
 
-    def rows(self, name: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    def rows(self, name: str, values: Mapping[str, Any] | None = None, *, binary: bool = False) -> list[dict[str, Any]]:
         """The rows of a named statement. Raises psycopg.Error."""
         with self.connection.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(query(name, self.target), values or {}).fetchall()
+            return cursor.execute(query(name, self.target), values or {}, binary=binary).fetchall()
 
     def row(self, name: str, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The one row of a named statement. Raises psycopg.Error."""

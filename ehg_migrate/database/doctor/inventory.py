@@ -86,7 +86,7 @@ def _guard(exam: Examination, found: dict[str, Any], asked: dict[str, Any], fore
     if found["version"]:
         if not found["journal"]:
             return "guarded_version"
-        return "" if exam.rows("journal", asked) else "guarded"
+        return "" if exam.rows("journal", asked, binary=True) else "guarded"
     return "guarded_foreign" if found["has_foreign"] and not foreign else ""
 
 
@@ -140,7 +140,7 @@ def _supabase(exam: Examination) -> Verdict:
 
 def lock(exam: Examination) -> Verdict:
     """Who holds the lock of this target right now."""
-    rows = exam.rows("holder", {"key": lock_key(exam.target)})
+    rows = exam.rows("holder", {"key": lock_key(exam.target)}, binary=True)
     if not rows:
         return good("nobody holds the lock")
     hint = f"let it end; `ehg-migrate locks break {exam.target.name}` ends one that is dead or will not end"
@@ -149,7 +149,7 @@ def lock(exam: Examination) -> Verdict:
 
 def _holder(exam: Examination, held: dict[str, Any]) -> str:
     try:
-        leases = exam.rows("lease", {"pid": held["pid"]})
+        leases = exam.rows("lease", {"pid": held["pid"]}, binary=True)
     except (*_ABSENT, psycopg.errors.InsufficientPrivilege):
         leases = []  # the holder is just making the tables, or is another role's
     if leases:
