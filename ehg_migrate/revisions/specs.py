@@ -113,13 +113,22 @@ def _by_id(graph: Graph, name: str, scope: int) -> str:
 
 
 def _release(graph: Graph, name: str, releases: Releases) -> tuple[str, ...]:
+    """What stood in the release of the branches that the target has, under whatever name they stand now.
+
+    Of a branch whose folder was renamed since, target or group, the ids tell: left out, it would not be upgraded, and a
+    downgrade would take back all of it.
+    """
+
+    def moved(revision: str) -> bool:
+        return revision in graph and graph[revision].branch not in releases[name]
+
     if name not in releases:
         known = quoted(releases) if releases else "none"
         raise UsageError(
             Problem("unknown_release", f"there is no release point `{name}`", f"known release points: {known}")
         )
     branches = {r.branch for r in graph.revisions}
-    ids = [i for branch, heads in releases[name].items() if branch in branches for i in heads]
+    ids = [i for branch, heads in releases[name].items() for i in heads if branch in branches or moved(i)]
     missing = [i for i in ids if i not in graph]
     if missing:
         raise UsageError(

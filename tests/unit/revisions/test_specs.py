@@ -12,6 +12,8 @@ from tests.unit.revisions.trees import graph_of, rev
 RELEASES = {
     "v1": {"shared": ("ae1027a6acf",), "app": ("b1",), "elsewhere": ("zz",)},
     "gone": {"app": ("b0",)},
+    "renamed": {"shared": ("ae1027a6acf",), "apps": ("b1", "b2"), "acme": ("zz",)},
+    "moved": {"shared": ("ae1027a6acf",), "acme": ("ae1099999999",)},
 }
 
 
@@ -47,6 +49,8 @@ def graph() -> Graph:
         ("shared@heads", ("ae1099999999", "contract1")),
         ("contract@head", ("contract1",)),  # a label: what stands on the revision that declares it
         ("release:v1", ("ae1027a6acf", "b1")),  # branches that the target does not have are left out
+        ("release:renamed", ("ae1027a6acf", "b1", "b2")),  # those whose folder has another name now are not
+        ("release:moved", ("ae1027a6acf",)),  # what `shared` was then is what the release says of it
     ],
 )
 def test_a_name_stands_for_revisions(graph: Graph, spec: str, expected: tuple[str, ...]) -> None:
@@ -112,7 +116,7 @@ MISTAKES = {
     "@head": ("unknown_branch", "there is no branch `` here\n  hint: branches here: `shared`, `app`, `docs`"),
     "release:v2": (
         "unknown_release",
-        "there is no release point `v2`\n  hint: known release points: `v1`, `gone`",
+        "there is no release point `v2`\n  hint: known release points: `v1`, `gone`, `renamed`, `moved`",
     ),
     "release:gone": (
         "release_gone",
