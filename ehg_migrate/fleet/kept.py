@@ -18,6 +18,7 @@ from typing import Any
 
 from ehg_migrate import json_form
 from ehg_migrate.fleet.fleet import Fleet
+from ehg_migrate.fleet.listing import overlooked
 from ehg_migrate.model import Address, Limits, SecretRef, Target, Wave
 from ehg_migrate.settings import Settings
 
@@ -45,7 +46,10 @@ def _key(root: Path) -> str:
     try:
         for part in (*_code(), str(root), os.path.expanduser("~"), *_branches(root / "versions")):  # noqa: PTH111 - as `tls`
             whole.update(f"{part!r}\n".encode("utf-8", "surrogatepass"))
-        for path in sorted((root / "targets").iterdir()):
+        files = sorted((root / "targets").iterdir())
+        if any(overlooked(files)):
+            return ""  # the loader refuses them
+        for path in files:
             if path.is_file() and path.stat().st_size > _LARGEST:
                 return ""  # the loader refuses it without reading it
             data = path.read_bytes() if path.is_file() else b""  # a named pipe must not hold us up

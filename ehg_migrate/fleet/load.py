@@ -11,6 +11,7 @@ from ehg_migrate.fleet import values
 from ehg_migrate.fleet.branches import Folders, read_folders
 from ehg_migrate.fleet.build import Built, build_target
 from ehg_migrate.fleet.fleet import Fleet
+from ehg_migrate.fleet.listing import is_read, overlooked
 from ehg_migrate.fleet.merge import DefaultValues, Settings, merge_defaults, merge_entry
 from ehg_migrate.fleet.neighbours import refuse_neighbours
 from ehg_migrate.fleet.problems import Refused, Report, clip, kind
@@ -76,10 +77,23 @@ def _files(root: Path, report: Report) -> list[Path]:
     except OSError as e:
         report.add("missing_targets", f"the folder `{FOLDER}/` cannot be read: {e.strerror}", hint, FOLDER)
         return []
-    files = [p for p in paths if p.suffix in (".yaml", ".yml") and not p.name.startswith(".")]
-    if not files:
+    files = [p for p in paths if is_read(p)]
+    before = len(report)
+    for path in overlooked(paths):
+        _refuse_overlooked(path, root, report)
+    if not files and len(report) == before:
         report.add("missing_targets", f"the folder `{FOLDER}/` holds no `.yaml` file", hint, FOLDER)
     return files
+
+
+def _refuse_overlooked(path: Path, root: Path, report: Report) -> None:
+    """A customer who is never migrated is no warning."""
+    if path.parent == root / FOLDER:
+        message, hint = "a target file ends in `.yaml` or `.yml`, in lower case", "rename it"
+    else:
+        message = f"only files of `{FOLDER}/` itself are read, and this one is in a folder of it"
+        hint = f"move it to `{FOLDER}/`; a folder whose name begins with `_` is left alone"
+    report.add("not_read", message, hint, path.relative_to(root).as_posix())
 
 
 def _check_top(data: dict[Any, Any], place: str, report: Report) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ehg_migrate.errors import Problem
-from ehg_migrate.fleet import yamlfile
+from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.fleet import load_fleet, yamlfile
+from ehg_migrate.fleet.kept import read_fleet
+from ehg_migrate.settings import read_settings
 
 HERE = Path(__file__).parent
 REF = "abcdefghijklmnopqrst"
@@ -178,6 +180,37 @@ def test_files_that_cannot_be_read(
     prepare(root)
     (problem,) = mistakes(root)
     assert (problem.where, problem.code, problem.message) == (where, code, message)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("acme.YAML", "a target file ends in `.yaml` or `.yml`, in lower case"),
+        ("acme.Yml", "a target file ends in `.yaml` or `.yml`, in lower case"),
+        ("eu/acme.yaml", "only files of `targets/` itself are read, and this one is in a folder of it"),
+        ("eu/paris/acme.YML", "only files of `targets/` itself are read, and this one is in a folder of it"),
+    ],
+)
+def test_a_file_that_is_not_read_is_told(name: str, why: str, project: Callable[..., Path], mistakes: Find) -> None:
+    """Who wrote it believes that its targets are migrated with the others."""
+    root = project(f"targets: {{acme: {{{URL}}}}}\n")
+    (root / "alembic.ini").write_text("[alembic]\n")
+    (root / "targets" / name).parent.mkdir(parents=True, exist_ok=True)
+    read_fleet(read_settings(root))  # so that it is kept
+    (root / "targets" / name).write_text("targets: {}\n")
+    (problem,) = mistakes(root)
+    assert (problem.where, problem.code, problem.message) == (f"targets/{name}", "not_read", why)
+    with pytest.raises(ConfigurationError):
+        read_fleet(read_settings(root))
+
+
+def test_what_is_no_target_file_may_stand_in_targets(project: Callable[..., Path]) -> None:
+    """Notes, schemas, backups, what is hidden, and folders that say by their name that they are left alone."""
+    root = project(f"targets: {{acme: {{{URL}}}}}\n")
+    for name in ("README.md", "x.yaml.bak", ".x.YAML", "_old/x.yaml", ".git/x.yaml", "eu/notes.txt", "eu/_old/x.yaml"):
+        (root / "targets" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "targets" / name).write_text("targets: [")
+    assert [t.name for t in load_fleet(root).targets] == ["acme"]
 
 
 def test_no_branch(project: Callable[..., Path], mistakes: Find) -> None:
