@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from ehg_migrate.database.origin import find_origin, new_run_id
@@ -110,9 +111,10 @@ def _do_all(settings: Settings, plan: FleetPlan, work: Work, how: How, book: Boo
         for result in filter(in_doubt, (results[t] for t in wave.targets)):  # nobody has told why
             how.watch(Event(result.target, EventKind.FINISHED, result=result))
         if following := waves[place:]:
-            from ehg_migrate.rollout.waves import end_wave  # most fleets have none
+            from ehg_migrate.rollout.waves import end_wave, not_as_left  # most fleets have none
 
-            end_wave(wave, {t for w in following for t in w.targets}, results, plan, how.stop, how.notice)
+            look = partial(not_as_left, reach=work.reach, at_once=2 * settings.parallel)
+            end_wave(wave, {t for w in following for t in w.targets}, results, plan, how.stop, how.notice, look)
             if wave.soak:  # meanwhile a pooler may be set up otherwise
                 work = replace(work, reach=replace(work.reach, proven=()))
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from ehg_migrate.database.probe import Reading, probe
 from ehg_migrate.errors import Problem, UsageError, quoted, some
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.fleet.selectors import items
 from ehg_migrate.model import FleetPlan, Result, Status, Wave
+from ehg_migrate.revisions.graph import Graph
+from ehg_migrate.rollout.runner import Reach
 from ehg_migrate.rollout.stop import Enough, Stop
 
 _TICK = 0.2  # seconds between two looks whether to stop
 _NAMED = 5  # targets that a reason names
 _NO_WAVES = "--no-waves"
+
+Look = Callable[[Sequence[Result]], Sequence[str]]
+"""Of targets that a wave has changed those that are not any more what it made of them, with what they are."""
 
 
 def in_waves(waves: Sequence[Wave], names: Collection[str]) -> tuple[Wave, ...]:
@@ -43,20 +49,43 @@ def end_wave(
     plan: FleetPlan,
     stop: Stop,
     notice: Callable[[str], None],
+    look: Look,
 ) -> None:
     """Holds the others back if a target of the wave is not where it should be; else waits for as long as it soaks.
 
+    Who has seen meanwhile that it does not do well takes it back, perhaps from elsewhere: so it is looked at again.
     A wish to stop holds them back by itself: what it has cut short did not end badly.
     """
     if stop.asked:
         return
+    in_spite = "" if plan.saved_plan else _NO_WAVES
     if bad := [results[t] for t in wave.targets if not results[t].status.good]:
-        stop.enough = _held_back(wave, bad, stop.enough, "" if plan.saved_plan else _NO_WAVES)
+        stop.enough = _held_back(wave, bad, stop.enough, in_spite)
         return
-    changed = any(results[t].status is Status.SUCCEEDED for t in wave.targets)
+    changed = [results[t] for t in wave.targets if results[t].status is Status.SUCCEEDED]
     if wave.soak and changed and any(p.steps for p in plan.plans if p.target in following):
         notice(f"wave `{wave.name}` is done; the next begins in {wave.soak:g} s")
         _wait(wave.soak, stop)
+        if not stop.over and (lost := look(changed)):
+            why = f"wave `{wave.name}` did not stay as it was left ({some(lost, _NAMED)}), so the next did not begin"
+            stop.enough = Enough(why, in_spite, of_wave=True)
+
+
+def not_as_left(results: Sequence[Result], reach: Reach, at_once: int) -> list[str]:
+    """See `Look`; `at_once` connections at a time. One that another run brought further is as good."""
+    targets = [reach.targets[r.target] for r in results]
+    readings = probe(targets, reach.passwords, at_once)
+    pairs = ((r, _instead(reach.graph(t), r, readings[r.target])) for r, t in zip(results, targets, strict=True))
+    return [f"{result.target} {instead}" for result, instead in pairs if instead]
+
+
+def _instead(graph: Graph, left: Result, reading: Reading | Problem) -> str:
+    """What a target is in place of what was left there; nothing where all of that is there."""
+    if isinstance(reading, Problem):
+        return "cannot be read"
+    held = graph.closure(h for h in reading.heads if h in graph)
+    lost = graph.closure(left.heads_after) & ~held
+    return f"holds {quoted(reading.heads, _NAMED)}" if lost else ""
 
 
 def _held_back(wave: Wave, bad: Sequence[Result], before: Enough | None, in_spite: str) -> Enough:

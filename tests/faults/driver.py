@@ -223,7 +223,9 @@ def _excused(case: Case, result: Result, run: Run) -> bool:
         return True
     match result.status:
         case Status.NOT_ATTEMPTED:
-            return case.task.verb == "upgrade" and result.target in waves.held_back_by(scene.waves, run)
+            hurt = [t for w in scene.waves if w.soak for t in w.targets if fault.fired and fault.hurts(scene, t)]
+            back = waves.held_back_by(scene.waves, run) | waves.held_back(scene.waves, hurt)
+            return case.task.verb == "upgrade" and result.target in back
         case Status.SCHEMA_DIFFERS:
             return result.target == scene.astray
         case Status.REFUSED:

@@ -315,6 +315,57 @@ def test_a_pause_between(fleet: Fleet) -> None:
     assert fleet.held() == {"a": [], "b": [], "c": ["s2"], "d": []}
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_canary_that_was_taken_back_in_the_pause_holds_the_next_wave_back(fleet: Fleet, kept: bool) -> None:
+    """Whoever saw that it does not do well took it back by another command, and the run has not heard of it."""
+    soak(fleet, 0.01)
+    project, saved = fleet.load(), fleet.folder / "plan.json"
+    assert fleet.cli("plan", "-o", str(saved)).returncode == 0
+
+    def hear(text: str) -> None:
+        if "the next begins" in text:
+            assert fleet.load().rollback(fleet.load().runs()[0].id, ["c"]).status is RunStatus.SUCCEEDED
+
+    run = fleet.run(project.plan_saved(saved) if kept else project.plan(), notice=hear)
+    assert run.status is RunStatus.FAILED
+    assert [result_of(run, n).status for n in "cbad"] == [Status.SUCCEEDED, *[Status.NOT_ATTEMPTED] * 3]
+    problem = result_of(run, "b").problem
+    assert problem is not None
+    assert problem.message == "wave `canary` did not stay as it was left (c holds nothing), so the next did not begin"
+    assert ("--no-waves" in problem.hint) is not kept
+    assert fleet.held() == {name: [] for name in TARGETS}
+
+
+def test_a_canary_that_is_down_after_the_pause_holds_the_next_wave_back(fleet: Fleet, pg: Cluster) -> None:
+    """It may be for what the run did to it."""
+    soak(fleet, 0.01)
+
+    def hear(text: str) -> None:
+        if "the next begins" in text:
+            with pg.admin() as admin:
+                admin.execute(f"ALTER DATABASE {fleet.addresses['c'].dbname} ALLOW_CONNECTIONS false".encode())
+
+    run = fleet.upgrade(notice=hear)
+    problem = result_of(run, "b").problem
+    assert problem is not None
+    assert problem.message == "wave `canary` did not stay as it was left (c cannot be read), so the next did not begin"
+    assert {name: fleet.heads(name) for name in "abd"} == {"a": [], "b": [], "d": []}
+
+
+def test_a_canary_that_went_further_in_the_pause_holds_nobody_back(fleet: Fleet) -> None:
+    """What the run brought is still there; another run has brought more."""
+    soak(fleet, 0.01)
+    project = fleet.load()
+
+    def hear(text: str) -> None:
+        if "the next begins" in text:
+            fleet.write("c/c1", step("c1", None, label="c"))
+            assert fleet.load().upgrade(["c"]).status is RunStatus.SUCCEEDED
+
+    assert project.run(project.plan(to=["s2"]), notice=hear).status is RunStatus.SUCCEEDED
+    assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": ["c1", "s2"], "d": ["s2"]}
+
+
 def test_no_pause_where_nothing_was_done_or_nothing_is_left(fleet: Fleet) -> None:
     """A canary that was up to date has not been tried by this run, and the last wave has nobody behind it."""
     fleet.run(fleet.plan("c"))
