@@ -1,7 +1,7 @@
 """The fleet that an earlier command has read: target files that say the same cost neither YAML nor validation.
 
 They say the same while a hash over everything that decides is the same: the bytes of targets/, the branch folders, the
-home folder that a `~` stands for, and this package. A fleet with a mistake is never kept, so every mistake is shown
+home folder that a `~` stands for, and our own code. A fleet with a mistake is never kept, so every mistake is shown
 every time. What is kept holds references to secrets and no secret, as the files do; whatever is wrong with it, it is as
 if it were not there, and where it cannot be written, every command reads the files.
 """
@@ -23,6 +23,8 @@ from ehg_migrate.model import Address, Limits, SecretRef, Target, Wave
 from ehg_migrate.settings import Settings
 
 _PACKAGE = Path(__file__).parent
+_READERS = (".", "..", "../model")
+"""Folders of our own code that decides what a Fleet is, seen from this one."""
 _LARGEST = 1024 * 1024  # bytes of a file; what is larger is no target file
 
 
@@ -61,8 +63,8 @@ def _key(root: Path) -> str:
 
 def _code() -> Iterator[object]:
     yield from (*sys.version_info[:2], str(_PACKAGE))
-    for folder in (_PACKAGE, _PACKAGE.parent):
-        with os.scandir(folder) as entries:
+    for folder in _READERS:
+        with os.scandir(_PACKAGE / folder) as entries:
             for entry in sorted((e for e in entries if e.name.endswith(".py")), key=lambda e: e.name):
                 yield entry.name, entry.stat().st_size, entry.stat().st_mtime_ns
 

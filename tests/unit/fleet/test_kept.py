@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ehg_migrate.errors import ConfigurationError
-from ehg_migrate.fleet import load, load_fleet
+from ehg_migrate.fleet import kept, load, load_fleet
 from ehg_migrate.fleet.kept import read_fleet
 from ehg_migrate.settings import Settings, read_settings
 from tests.unit.fleet.conftest import CANARY, MakeProject
@@ -103,6 +104,19 @@ def test_the_home_folder_counts(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert reads(settings) == 1
     assert read_fleet(settings).targets[1].address.passfile == str(tmp_path / "pgpass")
+
+
+@pytest.mark.parametrize("file", ["fleet/build.py", "model/target.py", "json_form.py"])
+def test_our_own_code_counts(
+    settings: Settings, reads: Callable[[Settings], int], file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another version of this package may read the same files otherwise, or have other limits where they say nothing."""
+    package = shutil.copytree(kept._PACKAGE.parent, tmp_path / "code", ignore=shutil.ignore_patterns("docs"))
+    monkeypatch.setattr(kept, "_PACKAGE", package / "fleet")
+    assert [reads(settings) for _ in range(2)] == [1, 0]
+    with (package / file).open("a") as code:
+        code.write("# changed\n")
+    assert reads(settings) == 1
 
 
 MISTAKES: tuple[Callable[[Settings], object], ...] = (
