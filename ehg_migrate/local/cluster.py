@@ -51,7 +51,7 @@ def refuse_other_major(place: Place) -> None:
     if not place.data.exists():
         return
     file = place.data / "PG_VERSION"
-    found = file.read_text(encoding="ascii").strip() if file.exists() else ""
+    found = file.read_text(encoding="ascii", errors="replace").strip() if file.is_file() else ""
     if found != str(place.major):
         what = f"is of PostgreSQL {found}, and this is {place.major}" if found else "is not a data folder of PostgreSQL"
         raise LocalServerError(

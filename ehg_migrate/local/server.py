@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -55,7 +55,7 @@ class LocalServer:
 
         This process counts as a user until `stop()`. With `keep` the server needs none to stay, until `stop()`.
         """
-        with self._use.turn():
+        with _told(), self._use.turn():
             joined = self._use.joined
             self._use.join()
             try:
@@ -81,7 +81,7 @@ class LocalServer:
         """Stops it and removes all its files. Refused while another command uses it."""
         if not self._place.root.exists():
             return
-        with self._use.turn():
+        with _told(), self._use.turn():
             joined = self._use.joined
             self._use.leave()
             if not self._use.alone():
@@ -108,7 +108,8 @@ class LocalServer:
 
     def program(self, name: str) -> Path:
         """One of PostgreSQL's programs of the server's version: psql, pg_dump."""
-        return self._place.bin() / name
+        with _told():
+            return self._place.bin() / name
 
     def address(self, database: str) -> Address:
         """Where a database is; no password is asked."""
@@ -155,7 +156,7 @@ class LocalServer:
     def _leave(self, stop_kept: bool = False) -> bool:
         if not self._place.root.exists():
             return True  # never started, or wiped
-        with self._use.turn():
+        with _told(), self._use.turn():
             if stop_kept:
                 self._place.keep.unlink(missing_ok=True)
             down = self._leave_in_turn()
@@ -172,6 +173,21 @@ class LocalServer:
         if self.running():
             halt(self._place)
         return True
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the system refuses, of whatever file of the server, as a LocalServerError: runs go on without a server."""
+    try:
+        yield
+    except OSError as e:
+        raise LocalServerError(
+            Problem(
+                "local_files",
+                f"a file of the embedded PostgreSQL cannot be used: {e}",
+                "take it out of the way, or make room; `ehg-migrate local wipe` makes all anew, without its databases",
+            )
+        ) from e
 
 
 def _remove(folder: Path) -> None:

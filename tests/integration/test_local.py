@@ -316,7 +316,11 @@ def test_what_cannot_be_wiped_is_said(home: Path, folder: Path) -> None:
 @pytest.mark.usefixtures("in_reach")
 @pytest.mark.parametrize(
     ("version", "said"),
-    [("16\n", "is of PostgreSQL 16, and this is 18"), (None, "is not a data folder of PostgreSQL")],
+    [
+        ("16\n", "is of PostgreSQL 16, and this is 18"),
+        (None, "is not a data folder of PostgreSQL"),
+        ("\u00e4\n", "is of PostgreSQL \ufffd\ufffd, and this is 18"),
+    ],
 )
 def test_a_foreign_data_folder_is_refused(home: Path, version: str | None, said: str) -> None:
     """It is named, left as it is, and the hint says how to be rid of it."""
@@ -358,6 +362,25 @@ def test_a_file_in_the_way_is_told(folder: Path) -> None:
     (folder / "taken").write_text("")
     with pytest.raises(LocalServerError, match=r"cannot be made: `.*taken` is a file"):
         LocalServer(folder / "taken" / "local").start()
+
+
+@pytest.mark.usefixtures("in_reach")
+@pytest.mark.parametrize("name", ["run", "server.log", "data.new"])
+def test_a_file_in_the_way_of_one_of_its_own_is_told(home: Path, name: str) -> None:
+    """Whichever it is: to who verifies a run that is over, a server that cannot be had is a note, and no end."""
+    in_the_way = home / name
+    if name in ("run", "data.new"):
+        home.mkdir(parents=True)
+        in_the_way.write_text("")
+    else:
+        in_the_way.mkdir(parents=True)
+        (home / "server.previous.log").write_text("")
+    with pytest.raises(LocalServerError) as caught:
+        LocalServer(home).start(keep=True)
+    (problem,) = caught.value.problems
+    assert problem.code == "local_files"
+    assert str(in_the_way) in problem.message
+    (in_the_way.rmdir if in_the_way.is_dir() else in_the_way.unlink)()
 
 
 @pytest.mark.usefixtures("in_reach")

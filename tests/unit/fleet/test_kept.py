@@ -110,7 +110,7 @@ def test_the_home_folder_counts(
 def test_our_own_code_counts(
     settings: Settings, reads: Callable[[Settings], int], file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Another version of this package may read the same files otherwise, or have other limits where they say nothing."""
+    """Another version of this package may read the same files otherwise, or have other limits by default."""
     package = shutil.copytree(kept._PACKAGE.parent, tmp_path / "code", ignore=shutil.ignore_patterns("docs"))
     monkeypatch.setattr(kept, "_PACKAGE", package / "fleet")
     assert [reads(settings) for _ in range(2)] == [1, 0]
