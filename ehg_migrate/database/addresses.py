@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import threading
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from concurrent.futures import Future
 
 import psycopg
 
-from ehg_migrate.model import Address
+from ehg_migrate.model import Address, is_ip, is_socket
 
 Part = dict[str, str]
 """What is added to connection parameters: one `hostaddr`, or nothing where the host needs no resolving."""
@@ -47,13 +46,7 @@ def _resolve(address: Address, resolving: Future[tuple[Part, ...]]) -> None:
 
 
 def _is_name(host: str) -> bool:
-    if host.startswith("/"):  # the folder of a Unix socket
-        return False
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return True
-    return False
+    return not (is_socket(host) or is_ip(host))
 
 
 def _parts(found: Iterable[tuple[object, object, object, object, tuple[object, ...]]]) -> tuple[Part, ...]:

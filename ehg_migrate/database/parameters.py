@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ehg_migrate.model import Target
+from ehg_migrate.model import Target, is_local
 
 LONGEST_NAME = 63
 """NAMEDATALEN - 1: PostgreSQL would cut an application's name after it, with a notice."""
@@ -22,6 +21,14 @@ ITS_OWN: dict[str, Any] = {
 
 An application that imports us keeps its variables; a parameter that is given, though empty, goes before them.
 """
+
+
+def usual_sslmode(host: str, *, has_root: bool) -> str:
+    """Of a URL that says none, as a ledger's or a scratch server's.
+
+    libpq's own default, `prefer`, gives way to whoever stands between; so it stays only on this machine.
+    """
+    return "verify-full" if has_root else "prefer" if is_local(host) else "require"
 
 
 def parameters(target: Target, password: str | None, application: str) -> dict[str, Any]:

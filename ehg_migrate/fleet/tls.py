@@ -9,7 +9,7 @@ from ehg_migrate.fleet import values
 from ehg_migrate.fleet.endpoint import Endpoint
 from ehg_migrate.fleet.merge import Settings
 from ehg_migrate.fleet.problems import Refused
-from ehg_migrate.model import Address
+from ehg_migrate.model import Address, is_local
 
 SUPABASE_ROOTS = Path(__file__).with_name("supabase-roots.pem")
 """Both roots: they have one subject name and different keys, and which host uses which is not published."""
@@ -52,7 +52,7 @@ def _where(endpoint: Endpoint, name: str) -> str:
 
 def _sslmode(settings: Settings, endpoint: Endpoint) -> str:
     given = _option(settings, endpoint, "sslmode")
-    local = values.is_local(endpoint.host)
+    local = is_local(endpoint.host)
     if given is None:
         return "disable" if local and not endpoint.supabase else "verify-full"
     try:

@@ -12,6 +12,7 @@ from ehg_migrate.fleet import values
 from ehg_migrate.fleet.endpoint import ADDRESS_FIELDS, Endpoint, direct_ref, is_pooler, refuse_transaction_port
 from ehg_migrate.fleet.merge import Settings
 from ehg_migrate.fleet.problems import Refused
+from ehg_migrate.model import is_socket
 
 OPTIONS = ("sslmode", "sslrootcert", "passfile", "connect_timeout", "host")
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
@@ -105,7 +106,7 @@ def _place(text: str, options: dict[str, str]) -> tuple[str, int]:
         raise Refused("bad_url", "the URL's host or port cannot be read; they are not shown", _EXAMPLE)
     port = int(match["port"] or 5432)
     socket = options.pop("host", "")
-    if socket and (not values.is_socket(socket) or match["host"] or match["v6"]):
+    if socket and (not is_socket(socket) or match["host"] or match["v6"]):
         raise Refused(
             "bad_url",
             "the option `host` is for the folder of a Unix socket, beside no other host",

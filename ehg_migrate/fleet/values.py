@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from contextlib import suppress
@@ -10,7 +9,7 @@ from datetime import date, datetime
 
 from ehg_migrate.errors import quoted
 from ehg_migrate.fleet.problems import Refused, describe, kind
-from ehg_migrate.model import META_SCHEMA, PLATFORMS, SHARED
+from ehg_migrate.model import META_SCHEMA, PLATFORMS, SHARED, is_ip, is_socket
 
 NAME_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,62}"
 DURATION_PATTERN = r"[0-9]+(?:\.[0-9]+)? ?(?:ms|s|min|h|d)"
@@ -55,7 +54,7 @@ def target_name(value: object) -> str:
 def host(value: object) -> str:
     """A host name, an IP address, or the absolute folder of a Unix socket; names come back in lower case."""
     if isinstance(value, str):
-        if value.startswith("/"):
+        if is_socket(value) and "," not in value:  # libpq would take what stands behind it for another host
             return value.rstrip("/") or "/"
         if _HOST.fullmatch(value.rstrip(".")):
             return value.rstrip(".").lower()
@@ -68,27 +67,6 @@ def host(value: object) -> str:
         f"expected one host name or address, found {found}",
         "write the host alone, without scheme, port or user",
     )
-
-
-def is_ip(value: str) -> bool:
-    """Whether it is an IPv4 or IPv6 address."""
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return False
-    return True
-
-
-def is_socket(address: str) -> bool:
-    """Whether a host is the folder of a Unix socket."""
-    return address.startswith("/")
-
-
-def is_local(address: str) -> bool:
-    """Whether a host cannot be reached from another machine: loopback or a Unix socket."""
-    if is_socket(address) or address == "localhost" or address.endswith(".localhost"):
-        return True
-    return is_ip(address) and ipaddress.ip_address(address).is_loopback
 
 
 def project_ref(value: object) -> str:

@@ -72,7 +72,7 @@ class Backend:
         try:
             with self.begin(write, long) as driver:
                 yield Transaction(driver, self.dialect)
-        except (sqlite3.Error, psycopg.Error) as e:
+        except (sqlite3.Error, psycopg.Error, UnicodeError) as e:  # a host `a..b`, which nobody can look up
             raise LedgerError(self.explain(e)) from e
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from ehg_migrate import redaction
-from ehg_migrate.database.parameters import ITS_OWN
+from ehg_migrate.database.parameters import ITS_OWN, usual_sslmode
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.errors import LedgerError, Problem
 from ehg_migrate.ledger.backend import Backend, Dialect, first_line
@@ -108,26 +107,9 @@ def _refuse(reason: str) -> NoReturn:
 def _parameters(place: _Place, password: str | None) -> dict[str, Any]:
     """What psycopg needs, as keywords: no URL with a password is ever built."""
     given = {"user": place.user, "host": place.host, "port": place.port, "dbname": place.dbname, "password": password}
+    sslmode = usual_sslmode(place.server, has_root="sslrootcert" in place.options)
     named = {key: value for key, value in given.items() if value is not None}
-    return {**ITS_OWN, **_CONNECT, **named, **_tls(place), **place.options, "connect_timeout": place.patience}
-
-
-def _tls(place: _Place) -> dict[str, str]:
-    """libpq's own default, `prefer`, gives way to whoever stands between; so it stays only on this machine."""
-    if "sslmode" in place.options:
-        return {}
-    if "sslrootcert" in place.options:
-        return {"sslmode": "verify-full"}
-    return {} if _is_here(place.server) else {"sslmode": "require"}
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost" or host.startswith("/"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return {**ITS_OWN, **_CONNECT, **named, "sslmode": sslmode, **place.options, "connect_timeout": place.patience}
 
 
 @contextmanager

@@ -19,12 +19,15 @@ from ehg_migrate.model.target import (
     Limits,
     SecretRef,
     Target,
+    is_ip,
+    is_local,
+    is_socket,
     meta_schema,
 )
 
 __all__ = [
     "META_SCHEMA", "VERSION_TABLE", "SHARED", "PLATFORMS", "SUPABASE", "NO_PLATFORM", "meta_schema",
-    "Target", "Address", "Limits", "SecretRef",
+    "Target", "Address", "Limits", "SecretRef", "is_ip", "is_local", "is_socket",
     "State", "StateKind", "Plan", "FleetPlan", "Step", "Direction", "Verb", "Skipped", "Wave", "Entry",
     "Finding", "Level",
     "Run", "RunStatus", "Result", "Status", "StepResult", "Origin", "GATES", "JournalEntry", "UNDOES",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,30 @@ class SecretRef:
 
     def __str__(self) -> str:
         return f"{self.scheme}:{' '.join(self.value[:1])}{' ...' if len(self.value) > 1 else ''}"
+
+
+def is_socket(host: str) -> bool:
+    """Whether a host is the folder of a Unix socket."""
+    return host.startswith("/")
+
+
+def is_ip(host: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_local(host: str) -> bool:
+    """Whether nobody can stand between us and a host: a Unix socket, `localhost`, or a loopback address.
+
+    Not `db.localhost`, which resolvers may ask a name server for; nor several hosts, which libpq takes behind commas.
+    """
+    if "," in host:
+        return False
+    return is_socket(host) or host == "localhost" or (is_ip(host) and ipaddress.ip_address(host).is_loopback)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from typing import Any, LiteralString, Self
 import psycopg
 from psycopg import sql
 
-from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.faults import run_fault, sqlstate
 from ehg_migrate.database.parameters import ITS_OWN
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.local import LocalServer
@@ -151,7 +151,7 @@ class Scratch:
                 application_name="ehg_migrate scratch",
                 autocommit=True,
             )
-        except psycopg.Error as e:
+        except (psycopg.Error, UnicodeError) as e:  # the last: a host of `a..b`, which nobody can look up
             raise _refused(a, e) from e
 
     def _enter(self) -> None:
@@ -284,9 +284,10 @@ def nearest(majors: Iterable[int], wanted: int) -> int:
     return min(majors, key=lambda major: (abs(major - wanted), -major))
 
 
-def _refused(address: Address, error: psycopg.Error) -> LocalServerError:
+def _refused(address: Address, error: psycopg.Error | UnicodeError) -> LocalServerError:
     hint = f"look at the server that `{VARIABLE}` names" if os.environ.get(VARIABLE) else "try again; its log says more"
-    if error.sqlstate == "42501":
+    state = sqlstate(error)
+    if state == "42501":
         hint = f"its role must be able to create databases and roles (CREATEDB CREATEROLE); `{VARIABLE}` names it"
     message = f"the scratch server at {address} refuses: {run_fault(error).problem.message}"
-    return LocalServerError(Problem("scratch", message, hint, sqlstate=error.sqlstate))
+    return LocalServerError(Problem("scratch", message, hint, sqlstate=state))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import psycopg
 from psycopg import conninfo
 
+from ehg_migrate.database.parameters import usual_sslmode
 from ehg_migrate.errors import LocalServerError, Problem
-from ehg_migrate.fleet.values import is_local
 from ehg_migrate.model import Address
 from ehg_migrate.redaction import register
 
@@ -41,11 +39,6 @@ def given(url: str) -> tuple[Address, str | None]:
         )
     user = parts.get("user", "postgres")
     database = parts.get("dbname", "postgres")
-    host = parts.get("host", "localhost")
-    return Address(host, port, user, database, _sslmode(host, parts), parts.get("sslrootcert")), password
-
-
-def _sslmode(host: str, parts: Mapping[str, str]) -> str:
-    """As for a ledger: libpq's own default, `prefer`, gives way to whoever stands between."""
-    usual = "verify-full" if "sslrootcert" in parts else "prefer" if is_local(host) else "require"
-    return parts.get("sslmode", usual)
+    host, root = parts.get("host", "localhost"), parts.get("sslrootcert")
+    sslmode = parts.get("sslmode") or usual_sslmode(host, has_root=root is not None)
+    return Address(host, port, user, database, sslmode, root), password

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import conninfo
 from sqlalchemy import URL
 
-from ehg_migrate.model import Address
+from ehg_migrate.model import Address, is_socket
 
 _USUAL = "prefer"  # what every driver does that is told nothing of TLS
 
@@ -43,7 +43,7 @@ class MigratedDatabase:
         `.set(drivername=...)` makes it one for another driver: what only libpq knows is there only where it is needed.
         """
         a = self.address
-        if a.host.startswith("/"):  # the folder of a Unix socket, which has no place before the slash, and no TLS
+        if is_socket(a.host):  # which has no place before the slash, and no TLS
             place: dict[str, Any] = {"query": {"host": a.host, "port": str(a.port)}}
         else:
             manner = {"sslmode": "" if a.sslmode == _USUAL else a.sslmode, "sslrootcert": a.sslrootcert}

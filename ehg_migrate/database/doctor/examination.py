@@ -17,8 +17,7 @@ from psycopg.rows import dict_row
 from ehg_migrate.database.leaving import let_go
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.statements import query
-from ehg_migrate.fleet.values import is_local, is_socket
-from ehg_migrate.model import Target
+from ehg_migrate.model import Target, is_local, is_socket
 
 _CONNECT = 10.0  # seconds, where the target sets no limit of its own
 _ANSWER = 20.0  # seconds that one check may take beside connecting

@@ -21,7 +21,7 @@ from ehg_migrate.database.doctor.findings import Level, Verdict, error, good, wa
 from ehg_migrate.database.faults import connect_fault
 from ehg_migrate.errors import quoted
 from ehg_migrate.fleet.endpoint import direct_ref
-from ehg_migrate.fleet.values import is_ip
+from ehg_migrate.model import is_ip
 
 _SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _POOLER = "use the host of the session pooler, which has IPv4: the project's Connect dialog shows it"

@@ -64,6 +64,10 @@ DIRECT = Address(f"db.{REF}.supabase.co", 5432, "postgres", "postgres", "verify-
         (f"{{url: 'postgresql://postgres@db.{REF}.supabase.co/postgres'}}", DIRECT),
         ("{url: 'postgresql://u@127.0.0.1:5433/db'}", Address("127.0.0.1", 5433, "u", "db", "disable")),
         ("{url: 'postgres://u@localhost/db'}", Address("localhost", 5432, "u", "db", "disable")),
+        (
+            "{url: 'postgresql://u@db.localhost/db'}",
+            Address("db.localhost", 5432, "u", "db", "verify-full", "system"),
+        ),
         ("{url: 'postgresql+psycopg://u@[::1]:5433/db'}", Address("::1", 5433, "u", "db", "disable")),
         ("{url: 'postgresql://u@/db?host=/run/Pg'}", Address("/run/Pg", 5432, "u", "db", "disable")),
         ("{url: 'postgresql://u@%2Frun%2FPg/db'}", Address("/run/Pg", 5432, "u", "db", "disable")),

@@ -49,13 +49,15 @@ def test_refused_urls(url: str, words: str) -> None:
         ("10.0.0.1/ledger", "require"),
         ("db.example.com/ledger?sslrootcert=/x.pem", "verify-full"),
         ("db.example.com/ledger?sslmode=verify-ca&sslrootcert=/x.pem", "verify-ca"),
-        ("127.0.0.1/ledger", None),
-        ("[::1]/ledger", None),
-        ("localhost/ledger", None),
-        ("/ledger?host=/var/run/postgresql", None),
+        ("127.0.0.1/ledger", "prefer"),
+        ("[::1]/ledger", "prefer"),
+        ("localhost/ledger", "prefer"),
+        ("db.localhost/ledger", "require"),
+        ("/ledger?host=/var/run/postgresql", "prefer"),
+        ("/ledger?host=/var/run/postgresql,db.example.com", "require"),
     ],
 )
-def test_tls(rest: str, expected: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls(rest: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """TLS is demanded beyond this machine, the server is verified given a root, and `sslmode` has the last word."""
     seen: dict[str, object] = {}
 
@@ -81,3 +83,11 @@ def test_nobody_listens() -> None:
     assert f"`127.0.0.1:{port}/ledger` cannot be reached" in str(caught.value)
     assert "the targets themselves are not affected" in str(caught.value)
     assert _CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'x' * 64}.example.com"])
+def test_what_is_no_name_of_a_host(host: str) -> None:
+    """It cannot be asked for, which the driver says with an exception that is none of its own."""
+    with pytest.raises(LedgerError) as caught:
+        open_ledger(f"postgresql://me@{host}/ledger")
+    assert caught.value.problems[0].code == "ledger_unreachable"
