@@ -24,29 +24,39 @@ def declared(graph: Graph, plan: Plan) -> tuple[str, ...]:
 def adopt(target: Target, password: str | None, plan: Plan, graph: Graph, run: str, origin: Origin) -> Result:
     """Writes `plan.goal` as the target's version rows, and a journal entry for each revision declared applied.
 
-    In one transaction under the lock. Never raises for the target. A foreign version table is left as it is. Where the
-    connection is lost the target is entered once more: what had been committed is there then.
+    In one transaction under the lock. Never raises for the target. A foreign version table is left as it is. Where it
+    is not sure what was committed, the target is entered once more, to see.
     """
     start = time.monotonic()
     lost: Problem | None = None
     while True:
-        session = Session(target, password, run, origin, adopting=True)
         try:
-            with session:
-                if lost is None or set(session.found.heads) != set(plan.goal):
-                    _write(session, plan, graph)
-                heads = session.leave()
+            with Session(target, password, run, origin, adopting=True) as session:
+                status, heads, problem = _tried(session, plan, graph, again=lost is not None)
         except TargetError as e:
             return _not_adopted(target, plan, e, lost)
-        except psycopg.Error as e:
-            if not is_lost(session.lock):
-                return Result(target.name, Status.FAILED, plan.heads, plan.heads, problem=run_fault(e).problem)
-            if lost:
-                return Result(target.name, Status.INDETERMINATE, plan.heads, problem=lost)
-            lost = run_fault(e, lost=True).problem
-        else:
+        if status is not Status.INDETERMINATE or lost:
+            notes = plan.notes if status is Status.SUCCEEDED else ()
             seconds = time.monotonic() - start
-            return Result(target.name, Status.SUCCEEDED, plan.heads, heads, notes=plan.notes, seconds=seconds)
+            return Result(target.name, status, plan.heads, heads, problem=problem, notes=notes, seconds=seconds)
+        lost = problem
+
+
+Tried = tuple[Status, tuple[str, ...], Problem | None]
+
+
+def _tried(session: Session, plan: Plan, graph: Graph, *, again: bool) -> Tried:
+    """What became of it, and the version rows; `again` after an attempt that may have been committed."""
+    written = again and set(session.found.heads) == set(plan.goal)
+    try:
+        if not written:
+            _write(session, plan, graph)
+            written = True
+        return Status.SUCCEEDED, session.leave(), None
+    except psycopg.Error as e:
+        gone = is_lost(session.lock)  # here: whoever leaves the session closes it
+        problem = run_fault(e, lost=gone).problem
+        return (Status.INDETERMINATE, (), problem) if written or gone else (Status.FAILED, plan.heads, problem)
 
 
 def _not_adopted(target: Target, plan: Plan, error: TargetError, lost: Problem | None) -> Result:

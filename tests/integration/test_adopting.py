@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ehg_migrate.database.statements import layout
 from ehg_migrate.model import Address, Result, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
@@ -71,3 +72,35 @@ def test_a_line_that_stays_down(adopt: Callable[[Rule], Result], pg: Cluster, da
     result = adopt(Rule(Act.LOSE_ANSWER, match="^COMMIT$", door=Door.RESET))
     assert (result.status, result.heads_after) == (Status.INDETERMINATE, ()), result
     assert rows(pg, database) == {"s2"}
+
+
+@pytest.mark.parametrize(
+    ("refused", "status", "held"),
+    [
+        ("INSERT ON ehg_migrate.migration_journal", Status.FAILED, set()),
+        ("DELETE ON ehg_migrate.migration_lease", Status.INDETERMINATE, {"s2"}),
+    ],
+)
+def test_what_fails_before_and_behind_the_commit(
+    refused: str,
+    status: Status,
+    held: set[str],
+    pg: Cluster,
+    database: Address,
+    make_project: MakeProject,
+    tmp_path: Path,
+) -> None:
+    """Before it nothing is done, and the reason is told; behind it nobody says that the target holds nothing."""
+    project = Project.load(make_project(tmp_path, entries({"one": database}), SHARED))
+    execute(
+        pg,
+        database,
+        layout(project.targets()[0]).as_string(None),
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not here'; END $$",
+        f"CREATE TRIGGER no BEFORE {refused} FOR EACH ROW EXECUTE FUNCTION no()",
+    )
+    (result,) = project.adopt("one", ["s2"]).results
+    assert (result.status, result.heads_after) == (status, ()), result
+    assert result.problem
+    assert (result.problem.code, result.problem.message) == ("statement_failed", "not here")
+    assert rows(pg, database) == held
