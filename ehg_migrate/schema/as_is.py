@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ehg_migrate.database.asking import ask_all
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.schema.clone import apart, bring_to
 from ehg_migrate.schema.difference import Difference, differences
 from ehg_migrate.schema.drift import MOVED, Fleet, Look, differs, read_there
@@ -40,7 +40,10 @@ def drifted(
             continue
         assert isinstance(answer, tuple)
         catalog, held = answer
-        found[name] = (catalog, differences(reference.catalog(), catalog)) if set(held) == set(heads) else MOVED
+        try:
+            found[name] = (catalog, differences(reference.catalog(), catalog)) if set(held) == set(heads) else MOVED
+        except TargetError as e:
+            found[name] = e.problem
     return found
 
 

@@ -241,7 +241,10 @@ def _drift(state: State, there: Look, expected: Reference | Problem, read: objec
     catalog, heads = read
     if heads != state.heads:
         return replace(seen, verdict=Verdict.UNKNOWN, problem=MOVED)
-    found = differences(expected.catalog(), catalog)
+    try:
+        found = differences(expected.catalog(), catalog)
+    except TargetError as e:
+        return replace(seen, verdict=Verdict.NO_REFERENCE, problem=e.problem)
     return replace(seen, verdict=Verdict.DRIFTED if found else Verdict.MATCHES, differences=found)
 
 

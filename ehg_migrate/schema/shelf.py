@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from ehg_migrate.errors import LocalServerError, Problem
+from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.files import write_whole
 from ehg_migrate.schema.facts import Catalog, Fact
 
@@ -34,7 +34,7 @@ class Reference:
     unkept: Catalog | None = field(default=None, compare=False, repr=False)  # where there is no file
 
     def catalog(self) -> Catalog:
-        """All its facts, read from its file. Raises LocalServerError where that was damaged or removed meanwhile."""
+        """All its facts, read from its file. Raises TargetError where that was damaged or removed meanwhile."""
         if self.unkept is not None:
             return self.unkept
         try:
@@ -51,7 +51,7 @@ class Reference:
         with contextlib.suppress(OSError):
             self.path.unlink()
         message = f"what revisions produce was kept in `{self.path}`, which is damaged or gone"
-        raise LocalServerError(Problem("no_reference", message, "begin again: it is made anew"))
+        raise TargetError(Problem("no_reference", message, "begin again: it is made anew"))
 
 
 class Shelf:

@@ -127,6 +127,21 @@ def test_a_target_that_was_not_changed_is_not_read_again(fleet: Fleet, pg: Clust
         assert unchanged("-t", "acme") == {"acme": first}, damaged
 
 
+def test_what_was_kept_is_damaged(fleet: Fleet, pg: Cluster) -> None:
+    """It is the trouble of the targets that it was for, and of no other one; the next look makes it anew."""
+    fleet.run("drift")
+    execute(pg, fleet.addresses["acme"], "ALTER TABLE acme_only ADD COLUMN mine int")
+    execute(pg, fleet.addresses["beta"], "ALTER TABLE notes ADD COLUMN mine int")
+    (of_acme,) = (f for f in fleet.folder.glob(".ehg/references/*.jsonl") if "acme_only" in f.read_text())
+    of_acme.write_text(of_acme.read_text().replace("acme_only", "acme_once"))
+    said = fleet.run("drift")
+    assert said.code == 1, said
+    assert said.out.splitlines()[-1] == "1 no_reference (acme), 1 drifted (beta), 1 matches (gamma)", said
+    assert "which is damaged or gone" in said.out
+    again = fleet.run("drift")
+    assert (again.code, again.out.splitlines()[-1]) == (0, "2 drifted (acme, beta), 1 matches (gamma)"), again
+
+
 def test_on_the_embedded_server(fleet: Fleet) -> None:
     """Without a server of the user's the embedded one of the nearest version makes the references, views and all."""
     fleet.variables.clear()

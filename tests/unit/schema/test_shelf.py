@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ehg_migrate.errors import LocalServerError
+from ehg_migrate.errors import TargetError
 from ehg_migrate.schema.facts import Catalog, Fact
 from ehg_migrate.schema.shelf import Shelf
 
@@ -48,7 +48,7 @@ def test_what_is_damaged_below_its_head(tmp_path: Path, rest: bytes) -> None:
     found = shelf.find("abc")
     assert found
     for _ in range(2):
-        with pytest.raises(LocalServerError, match="which is damaged or gone"):
+        with pytest.raises(TargetError, match="which is damaged or gone"):
             found.catalog()
         assert shelf.find("abc") is None
 
