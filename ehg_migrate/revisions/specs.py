@@ -38,7 +38,7 @@ def resolve(graph: Graph, spec: str, releases: Releases) -> tuple[str, ...]:
     spec = spec.strip()
     if spec.startswith(RELEASE):
         return _release(graph, spec.removeprefix(RELEASE), releases)
-    if _RELATIVE.search(spec):
+    if _RELATIVE.search(spec) and not branch_exists(graph, spec):
         raise _unknown(
             spec,
             "relative revisions mean something else on each target",

@@ -69,6 +69,12 @@ def test_one_head_is_the_head() -> None:
     assert resolve(graph, "head", {}) == resolve(graph, "shared@head", {}) == ("s2",)
 
 
+def test_a_branch_that_ends_like_a_relative_name() -> None:
+    """`eu-1` is no step back from `eu`."""
+    with pytest.raises(UsageError, match=r"`eu-1` is a branch, not a revision\n  hint: write `eu-1@head`"):
+        resolve(graph_of(rev("e1", branch="eu-1")), "eu-1", {})
+
+
 _IDS = "hint: `ehg-migrate plan` and `ehg-migrate history TARGET` show the ids"
 _RELATIVE = (
     "relative revisions mean something else on each target\n  hint: name the revision; `ehg-migrate status` shows them"
