@@ -87,6 +87,7 @@ def test_rules_that_a_size_decides_name_their_table() -> None:
     """One table each: the query for sizes is made from them."""
     assert {name for name, rule in RULES.items() if rule.weight is not Weight.NOTHING} == {
         "rewrite", "scan", "index_build", "held_lock", "backfill", "lost_data", "truncate", "delete",
+        "detached",
     }  # fmt: skip
 
 
