@@ -28,10 +28,6 @@ class Known:
     checksum: str
 
 
-Between = Callable[[tuple[str, ...], tuple[str, ...]], Iterable[tuple[str, Direction]]]
-"""Which revisions come and go where version rows change without being run: a stamp."""
-
-
 class Recorder:
     """Journals every step of one session: `done` inside the step's transaction, `started` beside it where it leaves it.
 
@@ -39,18 +35,12 @@ class Recorder:
     """
 
     def __init__(
-        self,
-        session: Session,
-        known: Callable[[str], Known],
-        heads: tuple[str, ...],
-        between: Between | None = None,
-        undoes: str | None = None,
+        self, session: Session, known: Callable[[str], Known], heads: tuple[str, ...], undoes: str | None = None
     ) -> None:
         self.session = session
         self.atomic = True
         self.invalid_before: tuple[str, ...] = ()
         self._known = known
-        self._between = between
         self._of_done = UNDOES + undoes if undoes else ""
         self._heads = heads
         self._step: tuple[str, Direction] | None = None
@@ -96,20 +86,23 @@ class Recorder:
     ) -> None:
         """Alembic's `on_version_apply`: the version row is written and the transaction still open.
 
+        Of a stamp `settle` tells, at its end: each of several rows that it writes is only a part of what it says.
         Raises TargetError where that must not be committed: the step threw its own work away, or moved version rows.
         """
+        if step.is_stamp:
+            return
         connection = driver_connection(ctx.connection)
         now = tuple(sorted(heads))
-        for revision, direction in self._changes(step, now):
+        direction = Direction.UP if step.is_upgrade else Direction.DOWN
+        for revision in step.up_revision_ids:
             recorded = self.session.journal.record(
                 connection,
-                self._entry("stamped" if step.is_stamp else "done", revision, direction, now),
+                self._entry("done", revision, direction, now),
                 transaction=self._transaction if self._step else None,
                 rows=True,
             )
-            if not step.is_stamp:
-                self._check(revision, recorded, now)
-                self._check_neighbours(revision)
+            self._check(revision, recorded, now)
+            self._check_neighbours(revision)
         self._over(now)
         if not self._last:
             self.session.prepare_with_commit()
@@ -130,7 +123,7 @@ class Recorder:
         self._began = Moment.now()  # for stock commands, which do not announce the next step
 
     def _entry(
-        self, event: str, revision: str, direction: str, heads_after: tuple[str, ...], detail: str = ""
+        self, event: str, revision: str, direction: Direction, heads_after: tuple[str, ...], detail: str = ""
     ) -> Entry:
         known = self._known(revision)
         return Entry(
@@ -144,11 +137,6 @@ class Recorder:
             began=self._began,
             detail=self._of_done if event == "done" else detail,
         )
-
-    def _changes(self, step: MigrationInfo, now: tuple[str, ...]) -> Iterable[tuple[str, Direction]]:
-        if step.is_stamp and self._between:
-            return self._between(self._heads, now)
-        return [(r, Direction.UP if step.is_upgrade else Direction.DOWN) for r in step.up_revision_ids]
 
     def _check(self, revision: str, recorded: Recorded, heads: tuple[str, ...]) -> None:
         if self._thrown_away or recorded.transaction not in (None, "this", "committed"):
@@ -164,21 +152,12 @@ class Recorder:
             if changed := neighbours.changed_since(f"revision `{revision}`"):
                 self.session.noticed.append(changed)
 
-    def settle(self, heads: tuple[str, ...], connection: TargetConnection) -> None:
-        """Journals what changed the version rows unheard in this transaction, as `stamp --purge base` does.
-
-        Raises psycopg.Error, and TargetError as the journal does.
-        """
-        if self._between and set(heads) != set(self._heads):
-            for revision, direction in self._between(self._heads, heads):
-                self.session.journal.record(connection, self._entry("stamped", revision, direction, heads))
-            self._heads = heads
-
-    def take_out(self, row: str, connection: TargetConnection) -> None:
-        """Takes out a version row that another one implies, in this transaction. Raises as `settle`."""
-        connection.execute(query("clear_row", self.session.target), {"revision": row})
-        heads = tuple(h for h in self._heads if h != row)
-        self.session.journal.record(connection, self._entry("normalized", row, "", heads))
+    def settle(
+        self, heads: tuple[str, ...], changes: Iterable[tuple[str, Direction]], connection: TargetConnection
+    ) -> None:
+        """Journals what a stamp declares, in its transaction. Raises psycopg.Error; TargetError as the journal does."""
+        for revision, direction in changes:
+            self.session.journal.record(connection, self._entry("stamped", revision, direction, heads))
         self._heads = heads
 
     def failed(self, revision: str, direction: Direction, detail: str) -> None:

@@ -26,8 +26,9 @@ from ehg_migrate.environment.models import Comparison, Models, comparison
 from ehg_migrate.environment.new_files import DIRECTIVES, directive
 from ehg_migrate.environment.offline import set_path
 from ehg_migrate.environment.placing import find_place
-from ehg_migrate.environment.recording import Known, Recorder, driver_connection
+from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.scoping import write_to
+from ehg_migrate.environment.stamping import settle
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.errors import Problem, TargetError, described, quoted
 from ehg_migrate.fleet.holding import held, today
@@ -79,7 +80,8 @@ class Stock:
             before = session.found.heads
             session.prepare_work()  # for Alembic's own questions
             stamps = self.invocation.stamps
-            if not self.invocation.options.get("purge"):  # `stamp --purge` is the way out of wrong rows
+            purges = bool(self.invocation.options.get("purge"))
+            if not purges:  # which is the way out of wrong rows
                 check_rows(before, graph, self.history)
             if not stamps:  # which says what is there, and runs nothing
                 refuse_damaged_rows(session, graph)
@@ -97,7 +99,7 @@ class Stock:
                 # a stamp is one transaction: `--purge` has taken the rows out before Alembic looks at what is to come
                 hosting.configure(target, connection, recorder, fn=fn, transaction_per_migration=not stamps)
                 try:
-                    _migrate(partial(_settle, recorder, target, graph) if stamps else None)
+                    _migrate(partial(settle, session, recorder, graph, purges=purges) if stamps else None)
                 except BaseException as e:
                     _note_failure(session, recorder, e)
                     raise
@@ -203,15 +205,6 @@ def _migrate(at_end: Callable[[], None] | None = None) -> None:
             at_end()
 
 
-def _settle(recorder: Recorder, target: Target, graph: Graph) -> None:
-    """Where a row of each branch was named, one may imply another, from which Alembic could not go on."""
-    driver = driver_connection(context.get_bind())
-    heads = tuple(sorted(row[0] for row in driver.execute(query("version_heads", target)).fetchall()))
-    recorder.settle(heads, driver)
-    for row in sorted(set(heads) - set(graph.canonical(heads))):
-        recorder.take_out(row, driver)
-
-
 def check_rows(heads: tuple[str, ...], graph: Graph, history: History) -> None:
     """Raises TargetError for version rows that Alembic would stumble over in the middle."""
     for head in heads:
@@ -246,17 +239,7 @@ def _recorder(session: Session, graph: Graph, heads: tuple[str, ...]) -> Recorde
     def known(revision: str) -> Known:
         return Known(graph[revision].branch, graph[revision].checksum) if revision in graph else Known("", "")
 
-    def between(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[tuple[str, Direction]]:
-        had, has = graph.closure(h for h in before if h in graph), graph.closure(after)
-        for row in sorted(set(before) - set(after)):
-            if row not in graph:  # a row that nobody here knows is taken out as well
-                yield row, Direction.DOWN
-        for i in graph.newest_first(had & ~has):
-            yield graph.revisions[i].id, Direction.DOWN
-        for i in graph.newest_first(has & ~had)[::-1]:
-            yield graph.revisions[i].id, Direction.UP
-
-    return Recorder(session, known, heads, between)
+    return Recorder(session, known, heads)
 
 
 def _before(step: Step, settings: Settings, session: Session, recorder: Recorder) -> None:

@@ -323,6 +323,29 @@ class TestOneTarget:
         place.good("-x", "target=acme", "stamp", "a2")
         assert place.heads(place.acme) == ["a2"]
 
+    def test_a_stamp_says_what_a_squash_has_left(self, place: Place) -> None:
+        """With `--purge` all is said anew: what is gone is not applied any more, and a file counts as it is now."""
+        place.good("upgrade", "heads")
+        (place.folder / "versions/shared/s1.py").unlink()
+        add_revision(place.folder, "shared/s2", table("s2", label="shared"))
+        add_revision(place.folder, "crm/c1", table("c1", label="crm", depends=("s2",)))
+        add_revision(place.folder, "acme/a1", table("a1", label="acme", depends=("c1",)))
+        project = Project.load(place.folder)
+        assert {n.code for n in project.status(["acme"])[0].notes} == {"edited_file"}
+        before = place.ask(place.acme, JOURNAL)
+        place.good("-x", "target=acme", "stamp", "--purge", "a2")
+        assert [e[1:4] for e in place.ask(place.acme, JOURNAL)[len(before) :]] == [
+            ("stamped", "s1", "down"),
+            ("stamped", "s2", "up"),
+            ("stamped", "c1", "up"),
+            ("stamped", "a1", "up"),
+        ]
+        (state,) = Project.load(place.folder).status(["acme"])
+        assert (state.kind, state.heads, state.notes) == (StateKind.UP_TO_DATE, ("a2",), ())
+        again = place.ask(place.acme, JOURNAL)
+        place.good("-x", "target=acme", "stamp", "--purge", "a2")
+        assert place.ask(place.acme, JOURNAL) == again
+
     def test_rows_that_are_not_ours(self, place: Place) -> None:
         """Version rows of another branch, of nobody, or overlapping are named before the first step."""
         place.good("upgrade", "heads")
