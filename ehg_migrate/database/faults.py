@@ -99,6 +99,10 @@ _LOST = {
         "idle_in_transaction",
         "the step did nothing on the server for too long: raise `idle_in_transaction_timeout`, or split the revision",
     ),
+    "25P04": (
+        "statement_timeout",
+        "the step took longer than a `transaction_timeout` that it has SET: take that out, or split the revision",
+    ),
 }
 # what PgBouncer says when it ends a client by a limit of its own -> the same
 _ENDED = {

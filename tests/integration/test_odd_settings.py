@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ehg_migrate.database.doctor import Level, examine
@@ -13,9 +14,10 @@ from ehg_migrate.database.session import lock_key
 from ehg_migrate.model import Address, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
+from tests.support.bare import BareServer, majors
 from tests.support.cli import ehg
 from tests.support.postgres import CANARY, Cluster
-from tests.support.project import revision, target_entry
+from tests.support.project import revision, target_entry, write_project
 
 # a function that is more than its statements, so that the run has two connections
 STEPS = {
@@ -85,3 +87,54 @@ def test_who_is_in_the_way_is_named_whatever_spans_look_like(
     assert result.problem.code == "lock_timeout"
     assert "blocked by pid" in result.problem.message
     assert "idle in transaction for" in result.problem.message
+
+
+# --- limits that would end a session of ours
+
+# the run has two connections, or one
+_SLOW = "SELECT pg_sleep(0.7); ALTER TABLE s1 ADD COLUMN m int"
+_ENDS = {
+    "two": revision("s2", "s1", up=_SLOW, up_code="import time"),
+    "one": revision("s2", "s1", up=_SLOW),
+    "by itself": revision("s2", "s1", up="SET LOCAL transaction_timeout = '200ms'; " + _SLOW),
+}
+
+
+@pytest.fixture
+def admin() -> Iterator[psycopg.Connection]:
+    """Of the database `postgres` of a PostgreSQL 18: since 17 there is a `transaction_timeout`."""
+    with BareServer(majors()[18]) as server, server.connect("postgres") as c:
+        yield c
+
+
+@pytest.mark.parametrize("sessions", ["one", "two"])
+@pytest.mark.parametrize("limit", ["transaction_timeout", "idle_session_timeout"])
+def test_no_limit_of_the_database_ends_a_step(
+    limit: str, sessions: str, admin: psycopg.Connection, tmp_path: Path
+) -> None:
+    """They are put aside as its `statement_timeout` is, in the transaction too that has begun with them."""
+    admin.execute(f"ALTER DATABASE postgres SET {limit} = '300ms'".encode())
+    (result,) = _slow(admin, _ENDS[sessions], tmp_path).upgrade().results
+    assert result.status is Status.SUCCEEDED, result.problem
+    assert admin.execute("SELECT event FROM ehg_migrate.migration_journal").fetchall() == [("done",)] * 2
+    assert _ended(admin) == 0
+
+
+def test_a_limit_that_a_step_has_set_is_named_and_not_tried_again(admin: psycopg.Connection, tmp_path: Path) -> None:
+    """It would end it again, and the server's log says no more."""
+    (result,) = _slow(admin, _ENDS["by itself"], tmp_path).upgrade().results
+    assert result.problem is not None
+    assert (result.status, result.problem.code) == (Status.FAILED, "statement_timeout")
+    assert "`transaction_timeout`" in result.problem.hint
+    assert _ended(admin) == 1
+
+
+def _ended(admin: psycopg.Connection) -> int:
+    """Sessions of the database that the server has ended."""
+    row = admin.execute("SELECT sessions_fatal FROM pg_stat_database WHERE datname = current_database()").fetchone()
+    return int(row[0]) if row else -1
+
+
+def _slow(admin: psycopg.Connection, second: str, folder: Path) -> Project:
+    entry = {"url": f"postgresql://postgres@/postgres?host={admin.info.host}"}
+    return Project.load(write_project(folder, {"acme": entry}, {**STEPS, "shared/2": second}))

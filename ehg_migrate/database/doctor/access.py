@@ -20,10 +20,6 @@ from ehg_migrate.model import Target
 from ehg_migrate.redaction import one_line
 
 _OLDEST, _NEWEST = 14, 18  # majors of PostgreSQL that the tests know
-_BITES = {
-    "idle_session_timeout": "ends the connection that holds the lock while a long step runs",
-    "transaction_timeout": "ends every step that takes longer",
-}
 
 
 def login(exam: Examination) -> Verdict:
@@ -64,7 +60,7 @@ def settings(exam: Examination) -> Verdict:
         "statement_timeout": limits.statement,
         "idle_in_transaction_session_timeout": limits.idle_in_transaction,
     }
-    rows = exam.rows("doctor_settings", {"names": [*wanted, *_BITES]})
+    rows = exam.rows("doctor_settings", {"names": [*wanted]})
     now = {row["name"]: row["setting"] / 1000 for row in rows}
     lost = [name for name, seconds in wanted.items() if now[name] != round(seconds, 3)]
     if lost:
@@ -75,19 +71,13 @@ def settings(exam: Examination) -> Verdict:
                 "use the session-mode port of the pooler",
             )
         )
-    biting = [_bite(name, now[name]) for name in _BITES if now.get(name)]
     kept = ", ".join(f"{name} {_limit(seconds)}" for name, seconds in wanted.items())
     own = {row["name"]: row["reset_val"] / 1000 for row in rows}["statement_timeout"]
-    return combined([good(f"kept: {kept} (the server's own statement_timeout here: {_limit(own)})"), *biting])
+    return good(f"kept: {kept} (the server's own statement_timeout here: {_limit(own)})")
 
 
 def _limit(seconds: float) -> str:
     return span(seconds) if seconds else "none"
-
-
-def _bite(name: str, seconds: float) -> Verdict:
-    hint = f"ALTER ROLE CURRENT_USER SET {name} = 0"
-    return warning(f"`{name}` is {span(seconds)}, which {_BITES[name]}", hint)
 
 
 def server(exam: Examination) -> Verdict:
