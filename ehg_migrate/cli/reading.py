@@ -137,7 +137,7 @@ def history(target: str, limit: int | None, as_json: bool, **where: Any) -> None
         if as_json:
             console.json("history", entries)
         else:
-            console.data(history_lines(entries) if entries else ())
+            console.data(history_lines(entries, project.targets((target,))[0].name) if entries else ())
             console.note(() if entries else f"`{target}` has no journal yet: nothing of ours was done there")
 
 

@@ -151,7 +151,7 @@ def _as_made(e: JournalEntry) -> bool:
         e.tool_version,
     )
     return (
-        all(isinstance(text, str) for text in (*texts, e.detail, *e.heads_before, *e.heads_after))
+        all(isinstance(text, str) for text in (*texts, e.detail, e.target, *e.heads_before, *e.heads_after))
         and e.direction in ("up", "down", "")
         and isinstance(e.seq, int)
         and isinstance(e.started_at, datetime)

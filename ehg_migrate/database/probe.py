@@ -39,6 +39,7 @@ class Reading:
     has_schema: bool = True  # False where the target is one schema, which is not there
     lacks_table: bool = False  # our journal is there, and the version table is not
     mixed: bool = False  # checksums and unfinished steps are of all names in the journal, which has others than its own
+    written_as: str = ""  # whom the newest entry of the journal names; empty where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ async def read(connection: Connection, target: Target, *, exactly: bool = False)
         seconds=time.monotonic() - start,
         has_schema=bool(row.get("has_schema", True)),
         mixed=bool(row["others"]) and not exactly,
+        written_as=one_line(str(row["written_as"] or ""), _LONGEST),
     )
 
 

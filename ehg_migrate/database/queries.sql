@@ -11,13 +11,15 @@
 -- It reads the journal once, in place of once for `applied_checksums` and once for `unfinished`, which takes the server a
 -- quarter less time. Where a step is unfinished, what its revision was before is not among the checksums; who misses it
 -- asks those two. Asked for anyone's it says whether some are of `others`; where none are, it answers the same. Where no
--- entry is seen, `others` is NULL: entries may be there and not be shown to us, which `guarded` says.
+-- entry is seen, `others` is NULL: entries may be there and not be shown to us, which `guarded` says. `written_as` is the name
+-- of whom the newest entry is.
 -- A transaction is read-only on a standby too, and where the role or the database makes it the default.
 SELECT ARRAY(SELECT left(version_num::text, 1001) FROM {version} LIMIT 10001) AS heads,
        md5(string_agg(revision || ' ' || checksum, ',' ORDER BY revision COLLATE "C")
            FILTER (WHERE event <> 'started' AND direction = 'up')) AS checksums,
        (array_agg(left(direction || ' ' || revision, 1001)) FILTER (WHERE event = 'started'))[:10001] AS unfinished,
        bool_or(target_name <> %(target)s) AS others,
+       (SELECT left(target_name, 1001) FROM {meta}.migration_journal ORDER BY seq DESC LIMIT 1) AS written_as,
        current_setting('server_version') AS server_version,
        current_setting('transaction_read_only') AS read_only
   FROM {latest} AS latest
@@ -296,7 +298,7 @@ SELECT pg_current_xact_id_if_assigned() IS NOT NULL
 -- name: journal
 -- The newest entries, newest first; all where the limit is NULL.
 SELECT seq, run, event, revision, direction, branch, checksum, heads_before, heads_after, started_at, seconds,
-       actor, host, git_commit, tool_version, detail
+       actor, host, git_commit, tool_version, detail, target_name AS target
   FROM {meta}.migration_journal WHERE target_name = ANY{called} AND NOT {oversized} ORDER BY seq DESC LIMIT %(limit)s
 
 -- name: done_in_run

@@ -133,6 +133,7 @@ class JournalEntry:
     git_commit: str
     tool_version: str
     detail: str = ""
+    target: str = ""  # the name that it had then
 
     @property
     def undoes(self) -> str | None:

@@ -196,11 +196,15 @@ class ProjectBase:
         from ehg_migrate.rollout.states import read_states
 
         if not soon:
-            return read_states(targets, passwords, self.revisions, self.releases, self._at_once, probe)
+            return read_states(
+                targets, passwords, self.revisions, self.releases, self._at_once, probe, self.fleet.by_name
+            )
         from ehg_migrate.rollout.foresight import Foresight
 
         foresight = Foresight(self.revisions, self.releases, _start_workers)
-        states = read_states(targets, passwords, self.revisions, self.releases, self._at_once, foresight.probe)
+        states = read_states(
+            targets, passwords, self.revisions, self.releases, self._at_once, foresight.probe, self.fleet.by_name
+        )
         self._proven = foresight.proven
         return states
 

@@ -202,7 +202,9 @@ class ProvingProject(PlanningProject):
 
         targets, passwords = self._reach(selectors)
         looking = Looking(self.settings.prelude, Tripwires(self.settings.tripwires), full=full)
-        states = read_states(targets, passwords, self.revisions, self.releases, self._at_once, looking.probe)
+        states = read_states(
+            targets, passwords, self.revisions, self.releases, self._at_once, looking.probe, self.fleet.by_name
+        )
         return Fleet(targets, passwords, self._graph, self._at_once, self._contents), states, looking
 
     @contextmanager

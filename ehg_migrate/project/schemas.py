@@ -44,7 +44,9 @@ class SchemasProject(CorrectingProject):
         if not schemas:
             raise UsageError(_no_schemas())
         measuring = Measuring()
-        states = read_states(schemas, passwords, self.revisions, self.releases, self._at_once, measuring.probe)
+        states = read_states(
+            schemas, passwords, self.revisions, self.releases, self._at_once, measuring.probe, self.fleet.by_name
+        )
         return standings(schemas, states, measuring)
 
     def create_schema(self, target: str, confirmed: Collection[str] = (), notice: Notice = nobody) -> Run:

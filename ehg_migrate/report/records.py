@@ -45,8 +45,9 @@ def backends(pids: Sequence[int]) -> str:
     return f"{'backend' if len(pids) == 1 else 'backends'} {', '.join(map(str, pids))}"
 
 
-def history_lines(entries: Iterable[JournalEntry]) -> list[str]:
-    """A target's journal, oldest first."""
+def history_lines(entries: Iterable[JournalEntry], target: str) -> list[str]:
+    """A target's journal, oldest first; with the names of that time, if there are others than the `target`'s."""
+    entries = list(entries)
     rows = [
         (
             when(e.started_at),
@@ -59,8 +60,11 @@ def history_lines(entries: Iterable[JournalEntry]) -> list[str]:
             f"{e.actor}@{e.host}",
             e.git_commit[:12],
             names(e.heads_after),
+            e.target,
         )
         for e in entries
     ]
-    head = ("WHEN", "RUN", "EVENT", "DIR", "REVISION", "BRANCH", "SECONDS", "WHO", "COMMIT", "HEADS AFTER")
-    return table(head, rows)
+    head = ("WHEN", "RUN", "EVENT", "DIR", "REVISION", "BRANCH", "SECONDS", "WHO", "COMMIT", "HEADS AFTER", "TARGET")
+    if any(e.target != target for e in entries):
+        return table(head, rows)
+    return table(head[:-1], [row[:-1] for row in rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from psycopg import sql
 
@@ -13,6 +13,12 @@ from ehg_migrate.model import Direction, Result, Run, Step, StepResult, Target
 from ehg_migrate.revisions.graph import Graph, Revision
 
 BY_ANOTHER = Problem("done_by_another", "another runner brought the target to the plan's goal in the meantime")
+WRITTEN_AS_ANOTHER = Problem(
+    "written_as_another",
+    "by its journal, the last work in this database was on another target of targets/",
+    "`ehg-migrate history TARGET` names that one: is the entry's address that of its database? Where this is a copy of "
+    "it, or they have changed names, all is well, and the next step here ends this note",
+)
 LOST_ROWS = "lost_rows"
 NEVER_RUN = "never_run"
 
@@ -21,6 +27,19 @@ def by_another(target: str, revisions: Sequence[str]) -> tuple[Problem, ...]:
     """That another runner has done these steps of a plan, if there are any, while this one had lost the target."""
     said = f"another runner did {quoted(revisions, 8)} in the meantime, while this one had lost its session"
     return (Problem("done_by_another", said, f"`ehg-migrate history {target}` shows which run"),) if revisions else ()
+
+
+def whose_branch(target: Target, branches: Collection[str], written_as: str, fleet: Collection[str]) -> str:
+    """What to do about rows of these `branches`, which the target does not have, in a database last `written_as`."""
+    where = "is the entry's address that of another target?"
+    if written_as != target.name and written_as in fleet:
+        where = f"is the entry's address that of `{written_as}`? Its journal was last written for that target."
+    elif written_as != target.name and written_as in branches:
+        return (
+            f"its journal was last written for `{written_as}`: if that is its former name, rename its folder "
+            f"`versions/{written_as}` to `versions/{target.name}`; else {where}"
+        )
+    return f"{where} If not, add the branch to its `branches`, where it is a group's"
 
 
 def of_saved_plan(bad: Iterable[Result]) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -26,8 +26,11 @@ def read_states(
     releases: Releases,
     at_once: int,
     probe: Probe = probe,
+    fleet: Collection[str] = (),
 ) -> tuple[State, ...]:
     """The State of each target, in their order: all probed at once, with one query each where all is in order.
+
+    `fleet` has the names of all targets that there are, for whom an address may be meant.
 
     Raises ConfigurationError, before any connection, where an `upgrade_to` names what a target does not have.
     """
@@ -43,7 +46,7 @@ def read_states(
         readings |= probe_exactly(unclear, passwords, at_once)
     curious = [t for t in targets if wants_details(t)]
     details = applied(curious, passwords, at_once) if curious else {}
-    return tuple(_state(t, readings[t.name], details.get(t.name), history, goals[t.name]) for t in targets)
+    return tuple(_state(t, readings[t.name], details.get(t.name), history, goals[t.name], fleet) for t in targets)
 
 
 def _goals(targets: Iterable[Target], history: History, releases: Releases) -> dict[str, tuple[str, ...]]:
@@ -97,13 +100,14 @@ def _state(
     details: Mapping[str, Applied] | Problem | None,
     history: History,
     goal: tuple[str, ...],
+    fleet: Collection[str],
 ) -> State:
     if isinstance(reading, Problem):
         kind = StateKind.REFUSED if reading.code == "no_privilege" else StateKind.UNREACHABLE
         return State(target.name, kind, problem=reading)
     if isinstance(details, Problem):
         return State(target.name, StateKind.UNREACHABLE, reading.heads, problem=details)
-    kind, problem, notes = _judge(target, reading, details or {}, history, history.graph(target.branches))
+    kind, problem, notes = _judge(target, reading, details or {}, history, fleet)
     heads = reading.heads or reading.foreign_heads
     pending: tuple[str, ...] = ()
     if kind is StateKind.UP_TO_DATE:
@@ -113,8 +117,9 @@ def _state(
 
 
 def _judge(
-    target: Target, reading: Reading, details: Mapping[str, Applied], history: History, graph: Graph
+    target: Target, reading: Reading, details: Mapping[str, Applied], history: History, fleet: Collection[str]
 ) -> tuple[StateKind, Problem | None, tuple[Problem, ...]]:
+    graph = history.graph(target.branches)
     if damage := _damage(target, reading, details, graph):
         return StateKind.REFUSED, damage, ()
     if (reading.foreign_heads or reading.elsewhere) and not reading.read_only:
@@ -123,12 +128,22 @@ def _judge(
         return StateKind.NOT_ADOPTED, another(reading.foreign_heads, reading.elsewhere, target), ()
     if foreign := [h for h in reading.heads if h not in graph]:
         kind, problem = _foreign_heads(foreign, details, history)
+        if problem.code == "other_branch":
+            from ehg_migrate.rollout.reasons import whose_branch  # seldom
+
+            holders = {b for h in foreign for b in history.holders(h)}
+            problem = replace(problem, hint=whose_branch(target, holders, reading.written_as, fleet))
         return kind, problem, ()
     if reading.read_only:
         which = f"`ehg-migrate doctor -t {target.name}` tells which"
         hint = f"a replica, a project with a full disk, or a setting of the role or the database: {which}"
         return StateKind.REFUSED, Problem("read_only", "the database takes no writes", hint), ()
-    return _judge_known(target, reading, details, graph)
+    kind, trouble, notes = _judge_known(target, reading, details, graph)
+    if reading.written_as not in ("", target.name) and reading.written_as in fleet:
+        from ehg_migrate.rollout.reasons import WRITTEN_AS_ANOTHER  # seldom
+
+        notes = (WRITTEN_AS_ANOTHER, *notes)
+    return kind, trouble, notes
 
 
 def _judge_known(
@@ -228,8 +243,6 @@ def _foreign_head(head: str, details: Mapping[str, Applied], history: History) -
         return StateKind.AHEAD, Problem(
             "other_branch",
             f"the version table holds `{head}` of branch {_names(branches)}, which this target does not have",
-            "is the entry's address that of another target? If not, add the branch to its `branches`, "
-            "where it is a group's",
         )
     known = details.get(head)
     if known:

@@ -124,10 +124,46 @@ def test_another_targets_database_is_ahead(
     assert said(mixed.status(["a"])[0]) == (
         StateKind.AHEAD,
         "the version table holds `b_2` of branch `b`, which this target does not have\n"
-        "  hint: is the entry's address that of another target? If not, add the branch to its `branches`, "
-        "where it is a group's",
+        "  hint: is the entry's address that of `b`? Its journal was last written for that target. If not, add the "
+        "branch to its `branches`, where it is a group's",
     )
     assert statuses(mixed.upgrade()) == {"a": Status.REFUSED, "b": Status.REFUSED}
+
+
+def test_another_targets_database_with_the_same_branches(
+    make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """Nothing but its journal tells of the wrong address; the plan says so, and whoever looks, until a step is done."""
+    addresses = {"a": make_database("a"), "b": make_database("b")}
+    root = make_project(tmp_path, entries(addresses), SHARED)
+    Project.load(root).upgrade(to=["s2"])
+    assert [s.notes for s in Project.load(root).status()] == [(), ()]
+    make_project(tmp_path, entries({"a": addresses["b"], "b": addresses["a"]}), {})
+    mixed = Project.load(root)
+    assert [[n.code for n in s.notes] for s in mixed.status()] == [["written_as_another"]] * 2
+    plan = mixed.plan(["a"])
+    assert [n.code for n in plan.plans[0].notes] == ["written_as_another"]
+    assert {e.target for e in mixed.history("a")} == {"b"}
+    mixed.run(plan)
+    assert [[n.code for n in s.notes] for s in mixed.status()] == [[], ["written_as_another"]]
+
+
+def test_a_target_with_a_new_name_whose_folder_has_the_old_one(
+    make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """The hint names both; and a name that no target has any more is no other target's."""
+    address = make_database("a")
+    root = make_project(tmp_path, entries({"a": address}), SHARED | own("a"))
+    Project.load(root).upgrade()
+    make_project(tmp_path, entries({"acme": address}), {})
+    assert said(Project.load(root).status()[0])[1].partition("hint: ")[2] == (
+        "its journal was last written for `a`: if that is its former name, rename its folder `versions/a` to "
+        "`versions/acme`; else is the entry's address that of another target?"
+    )
+    (root / "versions" / "acme").rmdir()
+    (root / "versions" / "a").rename(root / "versions" / "acme")
+    (state,) = Project.load(root).status()
+    assert (state.kind, state.notes) == (StateKind.UP_TO_DATE, ())
 
 
 def test_a_newer_checkout_is_ahead(project: Project) -> None:

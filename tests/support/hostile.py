@@ -151,6 +151,7 @@ PROBED = (
     ("checksums", _TEXT),
     ("unfinished", _TEXTS),
     ("others", _BOOL),
+    ("written_as", _TEXT),
     ("server_version", _TEXT),
     ("read_only", _TEXT),
 )
@@ -158,7 +159,7 @@ PROBED = (
 
 def probed(head: str, version: str = "17.0", unfinished: str = "") -> bytes:
     """The answer to the question what a target holds."""
-    return rows(PROBED, [[_array(head), None, _array(unfinished), b"f", version.encode(), b"off"]])
+    return rows(PROBED, [[_array(head), None, _array(unfinished), b"f", None, version.encode(), b"off"]])
 
 
 def _array(text: str) -> bytes:

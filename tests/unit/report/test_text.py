@@ -288,7 +288,7 @@ def test_runs_of_one_rollout() -> None:
 
 
 def test_a_history() -> None:
-    """A row for each entry of the journal."""
+    """A row for each entry of the journal; with the target's name of that time, where it was another."""
     entry = JournalEntry(
         1,
         "run1",
@@ -305,10 +305,15 @@ def test_a_history() -> None:
         "laptop",
         "0123456789abcdef",
         "1.0",
+        target="acme",
     )
-    assert records.history_lines([entry])[1].split() == [
+    row = [
         "2026-01-31", "12:00:00Z", "run1", "done", "up", "r1", "shared", "0.25", "ada@laptop", "0123456789ab", "r1",
     ]  # fmt: skip
+    assert records.history_lines([entry], "acme")[1].split() == row
+    assert [line.split()[-1] for line in records.history_lines([entry], "beta")] == ["TARGET", "acme"]
+    both = records.history_lines([entry, replace(entry, target="beta")], "beta")
+    assert [line.split()[-1] for line in both] == ["TARGET", "acme", "beta"]
 
 
 def test_times_are_utc_whatever_zone_a_database_has() -> None:
