@@ -291,7 +291,7 @@ def _unused(history: History, scopes: list[tuple[str, ...]]) -> Iterator[Problem
             yield Problem(
                 "unused_branch",
                 "no target has this branch",
-                "add it to a target's `branches`, or delete the folder",
+                "add it to a target's `branches`, name it as the target whose own it is, or delete the folder",
                 f"versions/{branch}",
             )
 

@@ -243,7 +243,8 @@ def test_lint_shows_what_can_be_settled(fleet: Path) -> None:
     assert (said.code, said.err) == (0, "")
     assert said.out == (
         "[unused_branch]\n  no target has this branch\n    at versions/billing\n"
-        "    hint: add it to a target's `branches`, or delete the folder\n1 warning\n"
+        "    hint: add it to a target's `branches`, name it as the target whose own it is, or delete the folder\n"
+        "1 warning\n"
     )
     ini = fleet / "alembic.ini"
     ini.write_text(ini.read_text().replace("# lint_ignore = second_base", "lint_ignore = unused_branch, second_base"))

@@ -120,7 +120,8 @@ BROKEN = {
     "unused_branch": Case(
         (S1, A1),
         folders=("old",),
-        text="versions/old: no target has this branch\n  hint: add it to a target's `branches`, or delete the folder",
+        text="versions/old: no target has this branch\n"
+        "  hint: add it to a target's `branches`, name it as the target whose own it is, or delete the folder",
     ),
     "dependency_direction that all keep": Case(
         (rev("s1", depends="c1", labels=["shared"]), rev("c1", branch="crm", labels=["crm"])),
