@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from ehg_migrate.fleet import values
 from ehg_migrate.fleet.merge import Settings
-from ehg_migrate.model import is_local, is_socket
 
 POOLER = ".pooler.supabase.com"
 TRANSACTION_PORT = 6543
@@ -32,7 +32,7 @@ class Endpoint:
         """Equal for two endpoints that are the same database; on Supabase by either of its hosts."""
         if self.ref and (is_pooler(self.host) or direct_ref(self.host)):
             return ("supabase", self.ref, self.database)
-        host = "loopback" if is_local(self.host) and not is_socket(self.host) else self.host
+        host = "loopback" if values.is_this_machine(self.host) else self.host
         return (host, self.port, self.database, self.ref)
 
 

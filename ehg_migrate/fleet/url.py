@@ -61,6 +61,7 @@ def url_endpoint(settings: Settings) -> Endpoint | None:
 
 def parse_url(text: str) -> Url:
     """The parts of a URL. Raises Refused, whose texts hold no part of the URL but the names of its options."""
+    values.refuse_variable(text)
     match = _URL.fullmatch(text)
     if match is None or any(c.isspace() for c in text):
         raise Refused("bad_url", "this is not a URL of a database; it is not shown", _EXAMPLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from contextlib import suppress
@@ -59,7 +60,7 @@ def host(value: object) -> str:
         if _HOST.fullmatch(value.rstrip(".")):
             return value.rstrip(".").lower()
         if is_ip(value):
-            return value.lower()
+            return str(ipaddress.ip_address(value))  # one address has many spellings
     # a piece of a URL, perhaps with its password
     found = "a text with `@` in it; it is not shown" if isinstance(value, str) and "@" in value else describe(value)
     raise Refused(
@@ -67,6 +68,11 @@ def host(value: object) -> str:
         f"expected one host name or address, found {found}",
         "write the host alone, without scheme, port or user",
     )
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether it is a usual name of the loopback; behind others of its addresses tunnels may end."""
+    return address in ("localhost", "127.0.0.1", "::1") or address.endswith(".localhost")
 
 
 def project_ref(value: object) -> str:
@@ -85,8 +91,20 @@ def is_ref(text: str) -> bool:
     return _REF.fullmatch(text) is not None
 
 
+def refuse_variable(text: str) -> None:
+    """Refuses what other tools would put a value in for: here it would be the name itself, and fail at night."""
+    if "${" in text or "{{" in text:
+        raise Refused(
+            "variable",
+            "`${...}` and `{{...}}` are not replaced in target files",
+            "write the value itself, or let what makes the file put it in",
+        )
+
+
 def word(value: object) -> str:
     """A user, database or revision: some text without spaces and commas at its ends or line breaks in it."""
+    if isinstance(value, str):
+        refuse_variable(value)
     if isinstance(value, str) and value and value == value.strip() and value.isprintable():
         return value
     raise Refused(

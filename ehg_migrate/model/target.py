@@ -71,7 +71,8 @@ class Address:
     passfile: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.user}@{self.host}:{self.port}/{self.dbname}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.user}@{host}:{self.port}/{self.dbname}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,12 +236,13 @@ def test_anchors_and_merge_keys(project: Project) -> None:
     [
         "a: {url: 'postgresql://u@h/db'}, b: {url: 'postgresql://u@h/DB'}",
         "a: {url: 'postgresql://u@h/db'}, b: {url: 'postgresql://u@h:5433/db'}",
+        "a: {url: 'postgresql://u@127.0.0.2/db'}, b: {url: 'postgresql://u@127.0.0.3/db'}",
         f"a: {{project_ref: {REF}, host: {HOST}}}, b: {{project_ref: {REF[::-1]}, host: {HOST}}}",
         f"a: {{project_ref: {REF}, host: {HOST}}}, b: {{project_ref: {REF}, host: {HOST}, database: other}}",
     ],
 )
 def test_different_databases(entries: str, project: Project) -> None:
-    """Another port, database or Supabase project is another database, also on the same host."""
+    """Another port, database or Supabase project is another database, also on the same host; so may tunnels be."""
     assert len(load_fleet(project(f"targets: {{{entries}}}\n")).targets) == 2
 
 
