@@ -21,8 +21,8 @@ from psycopg import sql
 
 from benchmarks.peers.base import BIN, PASSWORD, USER
 from benchmarks.scene import Scene
-from ehg_migrate.schema import Scope, read_catalog, read_fingerprint
-from ehg_migrate.schema.catalog import read_token
+from ehg_migrate.schema.catalog import read_catalog, read_fingerprint, read_token
+from ehg_migrate.schema.scope import Scope
 from tests.support.project import revision, write_project
 
 _MEASURE = Path(__file__).with_name("measure.py")

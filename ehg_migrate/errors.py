@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,14 @@ def some(names: Sequence[str], most: int, between: str = ", ") -> str:
     """The first of many names, the rest counted: `a, b and 3 more`."""
     more = len(names) - most
     return between.join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def together(pairs: Iterable[tuple[K, str]]) -> dict[K, list[str]]:
+    """The targets of which the same is to be said: of a thousand it is said once."""
+    groups: dict[K, list[str]] = {}
+    for said, target in pairs:
+        groups.setdefault(said, []).append(target)
+    return groups
 
 
 def quoted(names: Iterable[str], most: int | None = None) -> str:

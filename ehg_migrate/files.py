@@ -1,9 +1,10 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the oldest of many that go."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -21,3 +22,16 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def keep_newest(files: Iterable[Path], most: int) -> None:
+    """Removes all but so many, those first that were changed longest ago. Raises OSError."""
+    for file in sorted(files, key=_changed, reverse=True)[most:]:
+        file.unlink(missing_ok=True)
+
+
+def _changed(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0  # another process has removed it

@@ -88,19 +88,8 @@ def local() -> None:
     """The embedded PostgreSQL that `--local` uses."""
 
 
-_root = click.option(
-    "--project",
-    "root",
-    default=".",
-    envvar="EHG_PROJECT",
-    show_envvar=True,
-    type=options.Place(file_okay=False, path_type=Path),
-    help="The folder with alembic.ini. Default: this one.",
-)
-
-
 @local.command()
-@_root
+@options.root
 def start(root: Path) -> None:
     """Start it and leave it running."""
     server = _server(root)
@@ -109,14 +98,14 @@ def start(root: Path) -> None:
 
 
 @local.command()
-@_root
+@options.root
 def stop(root: Path) -> None:
     """Stop it, once nobody uses it any more."""
     console.data("stopped" if _server(root).stop() else "in use; it stops when the last command that uses it ends")
 
 
 @local.command()
-@_root
+@options.root
 def state(root: Path) -> None:
     """Say whether it runs."""
     console.data("running" if _server(root).running() else "not running")
@@ -124,7 +113,7 @@ def state(root: Path) -> None:
 
 @local.command(short_help="Stop it and delete all its databases, and their runs.")
 @options.yes
-@_root
+@options.root
 def wipe(yes: bool, root: Path) -> None:
     """Stop it and delete all its databases, the record of runs on them, and where revisions are tried out."""
     from ehg_migrate.schema.scratch import embedded_servers
@@ -144,7 +133,7 @@ def wipe(yes: bool, root: Path) -> None:
 @local.command(context_settings={"ignore_unknown_options": True}, short_help="Open psql on a target's local database.")
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@_root
+@options.root
 def psql(target: str, arguments: tuple[str, ...], root: Path) -> int:
     """Open psql on a target's local database; what follows `--` goes to psql."""
     import signal

@@ -148,18 +148,21 @@ def report(name: str, text: str) -> Callable[[F], F]:
 html = report("--html", "Write a page for people.")
 
 
+root = click.option(
+    "--project",
+    "root",
+    default=".",
+    envvar="EHG_PROJECT",
+    show_envvar=True,
+    type=Place(file_okay=False, path_type=Path),
+    help="The folder with alembic.ini, targets/ and versions/. Default: this one.",
+)
+
+
 def project_options(command: F) -> F:
-    """`--project`, `--local`, `--env-file`, given to the command as one `where`."""
+    """`--project`, `--local`, `--env-file`: the arguments of `opened`, which commands take together, as `where`."""
     for option in (
-        click.option(
-            "--project",
-            "root",
-            default=".",
-            envvar="EHG_PROJECT",
-            show_envvar=True,
-            type=Place(file_okay=False, path_type=Path),
-            help="The folder with alembic.ini, targets/ and versions/. Default: this one.",
-        ),
+        root,
         click.option("--local", is_flag=True, help="Give every target a database on the embedded PostgreSQL instead."),
         click.option(
             "--env-file",

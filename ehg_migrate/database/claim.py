@@ -7,14 +7,16 @@ those.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import sql
 
 from ehg_migrate.database.connections import Notice, check_settings, settings
+from ehg_migrate.database.faults import NOTHING_OF_OURS
 from ehg_migrate.database.journal import Journal
 from ehg_migrate.database.statements import joined, layout, query, version_name
 from ehg_migrate.errors import Problem, TargetError, quoted
@@ -22,8 +24,6 @@ from ehg_migrate.model import Target
 
 _LONGEST_ID = 255  # of a version table that we make; where another has no limit, a longer id is not to be had either
 _POLL = 0.25  # seconds between two looks at a lock that somebody else has
-# nothing of ours is there: undefined table, undefined schema
-_ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,12 @@ class Facts:
     default_schema: str | None  # none where the search_path leads nowhere
     isolation_level: str
     hstore: tuple[int, int, str] | None  # the numbers of the type and of its array, and its name
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Self:
+        """Of the one row that the statement `facts` gives."""
+        schema, isolation, number, array, name = row
+        return cls(schema, isolation, (number, array, name) if number else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +96,18 @@ class Claim:
         }
         try:
             answers = together(self._lock, self._target, _ENTERING, values)
-        except _ABSENT:
+        except NOTHING_OF_OURS:
             return None
         check_settings(answers["settings"][0], self._target)
         if not answers["claim"][0][0]:
             return None
-        schema, isolation, *hstore = answers["facts"][0]
-        former = answers["clear_lease"]
+        facts, former = Facts.of(answers["facts"][0]), answers["clear_lease"]
         return Found(
             heads=tuple(row[0] for row in answers["version_heads"]),
             unfinished=frozenset(answers["unfinished"] and self._unfinished()),
             version_id_length=id_length(answers),
             broken_by=former[0][1] if former and former[0][0] == self._journal.run else "",
-            facts=Facts(
-                self._target.schema or schema, isolation, (hstore[0], hstore[1], hstore[2]) if hstore[0] else None
-            ),
+            facts=replace(facts, default_schema=self._target.schema or facts.default_schema),
         )
 
     def _unfinished(self) -> list[tuple[str, str]]:
@@ -147,7 +150,7 @@ class Claim:
     def _lease(self, pid: int) -> tuple[str, str, str, int, str, datetime] | None:
         try:
             return self._lock.execute(query("lease", self._target), {"pid": pid}, binary=True).fetchone()
-        except _ABSENT:
+        except NOTHING_OF_OURS:
             return None  # the holder is just making the tables
 
     # --- where our tables are missing

@@ -32,6 +32,9 @@ class Fault:
     retry: Retry
 
 
+NOTHING_OF_OURS = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+"""What a question to our own tables gives where this tool has never been: so nobody of it is at work there."""
+
 # Where a step fails on one target, its file is seldom wrong: others have applied it, and an edited one is another.
 THERE = "made by hand, or by something that was cut: look what it is; take it out of the way, and run again"
 _GONE = (

@@ -24,7 +24,10 @@ class Leave(Flag):
     ROLLBACK = auto()
 
 
-_LET_GO = b"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SELECT pg_advisory_unlock_all(); DEALLOCATE ALL"
+# the first also ends a SET ROLE; the second goes back to a role that ALTER ROLE has given the session
+RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
+LEAVE = (*RESET, b"SELECT pg_advisory_unlock_all()", b"DEALLOCATE ALL")
+"""What a step or we may have left in a session, and a pooler hand on: settings, locks, prepared statements."""
 
 
 @contextmanager
@@ -40,7 +43,7 @@ def letting_go(connection: psycopg.Connection) -> Iterator[None]:
         if sent:
             with contextlib.suppress(psycopg.Error):  # where it is lost, the server ends with it
                 # past the driver's cursors, which would begin a transaction that others hear of, and wait
-                connection.pgconn.send_query(_LET_GO)
+                connection.pgconn.send_query(b"; ".join(LEAVE))
         yield
         if sent:
             with contextlib.suppress(psycopg.Error):

@@ -15,7 +15,7 @@ from psycopg.sql import SQL
 
 from ehg_migrate.database.asking import ask_all
 from ehg_migrate.database.connections import apply_settings, connect
-from ehg_migrate.database.faults import is_lost, run_fault
+from ehg_migrate.database.faults import NOTHING_OF_OURS, is_lost, run_fault
 from ehg_migrate.database.session import lock_key, named_run
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
@@ -59,8 +59,6 @@ def _held(name: str, answer: object) -> Held:
 
 
 _NOBODY = Problem("nobody", "nobody holds the lock of this target", "there is nothing to break")
-_NOTHING_OF_OURS = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
-"""Where this tool has never been: so nobody of it is at work there."""
 
 
 def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> Held:
@@ -73,13 +71,13 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
         with _in_limits(connection, target):
             holder = _same_holder(connection, target, seen)
             if holder.run:
-                with suppress(*_NOTHING_OF_OURS), connection.transaction():  # nor would its run find it there
+                with suppress(*NOTHING_OF_OURS), connection.transaction():  # nor would its run find it there
                     connection.execute(query("break_lease", target), _broken(target, holder, actor))
         try:
             with suppress(psycopg.OperationalError):  # our own session was one of them
                 connection.execute(query("end_holders"), {"pids": list(holder.pids)})
         except psycopg.errors.InsufficientPrivilege as e:
-            with suppress(*_NOTHING_OF_OURS):
+            with suppress(*NOTHING_OF_OURS):
                 connection.execute(query("unbreak_lease", target), _broken(target, holder, actor))
             raise TargetError(_not_ours_to_end(e, holder)) from e
     with _open(target, password) as connection:
@@ -101,7 +99,7 @@ def _open(target: Target, password: str | None) -> Iterator[psycopg.Connection]:
     with closing(connect(target, password, "ehg_migrate locks break", lasting=False)) as connection:
         try:
             yield connection
-        except _NOTHING_OF_OURS as e:
+        except NOTHING_OF_OURS as e:
             raise TargetError(_NOBODY) from e
         except psycopg.Error as e:
             raise TargetError(run_fault(e, lost=is_lost(connection)).problem) from e
@@ -165,7 +163,7 @@ def _holders(connection: psycopg.Connection, target: Target) -> list[dict[str, A
     try:
         with connection.transaction():
             return cursor.execute(*_question(target), binary=True).fetchall()
-    except _NOTHING_OF_OURS:
+    except NOTHING_OF_OURS:
         return cursor.execute(*_question(target, "holders_alone"), binary=True).fetchall()
 
 
@@ -177,7 +175,7 @@ def _question(target: Target, name: str = "holders") -> tuple[SQL, dict[str, lis
 async def _ask(connection: psycopg.AsyncConnection[dict[str, object]], target: Target) -> Held:
     try:
         cursor = await connection.execute(*_question(target), binary=True)
-    except _NOTHING_OF_OURS:
+    except NOTHING_OF_OURS:
         cursor = await connection.execute(*_question(target, "holders_alone"), binary=True)
     return _of(target, await cursor.fetchall())
 

@@ -10,19 +10,15 @@ from psycopg.rows import TupleRow
 
 from ehg_migrate.database.connections import check_settings, search_path, settings
 from ehg_migrate.database.flight import Flight, Kept, Sent
-from ehg_migrate.database.leaving import TargetConnection
+from ehg_migrate.database.leaving import LEAVE, RESET, TargetConnection
 from ehg_migrate.database.statements import joined
 from ehg_migrate.model import Target
 
-# What a step has set may begin the next one's transaction (`default_transaction_read_only`), so this comes before it.
-# The first also ends a SET ROLE; the second goes back to a role that ALTER ROLE has given the session.
-RESET = (b"RESET SESSION AUTHORIZATION", b"RESET ROLE", b"RESET ALL")
+# What a step has set may begin the next one's transaction (`default_transaction_read_only`), so RESET comes before it.
 # What was reset holds for what begins after it, so the first two end the transaction of the RESETs. A Sync would, too.
 # But where a client dies with more behind a Sync, a pooler may take the server for idle at the answer to it, fail to
 # clean the transaction that the rest has begun, and keep it with its lock for good; pgbouncer 1.18 does.
-_BEGIN = (b"BEGIN", b"COMMIT", b"BEGIN")
-# what a step or we have left in the session, and a pooler may hand on with it: settings, locks, prepared statements
-_LEAVE = (*RESET, b"SELECT pg_advisory_unlock_all()", b"DEALLOCATE ALL")
+RESET_AND_BEGIN = (*RESET, b"BEGIN", b"COMMIT", b"BEGIN")
 
 # The statement that does the rest, in its parts. Its locks are the session's, or the transaction's where there is one
 # connection alone, which a target that is one schema never has.
@@ -127,7 +123,7 @@ class Preparing:
 
     def send_leave(self, flight: Flight) -> None:
         """Leaves the session as it was found, put behind the last COMMIT."""
-        for statement in _LEAVE:
+        for statement in LEAVE:
             flight.send(statement)
 
     def count_entry(self) -> None:
@@ -150,6 +146,6 @@ class Preparing:
                 self._work.autocommit = False
 
     def _send(self, flight: Flight, *, begin: bool) -> Sent:
-        for statement in (*RESET, *_BEGIN) if begin else RESET:
+        for statement in RESET_AND_BEGIN if begin else RESET:
             flight.send(statement)
         return flight.ask(self._statement, {**self._values, "step": begin, "last": self._last})

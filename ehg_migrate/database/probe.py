@@ -11,6 +11,7 @@ import psycopg
 from psycopg.sql import SQL, Composed
 
 from ehg_migrate.database.asking import Connection, Then, ask_all, strange
+from ehg_migrate.database.faults import NOTHING_OF_OURS
 from ehg_migrate.database.journal import read_entry
 from ehg_migrate.database.statements import foreign_name, query, version_name
 from ehg_migrate.errors import Problem, TargetError
@@ -20,8 +21,6 @@ from ehg_migrate.redaction import one_line
 _LONGEST = 1000  # characters of a row that is a name
 _MOST = 10_000  # such rows
 _MOST_APPLIED = 100_000  # revisions that a journal may know
-# nothing of ours is there: undefined table, undefined schema
-_ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ async def read(connection: Connection, target: Target, *, exactly: bool = False)
     try:
         asked = _question("probe", target, {"target": target.name}, anyone=not exactly)
         cursor = await connection.execute(*asked)
-    except _ABSENT:
+    except NOTHING_OF_OURS:
         return await _read_fresh(connection, target, start)
     except psycopg.errors.InsufficientPrivilege as e:
         raise TargetError(_not_ours(e, target)) from e
@@ -165,7 +164,7 @@ async def _journal(connection: Connection, target: Target, *, limit: int | None)
     values = {"target": target.name, "limit": limit}
     try:
         cursor = await connection.execute(query("journal", target), values, binary=True)
-    except _ABSENT:
+    except NOTHING_OF_OURS:
         return ()
     rows = await cursor.fetchall()
     if not rows:
@@ -178,7 +177,7 @@ async def _journal(connection: Connection, target: Target, *, limit: int | None)
 async def _applied(connection: Connection, target: Target) -> dict[str, Applied]:
     try:
         cursor = await connection.execute(query("applied_checksums", target), {"target": target.name})
-    except _ABSENT:
+    except NOTHING_OF_OURS:
         return {}
     rows = await cursor.fetchall()
     if len(rows) > _MOST_APPLIED:

@@ -21,13 +21,14 @@ from ehg_migrate.database.claim import Facts, Found, id_length, together
 from ehg_migrate.database.connections import Notice, check_settings, connect_bare
 from ehg_migrate.database.faults import ConnectError, is_lost
 from ehg_migrate.database.flight import Flight, Sent
-from ehg_migrate.database.leaving import let_go
-from ehg_migrate.database.preparing import PREPARE_ALONE, LockLost, Preparing, preparation
+from ehg_migrate.database.leaving import RESET, let_go
+from ehg_migrate.database.preparing import PREPARE_ALONE, RESET_AND_BEGIN, LockLost, Preparing, preparation
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import layout, query, version_name
 from ehg_migrate.model import Origin, Target
 
-_RESET = ("RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", "BEGIN", "COMMIT", "BEGIN")
+_BEGIN = tuple(statement.decode() for statement in RESET_AND_BEGIN)
+_RESET = _BEGIN[: len(RESET)]
 _HELD = ("id_length", "facts", "version_heads", "unfinished", "numbers")
 _LONGEST_WAIT = 1.0  # seconds for a lock: with two connections it can be told who has it
 
@@ -94,7 +95,7 @@ class SingleSession(Session):
 
     def _look(self) -> None:
         """What it holds, in the transaction of the first step."""
-        begin = (*_RESET, PREPARE_ALONE)
+        begin = (*_BEGIN, PREPARE_ALONE)
         answers = self._ask(*begin, "layout") if self._fresh else self._ask(*begin, *_HELD)
         number, *found, ours = answers["prepare"][0]
         check_settings(found, self.target)
@@ -102,11 +103,11 @@ class SingleSession(Session):
             raise NeedsPair
         if self._fresh:
             self._lay_out(*answers["layout"][0])
-            answers = self._ask(*_RESET[:3], PREPARE_ALONE, *_HELD)  # event triggers may have set something
-        schema, isolation, *hstore = answers["facts"][0]
-        if answers["unfinished"] or isolation != "read committed":  # else what is read is older than the locks
+            answers = self._ask(*_RESET, PREPARE_ALONE, *_HELD)  # event triggers may have set something
+        facts = Facts.of(answers["facts"][0])
+        # in any other mode what was read may be older than the locks
+        if answers["unfinished"] or facts.isolation_level != "read committed":
             raise NeedsPair
-        facts = Facts(schema, isolation, (hstore[0], hstore[1], hstore[2]) if hstore[0] else None)
         heads = tuple(row[0] for row in answers["version_heads"])
         self.found = Found(heads, frozenset(), id_length(answers), "", facts)
         self._begun = number

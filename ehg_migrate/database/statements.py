@@ -14,11 +14,15 @@ from ehg_migrate.model import META_SCHEMA, VERSION_TABLE, Target, meta_schema
 _FILES = ("queries.sql", "neighbours.sql", "doctor.sql")
 
 
+def named_parts(text: str) -> dict[str, str]:
+    """The parts of a file of SQL, each below its line `-- name: NAME`; what stands above the first is left out."""
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
 @cache
 def _queries() -> dict[str, str]:
-    text = "".join(map(_read, _FILES))
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
-    return {name: _without_comments(body) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    return {name: _without_comments(body) for name, body in named_parts("".join(map(_read, _FILES))).items()}
 
 
 def _read(name: str) -> str:

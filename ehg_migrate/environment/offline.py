@@ -19,15 +19,14 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql import visitors
 
 from ehg_migrate.database.connections import search_path
-from ehg_migrate.database.preparing import RESET
+from ehg_migrate.database.leaving import RESET
 from ehg_migrate.database.statements import layout
-from ehg_migrate.environment.hosting import options
+from ehg_migrate.environment.hosting import options, scripts
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.errors import Problem, described, quoted
 from ehg_migrate.model import Step, Target
 from ehg_migrate.redaction import one_line, safe
-from ehg_migrate.revisions.loading import alembic_config, script_directory
 from ehg_migrate.settings import Settings
 from ehg_migrate.turns import PROCESS
 
@@ -73,8 +72,7 @@ class Rendered:
 
 def rendered(settings: Settings, target: Target, steps: tuple[Step, ...]) -> Iterator[Rendered]:
     """Each of these steps, after those before it. Runs the revisions' code, touches no database."""
-    config = alembic_config(settings, target.x)
-    script = script_directory(config, tuple(settings.versions / b for b in reversed(target.branches)))
+    config, script = scripts(settings, target)
     models = named_models(settings)
     memo: dict[str, Any] = {}  # the types that the steps so far have come to: a run makes each once
     for step in steps:

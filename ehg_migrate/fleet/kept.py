@@ -46,7 +46,7 @@ def _key(root: Path) -> str:
     """Equal only where the same fleet would be read; nothing where a file or folder cannot be read, or is too large."""
     whole = hashlib.sha256()
     try:
-        for part in (*_code(), str(root), os.path.expanduser("~"), *_branches(root / "versions")):  # noqa: PTH111 - as `tls`
+        for part in (*_code(), str(root), os.path.expanduser("~"), *_branches(root / "versions")):  # noqa: PTH111 - as `resolved`
             whole.update(f"{part!r}\n".encode("utf-8", "surrogatepass"))
         files = sorted((root / "targets").iterdir())
         if any(overlooked(files)):

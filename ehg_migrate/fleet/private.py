@@ -1,4 +1,4 @@
-"""Reading a file that only its owner may read."""
+"""Files outside of the project that its files name, and reading one that only its owner may read."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ _MOUNTED = (
     "a mounted secret has its mode from Kubernetes (`defaultMode: 0400`, and `fsGroup` where the user is not root) or "
     "Docker (`uid`, `mode: 0400`)"
 )
+
+
+def resolved(path: str, root: Path) -> Path:
+    """A path of a target file: `~` is the user's home, and what is relative is so to the project."""
+    return root / os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises where there is no home
 
 
 def read_private(path: Path, shown: str) -> str:

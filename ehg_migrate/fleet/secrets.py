@@ -11,7 +11,7 @@ from pathlib import Path
 from ehg_migrate.errors import ConfigurationError, Problem, quoted
 from ehg_migrate.fleet import passfile
 from ehg_migrate.fleet.command import output_of
-from ehg_migrate.fleet.private import check_private, read_private
+from ehg_migrate.fleet.private import check_private, read_private, resolved
 from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.fleet.references import parse_reference
 from ehg_migrate.model import SecretRef, Target
@@ -143,7 +143,7 @@ def _env(reference: SecretRef, root: Path) -> str:
 
 def _file(reference: SecretRef, root: Path) -> str:
     path = reference.value[0]
-    return _one_line(read_private(root / os.path.expanduser(path), path))  # noqa: PTH111 - raises without a home
+    return _one_line(read_private(resolved(path, root), path))
 
 
 def _cmd(reference: SecretRef, root: Path) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ehg_migrate.fleet import values
 from ehg_migrate.fleet.endpoint import Endpoint
 from ehg_migrate.fleet.merge import Settings
+from ehg_migrate.fleet.private import resolved
 from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.model import Address, is_local
 
@@ -29,11 +29,6 @@ def address(settings: Settings, endpoint: Endpoint, root: Path) -> Address:
         sslrootcert,
         str(resolved(passfile, root)) if passfile else None,
     )
-
-
-def resolved(path: str, root: Path) -> Path:
-    """A path of a target file: `~` is the user's home, and what is relative is so to the project."""
-    return root / os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises where there is no home
 
 
 def _option(settings: Settings, endpoint: Endpoint, name: str) -> str | None:

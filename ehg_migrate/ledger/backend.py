@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+from ehg_migrate.database.statements import named_parts
 from ehg_migrate.errors import LedgerError, Problem
 from ehg_migrate.redaction import one_line
 
@@ -85,8 +86,7 @@ def first_line(error: BaseException) -> str:
 @cache
 def _queries() -> dict[str, str]:
     text = resources.files(__package__).joinpath("queries.sql").read_text(encoding="utf-8")
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
-    return {name: without_comments(body) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    return {name: without_comments(body) for name, body in named_parts(text).items()}
 
 
 def without_comments(script: str) -> str:

@@ -103,6 +103,11 @@ class Plan:
     undoes: str | None = None  # the run that a rollback takes back
 
     @property
+    def revisions(self) -> tuple[str, ...]:
+        """Those of its steps, in order."""
+        return tuple(s.revision for s in self.steps)
+
+    @property
     def digest(self) -> str:
         """Equal for two targets exactly if the same would be done to both."""
         text = "\n".join(f"{s.direction} {s.revision} {s.checksum}" for s in self.steps)

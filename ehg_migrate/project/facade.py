@@ -114,12 +114,13 @@ class Project(SchemasProject):
 
     def _manner(self, how: Manner, execute: Execute, reach: Reach, astray: Mapping[str, str]) -> How:
         """All that was not said as the settings have it."""
+        from ehg_migrate.rollout.jobs import unwatched
         from ehg_migrate.rollout.running import How
         from ehg_migrate.rollout.stop import Stop
 
         stop = how["stop"] = how.get("stop") or Stop()
         verify = self._verifier(reach, how)
-        watch, notice = how.get("watch") or _nobody, how.get("notice") or nobody
+        watch, notice = how.get("watch") or unwatched, how.get("notice") or nobody
         most = how.get("max_failures")
         most = self.settings.max_failures if most is None else most
         return How(execute, watch, stop, self.ledger, verify, how.get("rollout", ""), astray, most, notice)
@@ -188,7 +189,3 @@ def _refuse(how: Manner) -> None:
     for name, word, words in (("verify", how.get("verify"), VERIFY), ("lint", how.get("lint"), LINT)):
         if word is not None and word not in words:
             raise UsageError(Problem("bad_manner", f"`{name}` is {word!r}", f"give one of {', '.join(words)}"))
-
-
-def _nobody(event: object) -> None:
-    """Watches nothing."""

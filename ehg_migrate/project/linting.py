@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import EhgMigrateError, Problem, some
+from ehg_migrate.errors import EhgMigrateError, Problem, some, together
 from ehg_migrate.model import Finding, FleetPlan, Plan, State, StateKind, Verb
 from ehg_migrate.project.base import Selectors, nobody, several
 from ehg_migrate.project.proving import ProvingProject
@@ -223,14 +223,11 @@ def _refusal(stopping: Sequence[Finding]) -> Problem:
 
 
 def _refused(plan: Plan, problem: Problem) -> State:
-    return State(plan.target, StateKind.REFUSED, plan.heads, tuple(s.revision for s in plan.steps), problem)
+    return State(plan.target, StateKind.REFUSED, plan.heads, plan.revisions, problem)
 
 
 def _not_linted(unknown: Mapping[str, Problem]) -> Iterable[Problem]:
-    groups: dict[Problem, list[str]] = {}
-    for target, problem in unknown.items():
-        groups.setdefault(problem, []).append(target)
-    for problem, targets in groups.items():
+    for problem, targets in together((problem, target) for target, problem in unknown.items()).items():
         named = some(targets, 5)
         yield replace(problem, code="not_linted", message=f"not rehearsed: {named}: {problem.message}")
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ehg_migrate.errors import together
 from ehg_migrate.report.differences import difference_lines
 from ehg_migrate.report.text import counted, names, number, problem_lines, table
 from ehg_migrate.schema.drift import UNSEEN
 
 if TYPE_CHECKING:
-    from ehg_migrate.errors import Problem
     from ehg_migrate.schema.drift import Drift
 
 
@@ -25,10 +25,12 @@ def drift_lines(found: Sequence[Drift]) -> Iterator[str]:
             yield from difference_lines(d.differences)
             for note in d.notes:
                 yield from problem_lines(note, "  note: ", [d.target])
-    for problem, targets in _problems(found):
+    for problem, targets in together((d.problem, d.target) for d in found if d.problem).items():
         yield ""
         yield from problem_lines(problem, f"{', '.join(targets)}: ", targets)
-    for note, targets in _unseen(found):
+    # of targets whose other notes are not shown
+    unseen = ((note, d.target) for d in found for note in d.notes if note.code == UNSEEN and not d.differences)
+    for note, targets in together(unseen).items():
         yield ""
         yield from problem_lines(note, f"note: {', '.join(targets)}: ", targets)
     yield ""
@@ -39,25 +41,6 @@ def _title(d: Drift) -> str:
     other = "" if _major(d.server_version) == _major(d.reference_version) else f", replayed on {d.reference_version}"
     count = number(len(d.differences), "difference")
     return f"{count} from what its revisions produce (PostgreSQL {d.server_version}{other})"
-
-
-def _problems(found: Iterable[Drift]) -> Iterator[tuple[Problem, list[str]]]:
-    """Each problem once, with the targets that have it."""
-    groups: dict[Problem, list[str]] = {}
-    for d in found:
-        if d.problem:
-            groups.setdefault(d.problem, []).append(d.target)
-    return iter(groups.items())
-
-
-def _unseen(found: Iterable[Drift]) -> Iterator[tuple[Problem, list[str]]]:
-    """What was left out, of targets whose other notes are not shown."""
-    groups: dict[Problem, list[str]] = {}
-    for d in found:
-        for note in d.notes:
-            if note.code == UNSEEN and not d.differences:
-                groups.setdefault(note, []).append(d.target)
-    return iter(groups.items())
 
 
 def _count(d: Drift) -> str:

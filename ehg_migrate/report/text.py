@@ -7,14 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TypeVar
 
 from ehg_migrate import errors
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, together
 from ehg_migrate.model import FleetPlan, Plan, Result, Run, RunStatus, State, StateKind, Status, Target, Verb
 from ehg_migrate.redaction import inert
-
-K = TypeVar("K")
 
 _TARGET = re.compile(r"\bTARGET\b")
 _NAMED = 8  # targets named in a line before the rest is counted
@@ -68,7 +65,7 @@ def status_lines(states: Sequence[State]) -> Iterator[str]:
     """A line for each target, then what is to be said about some, then the sum."""
     rows = [(s.target, s.kind.value, names(s.heads), str(len(s.pending)) if s.kind.plannable else "?") for s in states]
     yield from table(("TARGET", "STATE", "HEADS", "PENDING"), rows)
-    for (problem, kind), targets in _together(pair for s in states for pair in _trouble(s)).items():
+    for (problem, kind), targets in together(pair for s in states for pair in _trouble(s)).items():
         # of a state the table names the others
         yield from _told(problem, targets, some(targets) if kind else ", ".join(targets))
     yield ""
@@ -101,11 +98,11 @@ def plan_lines(plan: FleetPlan) -> Iterator[str]:
         for note in notes:
             yield from problem_lines(note, "  note: ", [p.target for p in plans])
         yield ""
-    for (kind, problem), targets in _together(((s.kind, s.problem), s.target) for s in plan.blocked).items():
+    for (kind, problem), targets in together(((s.kind, s.problem), s.target) for s in plan.blocked).items():
         yield f"{some(targets)}: {kind.value.replace('_', ' ')}"
         yield from problem_lines(problem, "  ", targets) if problem else ()
         yield ""
-    for message, targets in _together((s.reason.message, s.target) for s in plan.skipped).items():
+    for message, targets in together((s.reason.message, s.target) for s in plan.skipped).items():
         yield f"{some(targets)}: skipped, {message}"
     if plan.findings:
         from ehg_migrate.report.findings import finding_lines
@@ -125,7 +122,7 @@ def _why_idle(plan: FleetPlan) -> Iterator[str]:
     """Why nothing of a run is to be taken back: somebody may have restored the target since."""
     idle = (p for p in plan.plans if not p.steps)
     reasons = ((note, p.target) for p in idle for note in p.notes if note.code in ("taken_back", "no_trace"))
-    for note, targets in _together(reasons).items():
+    for note, targets in together(reasons).items():
         yield from problem_lines(note, f"{some(targets)}: ", targets)
 
 
@@ -213,7 +210,7 @@ def alike_lines(results: Iterable[Result]) -> Iterator[str]:
     Where no work began nobody has said anything yet, not even of a single one.
     """
     bad = (((r.status, r.problem), r.target) for r in results if r.problem and not r.status.good)
-    for (status, problem), targets in _together(bad).items():
+    for (status, problem), targets in together(bad).items():
         if len(targets) > 1 or status is Status.NOT_ATTEMPTED:
             yield ""
             yield f"{len(targets)} {status.value}{' alike' if len(targets) > 1 else ''} ({some(targets)}):"
@@ -257,14 +254,6 @@ def names(heads: Sequence[str]) -> str:
     return ",".join(" ".join(head.split()) for head in heads) or "-"
 
 
-def _together(pairs: Iterable[tuple[K, str]]) -> Mapping[K, list[str]]:
-    """The targets of which the same is to be said: of a thousand it is said once."""
-    groups: Mapping[K, list[str]] = defaultdict(list)
-    for said, target in pairs:
-        groups[said].append(target)
-    return groups
-
-
 def selection(run: Run) -> str:
     """What was selected; a run that completes another, or takes it back, names each of its targets."""
     return errors.some(run.selector.split(","), _NAMED, ",")
@@ -282,7 +271,7 @@ def number(count: int, thing: str) -> str:
 
 def counted(pairs: Iterable[tuple[str, str]]) -> str:
     """`2 succeeded (a, b), 1 failed (c)`; of many targets the first are named."""
-    groups = _together(pairs)
+    groups = together(pairs)
     return ", ".join(f"{len(t)} {word} ({some(t)})" for word, t in groups.items()) or "no targets"
 
 

@@ -265,7 +265,7 @@ class Execution:
             heads_before=plan.heads,
             heads_after=tuple(sorted(heads)),
             steps=self._own,
-            not_done=() if status.good else tuple(s.revision for s in plan.steps[len(self.done) :]),
+            not_done=() if status.good else plan.revisions[len(self.done) :],
             problem=problem,
             notes=(*still_true(plan.notes, self.done), *self.notes, *by_another(plan.target, self.others)),
         )

@@ -97,3 +97,7 @@ class Event(NamedTuple):
 
 
 Watch = Callable[[Event], None]
+
+
+def unwatched(event: Event) -> None:
+    """The Watch of what nobody watches."""

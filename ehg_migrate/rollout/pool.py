@@ -192,11 +192,10 @@ class Pool:
 
     def _ended(self, job: Job, status: Status, problem: Problem) -> Result:
         """What is to be said of a target whose worker cannot say it."""
-        after = job.plan.heads if status is Status.FAILED else ()
-        left = tuple(s.revision for s in job.plan.steps)
-        output = read_output(job.output)
+        plan, output = job.plan, read_output(job.output)
         _drop_output(job)
-        result = Result(job.target.name, status, job.plan.heads, after, (), left, problem, output=output)
+        after = plan.heads if status is Status.FAILED else ()
+        result = Result(job.target.name, status, plan.heads, after, (), plan.revisions, problem, output=output)
         self._watch(Event(job.target.name, EventKind.FINISHED, result=result))
         return result
 
@@ -239,9 +238,9 @@ def _send_stop(pipe: Pipe) -> None:
 
 def not_begun(job: Job, stop: Stop) -> Result:
     """What is to be said of a target that a stopped run did not come to."""
-    left = tuple(s.revision for s in job.plan.steps)
+    name, plan = job.target.name, job.plan
     if job.unsure:
-        return Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), left, job.look or _stopped(job))
+        return Result(name, Status.INDETERMINATE, plan.heads, (), (), plan.revisions, job.look or _stopped(job))
     again = f"{job.completed_by} goes on"
     if enough := stop.enough:
         hint = f"when that is mended, {again}"
@@ -250,7 +249,7 @@ def not_begun(job: Job, stop: Stop) -> Result:
         problem = Problem("not_attempted", enough.why, hint)
     else:
         problem = Problem("not_attempted", "the run was stopped before this target began", again)
-    return Result(job.target.name, Status.NOT_ATTEMPTED, job.plan.heads, job.plan.heads, (), left, problem)
+    return Result(name, Status.NOT_ATTEMPTED, plan.heads, plan.heads, (), plan.revisions, problem)
 
 
 def _stopped(job: Job) -> Problem:

@@ -36,8 +36,8 @@ def do(job: Job, watch: Watch, stop: Stop) -> Result:
     except EhgMigrateError as e:
         if job.again:
             raise
-        left = tuple(s.revision for s in job.plan.steps)
-        return Result(job.target.name, Status.REFUSED, job.plan.heads, job.plan.heads, (), left, e.problems[0])
+        plan = job.plan
+        return Result(job.target.name, Status.REFUSED, plan.heads, plan.heads, (), plan.revisions, e.problems[0])
     with output_folder() as folder:
         (result,) = Pool(1, watch, stop).run([replace(job, output=str(folder / "out"))])
     return result

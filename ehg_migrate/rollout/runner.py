@@ -76,8 +76,7 @@ def adopt_plans(work: Work) -> Iterator[Result]:
 
 def _none_begun(plans: Sequence[Plan], problem: Problem, watch: Watch) -> Iterator[Result]:
     for plan in plans:
-        left = tuple(s.revision for s in plan.steps)
-        result = Result(plan.target, Status.FAILED, plan.heads, plan.heads, (), left, problem)
+        result = Result(plan.target, Status.FAILED, plan.heads, plan.heads, (), plan.revisions, problem)
         watch(Event(plan.target, EventKind.FINISHED, result=result))
         yield result
 

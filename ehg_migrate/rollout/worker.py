@@ -184,7 +184,8 @@ def _result(job: Job, teller: Teller) -> Result:
         result = _not_entered(job, e)
     except BaseException as e:  # noqa: BLE001 - whatever it is, it is this target's and must be told
         print_trace(e)
-        result = Result(job.target.name, Status.INDETERMINATE, job.plan.heads, (), (), _revisions(job), _unexpected(e))
+        plan = job.plan
+        result = Result(plan.target, Status.INDETERMINATE, plan.heads, (), (), plan.revisions, _unexpected(e))
     return replace(result, seconds=time.monotonic() - began)
 
 
@@ -200,11 +201,7 @@ def _not_entered(job: Job, error: TargetError) -> Result:
     status, heads = Status.FAILED if isinstance(error, ConnectError) else Status.REFUSED, job.plan.heads
     if job.unsure:
         status, heads = Status.INDETERMINATE, ()
-    return Result(job.target.name, status, job.plan.heads, heads, (), _revisions(job), error.problem)
-
-
-def _revisions(job: Job) -> tuple[str, ...]:
-    return tuple(s.revision for s in job.plan.steps)
+    return Result(job.target.name, status, job.plan.heads, heads, (), job.plan.revisions, error.problem)
 
 
 def _take_output(path: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ehg_migrate.database.statements import query
+from ehg_migrate.database.statements import named_parts, query
 from ehg_migrate.model import NO_PLATFORM, Target
 from ehg_migrate.schema.scope import MIGRATOR, OFTEN_OURS
 
@@ -229,5 +229,4 @@ def _platform_text() -> str:
 
 @cache
 def _platform() -> dict[str, str]:
-    parts = re.split(r"^-- name: (\w+)\n", _platform_text(), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    return named_parts(_platform_text())

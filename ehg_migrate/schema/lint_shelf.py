@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ehg_migrate.files import write_whole
+from ehg_migrate.files import keep_newest, write_whole
 from ehg_migrate.model import Step
 from ehg_migrate.schema.effects import effect
 from ehg_migrate.schema.judging import Seen
@@ -64,8 +64,7 @@ class Known:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(self._file(digest, key), json.dumps(data))
-            for file in sorted(self._folder.glob("*.json"), key=_written, reverse=True)[_MOST:]:
-                file.unlink(missing_ok=True)
+            keep_newest(self._folder.glob("*.json"), _MOST)
         except OSError:
             return
 
@@ -88,10 +87,3 @@ def _steps(steps: Sequence[Step], data: dict[str, Any]) -> tuple[Seen, ...] | No
 
 def _seen(step: Step, data: list[Any]) -> Seen:
     return Seen(step, tuple(effect(rule, name, tuple(on), line) for rule, name, on, line in data))
-
-
-def _written(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0  # another process forgot it

@@ -6,7 +6,6 @@ another type meets rows that break it. The step says by its facts what it demand
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from psycopg.rows import dict_row
 
 from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.faults import run_fault
+from ehg_migrate.database.statements import named_parts
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Target
 from ehg_migrate.schema.facts import Catalog, Fact
@@ -160,6 +160,4 @@ _WORDS = {
 
 @cache
 def _queries() -> Mapping[str, str]:
-    text = resources.files(__package__).joinpath("probes.sql").read_text(encoding="utf-8")
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    return named_parts(resources.files(__package__).joinpath("probes.sql").read_text(encoding="utf-8"))

@@ -22,7 +22,7 @@ from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Limits, Origin, Plan, Result, Status, Step, Verb
 from ehg_migrate.rollout.executor import check_workers
-from ehg_migrate.rollout.jobs import Job, files_to_load, known_revisions
+from ehg_migrate.rollout.jobs import Job, files_to_load, known_revisions, unwatched
 from ehg_migrate.rollout.outputs import no_folder, output_folder
 from ehg_migrate.rollout.pool import Pool
 from ehg_migrate.rollout.stop import Stop
@@ -192,7 +192,7 @@ def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], s
     run, origin = new_run_id(), _origin(settings.root)
     with scratch_folder() as folder:
         jobs = [_job(settings, scratch, w, run, origin, folder) for w in work]
-        yield from Pool(settings.parallel, _nobody, stop).run(jobs)
+        yield from Pool(settings.parallel, unwatched, stop).run(jobs)
 
 
 def _job(settings: Settings, scratch: Scratch, work: Work, run: str, origin: Origin, folder: Path) -> Job:
@@ -289,7 +289,3 @@ def _by_server(recipes: Iterable[Recipe]) -> dict[tuple[int, bool], list[Recipe]
 
 def _states(count: int) -> str:
     return f"{count} state" if count == 1 else f"{count} states"
-
-
-def _nobody(event: object) -> None:
-    """Watches nothing."""

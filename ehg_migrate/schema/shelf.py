@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.files import write_whole
+from ehg_migrate.files import keep_newest, write_whole
 from ehg_migrate.schema.facts import Catalog, Fact
 
 _MOST = 500  # files; those that were not used for longest go first
@@ -80,18 +80,13 @@ class Shelf:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(reference.path, "".join(_lines(reference, catalog)))
-            self._forget_oldest()
+            keep_newest(self._folder.glob("*.jsonl"), _MOST)  # using one changes its time
         except OSError:
             return replace(reference, unkept=catalog)
         return reference
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.jsonl"
-
-    def _forget_oldest(self) -> None:
-        by_use = sorted(self._folder.glob("*.jsonl"), key=_last_use, reverse=True)
-        for path in by_use[_MOST:]:
-            path.unlink(missing_ok=True)
 
 
 def _lines(reference: Reference, catalog: Catalog) -> Iterator[str]:
@@ -104,10 +99,3 @@ def _lines(reference: Reference, catalog: Catalog) -> Iterator[str]:
     yield f"{json.dumps(head)}\n"
     for fact in catalog.facts:
         yield f"{json.dumps({'kind': fact.kind, 'identity': fact.identity, 'definition': fact.definition})}\n"
-
-
-def _last_use(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0  # another process forgot it

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ehg_migrate.database.probe import Reading
-from ehg_migrate.errors import Problem, some
+from ehg_migrate.errors import Problem, some, together
 from ehg_migrate.model import Result, State, StateKind, Status
 from ehg_migrate.rollout.running import Verified
 from ehg_migrate.schema.drift import MOVED, Drift, Fleet, Looking, Verdict, find_drift
@@ -77,10 +77,6 @@ def _notes(found: Sequence[Drift], seconds: float) -> Iterator[Problem]:
     if judged:
         plural = "the schema of 1 target was" if len(judged) == 1 else f"the schemas of {len(judged)} targets were"
         yield Problem("verified", f"{plural} held against the revisions in {seconds:.2f} s")
-    groups: dict[Problem, list[str]] = {}
-    for d in found:
-        if d.problem:
-            groups.setdefault(d.problem, []).append(d.target)
-    for problem, targets in groups.items():
+    for problem, targets in together((d.problem, d.target) for d in found if d.problem).items():
         named = some(targets, _NAMED)
         yield replace(problem, code="not_verified", message=f"not verified: {named}: {problem.message}")

@@ -19,6 +19,7 @@ from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.local.programs import MAJOR
 from ehg_migrate.model import Result, Status, Step, Target
 from ehg_migrate.project import Project
+from ehg_migrate.project.base import nobody
 from ehg_migrate.revisions.beside import Contents
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.ground import Ground, at_home
@@ -49,7 +50,7 @@ class Kit:
             self.scratch = self.servers.get(MAJOR, api_roles=True)
             self._stack = stack.pop_all()
         self.label = self.servers.label(MAJOR, api_roles=True)
-        self.references = References(self.project.settings, self.servers, _nobody)
+        self.references = References(self.project.settings, self.servers, nobody)
         self.rehearsing = Rehearsing(self.project.settings, self.servers, self.references)
         self._contents = Contents(self.project.settings)
         return self
@@ -149,7 +150,3 @@ def _turn(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _nobody(text: str) -> None:
-    """Hears nothing."""

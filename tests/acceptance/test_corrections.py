@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from ehg_migrate.model import Address
-from ehg_migrate.schema import Catalog, Fact
+from ehg_migrate.schema.facts import Catalog, Fact
 from tests.acceptance.test_drift import Fleet, scratch_databases, scratch_url
 from tests.conftest import MakeProject
 from tests.integration.fleets import column, entries, execute

@@ -11,8 +11,9 @@ import pytest
 
 from ehg_migrate.errors import LocalServerError
 from ehg_migrate.model import Address, Target
-from ehg_migrate.schema import Scope, read_catalog
+from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.ground import Ground, at_home, ground_query, lay
+from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.scratch import Scratch, ScratchServers, nearest
 from ehg_migrate.schema.scratch_url import given
 from tests.support.postgres import Cluster

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from psycopg.rows import dict_row
 
 from ehg_migrate.database.leaving import let_go
 from ehg_migrate.database.parameters import parameters
+from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query
 from ehg_migrate.model import Target, is_local, is_socket
 
@@ -110,9 +109,5 @@ class Examination:
     def _cut(self, over: threading.Event) -> None:
         over.set()
         for connection in tuple(self.connections):
-            # suppressed: the connection may have ended by itself a moment ago
-            with (
-                contextlib.suppress(OSError, psycopg.Error),
-                socket.socket(fileno=os.dup(connection.fileno())) as handle,
-            ):
-                handle.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError, psycopg.Error):  # it may have ended by itself a moment ago
+                shut(connection.fileno())

@@ -12,6 +12,7 @@ import psycopg
 from ehg_migrate.database.claim import another
 from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, span, warning
+from ehg_migrate.database.faults import NOTHING_OF_OURS
 from ehg_migrate.database.probe import hidden
 from ehg_migrate.database.session import lock_key
 from ehg_migrate.database.statements import version_name
@@ -47,7 +48,6 @@ _PLACES = {
 }
 _SUPABASE = "supabase_migrations.schema_migrations"
 _TWO_OWNERS = "agree on one: let every change of this schema come through `versions/`, and stop the other tool"
-_ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
 
 # --- version table
@@ -150,7 +150,7 @@ def lock(exam: Examination) -> Verdict:
 def _holder(exam: Examination, held: dict[str, Any]) -> str:
     try:
         leases = exam.rows("lease", {"pid": held["pid"]}, binary=True)
-    except (*_ABSENT, psycopg.errors.InsufficientPrivilege):
+    except (*NOTHING_OF_OURS, psycopg.errors.InsufficientPrivilege):
         leases = []  # the holder is just making the tables, or is another role's
     if leases:
         lease = leases[0]

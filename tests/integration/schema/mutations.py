@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ehg_migrate.schema import Change, Difference
+from ehg_migrate.schema.difference import Change, Difference
 
 HERE = Path(__file__).parent
 _BASE = (HERE / "base.sql").read_text()

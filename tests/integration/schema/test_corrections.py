@@ -10,8 +10,11 @@ import psycopg
 import pytest
 
 from ehg_migrate.redaction import printable
-from ehg_migrate.schema import Catalog, Scope, differences, read_catalog
+from ehg_migrate.schema.catalog import read_catalog
+from ehg_migrate.schema.difference import differences
+from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.proof import Correction, correct
+from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.search import PREAMBLE
 from tests.integration.schema.corrections import TABLE, Corrected, table
 from tests.integration.schema.mutations import Mutation, mutations, table_in_docs, write_docs

@@ -9,8 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ehg_migrate.schema import Catalog, Clause, Scope, differences, notes, read_catalog, read_fingerprint
+from ehg_migrate.schema.catalog import read_catalog, read_fingerprint
+from ehg_migrate.schema.difference import Clause, differences, notes
+from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.proof import correct
+from ehg_migrate.schema.scope import Scope
 from tests.integration.schema.mutations import base, written_for
 from tests.support.bare import BareServer, majors
 

@@ -8,9 +8,11 @@ import re
 import psycopg
 import pytest
 
-from ehg_migrate.schema import Catalog, Difference, Scope, differences, read_catalog, read_fingerprint
-from ehg_migrate.schema.catalog import read_token
+from ehg_migrate.schema.catalog import read_catalog, read_fingerprint, read_token
+from ehg_migrate.schema.difference import Difference, differences
+from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.proof import correct
+from ehg_migrate.schema.scope import Scope
 from tests.integration.schema.mutations import (
     TABLE,
     Mutation,

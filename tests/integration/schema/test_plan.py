@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ehg_migrate.schema import Scope
 from ehg_migrate.schema.catalog import message
+from ehg_migrate.schema.scope import Scope
 from tests.integration.schema.mutations import base
 from tests.support.bare import BareServer, majors
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ehg_migrate.model import Address
-from ehg_migrate.schema import Scope, read_catalog, read_fingerprint
+from ehg_migrate.schema.catalog import read_catalog, read_fingerprint
+from ehg_migrate.schema.scope import Scope
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from ehg_migrate.schema import Catalog, Scope, differences, read_catalog
+from ehg_migrate.schema.catalog import read_catalog
+from ehg_migrate.schema.difference import differences
+from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.proof import correct
-from ehg_migrate.schema.scope import schema_scope
+from ehg_migrate.schema.scope import Scope, schema_scope
 from ehg_migrate.schema.search import PREAMBLE, Form, named, portable
 from tests.support.bare import BareServer
 

@@ -9,8 +9,8 @@ from importlib import resources
 import psycopg
 import pytest
 
-from ehg_migrate.schema import Scope, read_fingerprint
-from ehg_migrate.schema.catalog import read_token
+from ehg_migrate.schema.catalog import read_fingerprint, read_token
+from ehg_migrate.schema.scope import Scope
 from tests.support.bare import BareServer, majors
 
 SQL = resources.files("ehg_migrate.schema").joinpath("sql")

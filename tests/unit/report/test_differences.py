@@ -8,8 +8,9 @@ import pytest
 
 from ehg_migrate.errors import Problem
 from ehg_migrate.report.differences import clusters_lines, comparison_lines, difference_lines
-from ehg_migrate.schema import Change, Clause, Cluster, Difference
+from ehg_migrate.schema.clusters import Cluster
 from ehg_migrate.schema.comparing import Comparison, Grouping, Unread
+from ehg_migrate.schema.difference import Change, Clause, Difference
 
 
 def changed(left: Any, right: Any) -> Difference:

@@ -10,10 +10,10 @@ import pytest
 
 from ehg_migrate.errors import UsageError
 from ehg_migrate.local.programs import MAJOR
-from ehg_migrate.schema import Catalog, Scope
 from ehg_migrate.schema.comparing import Side, scopes_of, side
 from ehg_migrate.schema.correction import Origin
-from ehg_migrate.schema.scope import schema_scope
+from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.scope import Scope, schema_scope
 from ehg_migrate.schema.snapshot import Snapshot
 
 BASE = Scope(without_tables=("public.alembic_version",))

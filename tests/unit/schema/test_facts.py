@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from ehg_migrate.schema import Catalog, Change, Clause, Difference, Fact, Scope, clusters, differences, notes
-from ehg_migrate.schema.clusters import grouped
-from ehg_migrate.schema.scope import schema_scope
+from ehg_migrate.schema.clusters import clusters, grouped
+from ehg_migrate.schema.difference import Change, Clause, Difference, differences, notes
+from ehg_migrate.schema.facts import Catalog, Fact
+from ehg_migrate.schema.scope import Scope, schema_scope
 
 
 def catalog(*facts: tuple[str, str, dict[str, Any]]) -> Catalog:
