@@ -102,6 +102,7 @@ class Claim:
         if not answers["claim"][0][0]:
             return None
         facts, former = Facts.of(answers["facts"][0]), answers["clear_lease"]
+        refuse_temporary(facts.default_schema, self._target)
         return Found(
             heads=tuple(row[0] for row in answers["version_heads"]),
             unfinished=frozenset(answers["unfinished"] and self._unfinished()),
@@ -206,6 +207,19 @@ def id_length(answers: dict[str, list[tuple[Any, ...]]]) -> int:
     """How long the id of a revision may be, by the answer to that question."""
     found = answers["id_length"]
     return found[0][0] if found else _LONGEST_ID
+
+
+def refuse_temporary(schema: str | None, target: Target) -> None:
+    """Raises TargetError where the first schema of the path is that of temporary tables."""
+    if schema and schema.startswith("pg_temp_") and not target.schema:
+        raise TargetError(
+            Problem(
+                "temporary",
+                "what its revisions make without naming a schema would be temporary, and gone with the session: "
+                "`pg_temp` comes first in the `search_path` of this role or database",
+                "ALTER ROLE, or ALTER DATABASE, ... SET search_path with another schema before it, or RESET it",
+            )
+        )
 
 
 def not_adopted(heads: tuple[str, ...], target: Target) -> Problem:

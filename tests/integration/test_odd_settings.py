@@ -44,7 +44,7 @@ def held(pg: Cluster, database: Address, folder: Path) -> Iterator[None]:
 def set_in(pg: Cluster, database: Address, setting: str) -> None:
     """From the next session on."""
     with pg.admin() as c:
-        c.execute(f"ALTER DATABASE {database.dbname} SET {setting}".encode())
+        c.execute(f"ALTER ROLE {database.user} IN DATABASE {database.dbname} SET {setting}".encode())
 
 
 # --- how moments and spans are written
@@ -87,6 +87,32 @@ def test_who_is_in_the_way_is_named_whatever_spans_look_like(
     assert result.problem.code == "lock_timeout"
     assert "blocked by pid" in result.problem.message
     assert "idle in transaction for" in result.problem.message
+
+
+# --- where what is made lands
+
+
+@pytest.mark.parametrize("code", ["", "import time"], ids=["one session", "two sessions"])
+def test_nothing_is_made_that_goes_with_the_session(
+    code: str, pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """A path with `pg_temp` in front makes tables temporary: every step was done, and nothing of it was left."""
+    entry = target_entry(database)
+    steps = {"shared/1": revision("s1", up="CREATE TABLE s1 (n int)", up_code=code, label="shared")}
+    folder = make_project(tmp_path, {"acme": entry}, steps)
+    set_in(pg, database, "search_path = pg_temp, public")
+    (target,) = Project.load(folder).fleet.targets
+    (finding,) = [f for f in examine(target, CANARY) if f.check == "privileges"]
+    assert finding.level is Level.ERROR
+    assert "temporary" in finding.message
+    (result,) = Project.load(folder).upgrade().results
+    assert result.problem is not None
+    assert (result.status, result.problem.code, result.heads_after) == (Status.REFUSED, "temporary", ())
+    set_in(pg, database, "search_path = public, pg_temp")
+    (result,) = Project.load(folder).upgrade().results
+    assert result.status is Status.SUCCEEDED, result.problem
+    with pg.connect(database.dbname) as c:
+        assert c.execute("SELECT to_regclass('public.s1') IS NOT NULL").fetchone() == (True,)
 
 
 # --- limits that would end a session of ours

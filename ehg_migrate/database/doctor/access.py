@@ -163,6 +163,11 @@ def _tables(row: dict[str, Any], target: Target) -> Iterator[Verdict]:
                 f"make a schema of it; or ALTER ROLE {_name(role)} RESET search_path, or ALTER DATABASE that has set it"
             )
         yield error(f"role `{role}` may not CREATE in {where}", grant)
+    elif home.startswith("pg_temp_"):
+        yield error(
+            f"what revisions make without a schema is temporary: `pg_temp` comes first in {one_line(str(row['path']))}",
+            f"ALTER ROLE {_name(role)} RESET search_path, or ALTER DATABASE that has set it",
+        )
     elif row["makes_in_public"] is False:
         grant = f"GRANT CREATE ON SCHEMA public TO {_name(role)}"
         yield warning(f"role `{role}` may not CREATE in schema `public`", grant)
