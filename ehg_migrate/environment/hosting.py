@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,13 +31,14 @@ from ehg_migrate.environment.pipelining import Ahead, FailedAhead
 from ehg_migrate.environment.recording import Recorder, driver_connection
 from ehg_migrate.environment.replaying import surroundings
 from ehg_migrate.environment.steps import ExactStep
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import ConfigurationError, Problem, TargetError
 from ehg_migrate.model import Step, Target
 from ehg_migrate.revisions.loading import alembic_config, has_our_environment, load_scripts, script_directory
 from ehg_migrate.revisions.plain import sets_transaction
 from ehg_migrate.settings import OUR_ENVIRONMENT, Settings
 
 _KEY = "ehg_migrate"
+_ENVIRONMENT = "alembic.ini: [alembic] script_location"
 
 BeforeStep = Callable[[Step], bool]
 """Called before each step, outside any transaction; False stops the run there."""
@@ -65,11 +66,30 @@ def run(**comparing: Any) -> None:
 
         run_stock(comparing)
         return
+    check_given(comparing)
     # `dont_mutate` is only about making the version table, which is there
     configure(hosted.target, hosted.connection, hosted.recorder, dont_mutate=True)
     _answer_once(context.get_context(), hosted.heads)
     with context.begin_transaction():
         context.run_migrations()
+
+
+_NOT_FOR_RUN = {
+    **dict.fromkeys(("version_table", "version_table_schema"), "it stands below `alembic:` in the target's entry"),
+    "target_metadata": "models stand below `metadata` in alembic.ini",
+    "on_version_apply": "the target's journal tells of each step (`ehg-migrate history TARGET`)",
+    **dict.fromkeys(
+        ("connection", "url", "dialect_name", "fn", "as_sql", "starting_rev", "transaction_per_migration"),
+        "leave it out: each step is a transaction of its own, on the target's own connection",
+    ),
+}
+
+
+def check_given(comparing: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError where env.py has given to `run` what is not its to say."""
+    if given := [name for name in _NOT_FOR_RUN if name in comparing]:
+        message = f"env.py gives `{given[0]}` to `run()`, where it would not hold"
+        raise ConfigurationError(Problem("own_environment", message, _NOT_FOR_RUN[given[0]], _ENVIRONMENT))
 
 
 def _answer_once(migration: MigrationContext, heads: tuple[str, ...]) -> None:
@@ -187,9 +207,7 @@ def _check_connection(migration: MigrationContext, connection: Connection) -> No
     """Raises TargetError where an env.py has come here with another connection than the target's."""
     if migration.connection is not connection:
         what = "env.py runs on a connection of its own, which need not be this target's: no step was begun"
-        raise TargetError(
-            Problem("foreign_environment", what, OUR_ENVIRONMENT, "alembic.ini: [alembic] script_location")
-        )
+        raise TargetError(Problem("foreign_environment", what, OUR_ENVIRONMENT, _ENVIRONMENT))
 
 
 def run_steps(
@@ -216,7 +234,13 @@ def run_steps(
     models = named_models(settings)
     past = past or Past(steps)
 
+    begun = False
+
     def fn(heads: tuple[str, ...], migration: MigrationContext) -> Iterator[ExactStep]:
+        nonlocal begun
+        if begun:  # env.py has come here once more; the steps are done
+            return
+        begun = True
         _check_connection(migration, connection)
         loaded = load_scripts(script, files)  # here, where `alembic.context` is in place
         alone = [untouched(settings, s) for s in steps]
@@ -245,6 +269,9 @@ def run_steps(
     try:
         with EnvironmentContext(config, script, fn=fn, as_sql=False, destination_rev=None, starting_rev=None):
             script.run_env()
+        if not begun:
+            what = "env.py ended and has run nothing"
+            raise TargetError(Problem("foreign_environment", what, OUR_ENVIRONMENT, _ENVIRONMENT))
     except FailedAhead as e:
         raise e.error from None
     finally:

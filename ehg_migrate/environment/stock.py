@@ -30,6 +30,7 @@ from alembic.util import CommandError
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.origin import find_origin, new_run_id
 from ehg_migrate.database.parameters import forget_environment
+from ehg_migrate.environment import hosting
 from ehg_migrate.environment.invocation import LOCAL_ADDRESS, Invocation
 from ehg_migrate.environment.models import load_models, named_models
 from ehg_migrate.environment.new_files import DIRECTIVES, prepare_file
@@ -78,6 +79,7 @@ def run_stock(comparing: Mapping[str, Any]) -> None:
 
 
 def _run(config: Config, comparing: Mapping[str, Any]) -> None:
+    hosting.check_given(comparing)
     invocation = Invocation.read(config)
     if invocation.from_terminal:
         _own_process(config)

@@ -243,6 +243,42 @@ def test_an_environment_with_a_fault(fleet_of: MakeFleet) -> None:
     assert problem.hint == "correct that file and run again"
 
 
+def test_an_environment_that_runs_nothing(fleet_of: MakeFleet) -> None:
+    """It is named: nobody has stopped the run."""
+    fleet = _with_environment(fleet_of, "import ehg_migrate.environment.hosting\n")
+    result = result_of(fleet.upgrade("one"), "one")
+    assert (result.status, code_of(result)) == (Status.FAILED, "foreign_environment")
+    assert result.problem
+    assert result.problem.message == "env.py ended and has run nothing"
+    assert "`run()`" in result.problem.hint
+
+
+def test_an_environment_that_runs_twice(fleet_of: MakeFleet) -> None:
+    """Each step is done once."""
+    fleet = _with_environment(fleet_of, "from ehg_migrate.environment.hosting import run\nrun()\nrun()\n")
+    result = result_of(fleet.upgrade("one"), "one")
+    assert (result.status, [s.revision for s in result.steps]) == (Status.SUCCEEDED, ["o1"])
+
+
+def test_an_environment_that_gives_what_would_not_hold(fleet_of: MakeFleet) -> None:
+    """It is refused, as by stock commands: whoever asks for a hook, or for another table, relies on it."""
+    gives = "run(on_version_apply=print)"
+    fleet = _with_environment(fleet_of, f"from ehg_migrate.environment.hosting import run\n{gives}\n")
+    result = result_of(fleet.upgrade("one"), "one")
+    assert result.problem
+    assert result.problem.message == "env.py gives `on_version_apply` to `run()`, where it would not hold"
+    assert (fleet.tables("one"), fleet.heads("one")) == ([], [])
+
+
+def _with_environment(fleet_of: MakeFleet, text: str) -> Fleet:
+    fleet = fleet_of(("one",), {"one/1": step("o1", code="op.get_bind()")})
+    (fleet.folder / "own").mkdir()
+    (fleet.folder / "own" / "env.py").write_text(text)
+    ini = fleet.folder / "alembic.ini"
+    ini.write_text(ini.read_text().replace("ehg_migrate:environment", "%(here)s/own"))
+    return fleet
+
+
 def test_models_with_a_fault(fleet_of: MakeFleet) -> None:
     """The setting that names them is named, and not the revision."""
     fleet = fleet_of(("one",), {"one/1": step("o1", code="op.get_bind()")})

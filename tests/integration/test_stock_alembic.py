@@ -555,6 +555,19 @@ class TestModels:
         place.good("upgrade", "heads")
         assert "No new upgrade operations" in place.good("-x", "target=beta", "check").stdout
 
+    def test_an_environment_that_gives_what_would_not_hold(self, place: Place) -> None:
+        """With another version table `check` would look there, and say that the target is behind."""
+        place.models("shared = shared_models:metadata", shared_models=self.SHARED)
+        (place.folder / "own").mkdir()
+        text = "from ehg_migrate.environment.hosting import run\nrun(version_table='other')\n"
+        (place.folder / "own" / "env.py").write_text(text)
+        ini = place.folder / "alembic.ini"
+        ini.write_text(ini.read_text().replace("ehg_migrate:environment", "%(here)s/own"))
+        for command in ("check", "current"):
+            said = place.bad("-x", "target=beta", command)
+            assert "env.py gives `version_table` to `run()`, where it would not hold" in said
+            assert "below `alembic:` in the target's entry" in said
+
     ENVIRONMENT = (
         "from ehg_migrate.environment.hosting import run\n"
         "def include_object(item, name, kind, reflected, compare_to):\n    return name != 't_s1'\n"
