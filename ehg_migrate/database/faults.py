@@ -132,6 +132,12 @@ _NOT_AS_MADE = (
     "are the tables of this tool, in schema `ehg_migrate`, as it made them? Put back there what was changed, as "
     "another target has it"
 )
+_OURS = re.compile(r'"(?:[^"]*\.)?migration_(?:journal|lease)(?:_\w+)?"')  # the names that `layout.sql` gives
+_GUARDED = re.compile(r"row-level security policy")
+_NOT_FORCED = (
+    "row-level security is forced on this role: let the table's owner say ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, "
+    "or write a policy; or use a role with BYPASSRLS. An event trigger may do so to each new table"
+)
 _DEFAULT_HINT = "correct the revision and run again"
 # Alembic makes an enum that several revisions name once in a run, and again in the next one
 _TYPE = re.compile(r'type "')
@@ -168,6 +174,9 @@ def connect_fault(error: BaseException) -> Fault:
             retry = Retry.CONNECT if again else Retry.NEVER
             return Fault(Problem(code, text, hint, sqlstate=sqlstate(error)), retry)
     state = sqlstate(error)
+    if function := _raised_in(error):
+        hint = f"the function `{function}` of the database raised it, perhaps as an event trigger: correct it"
+        return Fault(Problem("connect_failed", text, hint, sqlstate=state), Retry.NEVER)
     if state and state in _STATES:
         fault = run_fault(error)
         if fault.problem.code not in _OF_STEPS:
@@ -211,6 +220,10 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
         hint = _OTHER_ROLE
     if _NO_EXTENSION.match(_words(error)):
         hint = _INSTALL
+    if code in _OF_STEPS and _OURS.search(_words(error)):
+        hint = _NOT_AS_MADE
+    if state == "42501" and _GUARDED.search(_words(error)):
+        hint = _NOT_FORCED
     if state == "57014" and "user request" in _words(error):
         code, hint = "cancelled", "somebody cancelled the statement"
     if state == "25001" and "before any query" in _words(error):

@@ -345,6 +345,59 @@ def test_tables_of_ours_that_were_changed(way: str, project: Project, database: 
     assert (result.status, result.problem) == (Status.FAILED, found.problem)
 
 
+_CHANGED = {
+    "a rule": "CREATE RULE none AS ON INSERT TO ehg_migrate.migration_journal DO INSTEAD NOTHING",
+    "a column": "ALTER TABLE ehg_migrate.migration_journal ADD COLUMN tenant int NOT NULL DEFAULT 1;"
+    " ALTER TABLE ehg_migrate.migration_journal ALTER tenant DROP DEFAULT",
+    "numbers": "SELECT setval(pg_get_serial_sequence('ehg_migrate.migration_journal', 'seq'), 9223372036854775807)",
+}
+
+
+@pytest.mark.parametrize("what", _CHANGED)
+def test_what_our_tables_were_given_is_not_laid_to_the_revision(
+    what: str, project: Project, database: Address, pg: Cluster
+) -> None:
+    """Its step fails for it; the hint is not to correct the file."""
+    project.upgrade(to=["s1"])
+    execute(pg, database, _CHANGED[what])
+    (result,) = project.upgrade().results
+    assert result.problem is not None
+    assert (result.status, rows(pg, database)) == (Status.FAILED, {"s1"})
+    assert result.problem.hint.startswith("are the tables of this tool, in schema `ehg_migrate`, as it made them?")
+
+
+_RAISES = "BEGIN RAISE EXCEPTION 'no tables today'; END"
+_GUARDS = """\
+DECLARE made text; BEGIN
+FOR made IN SELECT object_identity FROM pg_event_trigger_ddl_commands() WHERE command_tag = 'CREATE TABLE' LOOP
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', made);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', made);
+END LOOP; END"""
+
+
+@pytest.mark.parametrize(
+    ("body", "hint"),
+    [
+        (_RAISES, "the function `watch()` of the database raised it"),
+        (_GUARDS, "row-level security is forced on this role: let the table's owner say ALTER TABLE ... NO FORCE"),
+    ],
+    ids=["raises", "guards"],
+)
+def test_an_event_trigger_that_keeps_our_tables_from_us(
+    body: str, hint: str, pg_own: Cluster, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """It is named, or what it did; the entry of the target is not at fault, and no privilege is wanting."""
+    database = pg_own.create_database("one")
+    with pg_own.admin("one") as c:
+        c.execute("ALTER ROLE postgres NOBYPASSRLS")
+        c.execute(f"CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS $x${body}$x$".encode())
+        c.execute("CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watch()")
+    (result,) = Project.load(make_project(tmp_path, entries({"one": database}), SHARED)).upgrade().results
+    assert result.problem is not None
+    assert (result.status, tables(pg_own, database)) == (Status.FAILED, set())
+    assert result.problem.hint.startswith(hint)
+
+
 def test_a_lease_table_that_is_gone_is_made_anew(project: Project, database: Address, pg: Cluster) -> None:
     """Whoever dropped it, to be rid of a lock perhaps, has not shut the target to every run."""
     project.upgrade()
