@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ehg_migrate.errors import together
 from ehg_migrate.model import JournalEntry
-from ehg_migrate.report.text import counted, names, problem_lines, table, when
+from ehg_migrate.report.text import FEW, counted, names, problem_lines, some, table, when
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
 
 
 def locks_lines(held: Iterable[Held]) -> Iterator[str]:
-    """Who holds what, since when, doing what."""
+    """Who holds what, since when, doing what. Of many that are free only the summary tells: one that is not would not
+    be seen among them.
+    """
+    held = list(held)
+    many = sum(not (h.pids or h.problem) for h in held) > FEW
+    alike = together((h.problem, h.target) for h in held if h.problem)
     for h in held:
         if h.problem:
-            yield from problem_lines(h.problem, f"{h.target}: ", [h.target])
+            if targets := alike.pop(h.problem, ()):
+                yield from problem_lines(h.problem, f"{some(targets)}: ", targets)
         elif not h.pids:
-            yield f"{h.target}: free"
+            if not many:
+                yield f"{h.target}: free"
         else:
             since = f" since {when(h.since)}" if h.since else ""
             yield f"{h.target}: {_holder(h)}{since}, {backends(h.pids)} {h.state}".rstrip()

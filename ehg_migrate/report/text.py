@@ -14,7 +14,7 @@ from ehg_migrate.model import FleetPlan, Plan, Result, Run, RunStatus, State, St
 from ehg_migrate.redaction import inert
 
 _TARGET = re.compile(r"\bTARGET\b")
-_NAMED = 8  # targets named in a line before the rest is counted
+FEW = 8  # targets named in a line before the rest is counted
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -80,7 +80,7 @@ def _trouble(state: State) -> Iterator[tuple[tuple[Problem, StateKind | None], s
 
 
 def _told(problem: Problem, targets: Sequence[str], named: str) -> Iterator[str]:
-    few = len(targets) <= _NAMED
+    few = len(targets) <= FEW
     yield from ("",) if few else ("", f"{named}:")
     yield from problem_lines(problem, f"{named}: " if few else "  ", targets)
 
@@ -256,10 +256,10 @@ def names(heads: Sequence[str]) -> str:
 
 def selection(run: Run) -> str:
     """What was selected; a run that completes another, or takes it back, names each of its targets."""
-    return errors.some(run.selector.split(","), _NAMED, ",")
+    return errors.some(run.selector.split(","), FEW, ",")
 
 
-def some(targets: Sequence[str], most: int = _NAMED) -> str:
+def some(targets: Sequence[str], most: int = FEW) -> str:
     """As many as a line has room for."""
     return errors.some(targets, most)
 

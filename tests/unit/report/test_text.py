@@ -342,6 +342,12 @@ def test_locks() -> None:
         "d: `psql`, backend 9 idle",
         "e: run r on laptop, backend 10 active",
     ]
+    many = [*held, *(Held(f"t{n}") for n in range(9)), Held("z", problem=held[2].problem)]
+    assert [line for line in records.locks_lines(many) if line.split(":")[0] not in "ade"] == [
+        "  SELECT 1",
+        "c, z: connection refused",
+        "c, z:   hint: start it",
+    ]
     assert records.locks_summary(held) == "3 held (a, d, e), 1 free (b), 1 not known (c)"
 
 
