@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 import psycopg
 
@@ -119,7 +120,6 @@ _ENDED = {
 # characters of a server's words that are looked at: each pattern would take a second for 10 MB of them. More than
 # `one_line` looks at, which sees then that it was cut
 _LONGEST = 20_000
-_SET_FIRST = "write `SET TRANSACTION ...` out in the revision's own file, as the first statement of its function"
 # code -> hint, where a schema was only looked at: the limits of the entry are not for that
 _LOOKS = {
     "statement_timeout": "look again when the server has less to do; if it stays, is a `statement_timeout` of the role "
@@ -132,34 +132,64 @@ _NOT_AS_MADE = (
     "are the tables of this tool, in schema `ehg_migrate`, as it made them? Put back there what was changed, as "
     "another target has it"
 )
-_OURS = re.compile(r'"(?:[^"]*\.)?migration_(?:journal|lease)(?:_\w+)?"')  # the names that `layout.sql` gives
-_GUARDED = re.compile(r"row-level security policy")
-_NOT_FORCED = (
-    "row-level security is forced on this role: let the table's owner say ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, "
-    "or write a policy; or use a role with BYPASSRLS. An event trigger may do so to each new table"
-)
 _DEFAULT_HINT = "correct the revision and run again"
-# Alembic makes an enum that several revisions name once in a run, and again in the next one
-_TYPE = re.compile(r'type "')
-_TYPE_THERE = (
-    "if an earlier revision makes it, say so where it is named again: `postgresql.ENUM(..., create_type=False)`; else "
-    f"it was {THERE}"
-)
-# what SQLAlchemy and the driver say of a text before they send it, and where it says how such a text is sent
-_PARAMETER = re.compile(r"A value is required for bind parameter|.*placeholder", re.IGNORECASE)
-_NO_PARAMETER = (
-    "where that is no parameter, write `\\:` in place of `:` in `op.execute`, and `%%` in place of `%` for the driver; "
-    "`ehg-migrate docs moving#files-of-sql` runs whole files as they are"
-)
-# nobody but the target's own role has anything in our schema, nor is to have
-_OURS = re.compile(r"permission denied for (?:schema|table|sequence) (?:ehg_migrate|migration_|alembic_version)")
+
+
+class _Case(NamedTuple):
+    """Words in an error that tell more of it than its SQLSTATE does."""
+
+    words: re.Pattern[str]
+    hint: str
+    state: str | None = ""  # the SQLSTATE; none for what the driver says, any where it is empty
+    code: str = ""  # where it is another
+
+
+# the names that `layout.sql` gives, when nobody but us asks for them
+_NAMES_OURS = re.compile(r'"(?:[^"]*\.)?migration_(?:journal|lease)(?:_\w+)?"')
 _OTHER_ROLE = (
     "does the revision `SET ROLE` and keep it? `op.execute('RESET ROLE')` at its end gives it back: that role is to "
     "have nothing there. Else `ehg-migrate doctor` says what the role of this target lacks"
 )
-# PostgreSQL 15 and later, and 14
-_NO_EXTENSION = re.compile(r'extension ".*" is not available|could not open extension control file')
-_INSTALL = "the server of this target does not have it: have it installed there, run again; else correct the revision"
+_CASES = (
+    # Alembic makes an enum that several revisions name once in a run, and again in the next one
+    _Case(
+        re.compile(r'^type "'),
+        "if an earlier revision makes it, say so where it is named again: `postgresql.ENUM(..., create_type=False)`; "
+        f"else it was {THERE}",
+        "42710",
+    ),
+    # what SQLAlchemy and the driver say of a text before they send it, and where it says how such a text is sent
+    _Case(
+        re.compile(r"^(?:A value is required for bind parameter|.*placeholder)", re.IGNORECASE),
+        "where that is no parameter, write `\\:` in place of `:` in `op.execute`, and `%%` in place of `%` for the "
+        "driver; `ehg-migrate docs moving#files-of-sql` runs whole files as they are",
+        None,
+    ),
+    # nobody but the target's own role has anything in our schema, nor is to have
+    _Case(
+        re.compile(r"^permission denied for (?:schema|table|sequence) (?:ehg_migrate|migration_|alembic_version)"),
+        _OTHER_ROLE,
+        "42501",
+    ),
+    # PostgreSQL 15 and later, and 14
+    _Case(
+        re.compile(r'^(?:extension ".*" is not available|could not open extension control file)'),
+        "the server of this target does not have it: have it installed there, run again; else correct the revision",
+    ),
+    _Case(
+        re.compile(r"row-level security policy"),
+        "row-level security is forced on this role: let the table's owner say ALTER TABLE ... NO FORCE ROW LEVEL "
+        "SECURITY, or write a policy; or use a role with BYPASSRLS. An event trigger may do so to each new table",
+        "42501",
+    ),
+    _Case(re.compile(r"user request"), "somebody cancelled the statement", "57014", "cancelled"),
+    _Case(
+        re.compile(r"before any query"),
+        "write `SET TRANSACTION ...` out in the revision's own file, as the first statement of its function",
+        "25001",
+        "statement_failed",
+    ),
+)
 
 
 def connect_fault(error: BaseException) -> Fault:
@@ -212,22 +242,12 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     code, hint, retry = _STATES.get(state or "", ("statement_failed", _DEFAULT_HINT, Retry.NEVER))
     if hint == _DEFAULT_HINT and (function := _raised_in(error)):
         hint = f"the function `{function}` of the database raised it, perhaps as a trigger: correct it or the revision"
-    if state == "42710" and _TYPE.match(_words(error)):
-        hint = _TYPE_THERE
-    if state is None and _PARAMETER.match(text):
-        hint = _NO_PARAMETER
-    if state == "42501" and _OURS.match(_words(error)):
-        hint = _OTHER_ROLE
-    if _NO_EXTENSION.match(_words(error)):
-        hint = _INSTALL
-    if code in _OF_STEPS and _OURS.search(_words(error)):
+    words = _words(error)
+    if code in _OF_STEPS and _NAMES_OURS.search(words):
         hint = _NOT_AS_MADE
-    if state == "42501" and _GUARDED.search(_words(error)):
-        hint = _NOT_FORCED
-    if state == "57014" and "user request" in _words(error):
-        code, hint = "cancelled", "somebody cancelled the statement"
-    if state == "25001" and "before any query" in _words(error):
-        code, hint = "statement_failed", _SET_FIRST
+    for case in _CASES:
+        if case.state in ("", state) and case.words.search(words):
+            code, hint = case.code or code, case.hint
     return Fault(Problem(code, text, hint, sqlstate=state), retry)
 
 
