@@ -12,13 +12,12 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ehg_migrate import json_form
 from ehg_migrate.fleet.fleet import Fleet
-from ehg_migrate.fleet.listing import overlooked
 from ehg_migrate.model import Address, Limits, SecretRef, Target, Wave
 from ehg_migrate.settings import Settings
 
@@ -49,8 +48,8 @@ def _key(root: Path) -> str:
         for part in (*_code(), str(root), os.path.expanduser("~"), *_branches(root / "versions")):  # noqa: PTH111 - as `resolved`
             whole.update(f"{part!r}\n".encode("utf-8", "surrogatepass"))
         files = sorted((root / "targets").iterdir())
-        if any(overlooked(files)):
-            return ""  # the loader refuses them
+        if _overlooks(files):
+            return ""  # the loader refuses it
         for path in files:
             if path.is_file() and path.stat().st_size > _LARGEST:
                 return ""  # the loader refuses it without reading it
@@ -59,6 +58,15 @@ def _key(root: Path) -> str:
     except OSError:
         return ""
     return whole.hexdigest()
+
+
+def _overlooks(files: Sequence[Path]) -> bool:
+    """Whether there is a file that somebody may take for a target file, and that is not read."""
+    if all(path.suffix in (".yaml", ".yml") for path in files):
+        return False
+    from ehg_migrate.fleet.listing import overlooked  # most fleets have nothing else there
+
+    return any(overlooked(files))
 
 
 def _code() -> Iterator[object]:

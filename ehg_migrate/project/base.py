@@ -20,6 +20,7 @@ from ehg_migrate.model import (
     Address,
     JournalEntry,
     State,
+    StateKind,
     Target,
 )
 from ehg_migrate.project.releases import read_releases
@@ -196,9 +197,10 @@ class ProjectBase:
         from ehg_migrate.rollout.states import read_states
 
         if not soon:
-            return read_states(
+            states = read_states(
                 targets, passwords, self.revisions, self.releases, self._at_once, probe, self.fleet.by_name
             )
+            return self._with_lost(states)
         from ehg_migrate.rollout.foresight import Foresight
 
         foresight = Foresight(self.revisions, self.releases, _start_workers)
@@ -206,7 +208,17 @@ class ProjectBase:
             targets, passwords, self.revisions, self.releases, self._at_once, foresight.probe, self.fleet.by_name
         )
         self._proven = foresight.proven
-        return states
+        return self._with_lost(states)
+
+    def _with_lost(self, states: tuple[State, ...]) -> tuple[State, ...]:
+        """The same, with a note where nothing is held and the ledger knows better: all would be done once more."""
+        empty = [s.target for s in states if s.kind is StateKind.PENDING and not s.heads]
+        last = self._last_results(empty) if empty and not self._local else {}
+        if not last:
+            return states
+        from ehg_migrate.rollout.reconcile import with_lost
+
+        return with_lost(states, last, self._same_rows)
 
     def _journals(
         self, selectors: Selectors, limit: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _FAILED = (Status.FAILED, Status.SCHEMA_DIFFERS, Status.INDETERMINATE, Status.REFUSED)
 _UNREAD = (StateKind.UNREACHABLE, StateKind.REFUSED)
+_DISAGREES = "ledger_disagrees"
 
 
 Same = Callable[[str, tuple[str, ...], tuple[str, ...]], bool]
@@ -35,6 +37,16 @@ def with_ledger(
     )
 
 
+def with_lost(states: Iterable[State], last: Mapping[str, Seen], same: Same) -> tuple[State, ...]:
+    """The same states, each with a note where it holds nothing, though the ledger's last word on it is another."""
+    return tuple(
+        replace(s, notes=(*s.notes, *_disagreement(s, last.get(s.target), same)))
+        if s.kind is StateKind.PENDING and not s.heads
+        else s
+        for s in states
+    )
+
+
 def _differed(state: State, last: Seen | None, astray: Mapping[str, str]) -> tuple[Problem, ...]:
     """Version rows are not all: nobody goes to bed on an `up_to_date` whose schema the last run called wrong."""
     if last is None or last.running or last.status is not Status.SCHEMA_DIFFERS or state.kind in _UNREAD:
@@ -44,18 +56,25 @@ def _differed(state: State, last: Seen | None, astray: Mapping[str, str]) -> tup
 
 
 def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem, ...]:
-    if last is None or state.kind in _UNREAD:
+    if last is None or state.kind in _UNREAD or any(n.code == _DISAGREES for n in state.notes):
         return ()
     if last.running or last.status in (Status.INDETERMINATE, Status.SKIPPED):
         return ()
     if same(state.target, last.heads, state.heads) or not (last.status.good or last.heads):
         return ()
+    if state.heads:
+        since = "it was restored to an earlier time, stamped, or moved by a script of `ehg-migrate plan --sql`"
+    else:  # all of it would be done again
+        declared = " ".join(f"--heads {shlex.quote(h)}" for h in last.heads)
+        since = (
+            "it was made anew; or where it was restored without our schema, "
+            f"`ehg-migrate adopt {state.target} {declared}` says what it holds"
+        )
     return (
         Problem(
-            "ledger_disagrees",
+            _DISAGREES,
             f"by the ledger run `{last.run}` left {quoted(last.heads)}, and it holds {quoted(state.heads)}",
-            f"`ehg-migrate history {state.target}` shows what was done since; if nothing, "
-            "it was restored to an earlier time, stamped, or moved by a script of `ehg-migrate plan --sql`",
+            f"`ehg-migrate history {state.target}` shows what was done since; if nothing, {since}",
         ),
     )
 

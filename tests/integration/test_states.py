@@ -525,6 +525,20 @@ def test_a_target_that_was_restored_to_an_earlier_time(project: Project, databas
     ]
 
 
+def test_a_target_that_was_restored_without_our_schema(project: Project, database: Address, pg: Cluster) -> None:
+    """As by a dump of `public` alone: a plan would do all of it once more, and says so; the hint's `adopt` mends it."""
+    run = project.upgrade()
+    execute(pg, database, "DROP SCHEMA ehg_migrate CASCADE")
+    said = ("ledger_disagrees", f"by the ledger run `{run.id}` left `s3`, and it holds nothing")
+    assert [(n.code, n.message) for n in state(project).notes] == [said]
+    (plan,) = project.plan().plans
+    assert [(n.code, n.message) for n in plan.notes] == [said]
+    command = next(part for part in plan.notes[0].hint.split("`") if part.startswith("ehg-migrate adopt"))
+    assert ehg(project.settings.root, *command.split()[1:], "--yes").code == 0
+    found = state(project)
+    assert (found.kind, found.heads, found.notes) == (StateKind.UP_TO_DATE, ("s3",), ())
+
+
 def stamp_as_hinted(project: Project, hint: str) -> None:
     """Does to the letter what is between the backticks."""
     (command,) = (part for part in hint.split("`") if part.startswith("alembic "))
