@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from alembic import context
 from alembic.operations.ops import MigrationScript
-from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.runtime.migration import MigrationContext
 from psycopg import sql
 
 from ehg_migrate.database.claim import refuse_another
@@ -20,6 +20,7 @@ from ehg_migrate.database.leaving import let_go
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.environment import hosting
+from ehg_migrate.environment.choices import Steps, check_rows, exactly
 from ehg_migrate.environment.guards import check_steps, refuse_damaged_rows
 from ehg_migrate.environment.invocation import Invocation
 from ehg_migrate.environment.models import Comparison, Models, comparison
@@ -29,19 +30,16 @@ from ehg_migrate.environment.placing import find_place
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.scoping import write_to
 from ehg_migrate.environment.stamping import settle
-from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.errors import Problem, TargetError, described, quoted
 from ehg_migrate.fleet.holding import held, today
 from ehg_migrate.fleet.protection import protected
-from ehg_migrate.model import Direction, Origin, Step, Target
+from ehg_migrate.model import Origin, Step, Target
 from ehg_migrate.redaction import one_line
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
 from ehg_migrate.settings import Settings
 
 Say = Callable[[str], None]
-Steps = Callable[[tuple[str, ...], MigrationContext], Sequence[RevisionStep]]
-"""Alembic's own choice of steps from given version rows."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class Stock:
             with hosting.sqlalchemy_connection(session) as connection:
                 chosen: Steps = self.invocation.options["fn"]
                 check = partial(check_steps, session)
-                fn = _exactly(
+                fn = exactly(
                     chosen,
                     graph,
                     self.models,
@@ -173,7 +171,7 @@ class Stock:
     def _print_sql(self, target: Target) -> str:
         chosen: Steps = self.invocation.options["fn"]
         graph = self.history.graph(target.branches)
-        fn = _exactly(chosen, graph, self.models, lambda steps: None, lambda step: None)
+        fn = exactly(chosen, graph, self.models, lambda steps: None, lambda step: None)
         context.configure(
             dialect_name="postgresql",
             literal_binds=True,
@@ -205,36 +203,6 @@ def _migrate(at_end: Callable[[], None] | None = None) -> None:
             at_end()
 
 
-def check_rows(heads: tuple[str, ...], graph: Graph, history: History) -> None:
-    """Raises TargetError for version rows that Alembic would stumble over in the middle."""
-    for head in heads:
-        if head in graph:
-            continue
-        branches = history.holders(head)
-        place = (
-            f"of branch {quoted(sorted(branches))}, which this target does not have"
-            if branches
-            else "which no file here has"
-        )
-        hint = "is the address that of another target? else add the branch to its `branches`"
-        raise TargetError(
-            Problem(
-                "unknown_revision",
-                f"the version table holds `{head}` {place}",
-                hint if branches else "update the checkout, or find out who wrote the row",
-            )
-        )
-    needless = sorted(set(heads) - set(graph.canonical(heads)))
-    if needless:
-        raise TargetError(
-            Problem(
-                "overlapping_rows",
-                f"the version table holds {quoted(sorted(needless))} although another row implies it",
-                "`ehg-migrate upgrade` takes such rows out first; stock Alembic cannot go on from them",
-            )
-        )
-
-
 def _recorder(session: Session, graph: Graph, heads: tuple[str, ...]) -> Recorder:
     def known(revision: str) -> Known:
         return Known(graph[revision].branch, graph[revision].checksum) if revision in graph else Known("", "")
@@ -254,52 +222,6 @@ def _note_failure(session: Session, recorder: Recorder, error: BaseException) ->
     if step and session.still_locked():
         server_said = getattr(error, "orig", None)
         recorder.failed(*step, one_line(str(server_said) if server_said else described(error)))
-
-
-def _exactly(
-    chosen: Steps,
-    graph: Graph,
-    models: Models,
-    check: Callable[[tuple[Step, ...]], None],
-    before: Callable[[Step], None],
-) -> Callable[..., Iterator[object]]:
-    """Alembic chooses which revisions go up or down; the version rows of each step come from the graph.
-
-    Alembic's own arithmetic of rows fails where one parent of a revision implies another.
-    """
-
-    def fn(heads: tuple[str, ...], migration: MigrationContext) -> Iterator[object]:
-        steps = chosen(heads, migration)
-        if not all(isinstance(s, RevisionStep) for s in steps):  # a stamp runs nothing
-            yield from steps
-            return
-        planned = _planned(graph, heads, steps)
-        check(planned)
-        for step in planned:
-            before(step)
-            migration.opts["target_metadata"] = models.get(step.branch)
-            yield ExactStep(context.script, step)
-            hosting.commit_rest(migration)
-
-    return fn
-
-
-def _planned(graph: Graph, heads: tuple[str, ...], steps: Sequence[RevisionStep]) -> tuple[Step, ...]:
-    active = graph.closure(heads)
-    for step in steps:
-        bit = 1 << graph.index[step.revision.revision]
-        active = active | bit if step.is_upgrade else active & ~bit
-    planned = graph.steps(heads, graph.ids(graph.maximal(active)))
-    wanted = {(s.revision.revision, Direction.UP if s.is_upgrade else Direction.DOWN) for s in steps}
-    if {(s.revision, s.direction) for s in planned} != wanted:
-        raise TargetError(
-            Problem(
-                "not_closed",
-                "stock Alembic would leave a revision without one that it needs",
-                "use `ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
-            )
-        )
-    return planned
 
 
 def _refuse_foreign(driver: psycopg.Connection, target: Target) -> None:

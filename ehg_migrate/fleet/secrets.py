@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ehg_migrate.errors import ConfigurationError, Problem, quoted
 from ehg_migrate.fleet import passfile
-from ehg_migrate.fleet.command import output_of
 from ehg_migrate.fleet.private import check_private, read_private, resolved
 from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.fleet.references import parse_reference
@@ -147,6 +146,8 @@ def _file(reference: SecretRef, root: Path) -> str:
 
 
 def _cmd(reference: SecretRef, root: Path) -> str:
+    from ehg_migrate.fleet.command import output_of  # most fleets have none
+
     return _one_line(output_of(reference.value, root))
 
 

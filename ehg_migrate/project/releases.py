@@ -9,7 +9,6 @@ from typing import Any
 
 from ehg_migrate.errors import ConfigurationError, Problem
 from ehg_migrate.fleet.problems import Refused, Report, clip, describe
-from ehg_migrate.fleet.values import word
 from ehg_migrate.revisions.specs import Releases
 from ehg_migrate.settings import Settings
 
@@ -64,6 +63,7 @@ def write_release(settings: Settings, name: str, heads: dict[str, tuple[str, ...
     import yaml
 
     from ehg_migrate.files import write_whole
+    from ehg_migrate.fleet.values import word
 
     try:
         word(name)

@@ -20,7 +20,8 @@ from typing import Any
 
 from ehg_migrate.errors import Problem, RevisionsError, described
 from ehg_migrate.model import SHARED
-from ehg_migrate.revisions.graph import Graph, Revision, build
+from ehg_migrate.revisions.building import build
+from ehg_migrate.revisions.graph import Graph, Revision
 from ehg_migrate.revisions.kept import Kept, forget_compiled
 from ehg_migrate.revisions.plain import is_silent, plain_functions
 from ehg_migrate.settings import Settings
@@ -68,7 +69,7 @@ class History:
         return tuple(b for b, revisions in self.branches.items() if any(r.id == revision for r in revisions))
 
 
-_READERS = (Path(__file__), Path(__file__).with_name("plain.py"))
+_READERS = tuple(Path(__file__).with_name(name) for name in ("history.py", "plain.py", "allowances.py"))
 
 
 def read_history(settings: Settings, *, keep: bool = False) -> History:

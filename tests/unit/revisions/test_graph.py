@@ -6,7 +6,8 @@ import pytest
 
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Direction, Step
-from ehg_migrate.revisions.graph import Revision, build
+from ehg_migrate.revisions.building import build
+from ehg_migrate.revisions.graph import Revision
 from tests.unit.revisions.trees import graph_of, rev
 
 

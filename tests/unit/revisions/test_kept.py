@@ -82,7 +82,7 @@ def test_unchanged_files_are_not_read_again(settings: Settings, monkeypatch: pyt
     assert read_history(settings, keep=True) == first == read_history(settings)
 
 
-@pytest.mark.parametrize("changed", ["history", "plain"])
+@pytest.mark.parametrize("changed", ["history", "plain", "allowances"])
 def test_nothing_is_kept_that_another_version_of_ours_has_read(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ehg_migrate.model import UNDOES, JournalEntry, Plan
-from ehg_migrate.revisions.graph import Graph, Revision, build
+from ehg_migrate.revisions.building import build
+from ehg_migrate.revisions.graph import Graph, Revision
 from ehg_migrate.revisions.history import History, read_history
 from ehg_migrate.settings import read_settings
 from tests.support.project import write_project
