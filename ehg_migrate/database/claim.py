@@ -18,6 +18,7 @@ from psycopg import sql
 from ehg_migrate.database.connections import Notice, check_settings, settings
 from ehg_migrate.database.faults import NOTHING_OF_OURS
 from ehg_migrate.database.journal import Journal
+from ehg_migrate.database.records import Canonical, refuse_recorded
 from ehg_migrate.database.statements import joined, layout, query, version_name
 from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Target
@@ -55,13 +56,22 @@ class Found:
 class Claim:
     """One runner's, on the connection that is to hold the lock; that one still listens to the proof's channel."""
 
-    def __init__(self, lock: psycopg.Connection, journal: Journal, key: int, notice: Notice, adopting: bool) -> None:
+    def __init__(
+        self,
+        lock: psycopg.Connection,
+        journal: Journal,
+        key: int,
+        notice: Notice,
+        adopting: bool,
+        canonical: Canonical | None = None,
+    ) -> None:
         self._lock = lock
         self._target = journal.target
         self._journal = journal
         self._keys = {"key": key, "work_key": key + 1}
         self._notice = notice
         self._adopting = adopting
+        self._canonical = canonical
 
     def make(self) -> Found:
         """Raises TargetError: another runner is at work, somebody else's Alembic was, no privilege; psycopg.Error."""
@@ -162,6 +172,8 @@ class Claim:
         journal, version, has_foreign, elsewhere, lease = found
         if not version and not self._adopting:
             refuse_another(self._lock, self._target, has_foreign, elsewhere)
+            if self._canonical and not (journal or self._target.schema):
+                refuse_recorded(self._lock, self._target, self._canonical)
         if not (journal and version and lease):
             self._make_layout()
 

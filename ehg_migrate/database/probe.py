@@ -13,6 +13,7 @@ from psycopg.sql import SQL, Composed
 from ehg_migrate.database.asking import Connection, Then, ask_all, strange
 from ehg_migrate.database.faults import NOTHING_OF_OURS
 from ehg_migrate.database.journal import read_entry
+from ehg_migrate.database.records import Record, believable, question, rows_of
 from ehg_migrate.database.statements import foreign_name, query, version_name
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import JournalEntry, Target
@@ -32,6 +33,7 @@ class Reading:
     unfinished: tuple[str, ...] = ()  # `up s1`: steps that began outside a transaction and did not end
     foreign_heads: tuple[str, ...] = ()  # rows of an `alembic_version` of another's, read where ours does not exist
     elsewhere: str = ""  # another version table of somebody's, which nothing says the rows of
+    records: tuple[Record, ...] = ()  # where nothing of all that is, what other tools have written down
     server_version: str = ""
     read_only: bool = False
     seconds: float = 0.0
@@ -121,16 +123,27 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
         foreign = await _column(connection, "foreign_heads", target)
         if not foreign:
             await _refuse_hidden(connection, target, "guarded_foreign")
+    found = heads or foreign or row["has_journal"] or row["elsewhere"] or target.schema
     return Reading(
         heads=heads,
         foreign_heads=foreign,
         elsewhere="" if heads or foreign or row["has_version"] else one_line(str(row["elsewhere"] or ""), _LONGEST),
+        records=() if found else await _records(connection, target),
         lacks_table=bool(row["has_journal"] and not row["has_version"]),
         server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=row["read_only"] == "on",
         seconds=time.monotonic() - start,
         has_schema=bool(row.get("has_schema", True)),
     )
+
+
+async def _records(connection: Connection, target: Target) -> tuple[Record, ...]:
+    records = []
+    for place in await (await connection.execute(*question(target))).fetchall():
+        schema, table, column = map(str, place.values())
+        rows = await (await connection.execute(rows_of(schema, table, column))).fetchall()
+        records.append(believable(schema, table, [r["id"] for r in rows]))
+    return tuple(records)
 
 
 def _question(

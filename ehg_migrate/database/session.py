@@ -32,6 +32,7 @@ from ehg_migrate.database.leaving import let_go, letting_go
 from ehg_migrate.database.neighbours import Neighbours
 from ehg_migrate.database.parameters import LONGEST_NAME
 from ehg_migrate.database.preparing import Preparing
+from ehg_migrate.database.records import Canonical
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem
@@ -44,7 +45,8 @@ class Session:
 
     Use as a context manager; leaving it gives the lock back. Raises on entering: ConnectError where the server cannot
     be reached or fails, other TargetErrors for what must not be touched: a transaction pooler, another runner at work,
-    no privilege to make our schema.
+    no privilege to make our schema. With `canonical` also a database without a record of ours, where by another tool's
+    revisions of the target are applied.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Session:
         notice: Notice | None = None,
         *,
         adopting: bool = False,
+        canonical: Canonical | None = None,
     ) -> None:
         self.target = target
         self.journal = Journal(target, run, origin)
@@ -65,6 +68,7 @@ class Session:
         self._password = password
         self._notice = notice
         self._adopting = adopting
+        self._canonical = canonical
         self._key = lock_key(target)
         self._application = application_name(run, origin.host)
 
@@ -78,7 +82,7 @@ class Session:
         self._preparing = Preparing(self.work, self.target, self._application, self._key + 1)
         try:
             self.neighbours = self._neighbours(pair)
-            self.found = Claim(self.lock, self.journal, self._key, self._tell, self._adopting).make()
+            self.found = Claim(self.lock, self.journal, self._key, self._tell, self._adopting, self._canonical).make()
             self.broken_by = self.broken_by or self.found.broken_by
         except psycopg.Error as e:
             self._close()

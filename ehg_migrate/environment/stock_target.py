@@ -73,8 +73,10 @@ class Stock:
             raise TargetError(protected(target))
         if self.invocation.command == "upgrade" and (why := held(target, today())):
             raise TargetError(why)
-        with Session(target, self.passwords[target.name], self.run, self.origin, say) as session:
-            graph = self.history.graph(target.branches)
+        graph = self.history.graph(target.branches)
+        known = None if self.invocation.stamps else graph.known  # who stamps says himself what is applied
+        who = target, self.passwords[target.name], self.run, self.origin, say
+        with Session(*who, canonical=known) as session:
             before = session.found.heads
             session.prepare_work()  # for Alembic's own questions
             stamps = self.invocation.stamps

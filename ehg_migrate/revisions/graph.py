@@ -97,6 +97,10 @@ class Graph:
         """The same state without rows that another row implies."""
         return self.ids(self.maximal(self.bits(heads)))  # what is below a head is implied by it
 
+    def known(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """The same of those that are revisions here."""
+        return self.canonical(i for i in ids if i in self.index)
+
     # --- order
 
     def newest_first(self, wanted: int) -> list[int]:

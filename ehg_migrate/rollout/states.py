@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 from ehg_migrate.database.probe import Applied, Reading, applied, probe, probe_exactly
+from ehg_migrate.database.records import recorded
 from ehg_migrate.errors import ConfigurationError, Problem, UsageError, quoted
 from ehg_migrate.model import State, StateKind, Target
 from ehg_migrate.revisions.graph import Graph
@@ -126,6 +127,8 @@ def _judge(
         from ehg_migrate.database.claim import another  # with all that runs steps
 
         return StateKind.NOT_ADOPTED, another(reading.foreign_heads, reading.elsewhere, target), ()
+    if reading.records and (problem := recorded(reading.records, target, graph.known)):
+        return StateKind.NOT_ADOPTED, problem, ()
     if foreign := [h for h in reading.heads if h not in graph]:
         kind, problem = _foreign_heads(foreign, details, history)
         if problem.code == "other_branch":

@@ -634,6 +634,54 @@ def test_a_history_under_the_name_that_ours_has(
     assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}
 
 
+STRAYS = {
+    "stock": ("app", "alembic_version", "version_num", "; or go on in it: `alembic: {version_table_schema: app}`"),
+    "supabase": (
+        "supabase_migrations",
+        "schema_migrations",
+        "version",
+        "`--heads base` where nothing of this target is)",
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", STRAYS)
+def test_what_another_tool_has_written_down(tool: str, project: Project, database: Address, pg: Cluster) -> None:
+    """Wherever it is, if it is of this target's revisions: every way says so, and nothing is done twice."""
+    schema, table, column, hint = STRAYS[tool]
+    execute(
+        pg,
+        database,
+        f"CREATE SCHEMA {schema}",
+        f"CREATE TABLE {schema}.{table} ({column} text PRIMARY KEY)",
+        f"INSERT INTO {schema}.{table} VALUES ('s1'), ('s2'), ('of another')",
+    )
+    found = state(project)
+    assert (found.kind, found.heads) == (StateKind.NOT_ADOPTED, ())
+    assert f"by `{schema}.{table}` `s2` and what is below is applied" in str(found.problem)
+    assert "`ehg-migrate adopt one --heads s2`" in str(found.problem)
+    assert hint in str(found.problem)
+    assert statuses(project.upgrade()) == {"one": Status.REFUSED}
+    stock = ehg(project.settings.root, "upgrade", "heads", program=ALEMBIC)
+    assert (stock.code, f"by `{schema}.{table}` `s2`" in stock.err) == (255, True)
+    assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
+    assert statuses(project.adopt("one", ["s2"])) == {"one": Status.SUCCEEDED}
+    assert (state(project).kind, state(project).heads) == (StateKind.PENDING, ("s2",))
+
+
+def test_what_another_application_has_written_down(project: Project, database: Address, pg: Cluster) -> None:
+    """Its revisions are none of this target's."""
+    execute(
+        pg,
+        database,
+        "CREATE SCHEMA app",
+        "CREATE TABLE app.alembic_version (version_num text)",
+        "INSERT INTO app.alembic_version VALUES ('x1'), (NULL)",
+    )
+    assert (state(project).kind, state(project).problem) == (StateKind.PENDING, None)
+    assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}
+
+
 def test_a_history_in_another_schema_that_came_since_the_plan(project: Project, database: Address, pg: Cluster) -> None:
     """Whoever enters looks again."""
     plan = project.plan()

@@ -1,0 +1,83 @@
+"""What other tools have written down in a database that has no record of ours: which of our revisions are applied.
+
+Stock Alembic's table may be in any schema (`version_table_schema` of an env.py), and Supabase's CLI has one of its own.
+Another application may have such a table too: only rows that are revisions of this very target say anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from ehg_migrate.database.statements import query
+from ehg_migrate.errors import Problem, TargetError, quoted
+from ehg_migrate.model import Target
+
+Canonical = Callable[[Sequence[str]], Sequence[str]]
+"""The heads of the revisions that a target's branches know among these; none where they know none."""
+_LONGEST, _MOST = (
+    1000,
+    10_000,
+)  # characters of a row that is an id, and such rows; who has written more has no revisions
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A table of this kind, and what is in it."""
+
+    schema: str
+    table: str
+    rows: tuple[str, ...]
+
+
+def question(target: Target) -> tuple[sql.SQL, Mapping[str, object]]:
+    """Asks for schema, table and column of each that the role may read."""
+    return query("records", target), {"ours": target.version_table}
+
+
+def rows_of(schema: str, table: str, column: str) -> sql.Composed:
+    """Asks for what is in one of them, in a column `id`."""
+    return sql.SQL("SELECT left({}::text, {}) AS id FROM {} LIMIT {}").format(
+        sql.Identifier(column), sql.Literal(_LONGEST + 1), sql.Identifier(schema, table), sql.Literal(_MOST + 1)
+    )
+
+
+def believable(schema: str, table: str, rows: Collection[object]) -> Record:
+    """With its rows, or without where they cannot be ids."""
+    ids = tuple(sorted(str(r) for r in rows if r is not None))
+    return Record(schema, table, () if len(ids) > _MOST or any(len(i) > _LONGEST for i in ids) else ids)
+
+
+def refuse_recorded(connection: psycopg.Connection, target: Target, canonical: Canonical) -> None:
+    """Raises TargetError where another tool says that revisions of this target are applied; psycopg.Error."""
+    for place in connection.execute(*question(target)).fetchall():
+        rows = connection.execute(rows_of(*place)).fetchall()
+        if problem := recorded([believable(place[0], place[1], [r[0] for r in rows])], target, canonical):
+            raise TargetError(problem)
+
+
+def recorded(records: Sequence[Record], target: Target, canonical: Canonical) -> Problem | None:
+    """What is said where one of them holds revisions of this target."""
+    for record in records:
+        if heads := canonical(record.rows):
+            return _problem(record, target, heads)
+    return None
+
+
+def _problem(record: Record, target: Target, heads: Sequence[str]) -> Problem:
+    place = f"{record.schema}.{record.table}"
+    declare = " ".join(f"--heads {h}" for h in heads)
+    hint = (
+        f"`ehg-migrate adopt {target.name} {declare}` where that is what is applied here (`--heads base` where nothing "
+    )
+    hint += "of this target is)"
+    if record.table == target.version_table:
+        hint += f"; or go on in it: `alembic: {{version_table_schema: {record.schema}}}` in the entry"
+    return Problem(
+        "not_adopted",
+        f"by `{place}` {quoted(tuple(heads), 8)} and what is below is applied; this tool has no record of its own here",
+        hint,
+    )
