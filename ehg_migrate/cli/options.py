@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _WRITTEN = "ehg_migrate.written"  # in a command's context: the files that it will write, and the options that say so
 _OURS = (b'<testsuite name="ehg-migrate', b"<title>ehg-migrate", b'"name": "ehg-migrate"')  # JUnit, HTML, SARIF
+_ENV_FILE = "ehg_migrate.env_file"  # there, too: the file of `--env-file`
 _HEAD = 1000  # bytes, among which one of these stands
 
 
@@ -159,14 +160,27 @@ root = click.option(
 )
 
 
+def _read_first(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
+    """The variables of `--env-file`, before other options look for theirs, `EHG_PROJECT` and `EHG_ROLLOUT`."""
+    if file is None or context.resilient_parsing:
+        return
+    from ehg_migrate.fleet.dotenv import load_env_file
+
+    load_env_file(file)
+    context.meta[_ENV_FILE] = file
+
+
 def project_options(command: F) -> F:
-    """`--project`, `--local`, `--env-file`: the arguments of `opened`, which commands take together, as `where`."""
+    """`--project` and `--local`, the arguments of `opened`, which commands take together as `where`; and `--env-file`, which is read at once."""
     for option in (
         root,
         click.option("--local", is_flag=True, help="Give every target a database on the embedded PostgreSQL instead."),
         click.option(
             "--env-file",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            is_eager=True,
+            expose_value=False,
+            callback=_read_first,
             help="Read KEY=VALUE lines first; what is set in the environment wins.",
         ),
     ):
@@ -176,7 +190,8 @@ def project_options(command: F) -> F:
 
 def refuse_lost(context: click.Context) -> None:
     """Refuses options that stand before a group's command: `locks --local break a` would break the real one's lock."""
-    if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
+    names = [parameter.name for parameter in context.command.params if parameter.name]
+    if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names):
         raise click.UsageError(f"Options stand behind `{context.invoked_subcommand}`, not before it.")
 
 
@@ -184,7 +199,7 @@ def where(how: dict[str, Any]) -> dict[str, Any]:
     """What `opened` takes, out of all that a command was given."""
     if how["local"] and how.get("executor", "local") != "local":
         raise click.UsageError("`--local` has its servers here; leave out `--executor`.")
-    return {key: how.pop(key) for key in ("root", "local", "env_file")}
+    return {key: how.pop(key) for key in ("root", "local")}
 
 
 def remember() -> None:
@@ -193,21 +208,17 @@ def remember() -> None:
     console.given.clear()
     for name, option in (("root", "--project"), ("local", "--local"), ("env_file", "--env-file")):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            value = context.params[name]
+            value = context.meta[_ENV_FILE] if name == "env_file" else context.params[name]
             console.given[name] = option if value is True else f"{option} {shlex.quote(str(value))}"
 
 
 @contextmanager
-def opened(root: Path, *, local: bool, env_file: Path | None, quiet: bool = False) -> Iterator[Project]:
+def opened(root: Path, *, local: bool, quiet: bool = False) -> Iterator[Project]:
     """The project, its warnings shown unless `quiet`. Leaving it stops the embedded server if it was started."""
     from ehg_migrate.database.parameters import forget_environment
     from ehg_migrate.project import Project
 
     remember()
-    if env_file:
-        from ehg_migrate.fleet.dotenv import load_env_file
-
-        load_env_file(env_file)
     forget_environment()
     with Project.load(root, local=local) as project:
         console.warnings(() if quiet else project.findings.warnings)

@@ -155,14 +155,13 @@ def _keyring(reference: SecretRef, root: Path) -> str:
     service, _, user = reference.value[0].rpartition("/")
     try:
         import keyring
-        from keyring.errors import KeyringError
     except ImportError:
         raise Refused(
             "keyring_missing", "`keyring:` needs the package keyring", "run `pip install 'ehg_migrate[keyring]'`"
         ) from None
     try:
         secret = keyring.get_password(service, user)
-    except KeyringError as e:
+    except Exception as e:  # noqa: BLE001 - a backend is others' code: it raises what it likes, with what it has read
         raise Refused(
             "keyring_failed",
             f"the keyring cannot be asked ({type(e).__name__})",
@@ -174,7 +173,9 @@ def _keyring(reference: SecretRef, root: Path) -> str:
             f"the keyring has no password of `{user}` for `{service}`",
             f"run `keyring set {service} {user}`",
         )
-    return str(secret)
+    if not isinstance(secret, str):
+        raise Refused("secret_format", f"the secret `{reference}` is no text", "ask another backend of keyring for it")
+    return secret
 
 
 _RESOLVERS: dict[str, Callable[[SecretRef, Path], str]] = {

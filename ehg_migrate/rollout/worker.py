@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import io
 import os
 import resource
 import select
@@ -16,7 +17,7 @@ from functools import partial
 from itertools import count
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.database.parameters import forget_environment
@@ -24,6 +25,9 @@ from ehg_migrate.errors import LACKING_THREADS, Problem, TargetError, described,
 from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import longest, one_line, register, safe
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Learned
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _MOST = 100  # jobs of one process: whatever grows in a library ends with it
 _KEPT = 8000  # characters of the end of a revision's output that go into the Result: a crash's stack must fit
@@ -211,9 +215,24 @@ def _take_output(path: str) -> None:
     os.dup2(descriptor, 2)
     os.close(descriptor)
     # ours, whatever the parent's were: by lines, so that a process that dies has said what it said
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stdout = _by_lines(1)
+    sys.stderr = _by_lines(2)
     faulthandler.enable(all_threads=False)  # a crash in a library names the revision's line
+
+
+def _by_lines(descriptor: int) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(_Output(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+class _Output(io.FileIO):
+    """What has no room is lost: a full disk under TMPDIR is no reason for a step that prints something to fail."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
 
 
 def _limit_memory(most: int) -> None:

@@ -101,6 +101,34 @@ def test_a_shell_that_completes_a_command_takes_no_report_away(project: Path) ->
     assert (project / "junit.xml").exists()
 
 
+# --- disks
+
+
+def test_what_a_step_prints_may_find_no_room(project: Path) -> None:
+    """It is lost, and the step is done."""
+    path = project / "versions" / "shared" / "s1.py"
+    path.write_text(revision("s1", up="CREATE TABLE s1 (id int)", up_code="print('x' * 300_000)"))
+    said = begun(project, "upgrade", "--yes", prepare=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5)))
+    assert (said.code, said.out.partition(": ")[2]) == (0, "1 succeeded (a)\n")
+
+
+# --- variables
+
+
+def test_a_file_of_variables_is_read_before_any_is_asked_for(project: Path, tmp_path: Path) -> None:
+    """The project and the rollout may stand in it, beside the passwords; what is set already wins."""
+    file = tmp_path / ".env"
+    file.write_text(f"EHG_PROJECT={project}\nEHG_ROLLOUT=of-the-file\nEHG_ACTOR=of-the-file\n")
+    file.chmod(0o600)
+    variables = {"EHG_PROJECT": None, "EHG_ROLLOUT": None, "EHG_ACTOR": "of-the-shell", PASSWORD_VARIABLE: CANARY}
+    said = ehg(tmp_path, "upgrade", "--yes", "--json", "--env-file", str(file), **variables)
+    assert (said.code, said.json["data"]["rollout"], said.json["data"]["origin"]["actor"]) == (
+        0,
+        "of-the-file",
+        "of-the-shell",
+    )
+
+
 # --- rights
 
 

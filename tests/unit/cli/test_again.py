@@ -20,7 +20,7 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("fleet", "my fleet"):
         (tmp_path / name).mkdir()
-    (tmp_path / ".env").touch()
+    (tmp_path / ".env").touch(0o600)
     monkeypatch.setattr(console, "given", {})
 
 

@@ -220,6 +220,10 @@ class _Backend(KeyringBackend):
     def get_password(self, service: str, username: str) -> str | None:
         if service == "locked":
             raise KeyringLocked(SECRET)
+        if service == "broken":
+            raise ModuleNotFoundError(SECRET)
+        if service == "bytes":
+            return SECRET.encode()  # type: ignore[return-value]  # others' backends may do anything
         return self.held if (service, username) == ("ehg/acme", "migrator") else None
 
 
@@ -244,6 +248,19 @@ def test_keyring(tmp_path: Path) -> None:
     assert (
         _wrong(SecretRef("keyring", ("locked/u",)), tmp_path).message == "the keyring cannot be asked (KeyringLocked)"
     )
+
+
+@pytest.mark.usefixtures("_keyring")
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("broken/u", "the keyring cannot be asked (ModuleNotFoundError)"),
+        ("bytes/u", "the secret `keyring:bytes/u` is no text"),
+    ],
+)
+def test_a_keyring_may_do_anything(reference: str, message: str, tmp_path: Path) -> None:
+    """A backend is others' code: what it raises, quoting what it likes, and what is no text, are problems of it."""
+    assert _wrong(SecretRef("keyring", (reference,)), tmp_path).message == message
 
 
 def test_keyring_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
