@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -220,19 +222,31 @@ def _carry_out(project: Project, plan: FleetPlan, yes: bool, how: dict[str, Any]
         if name not in confirmed:
             console.note(text.problem_lines(protected(project.fleet.by_name[name]), f"{name}: "))
     manner = {name: how[name] for name in ("parallel", "executor", "rollout", "verify", "max_failures") if name in how}
-    run = watched(project, plan, **manner, **gate, confirmed=confirmed)
+    run = watched(project, plan, partial(_keep, files=how), **manner, **gate, confirmed=confirmed)
     _report(run, plan, how)
     return exits.of_run(run)
 
 
-def watched(project: Project, plan: FleetPlan, **manner: Any) -> Run:
-    """Runs the plan, shown while it goes on; Ctrl-C stops it after the present steps."""
+def watched(project: Project, plan: FleetPlan, keep: Callable[[Run], None] | None = None, **manner: Any) -> Run:
+    """Runs the plan, shown while it goes on; Ctrl-C stops it after the present steps, and not what keeps the run."""
     from ehg_migrate.cli.progress import progress, stoppable
     from ehg_migrate.rollout.stop import Stop
 
     stop = Stop()
-    with stoppable(stop), progress() as watch:
-        return project.run(plan, **manner, watch=watch, stop=stop, notice=console.note)
+    with stoppable(stop):
+        with progress() as watch:
+            run = project.run(plan, **manner, watch=watch, stop=stop, notice=console.note)
+        if keep:
+            keep(run)
+        return run
+
+
+def _keep(run: Run, files: dict[str, Any]) -> None:
+    """Writes the reports: a signal that comes as late as this is not to leave a pipeline without them."""
+    if any(files[name] for name in ("junit", "summary", "html")):
+        from ehg_migrate.cli.reports import write_reports
+
+        write_reports(run, files)
 
 
 def _report(run: Run, plan: FleetPlan, how: dict[str, Any]) -> None:
@@ -242,10 +256,6 @@ def _report(run: Run, plan: FleetPlan, how: dict[str, Any]) -> None:
             console.note(text.result_lines(result) if result.target in planned else ())
     console.note(text.notes_lines(run.notes))
     console.note(text.alike_lines(run.results))
-    if any(how[name] for name in ("junit", "summary", "html")):
-        from ehg_migrate.cli.reports import write_reports
-
-        write_reports(run, how)
     if how["as_json"]:
         console.json("run", run)
     else:

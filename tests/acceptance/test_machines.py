@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import stat
 import subprocess
 from collections.abc import Callable
@@ -99,6 +100,15 @@ def test_a_shell_that_completes_a_command_takes_no_report_away(project: Path) ->
     said = ehg(project, _EHG_MIGRATE_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
     assert "--executor" in said.out
     assert (project / "junit.xml").exists()
+
+
+def test_a_signal_while_reports_are_written(project: Path, tmp_path: Path) -> None:
+    """The second of a system that wants the command gone may come as late as this: it takes no report away."""
+    (tmp_path / "jinja2.py").write_text(f"import os\nos.kill(os.getpid(), {int(signal.SIGTERM)})\nimport jinja2_real\n")
+    said = begun(project, "upgrade", "--yes", "--json", *REPORTS, PYTHONPATH=str(tmp_path))
+    assert "warning: `page.html` cannot be written: ModuleNotFoundError" in said.err, "it was imported"
+    assert (project / "junit.xml").exists()
+    assert (said.code, said.json["data"]["status"]) == (0, "succeeded")
 
 
 # --- disks
