@@ -171,7 +171,7 @@ def _read_first(context: click.Context, parameter: click.Parameter, file: Path |
 
 
 def project_options(command: F) -> F:
-    """`--project` and `--local`, the arguments of `opened`, which commands take together as `where`; and `--env-file`, which is read at once."""
+    """`--project` and `--local`, the arguments of `opened`, given to the command as one `where`; and `--env-file`."""
     for option in (
         root,
         click.option("--local", is_flag=True, help="Give every target a database on the embedded PostgreSQL instead."),

@@ -182,6 +182,12 @@ _CASES = (
         "SECURITY, or write a policy; or use a role with BYPASSRLS. An event trigger may do so to each new table",
         "42501",
     ),
+    _Case(
+        re.compile(r"out of shared memory"),
+        "the step locks more objects in one transaction than the server has room for: split the revision, or raise "
+        "`max_locks_per_transaction` there",
+        "53200",
+    ),
     _Case(re.compile(r"user request"), "somebody cancelled the statement", "57014", "cancelled"),
     _Case(
         re.compile(r"before any query"),

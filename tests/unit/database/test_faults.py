@@ -159,6 +159,16 @@ def test_what_is_ours_is_granted_to_nobody(words: str, its_role: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "hint"), [("out of memory", "free memory on the server"), ("out of shared memory", "`max_locks_per_tr")]
+)
+def test_which_memory_is_full(words: str, hint: str) -> None:
+    """Of that for locks a server with gigabytes free may have too little: a step that drops thousands of tables."""
+    fault = run_fault(wrapped(psycopg.errors.lookup("53200")(words)))
+    assert fault.problem.code == "out_of_memory"
+    assert hint in fault.problem.hint
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (psycopg.errors.lookup("25P03")("terminating connection"), "idle_in_transaction"),
