@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ehg_migrate.database.doctor import Finding, Level
-from ehg_migrate.report.text import counted
+from ehg_migrate.report.text import counted, named_in
 
 _MARKS = {Level.OK: "ok", Level.WARNING: "warning", Level.ERROR: "ERROR", Level.SKIPPED: "skipped"}
 
@@ -20,7 +20,7 @@ def doctor_lines(findings: Iterable[Finding]) -> Iterator[str]:
             yield target
         yield f"  {_MARKS[f.level]:<8} {f.check:<18} {f.message}"
         if f.hint and f.level is not Level.OK:
-            yield f"{'':<30}hint: {f.hint}"
+            yield f"{'':<30}hint: {named_in(f.hint, f.target)}"
     yield ""
     yield counted(_verdicts(findings))
 

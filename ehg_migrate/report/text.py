@@ -37,7 +37,12 @@ def problem_lines(problem: Problem, indent: str = "", of: Sequence[str] = ()) ->
 
 def hint_for(problem: Problem, targets: Sequence[str]) -> str:
     """The hint; a command in it that wants `TARGET` has its name, where there is only one."""
-    return _TARGET.sub(targets[0], problem.hint) if len(targets) == 1 else problem.hint
+    return named_in(problem.hint, targets[0]) if len(targets) == 1 else problem.hint
+
+
+def named_in(hint: str, target: str) -> str:
+    """A hint of which the commands that want `TARGET` have this one's name."""
+    return _TARGET.sub(target, hint)
 
 
 def continued(message: str, indent: str = "") -> str:

@@ -473,6 +473,17 @@ def test_our_schema_in_the_hands_of_another_role(pg: Cluster, database: Address,
     assert "schema `ehg_migrate` belongs to `postgres` and can be used" in findings["privileges"].message
 
 
+def test_a_table_of_ours_in_the_hands_of_another_role(pg: Cluster, database: Address) -> None:
+    """Our role owns the schema and cannot grant what it lacks itself."""
+    with Session(target(database), pg.password, "r1", ORIGIN):
+        pass
+    with pg.admin(database.dbname) as c:
+        c.execute("ALTER TABLE ehg_migrate.alembic_version OWNER TO CURRENT_USER")
+    findings = look(database)
+    assert bad(findings) == {"privileges": Level.ERROR}
+    assert findings["privileges"].hint.startswith("let the owner of the table grant it to `postgres`")
+
+
 def test_a_superuser_is_more_than_needed(pg: Cluster, database: Address) -> None:
     """A warning: it works."""
     findings = look(pg.superuser_address(database.dbname))

@@ -107,8 +107,8 @@ def writable(exam: Examination) -> Verdict:
     if row["read_only"]:
         return error(
             f"`default_transaction_read_only` is on (set by: {row['source']})",
-            "Supabase sets it when the disk is full: free space or enlarge the disk; else ALTER DATABASE or ALTER ROLE "
-            "... RESET default_transaction_read_only",
+            "Supabase sets it when the disk is full: free space or enlarge the disk; else ALTER DATABASE, ALTER ROLE "
+            "or ALTER SYSTEM ... RESET default_transaction_read_only",
         )
     return good("takes writes")
 
@@ -124,7 +124,8 @@ def privileges(exam: Examination) -> Verdict:
 def _own_schema(row: dict[str, Any], meta: str) -> Iterator[Verdict]:
     create = f"let the owner of the database run: CREATE SCHEMA {meta} AUTHORIZATION {_name(row['role'])}"
     if row["lacking"]:
-        hint = f"let `{row['meta_owner'] or 'the owner'}` grant it to `{row['role']}`, or use the role that migrates"
+        owner = "the owner of the table" if row["owns_meta"] else f"`{row['meta_owner'] or 'the owner'}`"
+        hint = f"let {owner} grant it to `{row['role']}`, or use the role that migrates"
         yield error(f"the role lacks {quoted(row['lacking'], 10)}", hint)
     if row["meta_owner"] is None:
         if row["makes_schemas"]:

@@ -179,11 +179,11 @@ def test_no_text_becomes_markup_of_the_page(message: str, output: str) -> None:
 
 
 def test_the_doctor() -> None:
-    """A block for each target; hints where something is to be done; who is well, in a sum."""
+    """A block for each target; hints where something is to be done, with its name; who is well, in a sum."""
     findings = [
         Finding("a", "tcp", Level.OK, "answers", "not shown"),
         Finding("a", "locks", Level.WARNING, "a long one", "end it"),
-        Finding("b", "tcp", Level.ERROR, "refused", "start it"),
+        Finding("b", "tcp", Level.ERROR, "refused", "start it: `ehg-migrate adopt TARGET`"),
         Finding("b", "login", Level.SKIPPED, "not looked at"),
         Finding("c", "tcp", Level.OK, "answers"),
     ]
@@ -194,7 +194,7 @@ def test_the_doctor() -> None:
         "                              hint: end it",
         "b",
         "  ERROR    tcp                refused",
-        "                              hint: start it",
+        "                              hint: start it: `ehg-migrate adopt b`",
         "  skipped  login              not looked at",
         "c",
         "  ok       tcp                answers",
