@@ -160,6 +160,18 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
         True,
     ),
     (
+        r"PQexec disallowed",
+        "connect_failed",
+        "PgBouncer forbids several statements in one message, which a run is made of: say `disable_pqexec = 0` there",
+        False,
+    ),
+    (
+        r"bad packet header",
+        "connect_failed",
+        "PgBouncer takes no message that is so long: raise its `max_packet_size`, which is 2 GB by default",
+        False,
+    ),
+    (
         r"query_wait_timeout",
         "connect_timeout",
         "the pooler let us in and had no connection to the server for us in time: its pool is full, and a run needs "

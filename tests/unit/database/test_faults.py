@@ -81,6 +81,8 @@ def test_a_password_that_is_a_word_of_the_message_does_not_hide_what_happened(mo
         ('FATAL:  permission denied for database "d"\nDETAIL:  User does not have CONNECT privilege.', "grant CONNECT"),
         ('FATAL:  database "d" is not currently accepting connections', "ALLOW_CONNECTIONS"),
         ("SSL error: certificate verify failed", "expired"),
+        ("PQexec disallowed", "`disable_pqexec = 0`"),
+        ("bad packet header: '510000086d524553'", "`max_packet_size`"),
         ('FATAL:  too many connections for database "d"', "ALTER DATABASE ... CONNECTION LIMIT"),
         ('FATAL:  too many connections for role "r"', "ALTER ROLE ... CONNECTION LIMIT"),
         ("FATAL:  sorry, too many clients already", "`max_connections`"),
