@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _FAILED = (Status.FAILED, Status.SCHEMA_DIFFERS, Status.INDETERMINATE, Status.REFUSED)
 _UNREAD = (StateKind.UNREACHABLE, StateKind.REFUSED)
+_NAMED = 8  # targets that a hint names
 _DISAGREES = "ledger_disagrees"
 
 
@@ -100,10 +101,17 @@ def unfinished(run: Run, *, failed_only: bool, unseen: Collection[str] = ()) -> 
     return left
 
 
-def left_and_gone(run: Run, gone: Iterable[str]) -> Problem:
-    """What a run has left undone on targets that the files do not have is done under their present names."""
+def left_and_gone(run: Run, gone: Collection[str]) -> Problem:
+    """What a run has left undone on targets that the files do not have is done under their present names.
+
+    Where they are gone for good, the others must be named: nothing of the run is resumed by itself.
+    """
     message = f"run `{run.id}` left {quoted(gone)} undone, which targets/ does not have"
     hint = f"use the checkout that has it; where it has another name now, `{_anew(run)}` does what is missing"
+    good = {r.target for r in run.results if r.status.good}
+    if rest := [t for t in run.targets if t not in good and t not in gone]:
+        named = ",".join(rest) if len(rest) <= _NAMED else "NAME,..."
+        hint += f"; without it: `{_anew(run, named)}`, which does the others"
     return Problem("target_gone", message, hint)
 
 
@@ -130,11 +138,11 @@ def _is_of(run: Run, other: str | None, show: Callable[[str], Run]) -> bool:
     return other is not None
 
 
-def _anew(run: Run) -> str:
-    """The command that does to target NAME what the run was to do."""
+def _anew(run: Run, targets: str = "NAME") -> str:
+    """The command that does to these targets what the run was to do."""
     given = " --heads " if run.verb is Verb.ADOPT else " --to "
-    how = {Verb.UPGRADE: "upgrade -t NAME", Verb.ROLLBACK: f"rollback {run.undoes} -t NAME"}.get(
-        run.verb, f"{run.verb} NAME"
+    how = {Verb.UPGRADE: f"upgrade -t {targets}", Verb.ROLLBACK: f"rollback {run.undoes} -t {targets}"}.get(
+        run.verb, f"{run.verb} {targets}"
     )
     return f"ehg-migrate {how}" + "".join(f"{given}{revision}" for revision in run.wish)
 

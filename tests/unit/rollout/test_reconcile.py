@@ -11,7 +11,7 @@ from ehg_migrate.database.locks import Held
 from ehg_migrate.errors import UsageError
 from ehg_migrate.ledger import Seen
 from ehg_migrate.model import Direction, Origin, Result, Run, RunStatus, State, StateKind, Status, StepResult, Verb
-from ehg_migrate.rollout.reconcile import left_at_work, unfinished, unseen, with_ledger
+from ehg_migrate.rollout.reconcile import left_and_gone, left_at_work, unfinished, unseen, with_ledger
 
 STEP = StepResult("s1", Direction.UP, "shared", 0.1)
 RUN = Run(
@@ -31,6 +31,21 @@ def test_what_failed_and_what_is_missing() -> None:
     failed = ("failed", "schema_differs", "indeterminate", "refused")
     assert unfinished(RUN, failed_only=True) == failed
     assert unfinished(RUN, failed_only=False) == (*failed, "cancelled", "not_attempted", "unsaid")
+
+
+def test_a_target_that_has_gone_leaves_the_others_to_be_done() -> None:
+    """Who has left for good keeps nobody from what a run has missed on others: the hint says how, and names them."""
+    wished = replace(RUN, wish=("NAME@head",))
+    assert left_and_gone(wished, ["failed", "refused"]).hint.partition("; without it: ")[2] == (
+        "`ehg-migrate upgrade -t schema_differs,indeterminate,cancelled,not_attempted,unsaid --to NAME@head`, "
+        "which does the others"
+    )
+    many = replace(RUN, targets=(*RUN.targets, *map(str, range(9))))
+    assert "`ehg-migrate upgrade -t NAME,...`, which does the others" in left_and_gone(many, ["failed"]).hint
+    alone = replace(RUN, targets=("succeeded", "failed"))
+    assert "without it" not in left_and_gone(alone, ["failed"]).hint
+    back = replace(alone, targets=("refused", "failed"), verb=Verb.ROLLBACK, undoes="r0")
+    assert "without it: `ehg-migrate rollback r0 -t refused`" in left_and_gone(back, ["failed"]).hint
 
 
 def test_a_run_that_is_still_at_work() -> None:
