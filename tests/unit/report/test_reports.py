@@ -201,3 +201,28 @@ def test_the_doctor() -> None:
         "",
         "1 warned (a), 1 ill (b), 1 well (c)",
     ]
+
+
+def test_the_doctor_of_a_large_fleet() -> None:
+    """What is not well, once for all that have it, however long each took; what is well would hide it."""
+    names = [f"t{n}" for n in range(9)]
+    findings = [
+        *(Finding(name, "tcp", Level.OK, "answers") for name in names),
+        *(Finding(name, "privileges", Level.WARNING, "a superuser", "use another", n) for n, name in enumerate("uv")),
+        Finding("w", "tcp", Level.ERROR, "refused", "start it"),
+    ]
+    assert list(doctor_lines(findings)) == [
+        "u, v",
+        "  warning  privileges         a superuser",
+        "                              hint: use another",
+        "w",
+        "  ERROR    tcp                refused",
+        "                              hint: start it",
+        "",
+        "what is in order on 12 targets is not shown; of one or a few it is: `ehg-migrate doctor -t NAME`",
+        "",
+        "9 well (t0, t1, t2, t3, t4, t5, t6, t7 and 1 more), 2 warned (u, v), 1 ill (w)",
+    ]
+    assert list(doctor_lines(findings[:9]))[:1] == [
+        "what is in order on 9 targets is not shown; of one or a few it is: `ehg-migrate doctor -t NAME`"
+    ]
