@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 
 from ehg_migrate.errors import Problem, TargetError, UsageError
@@ -40,7 +41,7 @@ def options_to(graph: Graph, heads: tuple[str, ...], before: tuple[str, ...], do
         return ""
     if not gone or graph.closure(left) & gone:
         return ""
-    return " ".join(f"--to {spec}" for spec in to) if left else "--to base"
+    return " ".join(f"--to {shlex.quote(spec)}" for spec in to) if left else "--to base"
 
 
 def _branches(graph: Graph, revisions: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 from collections.abc import Collection, Iterable, Sequence
 
@@ -69,7 +70,7 @@ def lost_rows(
     To begin from nothing would do all of it again: rows twice, or tables dropped because they are in the way. Of what
     was applied this checkout does not have `unknown`; `heads` are the rows that stand for the others.
     """
-    declared = " ".join(f"--heads {h}" for h in heads) or "--heads REV"
+    declared = " ".join(f"--heads {shlex.quote(h)}" for h in heads) or "--heads REV"
     named = quoted(applied, 8)
     message = f"the version table is empty or gone, though by the target's journal this is applied: {named}"
     if unknown:  # rows that are written from here would lack them, and the checkout that has them do them again
@@ -104,7 +105,7 @@ _ONCE_AGAIN = sql.SQL(
 
 def unaccounted(target: str, revisions: Sequence[str], heads: Sequence[str]) -> Problem:
     """A part of the version rows is gone; or somebody has taken something back, and the journal does not know."""
-    stamp = f"`alembic -x target={target} stamp {' '.join(heads)}`"
+    stamp = f"`alembic -x target={target} stamp {shlex.join(heads)}`"
     return Problem(
         "unaccounted",
         f"by the target's journal {quoted(revisions, 8)} is applied too, and no version row says so",
@@ -165,11 +166,11 @@ def is_there(step: Step) -> str:
 
     `adopt` takes over a target that holds nothing yet; a row beside others is stamped.
     """
+    after, revision = shlex.quote(f"heads:{','.join(step.heads_after)}"), shlex.quote(step.revision)
     return (
         "somebody made it by hand, or a version row was lost (`ehg-migrate history TARGET`). If "
-        f"`ehg-migrate compare TARGET heads:{','.join(step.heads_after)}` finds no difference there, "
-        f"`alembic -x target=TARGET stamp {step.revision}` says that it is applied; else take it out of the way, and "
-        "run again"
+        f"`ehg-migrate compare TARGET {after}` finds no difference there, `alembic -x target=TARGET stamp {revision}` "
+        "says that it is applied; else take it out of the way, and run again"
     )
 
 

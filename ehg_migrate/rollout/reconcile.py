@@ -144,7 +144,7 @@ def _anew(run: Run, targets: str = "NAME") -> str:
     how = {Verb.UPGRADE: f"upgrade -t {targets}", Verb.ROLLBACK: f"rollback {run.undoes} -t {targets}"}.get(
         run.verb, f"{run.verb} {targets}"
     )
-    return f"ehg-migrate {how}" + "".join(f"{given}{revision}" for revision in run.wish)
+    return f"ehg-migrate {how}" + "".join(f"{given}{shlex.quote(revision)}" for revision in run.wish)
 
 
 def touched(run: Run, fleet: Collection[str]) -> tuple[str, ...]:

@@ -10,7 +10,20 @@ import pytest
 from ehg_migrate.database.locks import Held
 from ehg_migrate.errors import UsageError
 from ehg_migrate.ledger import Seen
-from ehg_migrate.model import Direction, Origin, Result, Run, RunStatus, State, StateKind, Status, StepResult, Verb
+from ehg_migrate.model import (
+    Direction,
+    Origin,
+    Result,
+    Run,
+    RunStatus,
+    State,
+    StateKind,
+    Status,
+    Step,
+    StepResult,
+    Verb,
+)
+from ehg_migrate.rollout.reasons import is_there, lost_rows, unaccounted
 from ehg_migrate.rollout.reconcile import left_and_gone, left_at_work, unfinished, unseen, with_ledger
 
 STEP = StepResult("s1", Direction.UP, "shared", 0.1)
@@ -46,6 +59,19 @@ def test_a_target_that_has_gone_leaves_the_others_to_be_done() -> None:
     assert "without it" not in left_and_gone(alone, ["failed"]).hint
     back = replace(alone, targets=("refused", "failed"), verb=Verb.ROLLBACK, undoes="r0")
     assert "without it: `ehg-migrate rollback r0 -t refused`" in left_and_gone(back, ["failed"]).hint
+
+
+def test_words_with_spaces_are_quoted_in_commands() -> None:
+    """Release points and revisions may be called so, and a hint is pasted into a shell."""
+    wished = replace(RUN, wish=("release:spring 26", "crm@head"))
+    assert "`ehg-migrate upgrade -t NAME --to 'release:spring 26' --to crm@head`" in left_and_gone(wished, ["x"]).hint
+    assert (
+        "`ehg-migrate adopt a --heads 'odd; one' --heads s1`" in lost_rows("a", ["x"], (), ["odd; one", "s1"], "m").hint
+    )
+    assert "`alembic -x target=a stamp 'odd; one' s1`" in unaccounted("a", ["x"], ["odd; one", "s1"]).hint
+    step = Step("odd; one", Direction.UP, "shared", "", "", "", (), ("odd; one", "c1"))
+    assert "`ehg-migrate compare TARGET 'heads:odd; one,c1'`" in is_there(step)
+    assert "`alembic -x target=TARGET stamp 'odd; one'`" in is_there(step)
 
 
 def test_a_run_that_is_still_at_work() -> None:
