@@ -37,6 +37,7 @@ SslMode = Annotated[
     str, BeforeValidator(values.sslmode), WithJsonSchema({"type": "string", "enum": list(values.SSLMODES)})
 ]
 Platform = Annotated[str, BeforeValidator(values.platform), WithJsonSchema({"type": "string", "enum": list(PLATFORMS)})]
+XName = Annotated[str, BeforeValidator(values.x_name), WithJsonSchema(_TEXT)]
 XValue = Annotated[str, BeforeValidator(values.scalar_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Day = Annotated[str, BeforeValidator(values.day), WithJsonSchema({"type": "string", "format": "date"})]
 Option = Annotated[str, AfterValidator(values.alembic_option)]
@@ -117,7 +118,7 @@ class Defaults(_Model):
         "Whose the schemas `auth`, `storage` and their like are; with `none` they are yours, and looked at.",
         "none",
     )
-    x: dict[Text, XValue] | None = _field(
+    x: dict[XName, XValue] | None = _field(
         "a mapping", "What `context.get_x_argument()` gives to revisions.", {"tenant": "acme"}
     )
     alembic: dict[Option, Any] | None = _field(

@@ -209,6 +209,15 @@ def sslmode(value: object) -> str:
     )
 
 
+def x_name(value: object) -> str:
+    """The name of an argument that revisions get."""
+    text = word(value)
+    if "=" in text:
+        hint = f"as `alembic -x {text}=VALUE` it would be another one: what stands before the first `=`"
+        raise Refused("bad_x", f"expected a name without `=`, found {describe(value)}", hint)
+    return text
+
+
 def scalar_text(value: object) -> str:
     """A scalar as the text that Alembic's `-x` would have given: `true` and `false` as YAML writes them."""
     if isinstance(value, bool):
