@@ -13,6 +13,7 @@ from ehg_migrate.report import text
 if TYPE_CHECKING:
     from ehg_migrate.errors import Problem
     from ehg_migrate.model import FleetPlan
+    from ehg_migrate.project import Project
 
 
 @click.command()
@@ -99,19 +100,23 @@ def plan(
         if as_json:
             console.json("plan", found)
         else:
-            told = [*text.plan_lines(found)]
-            told += (f"{name} is protected: a person must type its name" for name in project.protected(found))
-            if sql:  # a message holds what stands in a target, line breaks too: each line of it is a comment
-                console.script(f"-- {line}".rstrip() for said in told for line in said.splitlines() or ("",))
-            else:
-                console.data(told)
-            console.note(text.notes_lines(found.notes))
+            _tell(project, found, as_comments=sql)
         ends: list[Problem] = []
         if sql:
             console.script(line for group in project.sql(found, ends.append) for line in ("", *group.splitlines()))
             console.note(text.notes_lines(ends))
         busy = any(p.steps for p in found.plans)
         return 1 if found.blocked or found.notes or ends else exits.DIFFERENCES if exit_code and busy else 0
+
+
+def _tell(project: Project, plan: FleetPlan, *, as_comments: bool) -> None:
+    told = [*text.plan_lines(plan)]
+    told += (f"{name} is protected: a person must type its name" for name in project.protected(plan))
+    if as_comments:  # a message holds what stands in a target, line breaks too: each line of it is a comment
+        console.script(f"-- {line}".rstrip() for said in told for line in said.splitlines() or ("",))
+    else:
+        console.data(told)
+    console.note(text.notes_lines(plan.notes))
 
 
 def _keep(plan: FleetPlan, file: Path) -> None:

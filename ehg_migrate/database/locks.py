@@ -71,8 +71,7 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
         with _in_limits(connection, target):
             holder = _same_holder(connection, target, seen)
             if holder.run:
-                with suppress(*NOTHING_OF_OURS), connection.transaction():  # nor would its run find it there
-                    connection.execute(query("break_lease", target), _broken(target, holder, actor))
+                _mark(connection, target, holder, actor)
         try:
             with suppress(psycopg.OperationalError):  # our own session was one of them
                 connection.execute(query("end_holders"), {"pids": list(holder.pids)})
@@ -83,6 +82,12 @@ def break_lock(target: Target, password: str | None, seen: Held, actor: str) -> 
     with _open(target, password) as connection:
         _wait_until_gone(connection, target, holder)
     return holder
+
+
+def _mark(connection: psycopg.Connection, target: Target, holder: Held, actor: str) -> None:
+    """Notes for its run who has ended it; not where there is no lease table, in which that would not find it either."""
+    with suppress(*NOTHING_OF_OURS), connection.transaction():
+        connection.execute(query("break_lease", target), _broken(target, holder, actor))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from alembic import command
+from alembic.config import Config
 from alembic.script import Script
 from alembic.util import CommandError
 
@@ -89,10 +90,7 @@ def _revision(
 ) -> object:  # fmt: skip
     """Has Alembic write it; a Script, unless there was nothing to write."""
     head = heads[0] if heads else "base"
-    config = alembic_config(settings)
-    locations = [folder, *(f for f in branch_folders(settings.versions) if f != folder)]
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", "\n".join(str(f).replace("%", "%%") for f in locations))
+    config = _config(settings, folder)
     if autogenerate:
         config.cmd_opts = argparse.Namespace(
             x=[f"target={autogenerate}"],
@@ -124,6 +122,15 @@ def _revision(
         if known is None:
             raise
         raise known from e
+
+
+def _config(settings: Settings, folder: Path) -> Config:
+    """The project's own, by which Alembic writes into this folder and knows the revisions of all."""
+    config = alembic_config(settings)
+    locations = [folder, *(f for f in branch_folders(settings.versions) if f != folder)]
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", "\n".join(str(f).replace("%", "%%") for f in locations))
+    return config
 
 
 def _told(error: CommandError) -> Problem:

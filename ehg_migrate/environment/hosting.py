@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from ehg_migrate.database.claim import Facts
 from ehg_migrate.database.connections import connect_once
-from ehg_migrate.database.leaving import let_go
+from ehg_migrate.database.leaving import TargetConnection, let_go
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.tracing import Tracer
 from ehg_migrate.environment.dialect import DRIVER, SessionDialect
@@ -210,6 +210,16 @@ def _check_connection(migration: MigrationContext, connection: Connection) -> No
         raise TargetError(Problem("foreign_environment", what, OUR_ENVIRONMENT, _ENVIRONMENT))
 
 
+def _function(
+    exact: ExactStep, driver: TargetConnection, trace: Path | None, ahead: Ahead | None
+) -> Callable[..., None]:
+    """The function of a step as it is run: watched, with its statements sent ahead, or as its file has it."""
+    function: Callable[..., None] = exact.migration_fn
+    if trace:
+        return Tracer(driver, trace).running(function)
+    return ahead.running(function, Path(exact.revision.path)) if ahead else function
+
+
 def run_steps(
     settings: Settings,
     target: Target,
@@ -251,11 +261,8 @@ def run_steps(
             recorder.begin(step.revision, step.direction, last=no_more)
             migration.opts["target_metadata"] = models.get(step.branch)
             exact = ExactStep(script, step, loaded.get(step.revision))
-            if trace:
-                exact.migration_fn = Tracer(driver_connection(connection), trace).running(exact.migration_fn)
-            elif sends_ahead and not is_alone:
-                exact.migration_fn = ahead.running(exact.migration_fn, Path(exact.revision.path))
-            exact.migration_fn = past.noting(step, exact.migration_fn)
+            sent = _function(exact, driver, trace, ahead if sends_ahead and not is_alone else None)
+            exact.migration_fn = past.noting(step, sent)
             yield exact
             ahead.end()
             commit_rest(migration)

@@ -27,8 +27,12 @@ def give_back(root: Path) -> None:
             if os.fstat(descriptor).st_uid == 0:
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
         for name in files:
-            # by its name, not opened: to close a file of SQLite's would end the locks that this process has on it
             with contextlib.suppress(OSError):  # gone meanwhile
-                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                if found.st_uid == 0 and stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
-                    os.chown(name, owner.st_uid, owner.st_gid, dir_fd=descriptor, follow_symlinks=False)
+                _give(name, descriptor, owner)
+
+
+def _give(name: str, folder: int, owner: os.stat_result) -> None:
+    """By its name, not opened: to close a file of SQLite's would end the locks that this process has on it."""
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if found.st_uid == 0 and stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        os.chown(name, owner.st_uid, owner.st_gid, dir_fd=folder, follow_symlinks=False)

@@ -83,14 +83,12 @@ class ProvingProject(PlanningProject):
         fleet, states, looking = self._look(selectors)
         plan = self._plan_upgrade(selectors, to, states)
         hopeless = [Rehearsal((s.target,), s.heads, s.heads, problem=s.problem) for s in plan.blocked]
-        cases: list[Case] = []
         with self._scratch(notice) as (scratch, references):
-            for p in plan.plans:
-                case = self._case(p, looking.found, scratch) if p.steps else None
-                if isinstance(case, Problem):
-                    hopeless.append(Rehearsal((p.target,), p.heads, p.heads, problem=case))
-                elif case:
-                    cases.append(case)
+            found = [(p, self._case(p, looking.found, scratch)) for p in plan.plans if p.steps]
+            hopeless += (
+                Rehearsal((p.target,), p.heads, p.heads, problem=c) for p, c in found if isinstance(c, Problem)
+            )
+            cases = [case for _, case in found if not isinstance(case, Problem)]
             if as_is:
                 cases, lost = _as_they_are(cases, looking, fleet, references)
                 hopeless += lost

@@ -81,20 +81,23 @@ def read_history(settings: Settings, *, keep: bool = False) -> History:
     problems: list[Problem] = []
     with Kept(settings.kept_revisions, _READERS) if keep else nullcontext() as kept:
         for folder in branch_folders(settings.versions):
-            found: list[Revision] = []
-            try:
-                entries = list(_files(folder, settings.recursive))
-            except OSError as e:
-                entries = []
-                problems += _unreadable(f"versions/{folder.name}", f"the folder cannot be read: {e.strerror}").problems
-            for entry in entries:
-                try:
-                    found.append(_known(entry, folder.name, settings, kept))
-                except RevisionsError as e:
-                    problems += e.problems
-            branches[folder.name] = tuple(found)
+            branches[folder.name] = tuple(_read_branch(folder, settings, kept, problems))
     novel = kept is not None and kept.novel
     return History(branches, tuple(problems), tuple(_loose(settings)), novel)
+
+
+def _read_branch(folder: Path, settings: Settings, kept: Kept | None, problems: list[Problem]) -> Iterator[Revision]:
+    """The revisions of one folder, in file order; what is wrong goes to `problems`."""
+    try:
+        entries = list(_files(folder, settings.recursive))
+    except OSError as e:
+        problems += _unreadable(f"versions/{folder.name}", f"the folder cannot be read: {e.strerror}").problems
+        return
+    for entry in entries:
+        try:
+            yield _known(entry, folder.name, settings, kept)
+        except RevisionsError as e:
+            problems += e.problems
 
 
 def _known(entry: os.DirEntry[str], branch: str, settings: Settings, kept: Kept | None) -> Revision:

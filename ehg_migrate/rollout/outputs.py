@@ -53,13 +53,18 @@ def _remove_left() -> None:
         left = [Path(e.path) for e in entries if e.name.startswith(_USED)]
     for folder in left:
         with contextlib.suppress(OSError):  # no folder, not ours to open, gone, or in use
-            descriptor = _open(folder)
-            try:
-                if os.fstat(descriptor).st_uid == os.geteuid():
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _remove(folder, descriptor)
-            finally:
-                os.close(descriptor)
+            _remove_unlocked(folder)
+
+
+def _remove_unlocked(folder: Path) -> None:
+    """If it is ours. Raises OSError where its process lives."""
+    descriptor = _open(folder)
+    try:
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(folder, descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open(folder: Path) -> int:

@@ -49,13 +49,14 @@ def build(scratch: Scratch, ground: Ground | None, catalog: Catalog, scope: Scop
 
 def install(connection: psycopg.Connection[Any], catalog: Catalog) -> None:
     """The extensions of a catalogue that the server has; its owner may not be able to install them afterwards."""
-    for fact in catalog.facts:
-        if fact.kind == "extension":
-            names = [sql.Identifier(n) for text in (fact.definition["schema"], fact.identity) if (n := unquoted(text))]
-            if len(names) == 2 and fact.definition["schema"] != "pg_catalog":
-                with suppress(psycopg.Error), connection.transaction():  # what is lacking is seen by `apart`
-                    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(names[0]))
-                    connection.execute(sql.SQL("CREATE EXTENSION {1} SCHEMA {0}").format(*names))
+    for fact in (f for f in catalog.facts if f.kind == "extension" and f.definition["schema"] != "pg_catalog"):
+        schema, name = unquoted(fact.definition["schema"]), unquoted(fact.identity)
+        if not (schema and name):
+            continue
+        places = sql.Identifier(schema), sql.Identifier(name)
+        with suppress(psycopg.Error), connection.transaction():  # what is lacking is seen by `apart`
+            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(places[0]))
+            connection.execute(sql.SQL("CREATE EXTENSION {1} SCHEMA {0}").format(*places))
 
 
 def bring_to(scratch: Scratch, database: str, catalog: Catalog, scope: Scope) -> None:
@@ -68,10 +69,11 @@ def bring_to(scratch: Scratch, database: str, catalog: Catalog, scope: Scope) ->
         prepare(connection, catalog)
         Search(connection, catalog, scope, destructive=True).run()
         broken = [f.identity for f in catalog.facts if f.kind == "index" and f.definition.get("valid") is False]
-        if broken and not scope.alias:
-            with scratch.connect(database) as other:
-                for index in broken:
-                    _break(connection, other, index)
+        if not broken or scope.alias:
+            return
+        with scratch.connect(database) as other:
+            for index in broken:
+                _break(connection, other, index)
 
 
 def _break(connection: psycopg.Connection[Any], other: psycopg.Connection[Any], index: str) -> None:

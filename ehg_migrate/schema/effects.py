@@ -62,7 +62,9 @@ def effects(
         if one == other and fact == old:
             continue
         # what was so before is not this step's doing
-        found += [effect(r, str(fact)) for r, judge in _RULES.items() if judge(one) and not (other and judge(other))]
+        found += [
+            effect(r, str(fact)) for r, judge in FACT_RULES.items() if judge(one) and not (other and judge(other))
+        ]
         found += [effect("granted", str(fact))] if _granted_more(fact, old) else []
     found += _unindexed(before, after, trace)
     found += _of_the_platform(trace) if platform else ()
@@ -275,7 +277,7 @@ def _granted(definition: Mapping[str, Any]) -> bool:
     return bool(_EVERYBODY & set(definition.get("grants") or ()))
 
 
-_RULES: Mapping[str, Callable[[Fact], bool]] = {
+FACT_RULES: Mapping[str, Callable[[Fact], bool]] = {
     "open_table": _open_table,
     "open_view": _open_view,
     "open_policy": _open_policy,
@@ -285,5 +287,4 @@ _RULES: Mapping[str, Callable[[Fact], bool]] = {
     "not_validated": _unvalidated,
     "trigger_off": _trigger_off,
 }
-FACT_RULES = frozenset(_RULES)
-"""Rules that look at one fact."""
+"""Rules that look at one fact: whether it is what they are about."""

@@ -53,7 +53,7 @@ def test_a_table_of_which_a_column_is_granted() -> None:
 
 def test_every_rule_of_facts_has_a_case() -> None:
     """No rule goes untried."""
-    assert {c[4] for c in CASES if c[4]} == FACT_RULES
+    assert {c[4] for c in CASES if c[4]} == FACT_RULES.keys()
 
 
 def test_what_a_step_loses() -> None:
