@@ -14,7 +14,7 @@ ledger local  the record of runs; the embedded PostgreSQL
 environment   Alembic's env.py, and how plans run through it
 database      everything that speaks to a target: connect, prove, lock, probe, journal
 revisions fleet   versions/ and targets/ as data
-settings json_form model redaction errors turns   nouns and what everything else stands on
+settings setting_values json_form model children redaction errors files turns   nouns and what all else stands on
 """
 
 from __future__ import annotations

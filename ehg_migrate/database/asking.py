@@ -29,7 +29,7 @@ T = TypeVar("T")
 Connection = psycopg.AsyncConnection[dict[str, object]]
 Ask = Callable[[Connection, Target], Awaitable[object]]
 Then = Callable[[Target, object], Awaitable[None] | None]
-"""What else is to be done where a target has answered so, on two connections of its own; it must not raise."""
+"""Gets a target and its answer; gives what else is to be done there, on two connections of its own. Must not raise."""
 
 
 def ask_all(
@@ -41,7 +41,7 @@ def ask_all(
 ) -> dict[str, object]:
     """What each target answers to `ask`, by name, or a Problem; `at_once` connections at a time.
 
-    All that comes of `then` has ended, too; it wants an `at_once` of two.
+    Returns when what `then` has given is done, too; for that `at_once` must be two or more.
     """
     targets = tuple(targets)
 
@@ -54,7 +54,7 @@ def ask_all(
 
 
 def complete(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """What comes of it when it has ended, in a loop that it has for itself."""
+    """What the coroutine returns, run to its end in an event loop of its own."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -133,7 +133,7 @@ async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
 
 
 async def or_shut(work: Awaitable[T], *connections: Connection) -> T:
-    """What is asked on these. Ends at once where it is cancelled, by taking their sockets away from under it.
+    """The result of `work`, which asks on these connections. A cancellation ends it at once: their sockets are shut.
 
     psycopg would ask the server to cancel too, and wait for its answer.
     """

@@ -30,9 +30,9 @@ Notice = Callable[[str], None]
 
 
 def connect(target: Target, password: str | None, application: str, *, lasting: bool = True) -> psycopg.Connection:
-    """A session in autocommit, its limits set and read back. Raises ConnectError, after retries where they are safe.
+    """A session in autocommit whose limits were set and read back. Raises ConnectError, after safe retries.
 
-    Where they are not to be `lasting`, that was in a transaction, which is over.
+    Where the limits shall not be `lasting`, that was done in a transaction of its own, with which they have ended.
     """
     return with_retries(lambda: connect_once(target, password, application, lasting=lasting), None)
 
@@ -67,7 +67,7 @@ def connect_pair(target: Target, password: str | None, application: str) -> Pair
 
 
 def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
-    """Does it again where it raised a ConnectError that may be tried again, after a while; the last one is raised."""
+    """What the action returns; tried again, after a while, where a ConnectError allows it. Raises the last of these."""
     waits, attempt = pauses(_ATTEMPTS, within=_LONGEST_WAIT, longest=10, spread=0.5), 1
     while True:
         try:
@@ -83,7 +83,7 @@ def with_retries(action: Callable[[], T], notice: Notice | None) -> T:
 
 
 def connect_once(target: Target, password: str | None, application: str, *, lasting: bool = True) -> psycopg.Connection:
-    """The same with one attempt."""
+    """What `connect` gives, with one attempt."""
     with ExitStack() as opened:
         connection = opened.enter_context(closing(connect_bare(target, password, application)))
         try:

@@ -53,10 +53,10 @@ class Sent:
 
 
 class Kept:
-    """What one connection is asked again and again, parsed by the server once and kept there under names of its own.
+    """What one connection is asked again and again: prepared on the server when it is asked for the second time.
 
-    From the second time on: most is asked once. It ends with DEALLOCATE ALL, whoever says that, and then what is asked
-    fails (InvalidSqlStatementName).
+    Not at the first, since most is asked only once. After a DEALLOCATE ALL, whoever says that, asking fails
+    (InvalidSqlStatementName).
     """
 
     def __init__(self) -> None:

@@ -32,11 +32,11 @@ LEAVE = (*RESET, b"SELECT pg_advisory_unlock_all()", b"DEALLOCATE ALL")
 
 @contextmanager
 def letting_go(connection: psycopg.Connection) -> Iterator[None]:
-    """Closes it at the end with no lock, setting or prepared statement left on the server, which is told so before.
+    """Closes the connection at the end of the block; at its beginning the server is told to let go of all it holds.
 
-    Raises nothing. A pooler may hand its connection to the server on as it is (pgbouncer with an empty
-    `server_reset_query`): the lock would refuse every later run, and the application have our limits. One in a
-    transaction is handed on by no pooler.
+    That is every lock, setting and prepared statement. Raises nothing. A pooler may hand its connection to the server on
+    as it is (pgbouncer with an empty `server_reset_query`): the lock would refuse every later run, and the application
+    have our limits. One in a transaction is handed on by no pooler.
     """
     sent = not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
     with closing(connection):

@@ -65,9 +65,9 @@ def prove(listener: psycopg.Connection, listening: Listening, notifier: psycopg.
 
 
 async def is_in_session_mode(target: Target, password: str | None) -> bool:
-    """The same on two connections of its own, made for it: whether they have proven it.
+    """Whether the same was proven, on two connections that are opened for it. Never raises.
 
-    False where that was not to be seen, whatever the reason: who works there proves it again, and tells why not.
+    False where it was not to be seen, whatever the reason: who works there proves it again, and tells why not.
     """
     with contextlib.suppress(Exception):  # a server that answers nonsense must not hide the other targets
         async with AsyncExitStack() as opened, asyncio.timeout(min(_LONGEST, target.limits.look or _LONGEST)):

@@ -207,7 +207,7 @@ _proven: set[tuple[str, int]] = set()
 
 
 def is_proven(target: Target) -> bool:
-    """Whether its endpoint was seen to be in session mode in this run, for this target or for another."""
+    """Whether its endpoint was seen to be in session mode, by this process or by another worker of its run."""
     return place(target) in _proven
 
 

@@ -29,7 +29,7 @@ def check_ids(session: Session, steps: tuple[Step, ...]) -> None:
 
 
 def check_steps(session: Session, steps: tuple[Step, ...]) -> None:
-    """Both checks below. Raises TargetError."""
+    """All that must hold before these steps but that their files are as planned. Raises TargetError."""
     check_ids(session, steps)
     refuse_half_taken_back(session, steps)
     refuse_half_done(session, steps)

@@ -93,7 +93,7 @@ def check_given(comparing: Mapping[str, Any]) -> None:
 
 
 def _answer_once(migration: MigrationContext, heads: tuple[str, ...]) -> None:
-    """What Alembic asks the server first is known. Only that once: revisions ask too."""
+    """Alembic's first question for the version rows is answered from what is known; later ones go to the server."""
 
     def known() -> tuple[str, ...]:
         del migration.get_current_heads

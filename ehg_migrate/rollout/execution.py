@@ -51,7 +51,7 @@ class Execution:
     teller: Tells
     end: Callable[[Result], NoReturn]
     done: list[StepResult] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)  # what of that another runner has done, after a session was lost
+    others: list[str] = field(default_factory=list)  # those of `done` that another runner did meanwhile
     notes: list[Problem] = field(default_factory=list)
     lost: StepFailed | None = None  # what ended the session before
     begun: float = field(default_factory=time.monotonic)
@@ -105,8 +105,10 @@ class Execution:
         return self._look_after(self.lost, watchdog)
 
     def _fits_single(self) -> bool:
-        """Whether one connection may do: plain steps, on an endpoint that is proven; with two it can be tried again,
-        and be told who blocks a step. Not where another target of this process needed two for the same step.
+        """Whether one connection may be tried first: for plain steps, on an endpoint that is proven.
+
+        Not where another target of this process needed two for one of these steps. With two a step can be tried again,
+        and it can be told who blocks it.
         """
         job, steps = self.job, self.job.plan.steps
         if any((s.checksum, s.direction) in waited for s in steps):

@@ -81,9 +81,10 @@ def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem,
 
 
 def unfinished(run: Run, *, failed_only: bool, unseen: Collection[str] = ()) -> tuple[str, ...]:
-    """The targets of a run that are not where it wanted them, to be planned anew; none where some are only `unseen`.
+    """The targets of a run that are not where it wanted them, to be planned anew.
 
-    Raises UsageError: nothing at all is left, the run still works, or what it did was a saved plan.
+    There may be none where some are `unseen`. Raises UsageError: nothing at all is left, the run is still at work, or
+    it did a saved plan.
     """
     if run.status is RunStatus.RUNNING:
         raise UsageError(still_running(run))

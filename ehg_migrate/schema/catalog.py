@@ -39,12 +39,12 @@ def read_token(connection: psycopg.Connection[Any]) -> str:
 
 
 async def read_catalog_async(connection: psycopg.AsyncConnection[Any], scope: Scope) -> Catalog:
-    """`read_catalog` for many targets at once, in `database.probe.ask_all`."""
+    """`read_catalog` for many targets at once, in `database.asking.ask_all`."""
     return _catalog(await _rows_async(connection, "facts", scope), connection)
 
 
 async def read_fingerprint_async(connection: psycopg.AsyncConnection[Any], scope: Scope) -> str:
-    """`read_fingerprint` for many targets at once, in `database.probe.ask_all`."""
+    """`read_fingerprint` for many targets at once, in `database.asking.ask_all`."""
     return str((await _rows_async(connection, "fingerprint", scope))[0][0])
 
 

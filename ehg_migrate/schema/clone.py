@@ -62,7 +62,7 @@ def install(connection: psycopg.Connection[Any], catalog: Catalog) -> None:
 def bring_to(scratch: Scratch, database: str, catalog: Catalog, scope: Scope) -> None:
     """Makes of a scratch database as much of a catalogue, read in `scope`, as can be made. Raises as `build`.
 
-    Whatever it was before, it is others' from now on.
+    The database is confined: what is in it from now on others have written.
     """
     scratch.confine(database, roles_of(catalog))
     with scratch.connect(database) as connection:

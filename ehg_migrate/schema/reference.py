@@ -105,10 +105,10 @@ class References:
     def states(
         self, scratch: Scratch, recipes: Sequence[Recipe], *, for_others: bool = False
     ) -> Iterator[tuple[Recipe, str | Problem, float]]:
-        """For each recipe a database of ours in its state, and the seconds it took, as they come.
+        """For each recipe a database in its state (or why there is none) and the seconds it took, as they come.
 
-        What many have in common is made first, once. One `for_others` is made from nothing, by the owner that it alone
-        has, and is for `Scratch.confine`. Raises LocalServerError.
+        What several recipes have in common is made first, once. `for_others` each is made from nothing and has an owner
+        of its own, so that `Scratch.confine` can confine it. Raises LocalServerError.
         """
         common = {r.chain[r.milestones[0]]: r for r in recipes if len(r.milestones) > 1 and not for_others}
         for replay, problem, _ in self._replays(scratch, [(r, r.milestones[0]) for r in common.values()]):
