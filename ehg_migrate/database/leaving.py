@@ -35,8 +35,8 @@ def letting_go(connection: psycopg.Connection) -> Iterator[None]:
     """Closes the connection at the end of the block; at its beginning the server is told to let go of all it holds.
 
     That is every lock, setting and prepared statement. Raises nothing. A pooler may hand its connection to the server
-    on as it is (pgbouncer with an empty `server_reset_query`): the lock would refuse every later run, and the application
-    have our limits. One in a transaction is handed on by no pooler.
+    on as it is (pgbouncer with an empty `server_reset_query`): the lock would refuse every later run, and the
+    application have our limits. One in a transaction is handed on by no pooler.
     """
     sent = not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
     with closing(connection):

@@ -52,7 +52,8 @@ def files_beside(
         new = {f for f in _taken_in(settings, file, by_name) if f not in seen and _is_ours(root, f)}
         seen |= new
         waiting += new
-    return {f.relative_to(root).as_posix(): _checksum(f) for f in sorted(seen - own)}
+    checksums = {f.relative_to(root).as_posix(): _checksum(f) for f in sorted(seen - own)}
+    return {name: checksum for name, checksum in checksums.items() if checksum is not None}
 
 
 def _by_name(versions: Path) -> dict[str, list[Path]]:
@@ -70,8 +71,12 @@ def _is_ours(root: Path, file: Path) -> bool:
     return file.is_file() and file.is_relative_to(root) and not any(p[0] == "." for p in file.relative_to(root).parts)
 
 
-def _checksum(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _checksum(file: Path) -> str | None:
+    """None if it cannot be read: then the revision cannot read it either."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _taken_in(settings: Settings, file: Path, by_name: dict[str, list[Path]]) -> Iterator[Path]:

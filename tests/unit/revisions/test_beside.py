@@ -61,3 +61,18 @@ def test_files_beside(tmp_path: Path, text: str, expected: list[str]) -> None:
     (tmp_path / "outside").write_text("x")
     found = files_beside(read_settings(root), ["versions/shared/r.py"])
     assert found == {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in sorted(expected)}
+
+
+UNREADABLE = Path("/proc/self/mem")  # to root as well, whom no mode of a file keeps out
+
+
+@pytest.mark.skipif(not UNREADABLE.is_file(), reason="needs /proc")
+def test_of_what_cannot_be_read_nothing_is_taken_in(tmp_path: Path) -> None:
+    """The revision cannot read it either; and the plan of a whole fleet does not end in it."""
+    shared = tmp_path / "versions/shared"
+    shared.mkdir(parents=True)
+    (tmp_path / "alembic.ini").write_text("[alembic]\n")
+    (shared / "r.py").write_text("open('rows.sql'); open('more.sql')")
+    (shared / "rows.sql").symlink_to(UNREADABLE)
+    (shared / "more.sql").write_text("select 1")
+    assert list(files_beside(read_settings(tmp_path), ["versions/shared/r.py"])) == ["versions/shared/more.sql"]
