@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.sql import SQL, Composed
@@ -13,11 +14,13 @@ from psycopg.sql import SQL, Composed
 from ehg_migrate.database.asking import Connection, Then, ask_all, strange
 from ehg_migrate.database.faults import NOTHING_OF_OURS
 from ehg_migrate.database.journal import read_entry
-from ehg_migrate.database.records import Record, believable, question, rows_of
 from ehg_migrate.database.statements import foreign_name, query, version_name
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import JournalEntry, Target
 from ehg_migrate.redaction import one_line
+
+if TYPE_CHECKING:
+    from ehg_migrate.database.records import Record
 
 _LONGEST = 1000  # characters of a row that is a name
 _MOST = 10_000  # such rows
@@ -128,7 +131,7 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
         heads=heads,
         foreign_heads=foreign,
         elsewhere="" if heads or foreign or row["has_version"] else one_line(str(row["elsewhere"] or ""), _LONGEST),
-        records=() if found else await _records(connection, target),
+        records=() if found else await _records(connection, row["records"]),  # type: ignore[arg-type]  # text[]
         lacks_table=bool(row["has_journal"] and not row["has_version"]),
         server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=row["read_only"] == "on",
@@ -137,10 +140,13 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
     )
 
 
-async def _records(connection: Connection, target: Target) -> tuple[Record, ...]:
+async def _records(connection: Connection, places: Iterable[Sequence[str]]) -> tuple[Record, ...]:
+    if not places:
+        return ()
+    from ehg_migrate.database.records import believable, rows_of  # seldom
+
     records = []
-    for place in await (await connection.execute(*question(target))).fetchall():
-        schema, table, column = map(str, place.values())
+    for schema, table, column in places:
         rows = await (await connection.execute(rows_of(schema, table, column))).fetchall()
         records.append(believable(schema, table, [r["id"] for r in rows]))
     return tuple(records)

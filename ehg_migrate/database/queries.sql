@@ -32,6 +32,7 @@ SELECT to_regclass('{meta}.migration_journal') IS NOT NULL AS has_journal,
        to_regclass(%(version)s) IS NOT NULL AS has_version,
        {has_foreign} AS has_foreign,
        {elsewhere} AS elsewhere,
+       {records} AS records,
        current_setting('server_version') AS server_version,
        current_setting('transaction_read_only') AS read_only
 
@@ -53,16 +54,7 @@ SELECT row_security_active({foreign_literal}) AS guarded
 SELECT left(version_num::text, 1001) AS version_num FROM {foreign} ORDER BY 1 LIMIT 10001
 
 -- name: records
--- Where other tools write down what is applied: stock Alembic in any schema, under its own name or the one that ours has,
--- and Supabase's CLI. Schemas of ours are not looked into: they are other targets', or empty.
-SELECT n.nspname::text AS place, c.relname::text AS name, a.attname::text AS holds
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
- WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND left(n.nspname, 11) <> 'ehg_migrate'
-   AND ((c.relname IN ('alembic_version', %(ours)s) AND a.attname = 'version_num')
-        OR (n.nspname = 'supabase_migrations' AND c.relname = 'schema_migrations' AND a.attname = 'version'))
-   AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
- ORDER BY 1, 2 LIMIT 20
+SELECT {records} AS records
 
 -- name: version_heads
 SELECT left(version_num::text, 1001) AS version_num FROM {version} ORDER BY 1 LIMIT 10001

@@ -6,7 +6,7 @@ Another application may have such a table too: only rows that are revisions of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -18,10 +18,7 @@ from ehg_migrate.model import Target
 
 Canonical = Callable[[Sequence[str]], Sequence[str]]
 """The heads of the revisions that a target's branches know among these; none where they know none."""
-_LONGEST, _MOST = (
-    1000,
-    10_000,
-)  # characters of a row that is an id, and such rows; who has written more has no revisions
+_LONGEST, _MOST = 1000, 10_000  # characters of an id, and rows that are ids; who has written more has no revisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +28,6 @@ class Record:
     schema: str
     table: str
     rows: tuple[str, ...]
-
-
-def question(target: Target) -> tuple[sql.SQL, Mapping[str, object]]:
-    """Asks for schema, table and column of each that the role may read."""
-    return query("records", target), {"ours": target.version_table}
 
 
 def rows_of(schema: str, table: str, column: str) -> sql.Composed:
@@ -53,7 +45,8 @@ def believable(schema: str, table: str, rows: Collection[object]) -> Record:
 
 def refuse_recorded(connection: psycopg.Connection, target: Target, canonical: Canonical) -> None:
     """Raises TargetError where another tool says that revisions of this target are applied; psycopg.Error."""
-    for place in connection.execute(*question(target)).fetchall():
+    found = connection.execute(query("records", target)).fetchone()
+    for place in found[0] if found else ():
         rows = connection.execute(rows_of(*place)).fetchall()
         if problem := recorded([believable(place[0], place[1], [r[0] for r in rows])], target, canonical):
             raise TargetError(problem)

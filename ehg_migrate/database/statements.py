@@ -148,6 +148,18 @@ _ELSEWHERE = sql.SQL("""(SELECT format('%%I.%%I', nspname, relname)
          ORDER BY c.oid IS DISTINCT FROM to_regclass({called_as_ours}) LIMIT 1)""")
 
 
+# Where other tools write down what is applied (schema, table, column): stock Alembic in any schema, under its own name
+# or the one that ours has, and Supabase's CLI. Schemas of ours are not looked into: they are other targets', or empty.
+_RECORDS = sql.SQL("""ARRAY(SELECT ARRAY[n.nspname, c.relname, a.attname]::text[]
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+         WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND left(n.nspname, 11) <> 'ehg_migrate'
+           AND ((c.relname IN ('alembic_version', {called_as_ours}) AND a.attname = 'version_num')
+                OR (n.nspname = 'supabase_migrations' AND c.relname = 'schema_migrations' AND a.attname = 'version'))
+           AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+         ORDER BY n.nspname, c.relname LIMIT 20)""")
+
+
 # Whether row-level security chooses for our role what it sees; then nothing seen does not mean that nothing is there.
 _GUARDED = sql.SQL("(row_security_active({version_literal}) OR row_security_active({journal_literal}))")
 
@@ -177,5 +189,6 @@ def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict
         "oversized": _OVERSIZED.format(meta=meta),
         "has_foreign": _HAS_FOREIGN.format(foreign_literal=foreign),
         "elsewhere": _elsewhere(place),
+        "records": _RECORDS.format(called_as_ours=sql.Literal(place.version[1])),
         "channel": sql.Identifier(channel or "none"),
     }

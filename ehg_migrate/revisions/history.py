@@ -20,7 +20,6 @@ from typing import Any
 
 from ehg_migrate.errors import Problem, RevisionsError, described
 from ehg_migrate.model import SHARED
-from ehg_migrate.revisions.building import build
 from ehg_migrate.revisions.graph import Graph, Revision
 from ehg_migrate.revisions.kept import Kept, forget_compiled
 from ehg_migrate.revisions.plain import is_silent, plain_functions
@@ -61,6 +60,8 @@ class History:
     def build(self, branches: tuple[str, ...]) -> tuple[Graph, tuple[Problem, ...]]:
         """The same, with the problems instead of an exception."""
         if branches not in self._built:
+            from ehg_migrate.revisions.building import build  # what is kept is built already
+
             self._built[branches] = build([r for branch in reversed(branches) for r in self.branches.get(branch, ())])
         return self._built[branches]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import signal
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from psycopg import sql
 
@@ -28,19 +28,6 @@ def by_another(target: str, revisions: Sequence[str]) -> tuple[Problem, ...]:
     """That another runner has done these steps of a plan, if there are any, while this one had lost the target."""
     said = f"another runner did {quoted(revisions, 8)} in the meantime, while this one had lost its session"
     return (Problem("done_by_another", said, f"`ehg-migrate history {target}` shows which run"),) if revisions else ()
-
-
-def whose_branch(target: Target, branches: Collection[str], written_as: str, fleet: Collection[str]) -> str:
-    """What to do about rows of these `branches`, which the target does not have, in a database last `written_as`."""
-    where = "is the entry's address that of another target?"
-    if written_as != target.name and written_as in fleet:
-        where = f"is the entry's address that of `{written_as}`? Its journal was last written for that target."
-    elif written_as != target.name and written_as in branches:
-        return (
-            f"its journal was last written for `{written_as}`: if that is its former name, rename its folder "
-            f"`versions/{written_as}` to `versions/{target.name}`; else {where}"
-        )
-    return f"{where} If not, add the branch to its `branches`, where it is a group's"
 
 
 def of_saved_plan(bad: Iterable[Result]) -> Problem:

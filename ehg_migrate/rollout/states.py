@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 
 from ehg_migrate.database.probe import Applied, Reading, applied, probe, probe_exactly
-from ehg_migrate.database.records import recorded
-from ehg_migrate.errors import ConfigurationError, Problem, UsageError, quoted
+from ehg_migrate.errors import ConfigurationError, Problem, UsageError
 from ehg_migrate.model import State, StateKind, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.history import History
@@ -127,16 +126,15 @@ def _judge(
         from ehg_migrate.database.claim import another  # with all that runs steps
 
         return StateKind.NOT_ADOPTED, another(reading.foreign_heads, reading.elsewhere, target), ()
-    if reading.records and (problem := recorded(reading.records, target, graph.known)):
-        return StateKind.NOT_ADOPTED, problem, ()
-    if foreign := [h for h in reading.heads if h not in graph]:
-        kind, problem = _foreign_heads(foreign, details, history)
-        if problem.code == "other_branch":
-            from ehg_migrate.rollout.reasons import whose_branch  # seldom
+    if reading.records:
+        from ehg_migrate.database.records import recorded  # seldom
 
-            holders = {b for h in foreign for b in history.holders(h)}
-            problem = replace(problem, hint=whose_branch(target, holders, reading.written_as, fleet))
-        return kind, problem, ()
+        if by_another := recorded(reading.records, target, graph.known):
+            return StateKind.NOT_ADOPTED, by_another, ()
+    if strange := [h for h in reading.heads if h not in graph]:
+        from ehg_migrate.rollout.strangers import judge  # seldom
+
+        return *judge(target, strange, details, history, reading.written_as, fleet), ()
     if reading.read_only:
         which = f"`ehg-migrate doctor -t {target.name}` tells which"
         hint = f"a replica, a project with a full disk, or a setting of the role or the database: {which}"
@@ -226,48 +224,6 @@ def _no_schema(target: Target, heads: tuple[str, ...]) -> Problem:
     lost = f", although its record says that it holds {_names(heads)}" if heads else ""
     message = f"there is no schema `{target.schema}` in database `{target.address.dbname}`{lost}"
     return Problem("no_schema", message, f"`ehg-migrate schema create {target.name}` makes it")
-
-
-def _foreign_heads(heads: Sequence[str], details: Mapping[str, Applied], history: History) -> tuple[StateKind, Problem]:
-    """What is said of the worst of several, which names the others: who mends one alone comes to the next."""
-    told = {head: _foreign_head(head, details, history) for head in heads}
-    worst = next((h for h in heads if told[h][0] is StateKind.UNKNOWN), heads[0])
-    kind, problem = told[worst]
-    if others := [h for h in heads if h != worst]:
-        message = f"{problem.message}; nor are these of its branches here: {quoted(others, 8)}"
-        problem = replace(problem, message=message)
-    return kind, problem
-
-
-def _foreign_head(head: str, details: Mapping[str, Applied], history: History) -> tuple[StateKind, Problem]:
-    """A version row that this target's branches do not know: who might?"""
-    branches = history.holders(head)
-    if branches:
-        return StateKind.AHEAD, Problem(
-            "other_branch",
-            f"the version table holds `{head}` of branch {_names(branches)}, which this target does not have",
-        )
-    known = details.get(head)
-    if known:
-        return StateKind.AHEAD, Problem(
-            "newer_checkout",
-            f"the version table holds `{head}`, which run `{known.run}` applied from commit "
-            f"{known.git_commit or 'unknown'} and this checkout does not have",
-            "update the checkout; to go back, run `ehg-migrate downgrade TARGET --to REV` from the checkout that has "
-            f"the revision; only if its file was taken out for good: {_OTHER_ROWS}",
-        )
-    return StateKind.UNKNOWN, Problem(
-        "unknown_revision",
-        f"the version table holds `{head}`, which neither this checkout nor the target's journal knows",
-        "either its file was deleted or the row was written by hand: find out which before anything is changed; then "
-        f"{_OTHER_ROWS}",
-    )
-
-
-_OTHER_ROWS = (
-    "`alembic -x target=TARGET stamp --purge REV ...` writes other rows (name what it really holds of every branch), "
-    "and `ehg-migrate drift` tells whether they are right"
-)
 
 
 def _edited(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
