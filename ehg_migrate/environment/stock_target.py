@@ -17,6 +17,7 @@ from psycopg import sql
 from ehg_migrate.database.claim import refuse_another
 from ehg_migrate.database.connections import connect
 from ehg_migrate.database.leaving import let_go
+from ehg_migrate.database.records import refuse_recorded
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.environment import hosting
@@ -113,7 +114,7 @@ class Stock:
         with ExitStack() as ending:
             driver = connect(target, self.passwords[target.name], application)
             ending.callback(let_go, driver)
-            _refuse_foreign(driver, target)
+            _refuse_foreign(driver, target, self.history.graph(target.branches))
             driver.read_only = True
             with hosting.sqlalchemy_over(driver, target, keep=True) as connection:
                 compared = self._comparison(target)
@@ -226,7 +227,9 @@ def _note_failure(session: Session, recorder: Recorder, error: BaseException) ->
         recorder.failed(*step, one_line(str(server_said) if server_said else described(error)))
 
 
-def _refuse_foreign(driver: psycopg.Connection, target: Target) -> None:
+def _refuse_foreign(driver: psycopg.Connection, target: Target, graph: Graph) -> None:
     row = driver.execute(query("layout", target), {"version": version_name(target)}).fetchone()
     if row and not row[1]:
         refuse_another(driver, target, row[2], row[3])
+        if not (row[0] or target.schema):
+            refuse_recorded(driver, target, graph.known)

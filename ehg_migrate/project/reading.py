@@ -147,6 +147,8 @@ def _judged(finding: Finding, state: State | None) -> Finding:
 
     if state.kind not in _WELL:
         level, bad = Level.ERROR, state.trouble
+    elif state.kind is StateKind.NOT_ADOPTED and finding.level is Level.OK:  # by what only the revisions tell
+        level, bad = Level.WARNING, state.trouble
     elif (noted := [n for n in state.notes if n.code in _DOUBTS]) and finding.level is Level.OK:
         level, bad = Level.WARNING, noted[0]
     else:

@@ -662,8 +662,11 @@ def test_what_another_tool_has_written_down(tool: str, project: Project, databas
     assert "`ehg-migrate adopt one --heads s2`" in str(found.problem)
     assert hint in str(found.problem)
     assert statuses(project.upgrade()) == {"one": Status.REFUSED}
-    stock = ehg(project.settings.root, "upgrade", "heads", program=ALEMBIC)
-    assert (stock.code, f"by `{schema}.{table}` `s2`" in stock.err) == (255, True)
+    for command in (("upgrade", "heads"), ("current",)):
+        stock = ehg(project.settings.root, *command, program=ALEMBIC)
+        assert (stock.code, f"by `{schema}.{table}` `s2`" in stock.err) == (255, True)
+    (finding,) = [f for f in project.doctor() if f.check == "version_table"]
+    assert (finding.level, f"by `{schema}.{table}` `s2`" in finding.message) == ("warning", True)
     assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
     assert statuses(project.adopt("one", ["s2"])) == {"one": Status.SUCCEEDED}
     assert (state(project).kind, state(project).heads) == (StateKind.PENDING, ("s2",))
