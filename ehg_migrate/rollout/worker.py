@@ -209,8 +209,14 @@ def _not_entered(job: Job, error: TargetError) -> Result:
 
 
 def _take_output(path: str) -> None:
-    """Points stdout and stderr of this process, and of whatever it starts, at a file that only we can read."""
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    """Points stdout and stderr of this process, and of whatever it starts, at a file that only we can read.
+
+    What it prints is lost where there can be none: on a full disk, or when the runner has gone and its folder with it.
+    """
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    except OSError:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)

@@ -122,6 +122,24 @@ def test_what_a_step_prints_may_find_no_room(project: Path) -> None:
     assert (said.code, said.out.partition(": ")[2]) == (0, "1 succeeded (a)\n")
 
 
+_CLEAN = """
+import glob, os, shutil
+for folder in glob.glob(os.environ["TMPDIR"] + "/ehg-run-*"):
+    shutil.rmtree(folder)
+"""
+
+
+def test_a_folder_for_output_that_somebody_has_removed(make_database: Callable[[str], Address], tmp_path: Path) -> None:
+    """As a service that cleans /tmp does in a long run: what the next targets print is lost, and they are done."""
+    targets = {name: target_entry(make_database("machines")) for name in "ab"}
+    project = write_project(tmp_path / "project", targets, {"shared/s1": revision("s1", up_code=_CLEAN)})
+    folder = tmp_path / "t"
+    folder.mkdir()
+    said = begun(project, "upgrade", "--yes", "--parallel", "1", TMPDIR=str(folder))
+    assert (said.code, said.out.partition(": ")[2]) == (0, "2 succeeded (a, b)\n")
+    assert list(folder.iterdir()) == []
+
+
 # --- variables
 
 
