@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -16,6 +17,11 @@ from ehg_migrate.children import environment
 from ehg_migrate.model import Origin
 
 _ACTORS = ("EHG_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_REQUESTEDFOR")
+
+# the beginnings of those that `git rev-parse --local-env-vars` lists
+_LEADING = ("GIT_ALTERNATE", "GIT_COMMON", "GIT_DIR", "GIT_GRAFT", "GIT_INDEX", "GIT_NAMESPACE", "GIT_OBJECT",
+            "GIT_PREFIX", "GIT_SHALLOW", "GIT_WORK_TREE")  # fmt: skip
+_A_COMMIT = re.compile(r"[0-9a-f]{7,64}(-dirty)?")
 
 
 def new_run_id() -> str:
@@ -58,7 +64,13 @@ def _commit(root: Path) -> str:
         return told
     argv = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(argv, env=environment(), capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(argv, env=_for_git(), capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""  # no git here, or a hung file system: the run matters more
-    return done.stdout.strip() if done.returncode == 0 else ""
+    said = done.stdout.decode("ascii", "replace").strip()  # a wrapper may say anything
+    return said if done.returncode == 0 and _A_COMMIT.fullmatch(said) else ""
+
+
+def _for_git() -> dict[str, str]:
+    """A hook of git's has variables that lead to its own repository: the commit would be that of another project."""
+    return {name: value for name, value in environment().items() if not name.startswith(_LEADING)}

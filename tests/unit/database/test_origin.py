@@ -24,6 +24,29 @@ def test_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_origin(tmp_path).git_commit == "0123abc"
 
 
+def test_the_commit_of_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git tells its hooks where its repository is; the project's commit is not looked for there."""
+    monkeypatch.delenv("EHG_COMMIT", raising=False)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "of the hook"]):
+        subprocess.run([*git, *words], check=True)
+    (project := tmp_path / "project").mkdir()
+    (tmp_path / ".git").rename(tmp_path / "bare")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "bare"))
+    assert find_origin(project).git_commit == ""
+
+
+@pytest.mark.parametrize("said", [r"\377\376 abc", r"warning: slow disk\nabc", r"\000"])
+def test_a_git_that_says_anything(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a wrapper's warning: that is no commit, and no reason to end a run."""
+    monkeypatch.delenv("EHG_COMMIT", raising=False)
+    program = tmp_path / "git"
+    program.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert find_origin(tmp_path).git_commit == ""
+
+
 @pytest.mark.parametrize("name", ["EHG_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_REQUESTEDFOR"])
 def test_the_actor(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the pipeline calls the person."""
