@@ -8,11 +8,13 @@ import signal
 import sys
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
+from multiprocessing.util import Finalize
 
 from ehg_migrate.redaction import redact
+from ehg_migrate.rollout.outputs import output_folder
 from ehg_migrate.turns import PROCESS
 
 _SAFE = "PYTHONSAFEPATH"
@@ -33,6 +35,7 @@ def start_server() -> None:
     """
     with without_main(), _variables():
         resource_tracker.ensure_running()
+        _give_folder()
         former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             forkserver.ensure_running()
@@ -45,6 +48,15 @@ def start_early() -> None:
     context()
     with suppress(OSError, EOFError):
         start_server()
+
+
+def _give_folder() -> None:
+    """For the server's socket, in the place of one of multiprocessing's own, which nobody removes after a kill."""
+    config: dict[str, object] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    if config.get("tempdir") is None:
+        stack = ExitStack()
+        config["tempdir"] = str(stack.enter_context(output_folder()))
+        Finalize(None, stack.close, exitpriority=0)  # not in a process that this one has forked
 
 
 @contextmanager

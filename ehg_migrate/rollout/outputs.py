@@ -1,4 +1,4 @@
-"""Folders that take what revisions print: for this user alone, and gone with the process that made them.
+"""Folders for sockets and what revisions print: for this user alone, and gone with the process that made them.
 
 A process that is killed removes nothing, so the next one does it. Whether a folder's process lives is told by a lock on
 the folder, which the system gives back when that process has ended, however it ended and whatever its number was.

@@ -29,7 +29,7 @@ _LEAD, _LEAD_PROVEN, _LEAD_PER_STEP = 0.2, 0.05, 0.02
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
 _NO_WORKER = (
     "is there memory, are there too many processes (`ulimit -u`) or open files (`ulimit -n`), has `TMPDIR` more than "
-    "80 characters? then run again, perhaps with a lower `--parallel`"
+    "70 characters? then run again, perhaps with a lower `--parallel`"
 )
 _GRACE = 5.0  # seconds after its deadline that a worker gets to say what it found
 

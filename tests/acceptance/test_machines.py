@@ -10,12 +10,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ehg_migrate.model import Address
 from tests.support.cli import PROGRAM, REPORTS, Said, ehg, environment
 from tests.support.postgres import CANARY
-from tests.support.project import PASSWORD_VARIABLE, revision, target_entry, write_project
+from tests.support.project import PASSWORD_VARIABLE, add_revision, revision, target_entry, write_project
+from tests.support.running import Gate
 
 
 @pytest.fixture
@@ -124,8 +126,8 @@ def test_what_a_step_prints_may_find_no_room(project: Path) -> None:
 
 _CLEAN = """
 import glob, os, shutil
-for folder in glob.glob(os.environ["TMPDIR"] + "/ehg-run-*"):
-    shutil.rmtree(folder)
+for file in glob.glob(os.environ["TMPDIR"] + "/ehg-run-*/*.out"):
+    shutil.rmtree(os.path.dirname(file))
 """
 
 
@@ -137,6 +139,26 @@ def test_a_folder_for_output_that_somebody_has_removed(make_database: Callable[[
     folder.mkdir()
     said = begun(project, "upgrade", "--yes", "--parallel", "1", TMPDIR=str(folder))
     assert (said.code, said.out.partition(": ")[2]) == (0, "2 succeeded (a, b)\n")
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_command_has_left_the_next_run_removes(
+    make_database: Callable[[str], Address], gate: Gate, tmp_path: Path
+) -> None:
+    """Folders of output and the socket of its workers' server, of which a machine of pipelines gets thousands."""
+    revisions = {"shared/s1": revision("s1", up_code=gate.code)}
+    project = write_project(tmp_path / "project", {"a": target_entry(make_database("machines"))}, revisions)
+    folder = tmp_path / "t"
+    folder.mkdir()
+    variables = environment({PASSWORD_VARIABLE: CANARY, "TMPDIR": str(folder)})
+    with subprocess.Popen([PROGRAM, "upgrade", "--yes"], cwd=project, env=variables, stderr=subprocess.PIPE) as process:
+        worker = psutil.Process(gate.pid)
+        process.kill()
+    gate.open()
+    psutil.wait_procs([worker])
+    assert len(list(folder.iterdir())) == 2
+    add_revision(project, "shared/s2", revision("s2", "s1"))  # or no worker is wanted
+    assert begun(project, "upgrade", "--yes", TMPDIR=str(folder)).code == 0
     assert list(folder.iterdir()) == []
 
 
