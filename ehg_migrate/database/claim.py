@@ -24,6 +24,7 @@ from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Target
 
 _LONGEST_ID = 255  # of a version table that we make; where another has no limit, a longer id is not to be had either
+ANOTHER_DATABASE = "another_database"
 _POLL = 0.25  # seconds between two looks at a lock that somebody else has
 
 
@@ -62,8 +63,10 @@ class Claim:
         journal: Journal,
         key: int,
         notice: Notice,
+        *,
         adopting: bool,
         canonical: Canonical | None = None,
+        done: Sequence[str] = (),
     ) -> None:
         self._lock = lock
         self._target = journal.target
@@ -72,6 +75,7 @@ class Claim:
         self._notice = notice
         self._adopting = adopting
         self._canonical = canonical
+        self._done = done  # what its run has committed here before
 
     def make(self) -> Found:
         """Raises TargetError: another runner is at work, somebody else's Alembic was, no privilege; psycopg.Error."""
@@ -170,6 +174,8 @@ class Claim:
         asked = query("layout", self._target), {"version": version_name(self._target)}
         found = self._lock.execute(*asked).fetchone() or (False, False, False, None, False)
         journal, version, has_foreign, elsewhere, lease = found
+        if self._done and not journal:
+            raise TargetError(another_database(self._done))
         if not version and not self._adopting:
             refuse_another(self._lock, self._target, has_foreign, elsewhere)
             if self._canonical and not (journal or self._target.schema):
@@ -219,6 +225,16 @@ def id_length(answers: dict[str, list[tuple[Any, ...]]]) -> int:
     """How long the id of a revision may be, by the answer to that question."""
     found = answers["id_length"]
     return found[0][0] if found else _LONGEST_ID
+
+
+def another_database(done: Sequence[str]) -> Problem:
+    """What is said where a run has come back to a target, and what it has committed there is not in the journal."""
+    return Problem(
+        ANOTHER_DATABASE,
+        f"what answers at this address has nothing of {quoted(done, 8)}, which this run has committed there: it is "
+        "another database by now, or one that was set back in time",
+        "find out where the address leads, and why; where that is right, run again: it goes on from what is there",
+    )
 
 
 def refuse_temporary(schema: str | None, target: Target) -> None:

@@ -306,8 +306,8 @@ SELECT seq, run, event, revision, direction, branch, checksum, heads_before, hea
   FROM {meta}.migration_journal WHERE target_name = ANY{called} AND NOT {oversized} ORDER BY seq DESC LIMIT %(limit)s
 
 -- name: done_in_run
-SELECT revision FROM {meta}.migration_journal
- WHERE target_name = %(target)s AND run = %(run)s AND event = 'done' AND NOT {oversized}
+SELECT left(revision, 1001) FROM {meta}.migration_journal
+ WHERE target_name = %(target)s AND run = %(run)s AND event = 'done' LIMIT 100001
 
 -- name: oversized
 SELECT {oversized} AS oversized

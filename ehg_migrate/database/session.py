@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from types import TracebackType
@@ -46,7 +47,8 @@ class Session:
     Use as a context manager; leaving it gives the lock back. Raises on entering: ConnectError where the server cannot
     be reached or fails, other TargetErrors for what must not be touched: a transaction pooler, another runner at work,
     no privilege to make our schema. With `canonical` also a database without a record of ours, where by another tool's
-    revisions of the target are applied.
+    revisions of the target are applied. Where its run has `done` steps here before, our tables are not made: a database
+    without them is another one.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Session:
         *,
         adopting: bool = False,
         canonical: Canonical | None = None,
+        done: Sequence[str] = (),
     ) -> None:
         self.target = target
         self.journal = Journal(target, run, origin)
@@ -69,6 +72,7 @@ class Session:
         self._notice = notice
         self._adopting = adopting
         self._canonical = canonical
+        self._done = done
         self._key = lock_key(target)
         self._application = application_name(run, origin.host)
 
@@ -82,7 +86,15 @@ class Session:
         self._preparing = Preparing(self.work, self.target, self._application, self._key + 1)
         try:
             self.neighbours = self._neighbours(pair)
-            self.found = Claim(self.lock, self.journal, self._key, self._tell, self._adopting, self._canonical).make()
+            self.found = Claim(
+                self.lock,
+                self.journal,
+                self._key,
+                self._tell,
+                adopting=self._adopting,
+                canonical=self._canonical,
+                done=self._done,
+            ).make()
             self.broken_by = self.broken_by or self.found.broken_by
         except psycopg.Error as e:
             self._close()

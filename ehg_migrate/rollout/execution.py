@@ -11,6 +11,7 @@ from typing import NoReturn
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
+from ehg_migrate.database.claim import ANOTHER_DATABASE, another_database
 from ehg_migrate.database.faults import Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session, is_proven
 from ehg_migrate.database.single import NeedsPair, SingleSession
@@ -120,7 +121,9 @@ class Execution:
     def _session(self, *, single: bool = False) -> Session:
         job = self.job
         who = job.target, job.password, job.run, job.origin, self.teller.notice
-        return SingleSession(*who, fresh=not job.plan.heads) if single else Session(*who)
+        if single:
+            return SingleSession(*who, fresh=not job.plan.heads)
+        return Session(*who, done=[s.revision for s in self._own])
 
     def _work(self, watchdog: Watchdog, lost: StepFailed | None, *, single: bool) -> Result:
         """One session: everything that is still to do, from wherever the target stands."""
@@ -165,6 +168,8 @@ class Execution:
     def _remaining(self, session: Session, *, resuming: bool) -> tuple[Step, ...]:
         """The steps still to do on a target as it was entered. Raises TargetError if the plan is not for its heads."""
         heads = session.found.heads
+        if resuming:
+            self._still_there(session)
         plan, now, number = self.job.plan, set(heads), len(self.done)
         if now == set(plan.steps[number - 1].heads_after if number else plan.heads):
             return plan.steps[number:]
@@ -180,6 +185,12 @@ class Execution:
                 self.notes.append(BY_ANOTHER)
             return ()
         raise TargetError(stale_plan(plan.heads, heads))
+
+    def _still_there(self, session: Session) -> None:
+        """Raises TargetError where this run has committed steps, and they are not in the journal of who answers now."""
+        own = [s.revision for s in self._own]
+        if own and not session.journal.done(session.lock).issuperset(own):
+            raise TargetError(another_database(own))
 
     def _count(self, session: Session, committed: tuple[Step, ...]) -> None:
         """Steps whose rows are there were committed, although nobody told us; by whom the journal says."""
@@ -237,6 +248,8 @@ class Execution:
             return self._result(Status.INDETERMINATE, heads, None)
 
     def _could_not_look(self, lost: StepFailed, why: Problem) -> Result:
+        if why.code == ANOTHER_DATABASE:
+            return self._result(Status.INDETERMINATE, (), why)
         problem = Problem(
             "indeterminate",
             f"{lost.fault.problem.message} in step `{lost.step.revision}`; it cannot be read since: {why.message}",

@@ -76,6 +76,7 @@ class CountingProxy:
     """Listens on the loopback before a server without TLS (requests for it are refused with `N`, and counted as waits).
 
     `delay` seconds are added on the client's way to the server, so to each round trip; it can be set at any time.
+    So can `upstream`, for connections that come after.
     A round trip is: the client sent something, and the server answered. A client's goodbye is none.
     """
 
@@ -83,7 +84,7 @@ class CountingProxy:
         self.delay = delay
         self.traffic: list[Traffic] = []
         self._chain = Chain()
-        self._upstream = (host, port)
+        self.upstream = (host, port)
         self._loop = LoopThread("counting-proxy")
         self.host = LOOPBACK
         self.port = self._loop.listen(self._serve)
@@ -142,7 +143,7 @@ class CountingProxy:
         traffic = Traffic(self._chain)
         self.traffic.append(traffic)
         packet = await self._first(reader, writer, traffic)
-        server_reader, server_writer = await asyncio.open_connection(*self._upstream)
+        server_reader, server_writer = await asyncio.open_connection(*self.upstream)
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         if packet.code != CANCEL_REQUEST:
             traffic.parameters = packet.parameters
