@@ -114,7 +114,11 @@ def _do_all(settings: Settings, plan: FleetPlan, work: Work, how: How, book: Boo
             from ehg_migrate.rollout.waves import end_wave, not_as_left  # most fleets have none
 
             look = partial(not_as_left, reach=work.reach, at_once=2 * settings.parallel)
-            end_wave(wave, {t for w in following for t in w.targets}, results, plan, how.stop, how.notice, look)
+            others = {t for w in following for t in w.targets}
+            for moved in end_wave(wave, others, results, plan, how.stop, how.notice, look):
+                results[moved.target] = moved
+                book.record(moved)
+                how.watch(Event(moved.target, EventKind.FINISHED, result=moved))
             if wave.soak:  # meanwhile a pooler may be set up otherwise
                 work = replace(work, reach=replace(work.reach, proven=()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from ehg_migrate.database.probe import Reading, probe
 from ehg_migrate.errors import Problem, UsageError, quoted, some
@@ -18,8 +19,10 @@ _TICK = 0.2  # seconds between two looks whether to stop
 _NAMED = 5  # targets that a reason names
 _NO_WAVES = "--no-waves"
 
-Look = Callable[[Sequence[Result]], Sequence[str]]
-"""Of targets that a wave has changed those that are not any more what it made of them, with what they are."""
+Look = Callable[[Sequence[Result]], Sequence[tuple[Result, str]]]
+"""Of targets that a wave has changed those that are not any more what it made of them: their results by now, and in
+words what they are.
+"""
 
 
 def in_waves(waves: Sequence[Wave], names: Collection[str]) -> tuple[Wave, ...]:
@@ -50,42 +53,56 @@ def end_wave(
     stop: Stop,
     notice: Callable[[str], None],
     look: Look,
-) -> None:
+) -> tuple[Result, ...]:
     """Holds the others back if a target of the wave is not where it should be; else waits for as long as it soaks.
 
     Who has seen meanwhile that it does not do well takes it back, perhaps from elsewhere: so it is looked at again.
-    A wish to stop holds them back by itself: what it has cut short did not end badly.
+    What is then said of its targets is given back, where it is something else. A wish to stop holds the others back by
+    itself: what it has cut short did not end badly.
     """
     if stop.asked:
-        return
+        return ()
     in_spite = "" if plan.saved_plan else _NO_WAVES
     if bad := [results[t] for t in wave.targets if not results[t].status.good]:
         stop.enough = _held_back(wave, bad, stop.enough, in_spite)
-        return
+        return ()
     changed = [results[t] for t in wave.targets if results[t].status is Status.SUCCEEDED]
     if wave.soak and changed and any(p.steps for p in plan.plans if p.target in following):
         notice(f"wave `{wave.name}` is done; the next begins in {wave.soak:g} s")
         _wait(wave.soak, stop)
         if not stop.over and (lost := look(changed)):
-            why = f"wave `{wave.name}` did not stay as it was left ({some(lost, _NAMED)}), so the next did not begin"
+            which = some([f"{result.target} {instead}" for result, instead in lost], _NAMED)
+            why = f"wave `{wave.name}` did not stay as it was left ({which}), so the next did not begin"
             stop.enough = Enough(why, in_spite, of_wave=True)
+            return tuple(result for result, _ in lost if result not in changed)
+    return ()
 
 
-def not_as_left(results: Sequence[Result], reach: Reach, at_once: int) -> list[str]:
+def not_as_left(results: Sequence[Result], reach: Reach, at_once: int) -> list[tuple[Result, str]]:
     """See `Look`; `at_once` connections at a time. One that another run brought further is as good."""
     targets = [reach.targets[r.target] for r in results]
     readings = probe(targets, reach.passwords, at_once)
-    pairs = ((r, _instead(reach.graph(t), r, readings[r.target])) for r, t in zip(results, targets, strict=True))
-    return [f"{result.target} {instead}" for result, instead in pairs if instead]
+    pairs = (_by_now(reach.graph(t), r, readings[r.target]) for r, t in zip(results, targets, strict=True))
+    return [(result, instead) for result, instead in pairs if instead]
 
 
-def _instead(graph: Graph, left: Result, reading: Reading | Problem) -> str:
-    """What a target is in place of what was left there; nothing where all of that is there."""
+def _by_now(graph: Graph, left: Result, reading: Reading | Problem) -> tuple[Result, str]:
+    """A target's result, and what it is in place of what was left there; nothing where all of that is there.
+
+    One that was taken back has to be done again, and first, when the run is resumed; of one that cannot be read nothing
+    else is known.
+    """
     if isinstance(reading, Problem):
-        return "cannot be read"
+        return left, "cannot be read"
     held = graph.closure(h for h in reading.heads if h in graph)
-    lost = graph.closure(left.heads_after) & ~held
-    return f"holds {quoted(reading.heads, _NAMED)}" if lost else ""
+    if not graph.closure(left.heads_after) & ~held:
+        return left, ""
+    instead = f"holds {quoted(reading.heads, _NAMED)}"
+    hint = f"`ehg-migrate history {left.target}` shows who took it back"
+    problem = Problem(
+        "not_as_left", f"when its wave had paused it was not any more as the run had left it: it {instead}", hint
+    )
+    return replace(left, status=Status.FAILED, heads_after=reading.heads, problem=problem), instead
 
 
 def _held_back(wave: Wave, bad: Sequence[Result], before: Enough | None, in_spite: str) -> Enough:

@@ -328,12 +328,18 @@ def test_a_canary_that_was_taken_back_in_the_pause_holds_the_next_wave_back(flee
 
     run = fleet.run(project.plan_saved(saved) if kept else project.plan(), notice=hear)
     assert run.status is RunStatus.FAILED
-    assert [result_of(run, n).status for n in "cbad"] == [Status.SUCCEEDED, *[Status.NOT_ATTEMPTED] * 3]
+    assert [(result_of(run, n).status, code_of(result_of(run, n))) for n in "cbad"] == [
+        (Status.FAILED, "not_as_left"), *[(Status.NOT_ATTEMPTED, "not_attempted")] * 3,
+    ]  # fmt: skip
+    assert fleet.load().show(run.id).results == run.results
     problem = result_of(run, "b").problem
     assert problem is not None
     assert problem.message == "wave `canary` did not stay as it was left (c holds nothing), so the next did not begin"
     assert ("--no-waves" in problem.hint) is not kept
     assert fleet.held() == {name: [] for name in TARGETS}
+    again = fleet.load().plan_saved(saved) if kept else fleet.load().plan_resume(run.id)
+    assert fleet.run(again).status is RunStatus.SUCCEEDED
+    assert order(fleet)[0] == "c"
 
 
 def test_a_canary_that_is_down_after_the_pause_holds_the_next_wave_back(fleet: Fleet, pg: Cluster) -> None:
