@@ -166,12 +166,11 @@ def _same_id_apart(history: History, scopes: list[tuple[str, ...]]) -> Iterator[
     for r in _all(history):
         other = homes.setdefault(r.id, r)
         if other is not r and holding[other.branch].isdisjoint(holding[r.branch]):
-            yield Problem(
-                "same_id_in_branches",
-                f"revision id `{r.id}` is used in branch `{other.branch}` (`{other.path}`) too",
-                "rename one: with one id for two things, a database of the other branch cannot be recognised",
-                r.path,
-            )
+            hint = "rename one: with one id for two things, a database of the other branch cannot be recognised"
+            if r.checksum == other.checksum:  # of a group that was split: databases hold it by this id
+                hint = "keep it in one group that both list, and only what differs in groups of their own"
+            message = f"revision id `{r.id}` is used in branch `{other.branch}` (`{other.path}`) too"
+            yield Problem("same_id_in_branches", message, hint, r.path)
 
 
 def _unused(history: History, scopes: list[tuple[str, ...]]) -> Iterator[Problem]:

@@ -112,10 +112,16 @@ BROKEN = {
         "  hint: move it into a folder of versions/, such as versions/shared/",
     ),
     "same_id_in_branches": Case(
-        (S1, A1, rev("a1", branch="app2", labels=["app2"])),
+        (S1, A1, rev("a1", branch="app2", labels=["app2"], checksum="another")),
         (APP, ("shared", "app2")),
         text="versions/app2/a1.py: revision id `a1` is used in branch `app` (`versions/app/a1.py`) too\n"
         "  hint: rename one: with one id for two things, a database of the other branch cannot be recognised",
+    ),
+    "same_id_in_branches of a group that was split by copying": Case(
+        (S1, A1, rev("a1", branch="app2", labels=["app2"])),
+        (APP, ("shared", "app2")),
+        text="versions/app2/a1.py: revision id `a1` is used in branch `app` (`versions/app/a1.py`) too\n"
+        "  hint: keep it in one group that both list, and only what differs in groups of their own",
     ),
     "unused_branch": Case(
         (S1, A1),
