@@ -244,7 +244,8 @@ def _hear(client: Client, topic: str, stop: Stop, over: threading.Event) -> None
         while stop.asked < asked:
             stop.ask()
         if told:  # for whoever wants to know that it has arrived
-            client.set_metadata([topic, _HEARD], asked)
+            with suppress(*_GONE):  # another wish may follow
+                client.set_metadata([topic, _HEARD], asked)
 
 
 def _topic(job: Job) -> str:
