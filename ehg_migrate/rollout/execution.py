@@ -24,7 +24,15 @@ from ehg_migrate.model import Direction, Result, Status, Step, StepResult
 from ehg_migrate.revisions.loading import has_our_environment
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.normalizing import normalize
-from ehg_migrate.rollout.reasons import BY_ANOTHER, by_another, lock_broken, stale_plan, still_true, wrong_heads
+from ehg_migrate.rollout.reasons import (
+    BY_ANOTHER,
+    by_another,
+    lock_broken,
+    not_readable,
+    stale_plan,
+    still_true,
+    wrong_heads,
+)
 from ehg_migrate.rollout.stepping import StepFailed, Stepper, Tells
 from ehg_migrate.rollout.watch import Watchdog
 
@@ -248,17 +256,8 @@ class Execution:
             return self._result(Status.INDETERMINATE, heads, None)
 
     def _could_not_look(self, lost: StepFailed, why: Problem) -> Result:
-        if why.code == ANOTHER_DATABASE:
-            return self._result(Status.INDETERMINATE, (), why)
-        problem = Problem(
-            "indeterminate",
-            f"{lost.fault.problem.message} in step `{lost.step.revision}`; it cannot be read since: {why.message}",
-            "run `ehg-migrate status` when the target answers again; `ehg-migrate upgrade` "
-            "continues from what it then holds",
-            lost.fault.problem.where,
-            lost.fault.problem.sqlstate,
-        )
-        return self._result(Status.INDETERMINATE, (), problem)
+        told = why if why.code == ANOTHER_DATABASE else not_readable(lost.fault.problem, lost.step, why)
+        return self._result(Status.INDETERMINATE, (), told)
 
     def _left_in_between(self, why: Problem) -> Result:
         """One connection has done a part, and two could not be had for the rest."""

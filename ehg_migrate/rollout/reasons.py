@@ -179,6 +179,18 @@ def wrong_heads(heads: tuple[str, ...], goal: tuple[str, ...]) -> Problem:
     )
 
 
+def not_readable(lost: Problem, step: Step, why: Problem) -> Problem:
+    """The connection was lost in a step, and what the target holds since cannot be read."""
+    return Problem(
+        "indeterminate",
+        f"{lost.message} in step `{step.revision}`; it cannot be read since: {why.message}",
+        "run `ehg-migrate status` when the target answers again; `ehg-migrate upgrade` continues from what it then "
+        "holds",
+        lost.where,
+        lost.sqlstate,
+    )
+
+
 def stale_plan(planned: tuple[str, ...], found: tuple[str, ...]) -> Problem:
     """The plan does not begin where the target is."""
     return Problem(
