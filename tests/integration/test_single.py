@@ -222,7 +222,8 @@ def test_the_journal_says_what_it_says_of_the_first_target(line: Line) -> None:
     run = line.upgrade()
     assert len(line.working("two")) == 1
     one, two = (line.fleet.load().history(t)[-1] for t in ("one", "two"))
-    assert replace(one, seq=0, started_at=two.started_at, seconds=two.seconds) == replace(two, seq=0)
+    of_two = {"seq": two.seq, "started_at": two.started_at, "seconds": two.seconds, "target": "two"}
+    assert (one.target, replace(one, **of_two)) == ("one", two)
     for entry, target in ((one, "one"), (two, "two")):
         result = result_of(run, target)
         assert result.steps[0].seconds >= 0.3
