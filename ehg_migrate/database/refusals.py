@@ -205,5 +205,12 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
         "longer one with ALTER ROLE, or ALTER DATABASE, ... SET statement_timeout",
         False,
     ),
+    (
+        r"CONTEXT:\s+PL/pgSQL function",
+        "connect_failed",
+        "an event trigger ON login of this database lets the role not in: correct its function, or let a superuser say "
+        "ALTER EVENT TRIGGER ... DISABLE",
+        False,
+    ),
 )
 """A pattern of the message, the problem's code, its hint, and whether to try again, with backoff."""

@@ -82,6 +82,7 @@ def test_a_password_that_is_a_word_of_the_message_does_not_hide_what_happened(mo
         ('FATAL:  database "d" is not currently accepting connections', "ALLOW_CONNECTIONS"),
         ("SSL error: certificate verify failed", "expired"),
         ("PQexec disallowed", "`disable_pqexec = 0`"),
+        ("FATAL:  go away\nCONTEXT:  PL/pgSQL function watch() line 1 at RAISE", "event trigger ON login"),
         ("bad packet header: '510000086d524553'", "`max_packet_size`"),
         ('FATAL:  too many connections for database "d"', "ALTER DATABASE ... CONNECTION LIMIT"),
         ('FATAL:  too many connections for role "r"', "ALTER ROLE ... CONNECTION LIMIT"),
