@@ -41,18 +41,17 @@ def refuse_damaged_rows(session: Session, graph: Graph) -> None:
     Or if a row is there twice: what is done to one of them leaves the other.
     """
     name, heads = session.target.name, session.found.heads
-    if double := sorted({h for h in heads if heads.count(h) > 1}):
-        message = f"the version table holds {quoted(double)} more than once, so it has no primary key any more"
-        raise TargetError(Problem("doubled_rows", message, f"`ehg-migrate status -t {name}` says how that is mended"))
+    if len(set(heads)) < len(heads):
+        from ehg_migrate.database.damage import doubled_rows  # seldom
+
+        raise TargetError(doubled_rows(name, heads))
     if heads:
         return
     entries = session.lock.execute(query("applied_checksums", session.target), {"target": name}).fetchall()
     if applied := sorted(row[0] for row in entries if row[0] in graph):  # others may be another project's
-        message = (
-            f"the version table is empty or gone, though by the target's journal this is applied: {quoted(applied, 8)}"
-        )
-        hint = f"`ehg-migrate status -t {name}` says how the rows are written again"
-        raise TargetError(Problem("lost_rows", message, hint))
+        from ehg_migrate.database.damage import lost_rows  # seldom
+
+        raise TargetError(lost_rows(name, applied))
 
 
 def check_files(root: Path, steps: tuple[Step, ...], beside: Mapping[str, str]) -> None:

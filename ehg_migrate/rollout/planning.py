@@ -86,7 +86,7 @@ def _adoptable(state: State) -> State:
 
 def _is_readoptable(verb: Verb, state: State) -> bool:
     """Whether declaring anew what the journal says is the way out."""
-    from ehg_migrate.rollout.reasons import LOST_ROWS  # seldom
+    from ehg_migrate.database.damage import LOST_ROWS  # seldom
 
     return verb is Verb.ADOPT and state.problem is not None and state.problem.code == LOST_ROWS
 

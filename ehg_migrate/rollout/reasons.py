@@ -6,9 +6,11 @@ import re
 import shlex
 import signal
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from psycopg import sql
 
+from ehg_migrate.database import damage
 from ehg_migrate.errors import Problem, quoted
 from ehg_migrate.model import Direction, Result, Run, Step, StepResult, Target
 from ehg_migrate.revisions.graph import Graph, Revision
@@ -20,7 +22,6 @@ WRITTEN_AS_ANOTHER = Problem(
     "`ehg-migrate history TARGET` names that one: is the entry's address that of its database? Where this is a copy of "
     "it, or they have changed names, all is well, and the next step here ends this note",
 )
-LOST_ROWS = "lost_rows"
 NEVER_RUN = "never_run"
 
 
@@ -58,30 +59,21 @@ def lost_rows(
     was applied this checkout does not have `unknown`; `heads` are the rows that stand for the others.
     """
     declared = " ".join(f"--heads {shlex.quote(h)}" for h in heads) or "--heads REV"
-    named = quoted(applied, 8)
-    message = f"the version table is empty or gone, though by the target's journal this is applied: {named}"
+    problem = damage.lost_rows(target, applied)
     if unknown:  # rows that are written from here would lack them, and the checkout that has them do them again
         more = quoted(unknown, 8)
         hint = f"use the checkout that has it: `ehg-migrate status -t {target}` names there what to do; "
         hint += f"if its file was taken out for good, `ehg-migrate adopt {target} {declared}`"
-        return Problem(LOST_ROWS, f"{message}; and {more}, which this checkout does not have", hint)
-    return Problem(
-        LOST_ROWS,
-        message,
-        f"is the schema still there? `ehg-migrate adopt {target} {declared}` writes the rows again. If the database "
-        f"was really emptied, drop schema `{schema}` too",
-    )
+        return replace(problem, message=f"{problem.message}; and {more}, which this checkout does not have", hint=hint)
+    hint = f"is the schema still there? `ehg-migrate adopt {target} {declared}` writes the rows again. If the database "
+    return replace(problem, hint=f"{hint}was really emptied, drop schema `{schema}` too")
 
 
 def doubled_rows(heads: Sequence[str], target: Target) -> Problem:
-    """The version table has lost its primary key, and a row is there twice: what is done to one leaves the other."""
+    """A row of the version table is there twice, with the statements that mend that."""
     table = sql.Identifier(target.version_table_schema, target.version_table)
-    double = tuple(sorted({h for h in heads if heads.count(h) > 1}))
-    return Problem(
-        "doubled_rows",
-        f"the version table holds {quoted(double)} more than once, so it has no primary key any more",
-        _ONCE_AGAIN.format(table=table).as_string(None),
-    )
+    mending = _ONCE_AGAIN.format(table=table).as_string(None)
+    return replace(damage.doubled_rows(target.name, heads), hint=mending)
 
 
 _ONCE_AGAIN = sql.SQL(

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from ehg_migrate.database.claim import another
+from ehg_migrate.database.damage import lost_rows
 from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, span, warning
 from ehg_migrate.database.faults import NOTHING_OF_OURS
@@ -65,9 +66,8 @@ def _heads(exam: Examination, found: dict[str, Any]) -> Verdict:
         return good(f"heads: {quoted(heads, 5)}")
     asked = {"target": exam.target.name, "limit": 1}  # one entry is enough to know that some are seen
     if found["journal"] and (applied := exam.rows("applied_checksums", asked)):
-        lost = quoted(sorted(row["revision"] for row in applied), 5)
-        message = f"the version table is empty or gone, though by the target's journal this is applied: {lost}"
-        return error(message, f"`ehg-migrate status -t {exam.target.name}` says how the rows are written again")
+        problem = lost_rows(exam.target.name, sorted(row["revision"] for row in applied))
+        return error(problem.message, problem.hint)
     foreign: tuple[str, ...] = ()
     if found["has_foreign"] and not found["version"]:
         foreign = tuple(str(row["version_num"]) for row in exam.rows("foreign_heads"))
