@@ -15,6 +15,7 @@ from psycopg import sql
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Target
+from ehg_migrate.redaction import one_line
 
 Canonical = Callable[[Sequence[str]], Sequence[str]]
 """The heads of the revisions that a target's branches know among these; none where they know none."""
@@ -61,14 +62,15 @@ def recorded(records: Sequence[Record], target: Target, canonical: Canonical) ->
 
 
 def _problem(record: Record, target: Target, heads: Sequence[str]) -> Problem:
-    place = f"{record.schema}.{record.table}"
+    schema = one_line(record.schema)  # somebody else has named it
+    place = f"{schema}.{record.table}"
     declare = " ".join(f"--heads {h}" for h in heads)
     hint = (
         f"`ehg-migrate adopt {target.name} {declare}` where that is what is applied here (`--heads base` where nothing "
     )
     hint += "of this target is)"
     if record.table == target.version_table:
-        hint += f"; or go on in it: `alembic: {{version_table_schema: {record.schema}}}` in the entry"
+        hint += f"; or go on in it: `alembic: {{version_table_schema: {schema}}}` in the entry"
     return Problem(
         "not_adopted",
         f"by `{place}` {quoted(tuple(heads), 8)} and what is below is applied; this tool has no record of its own here",
