@@ -159,8 +159,13 @@ def lay(connection: psycopg.Connection, ground: Ground) -> None:
     for privilege in ground.public:
         what, who = privilege.split(" ", 1)
         connection.execute(sql.SQL("GRANT {} ON SCHEMA {} TO {}").format(_word(what), home, _grantee(who)))
-    for default in ground.defaults:
-        _lay_default(connection, *_read_default(default))
+    defaults = [_read_default(default) for default in ground.defaults]
+    # an entry for everywhere stands in the place of what PostgreSQL gives to PUBLIC by itself; all of it, so before any
+    for kind in dict.fromkeys(kind for schema, kind, *_ in defaults if not schema):
+        revoke = sql.SQL("ALTER DEFAULT PRIVILEGES REVOKE ALL ON {} FROM PUBLIC")
+        connection.execute(revoke.format(sql.SQL(_TYPES[kind])))
+    for default in defaults:
+        _lay_default(connection, *default)
     if ground.prelude:
         connection.execute(ground.prelude.encode())
 
@@ -186,10 +191,6 @@ def _lay_default(
     if schema and connection.execute("SELECT to_regnamespace(quote_ident(%s))", (schema,)).fetchone() == (None,):
         return  # a schema that a revision makes: so its default privileges are made by revisions too, or are drift
     place = sql.SQL(" IN SCHEMA {}").format(sql.Identifier(schema)) if schema else sql.SQL("")
-    if not schema:  # an entry for everywhere stands in the place of what PostgreSQL gives to PUBLIC by itself
-        connection.execute(
-            sql.SQL("ALTER DEFAULT PRIVILEGES REVOKE ALL ON {} FROM PUBLIC").format(sql.SQL(_TYPES[kind]))
-        )
     if not privilege:
         return
     if who != "PUBLIC":

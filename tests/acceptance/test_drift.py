@@ -269,6 +269,21 @@ def test_default_privileges_are_the_targets_own(fleet: Fleet, pg: Cluster) -> No
     assert fleet.run("drift", "--exit-code").out.splitlines()[-1] == "3 matches (acme, beta, gamma)"
 
 
+def test_default_privileges_for_everywhere_beside_those_of_public(
+    make_database: Callable[[str], Address], make_project: MakeProject, pg: Cluster, tmp_path: Path
+) -> None:
+    """Who gives functions and types to a role as well has not taken them from PUBLIC."""
+    address = make_database("acme")
+    for kind in ("FUNCTIONS", "TYPES"):
+        execute(pg, address, f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO authenticated")
+    made = "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TYPE mood AS ENUM ('good')"
+    make_project(tmp_path, entries({"acme": address}), {"shared/1": revision("s1", up=made, label="shared")})
+    fleet = Fleet(tmp_path, {"acme": address}, {"EHG_SCRATCH_URL": scratch_url(pg)})
+    assert fleet.run("upgrade", "--yes").code == 0
+    drift = fleet.run("drift", "--exit-code")
+    assert (drift.code, drift.out.splitlines()[-1]) == (0, "1 matches (acme)")
+
+
 def test_default_privileges_in_a_schema_that_a_revision_makes(
     tmp_path: Path, make_project: MakeProject, pg: Cluster
 ) -> None:
