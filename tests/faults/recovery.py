@@ -18,6 +18,7 @@ def recovered(scene: Scene, former: str, repeat: Repeat, *, failed_only: bool) -
     """Completes the run `former` and checks what was touched. Gives the violations."""
     before = scene.project.show(former)
     left = _left(before, failed_only=failed_only)
+    looked_at = [] if failed_only or not scene.verified else _made_unseen(before)
     truths = {t: scene.truth(t) for t in scene.databases}
     attempts: list[Run] = []
 
@@ -27,14 +28,14 @@ def recovered(scene: Scene, former: str, repeat: Repeat, *, failed_only: bool) -
         attempts.append(run)
         return run
 
-    if not left:
+    if not (left or looked_at):
         yield from _refused(scene, former, "nothing_left", failed_only=failed_only)
         return
     yield from repeat(attempt)
     for target in scene.databases.keys() - set(left):
         if scene.truth(target) != truths[target]:
             yield f"{target} was not missing in run {former}, and was touched by its completion"
-    yield from _both_kept(scene, before, attempts, left)
+    yield from _both_kept(scene, before, attempts, [*left, *looked_at])
 
 
 def _left(run: Run, *, failed_only: bool) -> list[str]:
@@ -43,6 +44,12 @@ def _left(run: Run, *, failed_only: bool) -> list[str]:
     if failed_only:
         return [t for t in run.targets if results.get(t) in _FAILED]
     return [t for t in run.targets if t not in results or not results[t].good]
+
+
+def _made_unseen(run: Run) -> list[str]:
+    """What a run that was cut has made, and perhaps nobody has looked at: its completion begins with that look."""
+    cut = run.status in (RunStatus.DIED, RunStatus.INTERRUPTED)
+    return [r.target for r in run.results if cut and r.status.good and (r.steps or run.resumes)]
 
 
 def left_to_its_plan(scene: Scene, former: str, *, failed_only: bool) -> Iterator[str]:
@@ -61,15 +68,15 @@ def _refused(scene: Scene, former: str, why: str, *, failed_only: bool) -> Itera
         yield f"run {former} is not to be completed ({why}), and there is a plan to complete it"
 
 
-def _both_kept(scene: Scene, before: Run, attempts: list[Run], left: list[str]) -> Iterator[str]:
+def _both_kept(scene: Scene, before: Run, attempts: list[Run], due: list[str]) -> Iterator[str]:
     if scene.project.show(before.id) != before:
         yield f"the record of run {before.id} was changed by its completion"
     for attempt in attempts:
         kept = scene.project.show(attempt.id)
         if kept.resumes != before.id:
             yield f"the ledger says that {attempt.id} completes {kept.resumes}"
-        if sorted(kept.targets) != sorted(left):
-            yield f"{attempt.id} was for {kept.targets}, and missing were {left}"
+        if sorted(kept.targets) != sorted(due):
+            yield f"{attempt.id} was for {kept.targets}, and missing or unseen were {due}"
         if kept.status is not attempt.status:
             yield f"the ledger says that {attempt.id} is {kept.status}, and it was {attempt.status}"
 
