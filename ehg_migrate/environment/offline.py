@@ -25,22 +25,24 @@ from ehg_migrate.environment.hosting import options, scripts
 from ehg_migrate.environment.models import named_models
 from ehg_migrate.environment.steps import ExactStep
 from ehg_migrate.errors import Problem, described, quoted
-from ehg_migrate.model import Step, Target
+from ehg_migrate.model import Plan, Step, Target
 from ehg_migrate.redaction import one_line, safe
 from ehg_migrate.settings import Settings
 from ehg_migrate.turns import PROCESS
 
 
-def render(settings: Settings, target: Target, steps: tuple[Step, ...], ends: Callable[[Problem], None]) -> str:
-    """The SQL of these steps, each under a comment that names it. Runs the revisions' code, touches no database.
+def render(settings: Settings, target: Target, plan: Plan, ends: Callable[[Problem], None]) -> str:
+    """The SQL of a plan's steps, each under a comment that names it. Runs the revisions' code, touches no database.
 
-    A script that begins with nothing makes our tables first, as a run does: the steps write their version rows. Each
-    step begins with the session's own settings, and fails where the version rows are not what it was planned from. The
-    script ends with an error at the first step that is not all there, which `ends` is told; the steps behind that are
-    comments.
+    A script that begins with nothing makes our tables first, as a run does: the steps write their version rows. One
+    that begins with rows that another row implies takes those out. Each step begins with the session's own settings,
+    and fails where the version rows are not what it was planned from. The script ends with an error at the first step
+    that is not all there, which `ends` is told; the steps behind that are comments.
     """
-    first = [] if steps[0].heads_before else [_afresh(target), layout(target).as_string(None)]
-    return "\n".join([*first, *_script(rendered(settings, target, steps), target, ends)])
+    first = [] if plan.steps[0].heads_before else [_afresh(target), layout(target).as_string(None)]
+    if needless := sorted(set(plan.heads) - set(plan.steps[0].heads_before)):
+        first += ["-- rows that another row implies", _take_out(needless, plan.heads, target)]
+    return "\n".join([*first, *_script(rendered(settings, target, plan.steps), target, ends)])
 
 
 def depends_on(target: Target) -> tuple[object, ...]:
@@ -105,16 +107,33 @@ def _script(steps: Iterator[Rendered], target: Target, ends: Callable[[Problem],
 
 def _guarded(one: Rendered, target: Target) -> str:
     """The step's SQL, which does nothing where the target has moved since, or never was where it is thought to be."""
-    said = f"step {one.step.revision} begins at {quoted(one.step.heads_before)}"
-    values = {
-        "version": sql.Identifier(target.version_table_schema, target.version_table),
-        "heads": sql.Literal(list(one.step.heads_before)),
-        "number": sql.Literal(len(one.step.heads_before)),
-        "message": sql.Literal(safe(f"{said}, and other rows are here: {_AGAIN}")),
-    }
-    guard = sql.SQL("DO {};\n").format(_HELD.format(**values).as_string(None)).as_string(None)
+    guard = _only_at(one.step.heads_before, f"step {one.step.revision}", target)
     before, begin, rest = one.sql.partition("BEGIN;\n")
     return f"{before}{begin}\n{guard}{rest}" if begin and not before.strip() else f"{guard}{one.sql}"
+
+
+def _take_out(rows: list[str], heads: tuple[str, ...], target: Target) -> str:
+    """Both at once: where the target has moved since, another row may imply them no more."""
+    values = {"version": _version(target), "rows": sql.Literal(rows)}
+    then = sql.SQL("DELETE FROM {version} WHERE version_num = ANY ({rows}::text[]);\n").format(**values)
+    return _only_at(heads, "this", target, then)
+
+
+def _only_at(heads: tuple[str, ...], what: str, target: Target, then: sql.Composable | None = None) -> str:
+    """A statement that fails where the version rows are others than these, and else does what is to be done then."""
+    message = f"{what} begins at {quoted(heads)}, and other rows are here: {_AGAIN}"
+    body = _HELD.format(
+        version=_version(target),
+        heads=sql.Literal(list(heads)),
+        number=sql.Literal(len(heads)),
+        message=sql.Literal(safe(message)),
+        then=then or sql.SQL(""),
+    )
+    return sql.SQL("DO {};\n").format(body.as_string(None)).as_string(None)
+
+
+def _version(target: Target) -> sql.Identifier:
+    return sql.Identifier(target.version_table_schema, target.version_table)
 
 
 _AGAIN = "make the script anew with `ehg-migrate plan --sql`"
@@ -123,7 +142,7 @@ _HELD = sql.SQL("""BEGIN
        OR EXISTS (SELECT FROM {version} WHERE version_num <> ALL ({heads}::text[])) THEN
         RAISE EXCEPTION USING MESSAGE = {message};
     END IF;
-END""")
+    {then}END""")
 
 
 def _lacking(one: Rendered) -> str:

@@ -22,7 +22,7 @@ from ehg_migrate.model import (
 )
 from ehg_migrate.project.base import Selectors, several
 from ehg_migrate.project.reading import ReadingProject
-from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_upgrade
+from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_upgrade, refuse_base
 
 if TYPE_CHECKING:
     from ehg_migrate.rollout.planning import Make
@@ -37,9 +37,10 @@ class PlanningProject(ReadingProject):
         """What `upgrade` would do: to each target's own goal, or to what `to` names; in the fleet's waves, or at once.
 
         Where it is to be done `soon`, workers begin to start while it is still made. Raises UsageError for a shard of
-        several waves, GateError where every target is held.
+        several waves or for a `to` that stands for nothing, GateError where every target is held.
         """
         to = several(to)
+        refuse_base(to)
         waves = waves and self._has_waves(selectors)
         free, held = self._free(selectors)
         plan = self._plan_upgrade(selectors, to, self._states(free, soon=soon), held)
@@ -55,6 +56,8 @@ class PlanningProject(ReadingProject):
         from ehg_migrate.project.saved import held_to, read_plan, refuse_strangers
 
         saved = read_plan(file)
+        if not saved.targets:
+            return saved  # of an empty part of a selection; no selector at all would be the whole fleet
         refuse_strangers(saved, self.fleet.by_name)
         now = self.plan(saved.targets, saved.wish, soon=soon, waves=bool(saved.waves))
         return held_to(saved, self.with_entries(now), lambda target: self._graph(self.fleet.by_name[target]))
@@ -113,7 +116,7 @@ class PlanningProject(ReadingProject):
         at_work = self._at_work(run, found, selectors)
         journals = self._journals(selectors)
         traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
-        if not (again or traces or at_work or did.keys() & journals.keys()):
+        if journals and not (again or traces or at_work or did.keys() & journals.keys()):  # a shard may be empty
             raise UsageError(untraced(run, known=found is not None))
 
         def make(state: State) -> Plan:
@@ -137,9 +140,10 @@ class PlanningProject(ReadingProject):
         found, heads = self._one(target), several(heads)
 
         def make(state: State) -> Plan:
-            if state.kind is StateKind.REFUSED and not heads:  # what an old table may still say is long past
-                raise TargetError(state.trouble)
             foreign = state.heads if state.kind is StateKind.NOT_ADOPTED else ()
+            unread = state.kind is StateKind.NOT_ADOPTED and not foreign  # the rows of another tool's record
+            if not heads and (unread or state.kind is StateKind.REFUSED):  # an old table may be long past
+                raise TargetError(state.trouble)
             schema = found.schema or "public"
             return plan_adoption(self._graph(found), state.target, foreign, heads, self.releases, schema)
 
@@ -204,8 +208,7 @@ class PlanningProject(ReadingProject):
 
         `ends` hears of each that is not all of its plan, and why.
 
-        Targets whose SQL may be another have a script each: by their schema, with whose search_path it begins, by the
-        arguments that they give to revisions, by where their version table is.
+        Targets whose SQL may be another have a script each: by their schema, their arguments, their version table.
         """
         from ehg_migrate.environment.offline import depends_on, render
 
@@ -215,7 +218,7 @@ class PlanningProject(ReadingProject):
                 groups.setdefault((p.digest, *depends_on(self.fleet.by_name[p.target])), []).append(p)
         for (digest, *_), plans in groups.items():
             names = ", ".join(p.target for p in plans)
-            text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0].steps, ends)
+            text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0], ends)
             yield f"-- plan {digest} for {names}\n{text}"
 
     def _free(self, selectors: Selectors) -> tuple[Selectors, tuple[Skipped, ...]]:

@@ -49,7 +49,7 @@ def _plan(file: Path, form: Any) -> FleetPlan:
         raise _unreadable(file, f"it is damaged: {e}") from None
     if plan.verb is not Verb.UPGRADE:
         raise _unreadable(file, f"it is a plan of `{plan.verb}`")
-    if not plan.targets:
+    if not (plan.targets or any(item.startswith("shard:") for item in plan.selector.split(","))):
         raise _unreadable(file, "it names no target")
     return plan
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ehg_migrate.errors import Problem, TargetError, quoted
+from ehg_migrate.errors import Problem, TargetError, UsageError, quoted
 from ehg_migrate.model import Plan, Verb
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.specs import Releases, resolve_all
@@ -14,6 +14,13 @@ def plan_upgrade(graph: Graph, target: str, heads: tuple[str, ...], to: Iterable
     """Adds what `to` needs and takes nothing away. Raises UsageError for a name that is no revision here."""
     goal = graph.canonical({*heads, *resolve_all(graph, to, releases)})
     return Plan(target, Verb.UPGRADE, heads, goal, graph.steps(heads, goal), overlap_note(graph, heads))
+
+
+def refuse_base(to: Iterable[str]) -> None:
+    """Raises UsageError where an upgrade is to lead to where nothing is applied: it would do nothing, and be well."""
+    if found := [spec for s in to if (spec := s.strip()).rpartition("@")[2] == "base"]:
+        message = f"{quoted(found)} stands for no revision, and an upgrade takes nothing away"
+        raise UsageError(Problem("to_base", message, f"`ehg-migrate downgrade TARGET --to {found[0]}` takes back"))
 
 
 def plan_downgrade(graph: Graph, target: str, heads: tuple[str, ...], to: Sequence[str], releases: Releases) -> Plan:

@@ -111,9 +111,12 @@ def left_and_gone(run: Run, gone: Collection[str]) -> Problem:
     hint = f"use the checkout that has it; where it has another name now, `{_anew(run)}` does what is missing"
     good = {r.target for r in run.results if r.status.good}
     if rest := [t for t in run.targets if t not in good and t not in gone]:
-        named = ",".join(rest) if len(rest) <= _NAMED else "NAME,..."
-        hint += f"; without it: `{_anew(run, named)}`, which does the others"
+        hint += f"; without it: `{_anew(run, _named(rest))}`, which does the others"
     return Problem("target_gone", message, hint)
+
+
+def _named(targets: Sequence[str]) -> str:
+    return ",".join(targets) if len(targets) <= _NAMED else "NAME,..."
 
 
 def taken_back_since(run: Run, last: Mapping[str, Seen], show: Callable[[str], Run]) -> Problem | None:
@@ -164,7 +167,7 @@ def touched(run: Run, fleet: Collection[str]) -> tuple[str, ...]:
 def _gone(run: str, gone: Sequence[str], rest: Sequence[str]) -> Problem:
     hint = "use the checkout that has it; or say `-t NAME` of each, where one has another name now"
     if rest:
-        hint += f"; without it: `ehg-migrate rollback {run} {' '.join(f'-t {t}' for t in rest)}`"
+        hint += f"; without it: `ehg-migrate rollback {run} -t {_named(rest)}`"
     return Problem("target_gone", f"run `{run}` also worked on {quoted(gone, 8)}, which targets/ does not have", hint)
 
 

@@ -293,7 +293,7 @@ def test_a_target_that_has_gone_is_not_passed_over(
     assert str(caught.value) == (
         f"run `{run.id}` also worked on `c`, which targets/ does not have\n"
         "  hint: use the checkout that has it; or say `-t NAME` of each, where one has another name now; "
-        f"without it: `ehg-migrate rollback {run.id} -t a -t b`"
+        f"without it: `ehg-migrate rollback {run.id} -t a,b`"
     )
     assert rows(pg, addresses["a"]) == {"a2"}
     assert statuses(project.rollback(run.id, ["a", "b"])) == {"a": Status.SUCCEEDED, "b": Status.UP_TO_DATE}

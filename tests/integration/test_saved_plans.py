@@ -102,6 +102,17 @@ def test_the_rest_of_lines_that_do_not_depend_on_each_other(fleet: Fleet) -> Non
     assert [revision for _, revision in fleet.journal("c")] == approved
 
 
+def test_an_empty_part_of_a_selection(fleet: Fleet) -> None:
+    """Has nothing to do, by a saved plan too: not the whole fleet, and no mistake."""
+    saved = fleet.folder / "empty.json"
+    assert fleet.cli("plan", "--shard", "9/9", "-o", str(saved)).returncode == 0
+    said = fleet.cli("upgrade", "--plan", str(saved), "--yes")
+    assert (said.returncode, said.stdout.split(": ")[1]) == (0, "no targets\n")
+    assert fleet.held() == {"a": [], "b": [], "c": []}
+    run = fleet.upgrade()
+    assert fleet.cli("rollback", run.id, "--shard", "9/9", "--yes").returncode == 0
+
+
 @pytest.mark.parametrize("verb", ["resume", "retry"])
 def test_what_is_missing_is_not_planned_anew(fleet: Fleet, file: Path, verb: str) -> None:
     """Nobody has approved what would be planned now: the revision that has come since would be done, too."""

@@ -693,12 +693,37 @@ def test_a_history_in_another_schema_that_came_since_the_plan(project: Project, 
     assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
 
 
+def test_adopt_without_heads_says_why_it_cannot_read_them(project: Project, database: Address, pg: Cluster) -> None:
+    """And not that nothing is applied, and that an upgrade is enough: it would do all of it again."""
+    _elsewhere(pg, database)
+    (result,) = project.adopt("one").results
+    assert (result.status, result.problem and result.problem.code) == (Status.REFUSED, "not_adopted")
+    assert "app.alembic_version" in str(result.problem)
+    assert "is enough" not in str(result.problem)
+
+
 def test_the_history_of_another_project_is_left_alone(project: Project, database: Address, pg: Cluster) -> None:
     """A person's word that nothing of ours is applied is enough to begin."""
     _elsewhere(pg, database)
     assert statuses(project.adopt("one", ["base"])) == {"one": Status.SUCCEEDED}
     assert (state(project).kind, state(project).heads) == (StateKind.PENDING, ())
     assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}
+
+
+def test_a_script_from_rows_that_overlap(project: Project, database: Address, pg: Cluster) -> None:
+    """It takes them out first, as a run does; and nothing at all where the target has moved meanwhile."""
+    project.upgrade(to=["s2"])
+    execute(pg, database, "INSERT INTO ehg_migrate.alembic_version VALUES ('s1')")
+    project = Project.load(project.settings.root)
+    script = "\n".join(project.sql(project.plan()))
+    execute(pg, database, "DELETE FROM ehg_migrate.alembic_version WHERE version_num = 's2'")
+    with pg.open(database) as c, pytest.raises(psycopg.errors.RaiseException, match="this begins at `s1`, `s2`"):
+        c.execute(script.encode())
+    assert rows(pg, database) == {"s1"}
+    execute(pg, database, "INSERT INTO ehg_migrate.alembic_version VALUES ('s2')")
+    with pg.open(database) as c:
+        c.execute(script.encode())
+    assert state(project).heads == ("s3",)
 
 
 def test_an_empty_table_of_alembics_is_nothing(project: Project, database: Address, pg: Cluster) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from ehg_migrate.errors import TargetError, UsageError
 from ehg_migrate.model import Verb
-from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_upgrade
+from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_upgrade, refuse_base
 from tests.unit.revisions.trees import fleet_graph, steps
 
 RELEASES = {"v1": {"shared": ("s2",), "app": ("a1",), "other": ("x9",)}}
@@ -47,6 +47,17 @@ def test_rows_that_overlap_are_said_and_planned_from() -> None:
         "the version table holds `s1` although another row implies it\n"
         "  hint: the next run takes the needless rows out before its first step"
     ]
+
+
+@pytest.mark.parametrize("to", ["base", " app@base "])
+def test_an_upgrade_leads_to_no_base(to: str) -> None:
+    """It would do nothing, and every target would be called up to date."""
+    with pytest.raises(UsageError) as caught:
+        refuse_base(["s1", to])
+    assert [(p.code, p.hint) for p in caught.value.problems] == [
+        ("to_base", f"`ehg-migrate downgrade TARGET --to {to.strip()}` takes back")
+    ]
+    refuse_base(["heads", "app@head", "s1"])
 
 
 # --- downgrade
