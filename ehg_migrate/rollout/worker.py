@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import io
 import os
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _MOST = 100  # jobs of one process: whatever grows in a library ends with it
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KEPT = 8000  # characters of the end of a revision's output that go into the Result: a crash's stack must fit
 
 
@@ -237,7 +239,9 @@ class _Output(io.FileIO):
     def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
-        except OSError:
+        except OSError as e:
+            if e.errno not in _NO_ROOM:
+                raise
             return memoryview(data).nbytes
 
 
