@@ -216,8 +216,7 @@ def connect_fault(error: BaseException) -> Fault:
     if state and state in _STATES:
         fault = run_fault(error)
         if fault.problem.code not in _OF_STEPS:
-            hint = _STATES[state][1] if fault.problem.hint == _OTHER_ROLE else fault.problem.hint
-            return replace(fault, problem=replace(fault.problem, hint=hint))
+            return replace(fault, problem=no_step(fault.problem))
         # no step has run: it is our own question that found nothing, or another thing
         return replace(fault, problem=Problem("strange_answer", text, _NOT_AS_MADE, sqlstate=state))
     return Fault(
@@ -257,9 +256,14 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     return Fault(Problem(code, text, hint, sqlstate=state), retry)
 
 
+def no_step(problem: Problem) -> Problem:
+    """The same where no step has run, which could have taken another role."""
+    return replace(problem, hint=_STATES[str(problem.sqlstate)][1]) if problem.hint == _OTHER_ROLE else problem
+
+
 def look_fault(error: BaseException) -> Problem:
     """An error of a statement that only looks at a schema: no step has run, and it has limits of its own."""
-    problem = run_fault(error).problem
+    problem = no_step(run_fault(error).problem)
     return replace(problem, hint=_LOOKS.get(problem.code, problem.hint))
 
 

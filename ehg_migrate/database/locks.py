@@ -15,7 +15,7 @@ from psycopg.sql import SQL
 
 from ehg_migrate.database.asking import ask_all
 from ehg_migrate.database.connections import apply_settings, connect
-from ehg_migrate.database.faults import NOTHING_OF_OURS, is_lost, run_fault
+from ehg_migrate.database.faults import NOTHING_OF_OURS, is_lost, no_step, run_fault
 from ehg_migrate.database.session import lock_key, named_run
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
@@ -107,7 +107,7 @@ def _open(target: Target, password: str | None) -> Iterator[psycopg.Connection]:
         except NOTHING_OF_OURS as e:
             raise TargetError(_NOBODY) from e
         except psycopg.Error as e:
-            raise TargetError(run_fault(e, lost=is_lost(connection)).problem) from e
+            raise TargetError(no_step(run_fault(e, lost=is_lost(connection)).problem)) from e
 
 
 def _not_ours_to_end(error: psycopg.Error, holder: Held) -> Problem:

@@ -6,7 +6,7 @@ import time
 
 import psycopg
 
-from ehg_migrate.database.faults import ConnectError, is_lost, run_fault
+from ehg_migrate.database.faults import ConnectError, is_lost, no_step, run_fault
 from ehg_migrate.database.journal import Entry, Moment
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query
@@ -55,7 +55,7 @@ def _tried(session: Session, plan: Plan, graph: Graph, *, again: bool) -> Tried:
         return Status.SUCCEEDED, session.leave(), None
     except psycopg.Error as e:
         gone = is_lost(session.lock)  # here: whoever leaves the session closes it
-        problem = run_fault(e, lost=gone).problem
+        problem = no_step(run_fault(e, lost=gone).problem)
         return (Status.INDETERMINATE, (), problem) if written or gone else (Status.FAILED, plan.heads, problem)
 
 

@@ -7,7 +7,8 @@ import resource
 import signal
 import stat
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -26,6 +27,13 @@ def project(make_database: Callable[[str], Address], tmp_path: Path) -> Path:
     return write_project(
         tmp_path / "project", {"a": target_entry(make_database("machines"))}, {"shared/s1": revision("s1")}
     )
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for `TMPDIR`; its name is short, for sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="ehg-") as name:
+        yield Path(name)
 
 
 def begun(project: Path, *arguments: str, prepare: Callable[[], None] | None = None, **variables: str | None) -> Said:
@@ -131,35 +139,33 @@ for file in glob.glob(os.environ["TMPDIR"] + "/ehg-run-*/*.out"):
 """
 
 
-def test_a_folder_for_output_that_somebody_has_removed(make_database: Callable[[str], Address], tmp_path: Path) -> None:
+def test_a_folder_for_output_that_somebody_has_removed(
+    make_database: Callable[[str], Address], temporary: Path, tmp_path: Path
+) -> None:
     """As a service that cleans /tmp does in a long run: what the next targets print is lost, and they are done."""
     targets = {name: target_entry(make_database("machines")) for name in "ab"}
     project = write_project(tmp_path / "project", targets, {"shared/s1": revision("s1", up_code=_CLEAN)})
-    folder = tmp_path / "t"
-    folder.mkdir()
-    said = begun(project, "upgrade", "--yes", "--parallel", "1", TMPDIR=str(folder))
+    said = begun(project, "upgrade", "--yes", "--parallel", "1", TMPDIR=str(temporary))
     assert (said.code, said.out.partition(": ")[2]) == (0, "2 succeeded (a, b)\n")
-    assert list(folder.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_what_a_killed_command_has_left_the_next_run_removes(
-    make_database: Callable[[str], Address], gate: Gate, tmp_path: Path
+    make_database: Callable[[str], Address], gate: Gate, temporary: Path, tmp_path: Path
 ) -> None:
     """Folders of output and the socket of its workers' server, of which a machine of pipelines gets thousands."""
     revisions = {"shared/s1": revision("s1", up_code=gate.code)}
     project = write_project(tmp_path / "project", {"a": target_entry(make_database("machines"))}, revisions)
-    folder = tmp_path / "t"
-    folder.mkdir()
-    variables = environment({PASSWORD_VARIABLE: CANARY, "TMPDIR": str(folder)})
+    variables = environment({PASSWORD_VARIABLE: CANARY, "TMPDIR": str(temporary)})
     with subprocess.Popen([PROGRAM, "upgrade", "--yes"], cwd=project, env=variables, stderr=subprocess.PIPE) as process:
         worker = psutil.Process(gate.pid)
         process.kill()
     gate.open()
     psutil.wait_procs([worker])
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(temporary.iterdir())) == 2
     add_revision(project, "shared/s2", revision("s2", "s1"))  # or no worker is wanted
-    assert begun(project, "upgrade", "--yes", TMPDIR=str(folder)).code == 0
-    assert list(folder.iterdir()) == []
+    assert begun(project, "upgrade", "--yes", TMPDIR=str(temporary)).code == 0
+    assert list(temporary.iterdir()) == []
 
 
 # --- variables
@@ -182,13 +188,11 @@ def test_a_file_of_variables_is_read_before_any_is_asked_for(project: Path, tmp_
 # --- rights
 
 
-def test_a_umask_does_not_lock_us_out(project: Path, tmp_path: Path) -> None:
+def test_a_umask_does_not_lock_us_out(project: Path, temporary: Path) -> None:
     """What takes the owner's own rights away is not heeded: others are kept out, and nothing stays in TMPDIR."""
-    folder = tmp_path / "t"
-    folder.mkdir()
     said = begun(
-        project, "upgrade", "--yes", "--junit", "junit.xml", prepare=lambda: os.umask(0o777), TMPDIR=str(folder)
+        project, "upgrade", "--yes", "--junit", "junit.xml", prepare=lambda: os.umask(0o777), TMPDIR=str(temporary)
     )
     modes = {name: stat.S_IMODE((project / name).stat().st_mode) for name in (".ehg", "junit.xml")}
     assert (said.code, modes) == (0, {".ehg": 0o700, "junit.xml": 0o600})
-    assert list(folder.iterdir()) == []
+    assert list(temporary.iterdir()) == []
