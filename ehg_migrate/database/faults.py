@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NamedTuple
 
 import psycopg
 
@@ -128,74 +127,7 @@ _LOOKS = {
     "or look again when it is done",
 }
 _OF_STEPS = ("statement_failed", "exists_already")
-_NOT_AS_MADE = (
-    "are the tables of this tool, in schema `ehg_migrate`, as it made them? Put back there what was changed, as "
-    "another target has it"
-)
 _DEFAULT_HINT = "correct the revision and run again"
-
-
-class _Case(NamedTuple):
-    """Words in an error that tell more of it than its SQLSTATE does."""
-
-    words: re.Pattern[str]
-    hint: str
-    state: str | None = ""  # the SQLSTATE; none for what the driver says, any where it is empty
-    code: str = ""  # where it is another
-
-
-# the names that `layout.sql` gives, when nobody but us asks for them
-_NAMES_OURS = re.compile(r'"(?:[^"]*\.)?migration_(?:journal|lease)(?:_\w+)?"')
-_OTHER_ROLE = (
-    "does the revision `SET ROLE` and keep it? `op.execute('RESET ROLE')` at its end gives it back: that role is to "
-    "have nothing there. Else `ehg-migrate doctor` says what the role of this target lacks"
-)
-_CASES = (
-    # Alembic makes an enum that several revisions name once in a run, and again in the next one
-    _Case(
-        re.compile(r'^type "'),
-        "if an earlier revision makes it, say so where it is named again: `postgresql.ENUM(..., create_type=False)`; "
-        f"else it was {THERE}",
-        "42710",
-    ),
-    # what SQLAlchemy and the driver say of a text before they send it, and where it says how such a text is sent
-    _Case(
-        re.compile(r"^(?:A value is required for bind parameter|.*placeholder)", re.IGNORECASE),
-        "where that is no parameter, write `\\:` in place of `:` in `op.execute`, and `%%` in place of `%` for the "
-        "driver; `ehg-migrate docs moving#files-of-sql` runs whole files as they are",
-        None,
-    ),
-    # nobody but the target's own role has anything in our schema, nor is to have
-    _Case(
-        re.compile(r"^permission denied for (?:schema|table|sequence) (?:ehg_migrate|migration_|alembic_version)"),
-        _OTHER_ROLE,
-        "42501",
-    ),
-    # PostgreSQL 15 and later, and 14
-    _Case(
-        re.compile(r'^(?:extension ".*" is not available|could not open extension control file)'),
-        "the server of this target does not have it: have it installed there, run again; else correct the revision",
-    ),
-    _Case(
-        re.compile(r"row-level security policy"),
-        "row-level security is forced on this role: let the table's owner say ALTER TABLE ... NO FORCE ROW LEVEL "
-        "SECURITY, or write a policy; or use a role with BYPASSRLS. An event trigger may do so to each new table",
-        "42501",
-    ),
-    _Case(
-        re.compile(r"out of shared memory"),
-        "the step locks more objects in one transaction than the server has room for: split the revision, or raise "
-        "`max_locks_per_transaction` there",
-        "53200",
-    ),
-    _Case(re.compile(r"user request"), "somebody cancelled the statement", "57014", "cancelled"),
-    _Case(
-        re.compile(r"before any query"),
-        "write `SET TRANSACTION ...` out in the revision's own file, as the first statement of its function",
-        "25001",
-        "statement_failed",
-    ),
-)
 
 
 def connect_fault(error: BaseException) -> Fault:
@@ -218,7 +150,9 @@ def connect_fault(error: BaseException) -> Fault:
         if fault.problem.code not in _OF_STEPS:
             return replace(fault, problem=no_step(fault.problem))
         # no step has run: it is our own question that found nothing, or another thing
-        return replace(fault, problem=Problem("strange_answer", text, _NOT_AS_MADE, sqlstate=state))
+        from ehg_migrate.database.telling import NOT_AS_MADE
+
+        return replace(fault, problem=Problem("strange_answer", text, NOT_AS_MADE, sqlstate=state))
     return Fault(
         Problem(
             "connect_failed", text, "correct the entry of this target, or look at the server's log", sqlstate=state
@@ -247,10 +181,12 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
     code, hint, retry = _STATES.get(state or "", ("statement_failed", _DEFAULT_HINT, Retry.NEVER))
     if hint == _DEFAULT_HINT and (function := _raised_in(error)):
         hint = f"the function `{function}` of the database raised it, perhaps as a trigger: correct it or the revision"
+    from ehg_migrate.database.telling import CASES, NAMES_OURS, NOT_AS_MADE  # where nothing fails nobody needs them
+
     words = _words(error)
-    if code in _OF_STEPS and _NAMES_OURS.search(words):
-        hint = _NOT_AS_MADE
-    for case in _CASES:
+    if code in _OF_STEPS and NAMES_OURS.search(words):
+        hint = NOT_AS_MADE
+    for case in CASES:
         if case.state in ("", state) and case.words.search(words):
             code, hint = case.code or code, case.hint
     return Fault(Problem(code, text, hint, sqlstate=state), retry)
@@ -258,7 +194,9 @@ def run_fault(error: BaseException, *, lost: bool = False) -> Fault:
 
 def no_step(problem: Problem) -> Problem:
     """The same where no step has run, which could have taken another role."""
-    return replace(problem, hint=_STATES[str(problem.sqlstate)][1]) if problem.hint == _OTHER_ROLE else problem
+    from ehg_migrate.database.telling import OTHER_ROLE
+
+    return replace(problem, hint=_STATES[str(problem.sqlstate)][1]) if problem.hint == OTHER_ROLE else problem
 
 
 def look_fault(error: BaseException) -> Problem:

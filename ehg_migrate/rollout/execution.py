@@ -27,6 +27,7 @@ from ehg_migrate.rollout.normalizing import normalize
 from ehg_migrate.rollout.reasons import (
     BY_ANOTHER,
     by_another,
+    deadline_reached,
     lock_broken,
     not_readable,
     stale_plan,
@@ -77,12 +78,12 @@ class Execution:
             except (TargetError, psycopg.Error):
                 if not watchdog.expired:
                     raise
-                result = self._unread(self._deadline())
+                result = self._unread(deadline_reached(self.job.deadline))
         return replace(result, seconds=time.monotonic() - self.begun)
 
     def _give_up(self) -> None:
         """No session stands, so no step runs: what is known is what it was before, or nothing after a loss."""
-        problem = self._deadline(", before the target could be entered")
+        problem = deadline_reached(self.job.deadline, ", before the target could be entered")
         result = self._could_not_look(self.lost, problem) if self.lost else self._unread(problem)
         self.end(replace(result, seconds=time.monotonic() - self.begun))
 
@@ -227,7 +228,7 @@ class Execution:
 
     def _look_after(self, lost: StepFailed, watchdog: Watchdog) -> Result:
         """The connection was lost for good: one more session, only to read what the target holds."""
-        problem = self._deadline() if watchdog.expired else lost.fault.problem
+        problem = deadline_reached(self.job.deadline) if watchdog.expired else lost.fault.problem
         try:
             with self._session() as session:
                 heads = session.found.heads
@@ -263,13 +264,6 @@ class Execution:
         """One connection has done a part, and two could not be had for the rest."""
         message = f"{why.message}; {len(self.done)} of {len(self.job.plan.steps)} steps were done before"
         return self._result(Status.INDETERMINATE, (), replace(why, message=message))
-
-    def _deadline(self, then: str = " and the connection closed") -> Problem:
-        return Problem(
-            "deadline",
-            f"the deadline of {self.job.deadline:g} s was reached{then}",
-            "look what it waited for, raise `deadline` for this target, and run again",
-        )
 
     def _result(self, status: Status, heads: tuple[str, ...], problem: Problem | None) -> Result:
         plan = self.job.plan

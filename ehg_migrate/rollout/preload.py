@@ -20,6 +20,7 @@ def _load() -> None:
     import psycopg
     import sqlalchemy.dialects.postgresql.psycopg
 
+    import ehg_migrate.database.telling  # a revision may leave no file descriptor to read it with
     import ehg_migrate.environment.hosting
     import ehg_migrate.rollout.execution
     import ehg_migrate.rollout.worker

@@ -192,6 +192,15 @@ def stale_plan(planned: tuple[str, ...], found: tuple[str, ...]) -> Problem:
     )
 
 
+def deadline_reached(deadline: float, then: str = " and the connection closed") -> Problem:
+    """The worker has ended its own work."""
+    return Problem(
+        "deadline",
+        f"the deadline of {deadline:g} s was reached{then}",
+        "look what it waited for, raise `deadline` for this target, and run again",
+    )
+
+
 def worker_overdue(grace: float, deadline: float) -> Problem:
     """The runner has killed it."""
     return Problem(

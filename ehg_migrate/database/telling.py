@@ -1,0 +1,76 @@
+"""Errors whose words tell more than their SQLSTATE: what they come from, and what to do then."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ehg_migrate.database.faults import THERE
+
+NOT_AS_MADE = (
+    "are the tables of this tool, in schema `ehg_migrate`, as it made them? Put back there what was changed, as "
+    "another target has it"
+)
+
+
+class Case(NamedTuple):
+    """Words in an error that tell more of it than its SQLSTATE does."""
+
+    words: re.Pattern[str]
+    hint: str
+    state: str | None = ""  # the SQLSTATE; none for what the driver says, any where it is empty
+    code: str = ""  # where it is another
+
+
+NAMES_OURS = re.compile(r'"(?:[^"]*\.)?migration_(?:journal|lease)(?:_\w+)?"')
+"""The names that `layout.sql` gives to what is ours."""
+OTHER_ROLE = (
+    "does the revision `SET ROLE` and keep it? `op.execute('RESET ROLE')` at its end gives it back: that role is to "
+    "have nothing there. Else `ehg-migrate doctor` says what the role of this target lacks"
+)
+CASES = (
+    # Alembic makes an enum that several revisions name once in a run, and again in the next one
+    Case(
+        re.compile(r'^type "'),
+        "if an earlier revision makes it, say so where it is named again: `postgresql.ENUM(..., create_type=False)`; "
+        f"else it was {THERE}",
+        "42710",
+    ),
+    # what SQLAlchemy and the driver say of a text before they send it, and where it says how such a text is sent
+    Case(
+        re.compile(r"^(?:A value is required for bind parameter|.*placeholder)", re.IGNORECASE),
+        "where that is no parameter, write `\\:` in place of `:` in `op.execute`, and `%%` in place of `%` for the "
+        "driver; `ehg-migrate docs moving#files-of-sql` runs whole files as they are",
+        None,
+    ),
+    # nobody but the target's own role has anything in our schema, nor is to have
+    Case(
+        re.compile(r"^permission denied for (?:schema|table|sequence) (?:ehg_migrate|migration_|alembic_version)"),
+        OTHER_ROLE,
+        "42501",
+    ),
+    # PostgreSQL 15 and later, and 14
+    Case(
+        re.compile(r'^(?:extension ".*" is not available|could not open extension control file)'),
+        "the server of this target does not have it: have it installed there, run again; else correct the revision",
+    ),
+    Case(
+        re.compile(r"row-level security policy"),
+        "row-level security is forced on this role: let the table's owner say ALTER TABLE ... NO FORCE ROW LEVEL "
+        "SECURITY, or write a policy; or use a role with BYPASSRLS. An event trigger may do so to each new table",
+        "42501",
+    ),
+    Case(
+        re.compile(r"out of shared memory"),
+        "the step locks more objects in one transaction than the server has room for: split the revision, or raise "
+        "`max_locks_per_transaction` there",
+        "53200",
+    ),
+    Case(re.compile(r"user request"), "somebody cancelled the statement", "57014", "cancelled"),
+    Case(
+        re.compile(r"before any query"),
+        "write `SET TRANSACTION ...` out in the revision's own file, as the first statement of its function",
+        "25001",
+        "statement_failed",
+    ),
+)
