@@ -122,7 +122,7 @@ class Book:
             return
         self._catch_up()
         if self._late:
-            self.notes.append(_incomplete([r.target for r in self._late]))
+            self.notes.append(_incomplete(list(dict.fromkeys(r.target for r in self._late))))
         self._try(lambda: self._opened().finish(self.run.id, status, self.notes))
 
     def _come_to_end(self) -> None:
