@@ -6,6 +6,7 @@ Another application may have such a table too: only rows that are revisions of t
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -64,7 +65,7 @@ def recorded(records: Sequence[Record], target: Target, canonical: Canonical) ->
 def _problem(record: Record, target: Target, heads: Sequence[str]) -> Problem:
     schema = one_line(record.schema)  # somebody else has named it
     place = f"{schema}.{record.table}"
-    declare = " ".join(f"--heads {h}" for h in heads)
+    declare = " ".join(f"--heads {shlex.quote(h)}" for h in heads)
     hint = (
         f"`ehg-migrate adopt {target.name} {declare}` where that is what is applied here (`--heads base` where nothing "
     )

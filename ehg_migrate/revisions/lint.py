@@ -21,7 +21,7 @@ LONGEST_ID = 255
 RULES = (
     frozenset({"second_head", "second_base", "no_label", "long_id", "label_dependency", "crossing_down_revision"})
     | {"redundant_parent", "dependency_direction", "loose_file", "same_id_in_branches", "unused_branch"}
-    | {"no_version_locations"}
+    | {"no_version_locations", "label_of_another"}
 )  # fmt: skip
 """The rules whose findings are warnings, so that `lint_ignore` may name them."""
 
@@ -71,7 +71,8 @@ def lint(
     errors += lacking
     errors += _too_long(history)
     warnings += meant
-    warnings += [*_loose(history), *_same_id_apart(history, scopes), *_unused(history, scopes)]
+    warnings += [*_loose(history), *_foreign_labels(history), *_same_id_apart(history, scopes)]
+    warnings += _unused(history, scopes)
     # what many scopes share is found in each of them
     return Findings(tuple(dict.fromkeys(errors)), tuple(dict.fromkeys(w for w in warnings if w.code not in ignore)))
 
@@ -154,6 +155,19 @@ def _loose(history: History) -> Iterator[Problem]:
             f"move it into a folder of versions/, such as versions/{SHARED}/",
             path,
         )
+
+
+def _foreign_labels(history: History) -> Iterator[Problem]:
+    """A first file that was copied from another branch and kept its label, mostly."""
+    for r in _all(history):
+        for label in r.labels:
+            if label != r.branch and label in history.branches:
+                yield Problem(
+                    "label_of_another",
+                    f"`{label}@head` is branch `{label}` here, and `{r.branch}` with stock Alembic, by this label",
+                    f'write `branch_labels = ("{r.branch}",)`, or another name that no branch has',
+                    r.path,
+                )
 
 
 def _same_id_apart(history: History, scopes: list[tuple[str, ...]]) -> Iterator[Problem]:

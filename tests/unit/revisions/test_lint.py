@@ -90,6 +90,12 @@ BROKEN = {
         text=f"versions/app/{'x' * 33}.py: revision id `{'x' * 33}` has 33 characters; a version table made by stock "
         "Alembic holds 32\n  hint: shorten it before anybody applies it",
     ),
+    "label_of_another": Case(
+        (S1, A1, rev("b1", branch="app2", labels=["app"])),
+        (APP, ("shared", "app2")),
+        text="versions/app2/b1.py: `app@head` is branch `app` here, and `app2` with stock Alembic, by this label\n"
+        '  hint: write `branch_labels = ("app2",)`, or another name that no branch has',
+    ),
     "label_dependency": Case(
         (S1, S2, replace(A1, depends_on=("shared",))),
         text="versions/app/a1.py: `depends_on` names the label `shared`, which stands for its FIRST revision `s1`, not "
