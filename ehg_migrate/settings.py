@@ -66,7 +66,7 @@ class Settings:
     large_table: int = LARGE_TABLE  # bytes, indexes included, from which on a rewrite or scan is what its rule says
     environment: str = ""  # Alembic's `script_location`, the folder of env.py
     module_folders: tuple[Path, ...] = ()  # where modules of the project are found, beside `root`
-    located: bool = True  # whether stock commands are told where revisions are, and do not look beside our env.py
+    odd: frozenset[str] = frozenset()  # rules of `lint` for what stands in alembic.ini, or is missing there
 
     @property
     def ini(self) -> Path:
@@ -250,9 +250,16 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
         large_table=read("large_table", "100MB", values.large),
         environment=read("script_location", "", str, "alembic"),
         module_folders=read("prepend_sys_path", "", partial(values.module_folders, root), "alembic"),
-        located=parser.has_option("alembic", "version_locations")
-        or parser.get("alembic", "script_location", raw=True, fallback="") != f"{_OURS}:environment",
+        odd=frozenset(_odd(parser)),
     )
+
+
+def _odd(parser: configparser.ConfigParser) -> Iterator[str]:
+    ours = parser.get("alembic", "script_location", raw=True, fallback="") == f"{_OURS}:environment"
+    if ours and not parser.has_option("alembic", "version_locations"):  # stock commands look beside our env.py
+        yield "no_version_locations"
+    if parser.get("alembic", "sqlalchemy.url", raw=True, fallback=""):
+        yield "ignored_url"
 
 
 def _foreign_environment(settings: Settings) -> Iterator[Problem]:

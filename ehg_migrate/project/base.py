@@ -99,8 +99,7 @@ class ProjectBase:
         scopes = [t.branches for t in self.fleet.targets]
         names = frozenset(t.name for t in self.fleet.targets)
         levels = [rule for rule, _ in self.settings.lint_levels]
-        located = self.settings.located
-        return lint(self.revisions, scopes, names, self.settings.lint_ignore, levels, located=located)
+        return lint(self.revisions, scopes, names, self.settings.lint_ignore, levels, self.settings.odd)
 
     def targets(self, selectors: Selectors = ()) -> tuple[Target, ...]:
         """The selected targets, in the order of the files."""

@@ -7,7 +7,7 @@ everything else is a warning, which `lint_ignore` in alembic.ini settles by the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ehg_migrate.errors import Problem
@@ -21,17 +21,25 @@ LONGEST_ID = 255
 RULES = (
     frozenset({"second_head", "second_base", "no_label", "long_id", "label_dependency", "crossing_down_revision"})
     | {"redundant_parent", "dependency_direction", "loose_file", "same_id_in_branches", "unused_branch"}
-    | {"no_version_locations", "label_of_another"}
+    | {"no_version_locations", "ignored_url", "label_of_another"}
 )  # fmt: skip
 """The rules whose findings are warnings, so that `lint_ignore` may name them."""
 
 
-_NOT_LOCATED = Problem(
-    "no_version_locations",
-    "stock `alembic` looks for revisions in the installed package, and writes new ones there",
-    "write `version_locations = %(here)s/versions`, `recursive_version_locations = true` and "
-    "`revision_environment = true`",
-    "alembic.ini: [alembic]",
+_OF_ALEMBIC_INI = (
+    Problem(
+        "no_version_locations",
+        "stock `alembic` looks for revisions in the installed package, and writes new ones there",
+        "write `version_locations = %(here)s/versions`, `recursive_version_locations = true` and "
+        "`revision_environment = true`",
+        "alembic.ini: [alembic]",
+    ),
+    Problem(
+        "ignored_url",
+        "nothing connects to this `sqlalchemy.url`, and a password in it can be read by all who have the file",
+        "delete the line; addresses stand in targets/, and their passwords where `password:` leads",
+        "alembic.ini: [alembic]",
+    ),
 )
 
 
@@ -49,18 +57,16 @@ def lint(
     targets: frozenset[str],
     ignore: frozenset[str],
     levels: Iterable[str] = (),
-    *,
-    located: bool = True,
+    odd: Collection[str] = (),
 ) -> Findings:
     """Everything about these revisions, for the branch combinations (`scopes`) that the fleet really has.
 
-    `ignore` and `levels` are names of rules from alembic.ini, and `located` says whether that tells stock Alembic where
-    the revisions are.
+    `ignore` and `levels` are names of rules from alembic.ini, and `odd` those that this file itself is against.
     """
     from ehg_migrate.revisions.oddities import graph_warnings  # files that are kept as good are not looked at
 
     errors = [*_unknown_rules(ignore), *_unknown_levels(levels), *_unknown_allowed(history), *history.problems]
-    warnings = [] if located else [_NOT_LOCATED]
+    warnings = [p for p in _OF_ALEMBIC_INI if p.code in odd]
     scopes = list(dict.fromkeys(scopes))
     for scope in scopes:
         graph, problems = history.build(scope)

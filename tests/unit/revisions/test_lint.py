@@ -31,7 +31,7 @@ class Case:
     error: bool = False
     loose: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
-    located: bool = True
+    odd: tuple[str, ...] = ()
 
 
 def history(case: Case) -> History:
@@ -42,7 +42,7 @@ def history(case: Case) -> History:
 
 def findings(case: Case, *ignore: str) -> Findings:
     """What lint says of it; `app` and `app2` are targets."""
-    return lint(history(case), case.scopes, frozenset({"app", "app2"}), frozenset(ignore), located=case.located)
+    return lint(history(case), case.scopes, frozenset({"app", "app2"}), frozenset(ignore), odd=case.odd)
 
 
 def rule_of(name: str) -> str:
@@ -56,7 +56,14 @@ BROKEN = {
         text="alembic.ini: [alembic]: stock `alembic` looks for revisions in the installed package, and writes new "
         "ones there\n  hint: write `version_locations = %(here)s/versions`, `recursive_version_locations = true` and "
         "`revision_environment = true`",
-        located=False,
+        odd=("no_version_locations",),
+    ),
+    "ignored_url": Case(
+        (S1, A1),
+        text="alembic.ini: [alembic]: nothing connects to this `sqlalchemy.url`, and a password in it can be read by "
+        "all who have the file\n  hint: delete the line; addresses stand in targets/, and their passwords where "
+        "`password:` leads",
+        odd=("ignored_url",),
     ),
     "second_head": Case(
         (S1, S2, rev("s2b", "s1"), A1),
