@@ -37,7 +37,7 @@ _OF_ALEMBIC_INI = (
     Problem(
         "ignored_url",
         "nothing connects to this `sqlalchemy.url`, and a password in it can be read by all who have the file",
-        "delete the line; addresses stand in targets/, and their passwords where `password:` leads",
+        "delete the line; addresses stand in targets/, which name where the secrets are",
         "alembic.ini: [alembic]",
     ),
 )

@@ -61,8 +61,8 @@ BROKEN = {
     "ignored_url": Case(
         (S1, A1),
         text="alembic.ini: [alembic]: nothing connects to this `sqlalchemy.url`, and a password in it can be read by "
-        "all who have the file\n  hint: delete the line; addresses stand in targets/, and their passwords where "
-        "`password:` leads",
+        "all who have the file\n  hint: delete the line; addresses stand in targets/, which name where the "
+        "secrets are",
         odd=("ignored_url",),
     ),
     "second_head": Case(
