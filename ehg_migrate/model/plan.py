@@ -145,6 +145,7 @@ class FleetPlan:
     wish: tuple[str, ...] = ()  # the revisions that were named, as they were written
     undoes: str | None = None
     resumes: str | None = None  # the run whose unfinished targets these are
+    rollout: str = ""  # the name that this run has in common with others
     findings: tuple[Finding, ...] = ()  # what its steps are known to do that somebody should look at
     notes: tuple[Problem, ...] = ()  # of the plan as a whole; a run takes them over
     judged: bool = False  # whether its steps were looked at in a rehearsal, and those refused that must be

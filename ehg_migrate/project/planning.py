@@ -178,7 +178,7 @@ class PlanningProject(ReadingProject):
         else:
             plan = self.plan(tuple(dict.fromkeys((*left, *doubtful))), found.wish, waves=waves, soon=soon)
             plan = replace(plan, unseen=doubtful)
-        return replace(plan, resumes=found.id)
+        return replace(plan, resumes=found.id, rollout=found.rollout)
 
     def _not_looked_at(self, run: Run) -> tuple[str, ...]:
         """The targets at whose schema `resume` looks, since the run may not have done so."""

@@ -66,7 +66,7 @@ def carry_out(settings: Settings, plan: FleetPlan, reach: Reach, how: How) -> Ru
         wish=plan.wish,
         undoes=plan.undoes,
         resumes=plan.resumes,
-        rollout=how.rollout,
+        rollout=how.rollout or plan.rollout,
         saved_plan=plan.saved_plan,
     )
     results: dict[str, Result] = {}

@@ -86,12 +86,13 @@ def test_what_counts_as_a_failure(change: str, status: Status, fleet: Fleet) -> 
 def test_going_on_in_spite_of_it(fleet: Fleet) -> None:
     """What has failed is tried again before the others, which it so protects; the option of the hint does them all."""
     (fleet.folder / "alembic.ini").open("a").write("max_failures = 1\n")
-    run = ehg(fleet.folder, "upgrade", "--yes", "--parallel", "1", "--json").json["data"]
+    run = ehg(fleet.folder, "upgrade", "--yes", "--parallel", "1", "--rollout", "build-7", "--json").json["data"]
     again = ehg(fleet.folder, "resume", run["id"], "--yes", "--parallel", "1")
     assert (again.code, fleet.held()) == (1, {"a": ["s1"], "b": [], "c": []})
     assert "with `--max-failures 0` in spite of it" in again.err
     said = ehg(fleet.folder, "resume", run["id"], "--yes", "--parallel", "1", "--max-failures", "0")
     assert (said.code, fleet.held()) == (1, {"a": ["s1"], "b": ["s2"], "c": ["s2"]})
+    assert {r.rollout for r in fleet.load().runs()} == {"build-7"}
 
 
 def test_what_is_at_work_ends_all_its_steps(fleet: Fleet, tmp_path: Path) -> None:
