@@ -23,6 +23,7 @@ WRITTEN_AS_ANOTHER = Problem(
     "it, or they have changed names, all is well, and the next step here ends this note",
 )
 NEVER_RUN = "never_run"
+UNACCOUNTED = "unaccounted"
 
 
 def by_another(target: str, revisions: Sequence[str]) -> tuple[Problem, ...]:
@@ -82,14 +83,18 @@ _ONCE_AGAIN = sql.SQL(
 )
 
 
-def unaccounted(target: str, revisions: Sequence[str], heads: Sequence[str]) -> Problem:
-    """A part of the version rows is gone; or somebody has taken something back, and the journal does not know."""
-    stamp = f"`alembic -x target={target} stamp {shlex.join(heads)}`"
+def unaccounted(revisions: Sequence[str], heads: Sequence[str], after: Sequence[str]) -> Problem:
+    """A part of the version rows is gone; or somebody has taken something back, and the journal does not know.
+
+    `heads` are the rows that stand for the `revisions`, `after` all rows with those.
+    """
+    compare = f"`ehg-migrate compare TARGET {_heads(after)}`"
     return Problem(
-        "unaccounted",
+        UNACCOUNTED,
         f"by the target's journal {quoted(revisions, 8)} is applied too, and no version row says so",
-        "was it taken back by hand, or was a row lost? `ehg-migrate upgrade` does it again; if it is still there, "
-        f"{stamp} writes the row, and `ehg-migrate drift` tells then whether it is",
+        f"was a row lost? If {compare} shows no difference in what is named here, it is still there, and "
+        f"`alembic -x target=TARGET stamp {shlex.join(heads)}` writes the row; where somebody has taken it back by "
+        "hand, `ehg-migrate upgrade -t TARGET` does it again",
     )
 
 
@@ -135,22 +140,32 @@ def still_true(notes: Iterable[Problem], done: Sequence[StepResult]) -> tuple[Pr
     def is_over(note: Problem) -> bool:
         if note.code == "overlapping_rows":
             return bool(done)
-        return note.code in ("half_done", "unaccounted") and up.issuperset(re.findall("`(.+?)`", note.message))
+        return note.code in ("half_done", UNACCOUNTED) and up.issuperset(re.findall("`(.+?)`", note.message))
 
     return tuple(n for n in notes if not is_over(n))
 
 
-def is_there(step: Step) -> str:
+def is_there(step: Step, notes: Iterable[Problem] = ()) -> str:
     """What to do where a step makes what the target has: it may be a customer's, or that very step's, its row lost.
 
-    `adopt` takes over a target that holds nothing yet; a row beside others is stamped.
+    `notes` are those of the plan: what the journal says of the step. `adopt` takes over a target that holds nothing
+    yet; a row beside others is stamped. Steps above it may be there too, so not all of a comparison is about this one.
     """
-    after, revision = shlex.quote(f"heads:{','.join(step.heads_after)}"), shlex.quote(step.revision)
+    after, revision = _heads(step.heads_after), shlex.quote(step.revision)
+    lost = "a version row was lost (`ehg-migrate history TARGET`)"
+    why = f"somebody made it by hand, or {lost}"
+    if any(n.code == UNACCOUNTED for n in notes):
+        why = f"by the target's journal it may be what was applied before, and {lost}"
     return (
-        "somebody made it by hand, or a version row was lost (`ehg-migrate history TARGET`). If "
-        f"`ehg-migrate compare TARGET {after}` finds no difference there, `alembic -x target=TARGET stamp {revision}` "
-        "says that it is applied; else take it out of the way, and run again"
+        f"{why}. If `ehg-migrate compare TARGET {after}` shows no difference in what this step makes, "
+        f"`alembic -x target=TARGET stamp {revision}` says that it is applied; else move it out of the way, with the "
+        "rows that it may hold, and run again"
     )
+
+
+def _heads(rows: Sequence[str]) -> str:
+    """What these rows produce, as a side of `compare` in a shell."""
+    return shlex.quote(f"heads:{','.join(rows)}")
 
 
 def lock_broken(by: str) -> Problem:

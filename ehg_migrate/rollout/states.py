@@ -162,7 +162,7 @@ def _judge_known(
         return StateKind.REFUSED, never_run[0], needless
     notes = (
         *needless,
-        *_unaccounted(target.name, graph, reading.heads, details),
+        *_unaccounted(graph, reading.heads, details),
         *never_run,
         *_edited(graph, reading.heads, details),
         *_half_done(reading, graph),
@@ -188,14 +188,15 @@ def _damage(target: Target, reading: Reading, details: Mapping[str, Applied], gr
     return lost_rows(target.name, applied, unknown, graph.canonical(applied), target.meta_schema)
 
 
-def _unaccounted(name: str, graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
+def _unaccounted(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
     """Revisions that the journal says are applied, and no version row does."""
-    applied = graph.closure(r for r in details if r in graph)
-    if not (missing := applied & ~graph.closure(heads)):
+    applied, held = graph.closure(r for r in details if r in graph), graph.closure(heads)
+    if not (missing := applied & ~held):
         return []
     from ehg_migrate.rollout.reasons import unaccounted  # seldom
 
-    return [unaccounted(name, graph.ids(missing), graph.ids(graph.maximal(missing)))]
+    stamps, after = (graph.ids(graph.maximal(bits)) for bits in (missing, held | missing))
+    return [unaccounted(graph.ids(missing), stamps, after)]
 
 
 def _never_run(name: str, graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:

@@ -220,7 +220,7 @@ class Stepper:
         problem = fault.problem
         problem = replace(problem, where=line_of(error, self._job.settings.versions) or problem.where or step.path)
         if problem.hint == THERE and step.direction is Direction.UP:
-            problem = replace(problem, hint=is_there(step))
+            problem = replace(problem, hint=is_there(step, self._job.plan.notes))
         if blockers and problem.code in ("lock_timeout", "statement_timeout"):
             problem = replace(problem, message=f"{problem.message}; blocked by {blockers}")
         return Fault(problem, fault.retry)

@@ -140,8 +140,8 @@ def test_one_broken_target_fails_alone(
         "exists_already",
         "42P07",
         "somebody made it by hand, or a version row was lost (`ehg-migrate history TARGET`). If `ehg-migrate compare "
-        "TARGET heads:s2` finds no difference there, `alembic -x target=TARGET stamp s2` says that it is applied; else "
-        "take it out of the way, and run again",
+        "TARGET heads:s2` shows no difference in what this step makes, `alembic -x target=TARGET stamp s2` says that "
+        "it is applied; else move it out of the way, with the rows that it may hold, and run again",
     )
     assert results["clash"].heads_after == ("s1",)
     assert tables(pg, addresses["good"]) == {"s1", "s2", "s3", "good_1", "good_2"}

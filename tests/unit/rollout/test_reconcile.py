@@ -68,10 +68,22 @@ def test_words_with_spaces_are_quoted_in_commands() -> None:
     assert (
         "`ehg-migrate adopt a --heads 'odd; one' --heads s1`" in lost_rows("a", ["x"], (), ["odd; one", "s1"], "m").hint
     )
-    assert "`alembic -x target=a stamp 'odd; one' s1`" in unaccounted("a", ["x"], ["odd; one", "s1"]).hint
+    row = unaccounted(["x"], ["odd; one", "s1"], ["c1", "odd; one", "s1"])
+    assert "`alembic -x target=TARGET stamp 'odd; one' s1`" in row.hint
+    assert "`ehg-migrate compare TARGET 'heads:c1,odd; one,s1'`" in row.hint
     step = Step("odd; one", Direction.UP, "shared", "", "", "", (), ("odd; one", "c1"))
     assert "`ehg-migrate compare TARGET 'heads:odd; one,c1'`" in is_there(step)
     assert "`alembic -x target=TARGET stamp 'odd; one'`" in is_there(step)
+
+
+def test_what_the_journal_knows_is_not_taken_for_a_customers_own() -> None:
+    """A step that finds what it makes may be one whose row was lost, with all above it: its rows are to be kept."""
+    step = Step("s2", Direction.UP, "shared", "", "", "", (), ("s2",))
+    told = is_there(step, [unaccounted(["s2", "s3"], ["s3"], ["s3"])])
+    assert told.startswith("by the target's journal it may be what was applied before")
+    for hint in (told, is_there(step)):
+        assert "shows no difference in what this step makes" in hint
+        assert "with the rows that it may hold" in hint
 
 
 def test_a_run_that_is_still_at_work() -> None:
