@@ -195,13 +195,15 @@ def _run(program: str, *arguments: str) -> None:
 
 
 def _fork_helper(program: bytes, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
-    """In place of `python -c TEXT`: a fork that runs the text with these descriptors, and has no others."""
+    """In place of `python -c TEXT ...`: a fork that runs the text with these descriptors, and has no others."""
     pid = os.fork()
     if pid:
         return pid
     try:
         _be_alone({0, 1, 2, *descriptors})
-        exec(arguments[-1], {})  # noqa: S102 - multiprocessing's own text
+        text = arguments.index("-c") + 1
+        sys.argv = ["-c", *arguments[text + 1 :]]  # from Python 3.14 on it tells its helpers what we were called with
+        exec(arguments[text], {})  # noqa: S102 - multiprocessing's own text
     except Exception:  # noqa: BLE001 - a new program would say it, too
         traceback.print_exc()
     finally:
