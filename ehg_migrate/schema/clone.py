@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from ehg_migrate.schema.brought import stand_in
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.confining import unquoted
 from ehg_migrate.schema.difference import Difference, differences
@@ -56,7 +57,8 @@ def install(connection: psycopg.Connection[Any], catalog: Catalog) -> None:
         places = sql.Identifier(schema), sql.Identifier(name)
         with suppress(psycopg.Error), connection.transaction():  # what is lacking is seen by `apart`
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(places[0]))
-            connection.execute(sql.SQL("CREATE EXTENSION {1} SCHEMA {0}").format(*places))
+            if not stand_in(connection, name, schema, fact.definition.get("version")):
+                connection.execute(sql.SQL("CREATE EXTENSION {1} SCHEMA {0}").format(*places))
 
 
 def bring_to(scratch: Scratch, database: str, catalog: Catalog, scope: Scope) -> None:

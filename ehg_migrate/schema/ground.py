@@ -11,15 +11,15 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from importlib import resources
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from ehg_migrate.database.statements import named_parts, query
+from ehg_migrate.database.statements import query
 from ehg_migrate.model import NO_PLATFORM, Target
+from ehg_migrate.schema import brought
 from ehg_migrate.schema.scope import MIGRATOR, OFTEN_OURS
 
 _GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ class Ground:
         """
         roles, there, public, defaults = (tuple(row[n]) for n in ("roles", "platform", "public", "defaults"))
         reading = tuple(map(str, row["reading"]))
-        if not {*roles} <= {*_ROLES} or not {*there} <= {*_platform()} or len(reading) != len(_SETTINGS):
+        if not {*roles} <= {*_ROLES} or not {*there} <= {*brought.parts()} or len(reading) != len(_SETTINGS):
             raise ValueError("roles, schemas or settings that were not asked for")
         for privilege in public:
             _word(privilege.split(" ", 1)[0])
@@ -92,14 +92,14 @@ class Ground:
     def supabase(cls, major: int, prelude: str) -> Ground:
         """That of a Supabase project, where no target is asked."""
         public = tuple(f"USAGE {role}" for role in ("PUBLIC", *_ROLES))
-        return cls(major, '"$user", public, extensions', _ROLES, tuple(sorted(_platform())), public, (), prelude)
+        return cls(major, '"$user", public, extensions', _ROLES, tuple(sorted(brought.parts())), public, (), prelude)
 
     @property
     def digest(self) -> str:
         """For the names of references; of the stand-ins too, which a newer version of the tool may have changed."""
         lists = (self.roles, self.platform, self.public, self.defaults)
         text = json.dumps([self.major, self.search_path, self.home, lists, self.owned, self.reading])
-        return hashlib.sha256("\0".join((text, self.prelude, _platform_text())).encode()).hexdigest()
+        return hashlib.sha256("\0".join((text, self.prelude, brought.text())).encode()).hexdigest()
 
 
 def _within(defaults: tuple[str, ...], schema: str) -> tuple[str, ...]:
@@ -143,6 +143,7 @@ def ground_query(target: Target) -> sql.Composed:
         home=home,
         alone=alone,
         often_ours=often_ours,
+        brought=brought.pairs(),
         default_privileges=query("default_privileges"),
         meta=sql.Literal(target.meta_schema),
     )
@@ -153,7 +154,10 @@ def lay(connection: psycopg.Connection, ground: Ground) -> None:
     for role in ground.roles:
         _ensure_role(connection, role)
     for part in ground.platform:
-        connection.execute(_platform()[part].encode())
+        if part in brought.BROUGHT:
+            brought.bring(connection, part)
+        else:
+            connection.execute(brought.parts()[part].encode())
     home = sql.Identifier(ground.home)
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {0}; REVOKE ALL ON SCHEMA {0} FROM PUBLIC").format(home))
     for privilege in ground.public:
@@ -221,13 +225,3 @@ def _word(word: str) -> sql.SQL:
     if not re.fullmatch("[A-Z]+", word):
         raise ValueError(f"`{word}` is no privilege")
     return sql.SQL(word)
-
-
-@cache
-def _platform_text() -> str:
-    return resources.files(__package__).joinpath("platform.sql").read_text(encoding="utf-8")
-
-
-@cache
-def _platform() -> dict[str, str]:
-    return named_parts(_platform_text())

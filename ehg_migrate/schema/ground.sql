@@ -10,10 +10,15 @@ SELECT current_setting('server_version_num')::int / 10000 AS major,
               WHERE rolname IN ('anon', 'authenticated', 'service_role') ORDER BY 1) AS roles,
        -- a schema of such a name that is the migrating role's own was made by a revision, if any may make one
        ARRAY(SELECT nspname::text FROM pg_namespace
-              WHERE nspname IN ('auth', 'storage', 'extensions')
+              WHERE nspname IN ('auth', 'storage', 'realtime', 'extensions')
                 AND ({alone} OR pg_get_userbyid(nspowner) <> current_user)
              UNION ALL
              SELECT pubname::text FROM pg_publication WHERE pubname = 'supabase_realtime'
+             UNION ALL
+             -- likewise an extension there, which where it is not his the platform has given to the project
+             SELECT replace(extname, '-', '_') FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+              WHERE (extname, nspname) IN ({brought})
+                AND pg_get_userbyid(extowner) <> current_user AND ({alone} OR pg_get_userbyid(nspowner) <> current_user)
              ORDER BY 1) AS platform,
        -- who may do what in that schema, as far as it is the server's or the platform's doing
        ARRAY(SELECT format('%s %s', a.privilege_type, CASE WHEN r.rolname = current_user THEN '$migrator'

@@ -65,24 +65,182 @@ $$ SELECT (string_to_array(name, '/'))[array_length(string_to_array(name, '/'), 
 CREATE FUNCTION storage.extension(name text) RETURNS text LANGUAGE sql IMMUTABLE AS
 $$ SELECT reverse(split_part(reverse(storage.filename(name)), '.', 1)) $$;
 
+-- name: realtime
+CREATE SCHEMA realtime;
+GRANT USAGE ON SCHEMA realtime TO PUBLIC;
+CREATE TABLE realtime.messages (
+    topic text NOT NULL,
+    extension text NOT NULL,
+    payload jsonb,
+    event text,
+    private boolean DEFAULT false,
+    updated_at timestamp NOT NULL DEFAULT now(),
+    inserted_at timestamp NOT NULL DEFAULT now(),
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    PRIMARY KEY (id, inserted_at)
+) PARTITION BY RANGE (inserted_at);
+ALTER TABLE realtime.messages ENABLE ROW LEVEL SECURITY;
+CREATE FUNCTION realtime.topic() RETURNS text LANGUAGE sql STABLE AS
+$$ SELECT nullif(current_setting('realtime.topic', true), '')::text $$;
+CREATE FUNCTION realtime.send(payload jsonb, event text, topic text, private boolean DEFAULT true) RETURNS void
+LANGUAGE plpgsql AS $$ BEGIN END $$;
+CREATE FUNCTION realtime.broadcast_changes(
+    topic_name text, event_name text, operation text, table_name text, table_schema text, new record, old record,
+    level text DEFAULT 'ROW'
+) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
+
 -- name: extensions
 CREATE SCHEMA extensions;
 GRANT USAGE ON SCHEMA extensions TO PUBLIC;
--- Of the extensions that every project has, and this server may lack, what revisions call most: only their signatures count.
-CREATE FUNCTION extensions.uuid_generate_v4() RETURNS uuid LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
-$$ SELECT gen_random_uuid() $$;
-CREATE FUNCTION extensions.gen_random_bytes(integer) RETURNS bytea LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
-$$ SELECT substring(sha512(convert_to(random()::text, 'UTF8')) FOR $1) $$;
+
+-- Extensions that projects are given, for a server that has not their files: only the signatures of their functions count.
+-- What makes rows has a value, so that a revision may put it where none may be missing.
+
+-- name: pg_graphql
+CREATE FUNCTION graphql.resolve(
+    query text, variables jsonb DEFAULT '{}', "operationName" text DEFAULT NULL, extensions jsonb DEFAULT NULL
+) RETURNS jsonb LANGUAGE sql VOLATILE AS
+$$ SELECT '{}'::jsonb $$;
+
+-- name: pg_stat_statements
+CREATE VIEW extensions.pg_stat_statements AS
+SELECT NULL::oid AS userid, NULL::oid AS dbid, NULL::bigint AS queryid, NULL::text AS query, NULL::bigint AS calls,
+       NULL::double precision AS total_exec_time, NULL::double precision AS mean_exec_time, NULL::bigint AS rows
+ WHERE false;
+
+-- name: pgcrypto
 CREATE FUNCTION extensions.digest(text, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
 $$ SELECT sha256(convert_to($1, 'UTF8')) $$;
 CREATE FUNCTION extensions.digest(bytea, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
 $$ SELECT sha256($1) $$;
 CREATE FUNCTION extensions.hmac(text, text, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
 $$ SELECT sha256(convert_to($1 || $2, 'UTF8')) $$;
+CREATE FUNCTION extensions.hmac(bytea, bytea, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT sha256($1 || $2) $$;
 CREATE FUNCTION extensions.crypt(text, text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
 $$ SELECT md5($1 || $2) $$;
 CREATE FUNCTION extensions.gen_salt(text) RETURNS text LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
 $$ SELECT '$' || $1 || '$' $$;
+CREATE FUNCTION extensions.gen_salt(text, integer) RETURNS text LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT '$' || $1 || '$' $$;
+CREATE FUNCTION extensions.gen_random_bytes(integer) RETURNS bytea LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT substring(sha512(convert_to(random()::text, 'UTF8')) FOR $1) $$;
+CREATE FUNCTION extensions.gen_random_uuid() RETURNS uuid LANGUAGE sql VOLATILE PARALLEL SAFE AS
+$$ SELECT pg_catalog.gen_random_uuid() $$;
+CREATE FUNCTION extensions.encrypt(bytea, bytea, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.encrypt_iv(bytea, bytea, bytea, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.decrypt(bytea, bytea, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.decrypt_iv(bytea, bytea, bytea, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.pgp_sym_encrypt(text, text) RETURNS bytea LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT convert_to($1, 'UTF8') $$;
+CREATE FUNCTION extensions.pgp_sym_encrypt(text, text, text) RETURNS bytea LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT convert_to($1, 'UTF8') $$;
+CREATE FUNCTION extensions.pgp_sym_encrypt_bytea(bytea, text) RETURNS bytea LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.pgp_sym_encrypt_bytea(bytea, text, text) RETURNS bytea LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.pgp_sym_decrypt(bytea, text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT convert_from($1, 'UTF8') $$;
+CREATE FUNCTION extensions.pgp_sym_decrypt(bytea, text, text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT convert_from($1, 'UTF8') $$;
+CREATE FUNCTION extensions.pgp_sym_decrypt_bytea(bytea, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.pgp_sym_decrypt_bytea(bytea, text, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.pgp_pub_encrypt(text, bytea) RETURNS bytea LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT convert_to($1, 'UTF8') $$;
+CREATE FUNCTION extensions.pgp_pub_encrypt(text, bytea, text) RETURNS bytea LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT convert_to($1, 'UTF8') $$;
+CREATE FUNCTION extensions.pgp_pub_encrypt_bytea(bytea, bytea) RETURNS bytea LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.pgp_pub_encrypt_bytea(bytea, bytea, text) RETURNS bytea LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.pgp_pub_decrypt(bytea, bytea) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT convert_from($1, 'UTF8') $$;
+CREATE FUNCTION extensions.pgp_pub_decrypt(bytea, bytea, text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT convert_from($1, 'UTF8') $$;
+CREATE FUNCTION extensions.pgp_pub_decrypt(bytea, bytea, text, text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT convert_from($1, 'UTF8') $$;
+CREATE FUNCTION extensions.pgp_pub_decrypt_bytea(bytea, bytea) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.pgp_pub_decrypt_bytea(bytea, bytea, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.pgp_pub_decrypt_bytea(bytea, bytea, text, text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT $1 $$;
+CREATE FUNCTION extensions.pgp_key_id(bytea) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT md5($1) $$;
+CREATE FUNCTION extensions.armor(bytea) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT encode($1, 'base64') $$;
+CREATE FUNCTION extensions.armor(bytea, text[], text[]) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT encode($1, 'base64') $$;
+CREATE FUNCTION extensions.dearmor(text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT decode($1, 'base64') $$;
+CREATE FUNCTION extensions.pgp_armor_headers(text, OUT key text, OUT value text) RETURNS SETOF record LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT $1, $1 WHERE false $$;
+
+-- name: pgjwt
+CREATE FUNCTION extensions.url_encode(data bytea) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT encode($1, 'base64') $$;
+CREATE FUNCTION extensions.url_decode(data text) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT decode($1, 'base64') $$;
+CREATE FUNCTION extensions.algorithm_sign(signables text, secret text, algorithm text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT md5($1 || $2) $$;
+CREATE FUNCTION extensions.sign(payload json, secret text, algorithm text DEFAULT 'HS256') RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT md5($1::text || $2) $$;
+CREATE FUNCTION extensions.try_cast_double(inp text) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT $1::double precision $$;
+CREATE FUNCTION extensions.verify(token text, secret text, algorithm text DEFAULT 'HS256')
+    RETURNS TABLE (header json, payload json, valid boolean) LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT NULL::json, NULL::json, false $$;
+
+-- name: uuid_ossp
+CREATE FUNCTION extensions.uuid_nil() RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT '00000000-0000-0000-0000-000000000000'::uuid $$;
+CREATE FUNCTION extensions.uuid_ns_dns() RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT '6ba7b810-9dad-11d1-80b4-00c04fd430c8'::uuid $$;
+CREATE FUNCTION extensions.uuid_ns_url() RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT '6ba7b811-9dad-11d1-80b4-00c04fd430c8'::uuid $$;
+CREATE FUNCTION extensions.uuid_ns_oid() RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT '6ba7b812-9dad-11d1-80b4-00c04fd430c8'::uuid $$;
+CREATE FUNCTION extensions.uuid_ns_x500() RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT '6ba7b814-9dad-11d1-80b4-00c04fd430c8'::uuid $$;
+CREATE FUNCTION extensions.uuid_generate_v1() RETURNS uuid LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT pg_catalog.gen_random_uuid() $$;
+CREATE FUNCTION extensions.uuid_generate_v1mc() RETURNS uuid LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT pg_catalog.gen_random_uuid() $$;
+CREATE FUNCTION extensions.uuid_generate_v4() RETURNS uuid LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS
+$$ SELECT pg_catalog.gen_random_uuid() $$;
+CREATE FUNCTION extensions.uuid_generate_v3(namespace uuid, name text) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT md5($1::text || $2)::uuid $$;
+CREATE FUNCTION extensions.uuid_generate_v5(namespace uuid, name text) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT md5($1::text || $2)::uuid $$;
+
+-- name: supabase_vault
+CREATE TABLE vault.secrets (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name text UNIQUE,
+    description text NOT NULL DEFAULT '',
+    secret text NOT NULL,
+    key_id uuid,
+    nonce bytea,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE VIEW vault.decrypted_secrets AS
+SELECT id, name, description, secret, secret AS decrypted_secret, key_id, nonce, created_at, updated_at FROM vault.secrets;
+CREATE FUNCTION vault.create_secret(
+    new_secret text, new_name text DEFAULT NULL, new_description text DEFAULT '', new_key_id uuid DEFAULT NULL
+) RETURNS uuid LANGUAGE sql VOLATILE AS
+$$ INSERT INTO vault.secrets (secret, name, description) VALUES ($1, $2, $3) RETURNING id $$;
+CREATE FUNCTION vault.update_secret(
+    secret_id uuid, new_secret text DEFAULT NULL, new_name text DEFAULT NULL, new_description text DEFAULT NULL,
+    new_key_id uuid DEFAULT NULL
+) RETURNS void LANGUAGE sql VOLATILE AS
+$$ UPDATE vault.secrets SET secret = coalesce($2, secret) WHERE id = $1 $$;
 
 -- name: supabase_realtime
 CREATE PUBLICATION supabase_realtime;

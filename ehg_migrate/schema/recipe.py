@@ -12,10 +12,10 @@ from importlib import resources
 from ehg_migrate.model import NO_PLATFORM, Step, Target
 from ehg_migrate.revisions.beside import Contents
 from ehg_migrate.revisions.graph import Graph
+from ehg_migrate.schema.brought import BROUGHT
 from ehg_migrate.schema.ground import Ground
 from ehg_migrate.schema.scope import Scope, scope_of, within
 
-_BROUGHT = ("pgcrypto", "pgjwt", "uuid-ossp")  # extensions of a new Supabase project, beside those of `Scope`
 _FORM = 1  # raised when a reference is made or written in another way than before
 
 
@@ -81,7 +81,8 @@ def drift_scope(target: Target) -> Scope:
     scope = replace(within(target.schema, scope_of(target)), extension_versions=False, migrator=True)
     if target.platform == NO_PLATFORM:
         return scope
-    return replace(scope, without_extensions=(*scope.without_extensions, *_BROUGHT))
+    names = dict.fromkeys((*scope.without_extensions, *(name for name, _ in BROUGHT.values())))
+    return replace(scope, without_extensions=tuple(names))
 
 
 def reading_of(scope: Scope) -> str:

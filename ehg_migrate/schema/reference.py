@@ -256,6 +256,7 @@ _HINTS: Mapping[str | None, str] = {
     "2BP01": "let the revision take away first what depends on it",
     **dict.fromkeys(("42P06", "42P07", "42701", "42710", "42723"), _LEFT),  # nobody makes anything here by hand
 }
+_BROUGHT_ALREADY = "a target has it before its revisions, or an earlier one makes it: `CREATE EXTENSION IF NOT EXISTS`"
 _OF_A_ROLE = {
     "42710": "a role belongs to the whole server: make it only where it is missing",
     "2BP01": "a role belongs to the whole server, where other databases, such as kept scratch ones, may need it: drop "
@@ -266,6 +267,8 @@ _OF_A_ROLE = {
 def hint_on_scratch(problem: Problem, otherwise: str) -> str:
     """What to do about a failure that has its reason in the scratch server or in the revisions before, by SQLSTATE."""
     of_role = _OF_A_ROLE.get(problem.sqlstate or "") if 'role "' in problem.message else None
+    if problem.sqlstate == "42710" and 'extension "' in problem.message:
+        return _BROUGHT_ALREADY
     return of_role or _HINTS.get(problem.sqlstate, otherwise)
 
 

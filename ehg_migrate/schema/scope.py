@@ -9,7 +9,8 @@ from ehg_migrate.model import META_SCHEMA, NO_PLATFORM, VERSION_TABLE, Target
 SUPABASE_SCHEMAS = (
     "_analytics", "_realtime", "_supavisor", "auth", "cron", "etl", "extensions", "graphql", "graphql_public", "net",
     "pgbouncer", "pgmq", "pgmq_public", "pgsodium", "pgsodium_masks", "pgtle", "realtime", "repack", "storage",
-    "supabase_functions", "supabase_migrations", "tiger", "tiger_data", "topology", "vault",
+    "supabase_functions", "supabase_migrations", "supabase_subscription_mgmt", "tiger", "tiger_data", "topology",
+    "vault",
 )  # fmt: skip
 """Schemas that the platform fills on a Supabase project. Source: supabase/postgres and its `db diff` policy."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from ehg_migrate.errors import LocalServerError
 from ehg_migrate.model import Address, Target
+from ehg_migrate.schema.brought import BROUGHT, bring
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.ground import Ground, at_home, ground_query, lay
 from ehg_migrate.schema.scope import Scope
@@ -211,6 +212,18 @@ def test_a_ground_is_what_it_was_read_from(scratch: Scratch, pg: Cluster) -> Non
             assert c.execute("SELECT auth.uid()").fetchone() == (None,)
     finally:
         pg.drop_databases([made.dbname])
+
+
+def test_what_a_project_is_given_without_a_superuser(scratch: Scratch) -> None:
+    """The server's own extension where it is offered and may be made, and else what revisions call, under no name."""
+    with scratch.connect(scratch.fresh()) as c:
+        for part, (name, _) in BROUGHT.items():
+            bring(c, part)
+            if c.execute("SELECT FROM pg_extension WHERE extname = %s", (name,)).fetchone():
+                assert c.execute("SELECT FROM pg_available_extensions WHERE name = %s", (name,)).fetchone()
+        for call in ("extensions.uuid_generate_v4()", "extensions.crypt('a', extensions.gen_salt('bf'))"):
+            assert c.execute(f"SELECT {call} IS NOT NULL".encode()).fetchone() == (True,)
+        assert c.execute("SELECT count(*) FROM vault.decrypted_secrets").fetchone() == (0,)
 
 
 _TARGET = Target("whole", Address("h", 5432, "u", "d", "disable"), ("shared",))

@@ -1,0 +1,106 @@
+"""Revisions as users of Supabase write them, on databases that have what a project is given today."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ehg_migrate.model import Address
+from ehg_migrate.schema import brought
+from tests.acceptance.test_drift import Fleet, scratch_url
+from tests.conftest import MakeProject
+from tests.integration.fleets import entries, execute
+from tests.support.postgres import Cluster
+from tests.support.project import add_revision, revision
+from tests.support.server import SUPERUSER
+
+GIVEN = ("pg_graphql", "pg_stat_statements", "pgcrypto", "supabase_vault", "uuid_ossp")
+
+PLATFORM = """
+GRANT USAGE ON SCHEMA vault TO postgres;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA vault TO postgres;
+CREATE SCHEMA realtime;
+CREATE TABLE realtime.messages (topic text, inserted_at timestamp) PARTITION BY RANGE (inserted_at);
+CREATE TABLE realtime.messages_today PARTITION OF realtime.messages DEFAULT;
+CREATE FUNCTION realtime.topic() RETURNS text LANGUAGE sql STABLE AS $$ SELECT 'a'::text $$;
+GRANT USAGE ON SCHEMA realtime TO postgres;
+-- whose policies postgres may make there, though it is not its own
+ALTER TABLE realtime.messages OWNER TO postgres;
+ALTER PUBLICATION supabase_realtime OWNER TO postgres;
+CREATE SCHEMA supabase_subscription_mgmt;
+CREATE FUNCTION supabase_subscription_mgmt.pg_drop_subscription(text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
+"""
+"""What is there beside what every database of the tests has, all of it the superuser's."""
+
+DUMPED = """
+CREATE EXTENSION IF NOT EXISTS "pg_graphql" WITH SCHEMA "graphql";
+CREATE EXTENSION IF NOT EXISTS "pg_stat_statements" WITH SCHEMA "extensions";
+CREATE EXTENSION IF NOT EXISTS "pgcrypto" WITH SCHEMA "extensions";
+CREATE EXTENSION IF NOT EXISTS "supabase_vault" WITH SCHEMA "vault";
+CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA "extensions";
+CREATE TABLE notes (id uuid PRIMARY KEY DEFAULT extensions.uuid_generate_v4(), owner uuid NOT NULL DEFAULT auth.uid(),
+                    body text, secret bytea DEFAULT gen_random_bytes(16),
+                    hash text DEFAULT crypt('a', gen_salt('bf', 8)));
+ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY "Own notes" ON notes TO authenticated USING ((SELECT auth.uid()) = owner);
+ALTER TABLE notes REPLICA IDENTITY FULL;
+ALTER PUBLICATION supabase_realtime ADD TABLE notes;
+INSERT INTO notes (id, owner, body) SELECT uuid_generate_v5(uuid_ns_url(), 'a'), uuid_generate_v1(), 'b';
+"""
+"""The head of every file that the platform's own tool writes, and what follows it there."""
+
+REALTIME = """
+CREATE POLICY listening ON realtime.messages FOR SELECT TO authenticated USING ((SELECT realtime.topic()) = 'a');
+CREATE VIEW recent WITH (security_invoker = on) AS SELECT id, body FROM notes;
+"""
+
+REVISIONS = {
+    "shared/1": revision("dumped", up=DUMPED, down_sql="DROP TABLE notes", label="shared"),
+    "shared/2": revision("realtime", "dumped", up=REALTIME,
+                         down_sql="DROP VIEW recent; DROP POLICY listening ON realtime.messages"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster) -> Fleet:
+    """Two projects, with nothing of their users' in them."""
+    addresses = {name: make_database(name) for name in ("acme", "beta")}
+    for address in addresses.values():
+        with pg.admin(address.dbname) as c:
+            for part in GIVEN:
+                brought.bring(c, part)
+            c.execute(PLATFORM)
+    make_project(tmp_path, entries(addresses), REVISIONS, defaults={"platform": "supabase"})
+    return Fleet(tmp_path, addresses, {})
+
+
+@pytest.mark.parametrize("own_server", [False, True])
+def test_what_a_project_is_given_is_there_where_its_steps_are_tried(
+    project: Fleet, pg: Cluster, *, own_server: bool
+) -> None:
+    """On the embedded server, which has none of it, and on one that may: rehearsed, verified, no drift, SQL proven."""
+    if own_server:
+        project.variables["EHG_SCRATCH_URL"] = scratch_url(pg).replace("://postgres:", f"://{SUPERUSER}:")
+    assert project.run("drift", "--exit-code").code == 0, "a project that nobody has changed has not drifted"
+    run = project.run("upgrade", "--yes", "--verify", "always", "--lint", "always")
+    assert run.code == 0, run
+    assert project.run("drift", "--full", "--exit-code").code == 0
+    rehearsed = project.run("downgrade", "acme", "--to", "dumped", "--yes", "--verify", "always")
+    assert rehearsed.code == 0, rehearsed
+    assert project.run("upgrade", "--yes", "--verify", "always", "--lint", "always").code == 0
+    execute(pg, project.addresses["beta"], "ALTER TABLE notes ADD COLUMN extra int")
+    assert project.run("drift", "--exit-code").code == 3
+    made = project.run("compare", "acme", "beta", "--sql")
+    assert (made.code, "-- proven: after the 1 statement below" in made.out) == (0, True), made
+    carried = project.run("revision", "--from-drift", "beta", "--branch", "beta", "-m", "extra")
+    assert carried.code == 0, carried
+
+
+def test_an_extension_that_a_project_has_already(project: Fleet) -> None:
+    """A revision that makes it once more would fail there too, and what to write is said."""
+    add_revision(project.folder, "shared/3", revision("again", "realtime", up="CREATE EXTENSION pgcrypto"))
+    said = project.run("rehearse")
+    assert (said.code, 'extension "pgcrypto" already exists' in said.out) == (1, True), said
+    assert "hint: a target has it before its revisions, or an earlier one makes it: `CREATE EXTENSION IF" in said.out
