@@ -88,9 +88,20 @@ class Workforce:
         self.dismiss(room)
         for _ in range(_LOOKS):
             with contextlib.suppress(ConnectionRefusedError):  # the fork server ends; only when it has, another is made
-                return self._forked(job)
+                return self._forked_again(job)
             time.sleep(_ENDING)  # its end cannot be waited for: multiprocessing keeps to itself which process it is
         return self._forked(job)
+
+    def _forked_again(self, job: Job) -> Worker:
+        """Also where the fork server ends while it makes the worker. One that it has made all the same begins no step,
+        for its pipe is closed.
+        """
+        try:
+            return self._forked(job)
+        except ConnectionRefusedError:
+            raise
+        except (ConnectionError, EOFError):
+            return self._forked(job)
 
     def _forked(self, job: Job) -> Worker:
         ours, theirs = multiprocessing.Pipe()

@@ -329,11 +329,12 @@ def test_a_worker_that_is_killed_is_looked_after(two: Callable[..., Fleet], gate
     fleet.check("acme", holds=["a1", "a2", "s1"])
 
 
+@pytest.mark.parametrize("dying", [ConnectionRefusedError, ConnectionResetError, EOFError])
 def test_where_the_machine_has_not_enough_for_all_they_take_turns(
-    two: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+    dying: type[Exception], two: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A target whose worker cannot be started beside another waits for that one; a dying fork server fails nobody."""
-    forked, lacking = Workforce._forked, [ConnectionRefusedError(errno.ECONNREFUSED, "refused")]
+    forked, lacking = Workforce._forked, [dying()]
     alive: list[Worker] = []
 
     def short(self: Workforce, job: Job) -> Worker:
