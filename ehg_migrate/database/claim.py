@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from ehg_migrate.database.connections import Notice, check_settings, settings
-from ehg_migrate.database.faults import NOTHING_OF_OURS
+from ehg_migrate.database.faults import NOTHING_OF_OURS, TAKES_NO_WRITES
 from ehg_migrate.database.journal import Journal
 from ehg_migrate.database.records import Canonical, refuse_recorded
 from ehg_migrate.database.statements import joined, layout, query, version_name
@@ -67,6 +67,7 @@ class Claim:
         adopting: bool,
         canonical: Canonical | None = None,
         done: Sequence[str] = (),
+        begun: bool = False,
     ) -> None:
         self._lock = lock
         self._target = journal.target
@@ -76,6 +77,7 @@ class Claim:
         self._adopting = adopting
         self._canonical = canonical
         self._done = done  # what its run has committed here before
+        self._begun = begun  # whether it may have begun something here, so that there is something to be found out
 
     def make(self) -> Found:
         """Raises TargetError: another runner is at work, somebody else's Alembic was, no privilege; psycopg.Error."""
@@ -112,10 +114,14 @@ class Claim:
             answers = together(self._lock, self._target, _ENTERING, values)
         except NOTHING_OF_OURS:
             return None
+        except TAKES_NO_WRITES:
+            if not self._begun:
+                raise
+            answers = together(self._lock, self._target, _LOOKING, values)
         check_settings(answers["settings"][0], self._target)
         if not answers["claim"][0][0]:
             return None
-        facts, former = Facts.of(answers["facts"][0]), answers["clear_lease"]
+        facts, former = Facts.of(answers["facts"][0]), answers.get("clear_lease")
         refuse_temporary(facts.default_schema, self._target)
         return Found(
             heads=tuple(row[0] for row in answers["version_heads"]),
@@ -203,6 +209,7 @@ _ENTERING = (
     "BEGIN", "UNLISTEN *", "RESET search_path", "settings", "claim", "COMMIT",
     "id_length", "facts", "clear_lease", "take_lease", "number_on", "version_heads", "unfinished",
 )  # fmt: skip
+_LOOKING = tuple(name for name in _ENTERING if name not in ("clear_lease", "take_lease", "number_on"))
 
 
 def together(

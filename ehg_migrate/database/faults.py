@@ -35,6 +35,9 @@ class Fault:
 NOTHING_OF_OURS = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 """What a question to our own tables gives where this tool has never been: so nobody of it is at work there."""
 
+TAKES_NO_WRITES = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.DiskFull)
+"""What a write gives in a database that can be read all the same. Platforms close one whose disk is nearly full."""
+
 # Where a step fails on one target, its file is seldom wrong: others have applied it, and an edited one is another.
 THERE = "made by hand, or by something that was cut: look what it is; take it out of the way, and run again"
 _GONE = (

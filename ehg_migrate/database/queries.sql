@@ -121,6 +121,10 @@ SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
 -- name: number
 SELECT pg_current_xact_id()::text
 
+-- name: became
+-- What became of a transaction, where nothing can be written beside it.
+SELECT pg_xact_status(%(transaction)s::xid8)
+
 -- name: listen
 LISTEN {channel}; SELECT pg_backend_pid()
 

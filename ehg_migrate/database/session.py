@@ -26,7 +26,7 @@ from ehg_migrate.database.connections import (
     connect_pair,
     with_retries,
 )
-from ehg_migrate.database.faults import ConnectError, is_lost, run_fault
+from ehg_migrate.database.faults import TAKES_NO_WRITES, ConnectError, is_lost, run_fault
 from ehg_migrate.database.hosts import place
 from ehg_migrate.database.journal import Journal
 from ehg_migrate.database.leaving import let_go, letting_go
@@ -48,7 +48,7 @@ class Session:
     be reached or fails, other TargetErrors for what must not be touched: a transaction pooler, another runner at work,
     no privilege to make our schema. With `canonical` also a database without a record of ours, where by another tool's
     revisions of the target are applied. Where its run has `done` steps here before, our tables are not made: a database
-    without them is another one.
+    without them is another one. Where it has `begun` some, it is entered although it takes no writes: without our name.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Session:
         adopting: bool = False,
         canonical: Canonical | None = None,
         done: Sequence[str] = (),
+        begun: bool = False,
     ) -> None:
         self.target = target
         self.journal = Journal(target, run, origin)
@@ -73,6 +74,7 @@ class Session:
         self._adopting = adopting
         self._canonical = canonical
         self._done = done
+        self._begun_before = begun
         self._key = lock_key(target)
         self._application = application_name(run, origin.host)
 
@@ -94,6 +96,7 @@ class Session:
                 adopting=self._adopting,
                 canonical=self._canonical,
                 done=self._done,
+                begun=self._begun_before,
             ).make()
             self.broken_by = self.broken_by or self.found.broken_by
         except psycopg.Error as e:
@@ -130,13 +133,22 @@ class Session:
 
     def _give_back(self, *asked: str) -> dict[str, list[tuple[Any, ...]]]:
         with letting_go(self.work):  # first, or the next runner finds the one lock free and must wait for the other
-            return together(self.lock, self.target, (*asked, "RESET ALL", "drop_lease", "unlock"), {"key": self._key})
+            values, asked = {"key": self._key}, (*asked, "RESET ALL")
+            try:
+                return together(self.lock, self.target, (*asked, "drop_lease", "unlock"), values)
+            except TAKES_NO_WRITES:  # our name stays behind, until the next runner puts his there
+                return together(self.lock, self.target, (*asked, "unlock"), values)
 
     def heads(self) -> tuple[str, ...]:
         """The version rows now, read on the lock's connection, which no revision can have left in a transaction."""
         with self.beside() as connection:
             rows = connection.execute(query("version_heads", self.target)).fetchall()
         return tuple(row[0] for row in rows)
+
+    def became(self, transaction: str | None) -> str | None:
+        """What became of the one with this number: in progress, committed, aborted; None where there is no number."""
+        row = self.lock.execute(query("became"), {"transaction": transaction}).fetchone()
+        return row[0] if row else None
 
     def beside(self) -> AbstractContextManager[psycopg.Connection]:
         """A connection in autocommit, for what is not to be in the transaction of a step."""

@@ -19,7 +19,7 @@ from psycopg.pq import TransactionStatus
 
 from ehg_migrate.database.claim import Facts, Found, id_length, refuse_temporary, together
 from ehg_migrate.database.connections import Notice, check_settings, connect_bare
-from ehg_migrate.database.faults import ConnectError, is_lost
+from ehg_migrate.database.faults import TAKES_NO_WRITES, ConnectError, is_lost
 from ehg_migrate.database.flight import Flight, Sent
 from ehg_migrate.database.leaving import RESET, let_go
 from ehg_migrate.database.preparing import PREPARE_ALONE, RESET_AND_BEGIN, LockLost, Preparing, preparation
@@ -90,6 +90,13 @@ class SingleSession(Session):
             self.work.execute(layout(self.target))
         self._begun, self._unmade = None, False
         return nullcontext(self.work)
+
+    def heads(self) -> tuple[str, ...]:
+        """As of a `Session`; none where our tables went with the step, and cannot be made again."""
+        try:
+            return super().heads()
+        except TAKES_NO_WRITES:
+            return ()
 
     # --- what it holds
 

@@ -11,6 +11,7 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
+from ehg_migrate.database.faults import TAKES_NO_WRITES
 from ehg_migrate.database.flight import Flight
 from ehg_migrate.database.journal import Entry, Moment, Recorded
 from ehg_migrate.database.leaving import Leave, TargetConnection
@@ -161,13 +162,16 @@ class Recorder:
         self._heads = heads
 
     def failed(self, revision: str, direction: Direction, detail: str) -> None:
-        """Writes the failure beside the transaction that was rolled back. Raises psycopg.Error.
+        """Writes the failure, where that can be, beside the transaction that was rolled back. Raises psycopg.Error.
 
         There the server says, too, whether it was: a step may have left it in a way that nobody could see.
         """
         self._step = None
-        recorded = self._beside("failed", revision, direction, detail)
-        if recorded.transaction not in (None, "aborted"):
+        try:
+            ended = self._beside("failed", revision, direction, detail).transaction
+        except TAKES_NO_WRITES:  # which may be why it has failed
+            ended = self.session.became(self._transaction)
+        if ended not in (None, "aborted"):
             self._step = (revision, direction)
             self._left_transaction()
             self._step = None

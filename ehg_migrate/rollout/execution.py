@@ -132,7 +132,8 @@ class Execution:
         who = job.target, job.password, job.run, job.origin, self.teller.notice
         if single:
             return SingleSession(*who, fresh=not job.plan.heads)
-        return Session(*who, done=[s.revision for s in self._own])
+        begun = bool(self.lost or self.done or job.unsure)
+        return Session(*who, done=[s.revision for s in self._own], begun=begun)
 
     def _work(self, watchdog: Watchdog, lost: StepFailed | None, *, single: bool) -> Result:
         """One session: everything that is still to do, from wherever the target stands."""
