@@ -144,8 +144,7 @@ def _be_the_program(request: dict[str, Any]) -> NoReturn:
         opened = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, descriptor)
         os.close(opened)
-    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115 - as Python opens them
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    # Python's own streams stay, which write there now: a module may have kept one, as Alembic does for what it prints
     multiprocessing.util.spawnv_passfds = _fork_helper  # what starts its helpers
     code = 1
     try:
@@ -196,6 +195,7 @@ def _run(program: str, *arguments: str) -> None:
 
 def _fork_helper(program: bytes, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
     """In place of `python -c TEXT ...`: a fork that runs the text with these descriptors, and has no others."""
+    sys.stdout.flush()  # or the fork could say it too
     pid = os.fork()
     if pid:
         return pid
