@@ -9,9 +9,14 @@ from ehg_migrate.errors import together
 from ehg_migrate.report.differences import difference_lines
 from ehg_migrate.report.text import counted, names, number, problem_lines, table
 from ehg_migrate.schema.drift import UNSEEN
+from ehg_migrate.schema.eras import FORMER
 
 if TYPE_CHECKING:
     from ehg_migrate.schema.drift import Drift
+
+
+_TOLD = (UNSEEN, FORMER)
+"""Codes of notes that are shown of a target that matches, too."""
 
 
 def drift_lines(found: Sequence[Drift]) -> Iterator[str]:
@@ -29,8 +34,8 @@ def drift_lines(found: Sequence[Drift]) -> Iterator[str]:
         yield ""
         yield from problem_lines(problem, f"{', '.join(targets)}: ", targets)
     # of targets whose other notes are not shown
-    unseen = ((note, d.target) for d in found for note in d.notes if note.code == UNSEEN and not d.differences)
-    for note, targets in together(unseen).items():
+    told = ((note, d.target) for d in found for note in d.notes if note.code in _TOLD and not d.differences)
+    for note, targets in together(told).items():
         yield ""
         yield from problem_lines(note, f"note: {', '.join(targets)}: ", targets)
     yield ""

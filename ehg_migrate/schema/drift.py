@@ -22,6 +22,7 @@ from ehg_migrate.revisions.beside import Contents
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.catalog import message, read_catalog_async
 from ehg_migrate.schema.difference import Difference, differences
+from ehg_migrate.schema.eras import Eras, as_made_now, both_eras, told
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.ground import Ground, ground_query
 from ehg_migrate.schema.recipe import Recipe, drift_scope, recipe
@@ -180,6 +181,7 @@ def find_drift(
     expected = {name: made[r.key] for name, r in recipes.items() if isinstance(r, Recipe)}
     suspects = [t for t in fleet.targets if differs(looks.get(t.name), expected.get(t.name))]
     catalogs = ask_all(suspects, fleet.passwords, fleet.at_once, read_there) if suspects else {}
+    eras = both_eras({t.name: _standing(t, recipes[t.name], looks[t.name]) for t in suspects}, references)
     found = []
     for target in fleet.targets:
         state, made_from = by_name[target.name], recipes[target.name]
@@ -188,8 +190,16 @@ def find_drift(
         else:
             there = looks[target.name]
             assert isinstance(there, Look)
-            found.append(_drift(state, there, expected[target.name], catalogs.get(target.name)))
+            read, there_were = catalogs.get(target.name), eras.get(target.name)
+            found.append(_drift(state, there, expected[target.name], read, there_were))
     return tuple(found)
+
+
+def _standing(target: Target, made: Recipe | Problem, there: Look | Problem) -> tuple[Recipe, Ground]:
+    """Of a target that differs: what it should be, and the ground that its revisions stand on now."""
+    assert isinstance(made, Recipe)
+    assert isinstance(there, Look)
+    return made, there.ground.below(target)
 
 
 def _recipe(
@@ -220,7 +230,7 @@ async def read_there(connection: Connection, target: Target) -> tuple[Catalog, t
         raise TargetError(look_fault(e)) from e
 
 
-def _drift(state: State, there: Look, expected: Reference | Problem, read: object) -> Drift:
+def _drift(state: State, there: Look, expected: Reference | Problem, read: object, eras: Eras | None) -> Drift:
     seen = Drift(
         state.target,
         Verdict.MATCHES,
@@ -242,9 +252,14 @@ def _drift(state: State, there: Look, expected: Reference | Problem, read: objec
     if heads != state.heads:
         return replace(seen, verdict=Verdict.UNKNOWN, problem=MOVED)
     try:
-        found = differences(expected.catalog(), catalog)
+        left = expected.catalog()
     except TargetError as e:
         return replace(seen, verdict=Verdict.NO_REFERENCE, problem=e.problem)
+    if eras is not None:
+        left = eras.now
+        catalog, old = as_made_now(catalog, eras)
+        seen = replace(seen, notes=(*seen.notes, told(old))) if old else seen
+    found = differences(left, catalog)
     return replace(seen, verdict=Verdict.DRIFTED if found else Verdict.MATCHES, differences=found)
 
 

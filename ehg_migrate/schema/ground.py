@@ -28,8 +28,8 @@ _READING = ("UTC", "ISO, MDY", "postgres")  # of a server of which nobody has se
 _SETTINGS = ("TimeZone", "DateStyle", "IntervalStyle")
 _SOMEBODY = "ehg_migrate_owner"  # of a scratch database that whoever migrates shall not own
 _PUBLIC_CLOSED = 15  # the first major in which not everybody may create in schema public
-_ROLES = ("anon", "authenticated", "service_role")
-_TYPES = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS", "L": "LARGE OBJECTS"}
+ROLES = ("anon", "authenticated", "service_role")
+TYPES = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS", "L": "LARGE OBJECTS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Ground:
         """
         roles, there, public, defaults = (tuple(row[n]) for n in ("roles", "platform", "public", "defaults"))
         reading = tuple(map(str, row["reading"]))
-        if not {*roles} <= {*_ROLES} or not {*there} <= {*brought.parts()} or len(reading) != len(_SETTINGS):
+        if not {*roles} <= {*ROLES} or not {*there} <= {*brought.parts()} or len(reading) != len(_SETTINGS):
             raise ValueError("roles, schemas or settings that were not asked for")
         for privilege in public:
             _word(privilege.split(" ", 1)[0])
@@ -91,8 +91,8 @@ class Ground:
     @classmethod
     def supabase(cls, major: int, prelude: str) -> Ground:
         """That of a Supabase project, where no target is asked."""
-        public = tuple(f"USAGE {role}" for role in ("PUBLIC", *_ROLES))
-        return cls(major, '"$user", public, extensions', _ROLES, tuple(sorted(brought.parts())), public, (), prelude)
+        public = tuple(f"USAGE {role}" for role in ("PUBLIC", *ROLES))
+        return cls(major, '"$user", public, extensions', ROLES, tuple(sorted(brought.parts())), public, (), prelude)
 
     @property
     def digest(self) -> str:
@@ -119,6 +119,11 @@ def _first(kept: str | None, role: str) -> tuple[str, ...] | None:
     return found
 
 
+def default_of(schema: str, kind: str, privilege: str, role: str) -> str:
+    """A default privilege that may not be passed on, as `default_privileges` writes one."""
+    return json.dumps([schema, kind, privilege, role, False])
+
+
 def _read_default(text: str) -> tuple[str, str, str, str, bool]:
     """Schema, kind, privilege, role and whether it may be granted on, as `default_privileges` writes them.
 
@@ -128,7 +133,7 @@ def _read_default(text: str) -> tuple[str, str, str, str, bool]:
         schema, kind, privilege, who, grantable = json.loads(text)
     except (TypeError, RecursionError) as e:
         raise ValueError("no default privilege") from e
-    if not all(isinstance(word, str) for word in (schema, kind, privilege, who)) or kind not in _TYPES:
+    if not all(isinstance(word, str) for word in (schema, kind, privilege, who)) or kind not in TYPES:
         raise ValueError("no default privilege")
     if privilege:
         _word(privilege)
@@ -167,7 +172,7 @@ def lay(connection: psycopg.Connection, ground: Ground) -> None:
     # an entry for everywhere stands in the place of what PostgreSQL gives to PUBLIC by itself; all of it, so before any
     for kind in dict.fromkeys(kind for schema, kind, *_ in defaults if not schema):
         revoke = sql.SQL("ALTER DEFAULT PRIVILEGES REVOKE ALL ON {} FROM PUBLIC")
-        connection.execute(revoke.format(sql.SQL(_TYPES[kind])))
+        connection.execute(revoke.format(sql.SQL(TYPES[kind])))
     for default in defaults:
         _lay_default(connection, *default)
     if ground.prelude:
@@ -195,7 +200,10 @@ def _lay_default(
     if schema and connection.execute("SELECT to_regnamespace(quote_ident(%s))", (schema,)).fetchone() == (None,):
         return  # a schema that a revision makes: so its default privileges are made by revisions too, or are drift
     place = sql.SQL(" IN SCHEMA {}").format(sql.Identifier(schema)) if schema else sql.SQL("")
-    if not privilege:
+    if not privilege:  # nobody gets anything; in a schema the entry is there all the same, and a fact
+        if schema:
+            own = sql.SQL("ALTER DEFAULT PRIVILEGES{} GRANT ALL ON {} TO CURRENT_USER")
+            connection.execute(own.format(place, sql.SQL(TYPES[kind])))
         return
     if who != "PUBLIC":
         _ensure_role(connection, who)
@@ -203,7 +211,7 @@ def _lay_default(
         sql.SQL("ALTER DEFAULT PRIVILEGES{} GRANT {} ON {} TO {}{}").format(
             place,
             _word(privilege),
-            sql.SQL(_TYPES[kind]),
+            sql.SQL(TYPES[kind]),
             _grantee(who),
             sql.SQL(" WITH GRANT OPTION" if grantable else ""),
         )

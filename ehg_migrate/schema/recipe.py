@@ -16,7 +16,7 @@ from ehg_migrate.schema.brought import BROUGHT
 from ehg_migrate.schema.ground import Ground
 from ehg_migrate.schema.scope import Scope, scope_of, within
 
-_FORM = 1  # raised when a reference is made or written in another way than before
+_FORM = 2  # raised when a reference is made or written in another way than before
 
 
 @dataclass(frozen=True)

@@ -104,3 +104,52 @@ def test_an_extension_that_a_project_has_already(project: Fleet) -> None:
     said = project.run("rehearse")
     assert (said.code, 'extension "pgcrypto" already exists' in said.out) == (1, True), said
     assert "hint: a target has it before its revisions, or an earlier one makes it: `CREATE EXTENSION IF" in said.out
+
+
+CLOSED = "".join(
+    "ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA public"
+    f" REVOKE ALL ON {kind} FROM anon, authenticated, service_role;"
+    for kind in ("TABLES", "SEQUENCES", "FUNCTIONS")
+)
+"""What Supabase has done to all its projects on a day; what was there keeps its grants."""
+
+BEFORE = """
+CREATE TABLE former (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY);
+CREATE FUNCTION old_one() RETURNS int LANGUAGE sql AS 'SELECT 1';
+"""
+
+
+@pytest.mark.parametrize("history", ["says nothing of it", "sets some elsewhere", "was adopted"])
+def test_default_privileges_that_the_platform_changes(project: Fleet, pg: Cluster, history: str) -> None:
+    """What was made before has not drifted, and is named; nor what is made after. What somebody grants has."""
+    elsewhere = (
+        "CREATE SCHEMA hidden; ALTER DEFAULT PRIVILEGES IN SCHEMA hidden GRANT SELECT ON TABLES TO service_role;"
+    )
+    up = BEFORE + (elsewhere if history == "sets some elsewhere" else "")
+    add_revision(project.folder, "shared/3", revision("before", "realtime", up=up))
+    assert project.run("upgrade", "--yes").code == 0
+    for address in project.addresses.values():
+        with pg.admin(address.dbname) as c:
+            c.execute(CLOSED.encode())
+            if history == "was adopted":
+                c.execute("COMMENT ON TABLE ehg_migrate.migration_journal IS NULL")
+    said = project.run("drift", "--exit-code")
+    assert said.code == 0, said
+    assert "note: acme, beta: made under other default privileges than hold now, with their grants: " in said.out
+    assert "`table public.former`" in said.out
+    assert "default privileges of" not in said.out
+    add_revision(project.folder, "shared/4", revision("after", "before", up="CREATE TABLE later (id int)"))
+    run = project.run("upgrade", "--yes", "--verify", "always")
+    assert (run.code, "2 succeeded" in run.out) == (0, True), run
+    execute(pg, project.addresses["beta"], "GRANT SELECT ON later TO anon")
+    said = project.run("drift", "--exit-code")
+    assert (said.code, "           grants.anon: - -> SELECT" in said.out) == (3, True), said
+    execute(pg, project.addresses["beta"], "REVOKE SELECT ON later FROM anon", "REVOKE SELECT ON former FROM anon")
+    said = project.run("drift", "--exit-code")
+    assert (said.code, "  changed  table public.former" in said.out) == (3, True), said
+    if history == "sets some elsewhere":
+        execute(
+            pg, project.addresses["acme"], "ALTER DEFAULT PRIVILEGES IN SCHEMA hidden GRANT INSERT ON TABLES TO anon"
+        )
+        said = project.run("drift", "-t", "acme")
+        assert "  changed  default privileges of $owner in hidden on tables" in said.out, said
