@@ -106,6 +106,18 @@ def test_an_extension_that_a_project_has_already(project: Fleet) -> None:
     assert "hint: a target has it before its revisions, or an earlier one makes it: `CREATE EXTENSION IF" in said.out
 
 
+def test_a_project_that_was_made_before_postgresql_15(project: Fleet, pg: Cluster) -> None:
+    """Its schema `public` stays a superuser's, who has given to `postgres` what the database's owner has now anyway."""
+    assert project.run("upgrade", "--yes").code == 0
+    with pg.admin(project.addresses["acme"].dbname) as c:
+        c.execute(
+            f"ALTER SCHEMA public OWNER TO {SUPERUSER}; GRANT USAGE, CREATE ON SCHEMA public TO postgres".encode()
+        )
+    said = project.run("drift", "--full", "--exit-code")
+    assert said.code == 0, said
+    assert project.run("compare", "acme", "beta", "--exit-code").code == 0
+
+
 CLOSED = "".join(
     "ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA public"
     f" REVOKE ALL ON {kind} FROM anon, authenticated, service_role;"

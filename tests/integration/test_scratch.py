@@ -13,7 +13,7 @@ from ehg_migrate.errors import LocalServerError
 from ehg_migrate.model import Address, Target
 from ehg_migrate.schema.brought import BROUGHT, bring
 from ehg_migrate.schema.catalog import read_catalog
-from ehg_migrate.schema.ground import Ground, at_home, ground_query, lay
+from ehg_migrate.schema.ground import Ground, at_home, default_of, ground_query, lay
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.scratch import Scratch, ScratchServers, nearest
 from ehg_migrate.schema.scratch_url import given
@@ -212,6 +212,19 @@ def test_a_ground_is_what_it_was_read_from(scratch: Scratch, pg: Cluster) -> Non
             assert c.execute("SELECT auth.uid()").fetchone() == (None,)
     finally:
         pg.drop_databases([made.dbname])
+
+
+def test_default_privileges_of_a_newer_server(scratch: Scratch) -> None:
+    """MAINTAIN, which a target of 17 gives with GRANT ALL, is laid nowhere; the entry and what else it gives are."""
+    defaults = tuple(default_of("public", "r", p, "anon") for p in ("MAINTAIN", "SELECT"))
+    only = (default_of("public", "S", "MAINTAIN", "anon"),)
+    with scratch.connect(scratch.fresh()) as c:
+        lay(c, replace(Ground.supabase(17, ""), platform=(), defaults=(*defaults, *only)))
+        facts = {f.identity: f.definition for f in read_catalog(c, Scope()).facts if f.kind == "default privileges"}
+    assert facts == {
+        "of $owner in public on tables": {"grants": {"anon": "SELECT"}},
+        "of $owner in public on sequences": {},
+    }
 
 
 def test_what_a_project_is_given_without_a_superuser(scratch: Scratch) -> None:

@@ -118,9 +118,10 @@ WITH ours AS MATERIALIZED (
               FROM (SELECT a.classid, a.objid, a.objsubid, x.grantee, x.privilege_type, bool_or(x.is_grantable) AS grantable
                       FROM acls a CROSS JOIN LATERAL aclexplode(coalesce(a.acl, a.initial)) AS x
                      WHERE x.grantee <> a.owner AND x.privilege_type <> 'MAINTAIN'
-                       -- who owns the database owns what pg_database_owner owns: public
-                       AND NOT (a.owner = 'pg_database_owner'::regrole
-                                AND x.grantee = (SELECT datdba FROM pg_database WHERE datname = current_database()))
+                       -- who owns the database owns what pg_database_owner owns: public, which until 14 was a superuser's
+                       AND NOT (x.grantee = (SELECT datdba FROM pg_database WHERE datname = current_database())
+                                AND (a.owner = 'pg_database_owner'::regrole
+                                     OR (a.classid, a.objid) = ('pg_namespace'::regclass, to_regnamespace('public')::oid)))
                      GROUP BY a.classid, a.objid, a.objsubid, x.grantee, x.privilege_type) AS given
              GROUP BY classid, objid, objsubid, given.grantee
             UNION ALL
