@@ -100,11 +100,7 @@ def redact_known(text: str) -> str:
     For SQL, which must be what it is: in a schema `password = crypt(...)` is no secret, and masked another statement.
     """
     secrets = frozenset(_known)
-    text = _without(text, _forms(secrets))
-    if "%" in text:
-        for pattern in _encoded(secrets):
-            text = pattern.sub(MASK, text)
-    return text
+    return _without(text, _forms(secrets), _encoded(secrets) if "%" in text else ())
 
 
 def printable(text: str) -> str:
@@ -139,14 +135,22 @@ def one_line(text: str, length: int = 1000) -> str:
     return " ".join(shown.split())[:length]
 
 
-def _without(text: str, forms: tuple[str, ...]) -> str:
-    """The text with all of it masked that belongs to any form: one may begin within another, or be a part of it."""
+def _without(text: str, forms: tuple[str, ...], patterns: tuple[re.Pattern[str], ...]) -> str:
+    """The text with all of it masked that belongs to any form, or that a pattern finds.
+
+    One may begin within another, or be a part of it.
+    """
     found: list[tuple[int, int]] = []
     for form in forms:
         start = text.find(form)
         while start >= 0:
             found.append((start, start + len(form)))
             start = text.find(form, start + 1)
+    for pattern in patterns:
+        match = pattern.search(text)
+        while match:
+            found.append(match.span())
+            match = pattern.search(text, match.start() + 1)
     kept, end = [], 0
     for start, stop in sorted(found):
         if start >= end:
@@ -193,8 +197,7 @@ def _written(secret: str) -> set[str]:
 @lru_cache(maxsize=1)
 def _encoded(secrets: frozenset[str]) -> tuple[re.Pattern[str], ...]:
     """For URLs, whatever characters their writer chose to encode."""
-    ordered = sorted(secrets, key=len, reverse=True)
-    return tuple(re.compile("".join(map(_either, secret))) for secret in ordered)
+    return tuple(re.compile("".join(map(_either, secret))) for secret in secrets)
 
 
 def _either(character: str) -> str:

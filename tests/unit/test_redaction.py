@@ -104,6 +104,14 @@ def test_secrets_that_are_parts_of_one_another(secrets: list[str], data: st.Data
     assert redact(f"| {chosen} |") == f"| {MASK} |"
 
 
+def test_a_part_of_a_secret_in_a_url() -> None:
+    """What an encoded character keeps from looking like the longer one goes with it, not only the shorter within it."""
+    redaction._known.clear()
+    for secret in ("horse", "correct/horse battery"):
+        register(secret)
+    assert redact("https://h/correct%2fhorse%20battery/") == f"https://h/{MASK}/"
+
+
 @given(secret=SECRETS, where=st.integers(1, 3), control=st.sampled_from(["\x1b[1m", "\x00", "\x1b]0;x\x07", "\u202e"]))
 def test_control_characters_hide_no_secret(secret: str, where: int, control: str) -> None:
     """Taken out of the middle of a secret they do not leave it whole."""
@@ -192,9 +200,10 @@ def test_passwords_that_nobody_registered(text: str, shown: str) -> None:
 
 
 def test_a_very_short_password_masks_no_words() -> None:
-    """It is masked where it is assigned, and nowhere else."""
+    """It is masked where it is assigned, and nowhere else, whatever else stands in the text."""
     register("a")
-    assert redact("a banana, password=a, postgresql://u:a@h") == "a banana, password=***, postgresql://u:***@h"
+    shown = "a banana, 100%, password=***, postgresql://u:***@h"
+    assert redact("a banana, 100%, password=a, postgresql://u:a@h") == shown
 
 
 @pytest.mark.parametrize(
