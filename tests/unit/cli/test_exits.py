@@ -1,4 +1,7 @@
-"""The exit code of a run: the worst of its targets, and a rule's refusal only where nothing worse has happened."""
+"""The exit code of a run: the worst of its targets, and a rule's refusal only where nothing worse has happened.
+
+Of what only looks: 1 where a target could not be judged or is not as it should be, and a difference counts where asked.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import pytest
 
 from ehg_migrate.cli import exits
 from ehg_migrate.errors import Problem
-from ehg_migrate.model import Origin, Result, Run, RunStatus, Status, Verb
+from ehg_migrate.model import Finding, Level, Origin, Result, Run, RunStatus, State, StateKind, Status, Verb
+from ehg_migrate.schema.difference import Change, Difference
+from ehg_migrate.schema.drift import Drift, Verdict
 
 GATE = Result("gate", Status.REFUSED, problem=Problem("stale_plan", ""))
 REFUSED = Result("refused", Status.REFUSED, problem=Problem("locked", ""))
@@ -17,6 +22,7 @@ UNSURE = Result("unsure", Status.INDETERMINATE)
 MOVED = Result("moved", Status.INDETERMINATE, problem=Problem("stale_plan", ""))  # found after something had begun
 DIFFERS = Result("differs", Status.SCHEMA_DIFFERS, problem=Problem("schema_differs", ""))
 MISSED = Result("missed", Status.NOT_ATTEMPTED, problem=Problem("not_attempted", ""))
+RULES = ("stale_plan", "rollback_inexact", "not_confirmed", "protected", "lint")
 GOOD = (Result("done", Status.SUCCEEDED), Result("left", Status.UP_TO_DATE), Result("skipped", Status.SKIPPED))
 
 
@@ -26,6 +32,7 @@ GOOD = (Result("done", Status.SUCCEEDED), Result("left", Status.UP_TO_DATE), Res
         (GOOD, 0),
         ((*GOOD, GATE), 4),
         ((GATE, GATE), 4),
+        *(((Result("gate", Status.REFUSED, problem=Problem(code, "")),), 4) for code in RULES),
         *(((*GOOD, bad), 1) for bad in (REFUSED, FAILED, UNSURE, MOVED, DIFFERS, MISSED)),
         *(((GATE, bad), 1) for bad in (REFUSED, FAILED, UNSURE, MOVED, DIFFERS, MISSED)),
     ],
@@ -36,3 +43,44 @@ def test_of_a_run(results: tuple[Result, ...], code: int) -> None:
         origin = Origin("ann", "build", 1, "", "1")
         run = Run("r", Verb.UPGRADE, "all", origin, datetime.now(UTC), status, results=results)
         assert exits.of_run(run) == expected
+
+
+@pytest.mark.parametrize("bad", set(StateKind) - {StateKind.UP_TO_DATE, StateKind.PENDING})
+def test_of_states(bad: StateKind) -> None:
+    """One bad target counts beside any number of good ones; a pending one does where it is asked for."""
+    good, pending, worse = (State(k.value, k) for k in (StateKind.UP_TO_DATE, StateKind.PENDING, bad))
+    for states, code, asked in (
+        ((), 0, 0),
+        ((good,), 0, 0),
+        ((good, pending), 0, 3),
+        ((good, worse), 1, 1),
+        ((pending, worse), 1, 1),
+    ):
+        assert (exits.of_states(states, exit_code=False), exits.of_states(states, exit_code=True)) == (code, asked)
+
+
+def test_of_drift() -> None:
+    """A target that could not be judged is no target without differences."""
+    same = Drift("same", Verdict.MATCHES)
+    other = Drift("other", Verdict.DRIFTED, differences=(Difference("table", "public.a", Change.MISSING, ()),))
+    unread = Drift("unread", Verdict.UNKNOWN, problem=Problem("connect_failed", ""))
+    for found, code, asked in (
+        ((same,), 0, 0),
+        ((same, other), 0, 3),
+        ((same, unread), 1, 1),
+        ((other, unread), 1, 1),
+    ):
+        assert (exits.of_drift(found, exit_code=False), exits.of_drift(found, exit_code=True)) == (code, asked)
+
+
+def test_of_findings() -> None:
+    """Notes, and what somebody has allowed with a reason, count for nothing."""
+    note, warning, error = (Finding("rule", level, "", "", "") for level in Level)
+    allowed = Finding("rule", Level.ERROR, "", "", "", allowed="small table")
+    for found, asked in (
+        ((), 0),
+        ((note, allowed), 0),
+        ((note, warning), 3),
+        ((allowed, error), 3),
+    ):
+        assert (exits.of_findings(found, exit_code=False), exits.of_findings(found, exit_code=True)) == (0, asked)
