@@ -14,8 +14,9 @@ TargetError                     one target's trouble; caught by whoever makes th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 K = TypeVar("K")
@@ -38,6 +39,19 @@ class Problem:
         place = f"{self.where}: " if self.where else ""
         hint = f"\n  hint: {self.hint}" if self.hint else ""
         return f"{place}{self.message}{hint}"
+
+
+_TARGET = re.compile(r"\bTARGET\b")
+
+
+def named_in(hint: str, target: str) -> str:
+    """A hint of which the commands that want `TARGET` have this one's name; of many targets alike it is said once."""
+    return _TARGET.sub(target, hint)
+
+
+def of_target(problem: Problem, target: str) -> Problem:
+    """The same where nothing else says whose it is: the message begins with the name, and the commands have it."""
+    return replace(problem, message=f"{target}: {problem.message}", hint=named_in(problem.hint, target))
 
 
 def some(names: Sequence[str], most: int, between: str = ", ") -> str:

@@ -15,7 +15,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
-from ehg_migrate.errors import Problem
+from ehg_migrate.errors import Problem, named_in
 from ehg_migrate.redaction import inert, printable, redact_known, safe, without_secrets
 
 _READER_GONE = 141  # what a shell says of a program that a closed pipe has ended
@@ -38,15 +38,18 @@ def as_typed(text: str) -> str:
     return again.as_typed(text, given)
 
 
-def hints_as_typed(value: T) -> T:
-    """The same dataclasses and sequences of them, the hints of all their problems so."""
-    if isinstance(value, Problem):
-        return replace(value, hint=as_typed(value.hint))
+def hints_as_typed(value: T, target: str = "") -> T:
+    """The same dataclasses and sequences of them, their hints so, with the name of the `target` that they are of."""
     if isinstance(value, (tuple, list)):
-        return type(value)(map(hints_as_typed, value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: hints_as_typed(getattr(value, f.name)) for f in fields(value) if f.init})
-    return value
+        return type(value)(hints_as_typed(item, target) for item in value)
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    whose = getattr(value, "target", target)
+    target = whose if isinstance(whose, str) else target
+    told = {f.name: hints_as_typed(getattr(value, f.name), target) for f in fields(value) if f.init}
+    if hint := told.get("hint"):
+        told["hint"] = as_typed(named_in(hint, target) if target else hint)
+    return replace(value, **told)
 
 
 def data(lines: Iterable[str] | str) -> None:
@@ -79,7 +82,7 @@ def json(kind: str, value: object, *, exact: bool = False) -> None:
 
     `exact` where it is read again: then nothing but known secrets is masked, and nothing left out.
     """
-    _write([json_text(kind, hints_as_typed(value) if given else value, exact=exact)], err=False)
+    _write([json_text(kind, value if exact else hints_as_typed(value), exact=exact)], err=False)
 
 
 def json_text(kind: str, value: object, *, exact: bool = False) -> str:

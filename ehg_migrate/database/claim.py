@@ -148,7 +148,7 @@ class Claim:
                 return
             holder = self._holder(self._keys["work_key" if row and row[1] else "key"])
             if time.monotonic() >= deadline:
-                raise TargetError(_busy(holder, queue, self._target.name))
+                raise TargetError(_busy(holder, queue))
             if holder and not told:
                 self._notice(f"waiting for another runner: {holder}")
                 told = True
@@ -197,7 +197,7 @@ class Claim:
                 Problem(
                     "no_privilege",
                     f"our tables cannot be made: {e.diag.message_primary}",
-                    f"`ehg-migrate doctor -t {self._target.name}` says what is missing, and what gives it",
+                    "`ehg-migrate doctor -t TARGET` says what is missing, and what gives it",
                     sqlstate=e.sqlstate,
                 )
             ) from e
@@ -280,7 +280,7 @@ def another(heads: tuple[str, ...], elsewhere: str | None, target: Target) -> Pr
     return Problem(
         "not_adopted",
         f"stock Alembic would use `{elsewhere}` for this role, by its search_path, and this tool has no record here",
-        f"`ehg-migrate adopt {target.name} --heads REV` with each `version_num` of that table (`--heads base` where it "
+        "`ehg-migrate adopt TARGET --heads REV` with each `version_num` of that table (`--heads base` where it "
         f"is another project's); or go on in it: `alembic: {{version_table_schema: {schema}}}` in the entry",
     )
 
@@ -296,9 +296,9 @@ def refuse_another(lock: psycopg.Connection, target: Target, has_foreign: bool, 
         raise TargetError(problem)
 
 
-def _busy(holder: str, waited: float, name: str) -> Problem:
+def _busy(holder: str, waited: float) -> Problem:
     return Problem(
         "locked",
         f"another runner is at work here, waited {waited:g} s: {holder or 'it has just gone'}",
-        f"let it end, or raise `queue_timeout`; `ehg-migrate locks break {name}` ends one that is dead or will not end",
+        "let it end, or raise `queue_timeout`; `ehg-migrate locks break TARGET` ends one that is dead or will not end",
     )

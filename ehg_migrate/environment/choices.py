@@ -90,6 +90,6 @@ def check_rows(heads: tuple[str, ...], graph: Graph, history: History) -> None:
             Problem(
                 "overlapping_rows",
                 f"the version table holds {quoted(sorted(needless))} although another row implies it",
-                "`ehg-migrate upgrade` takes such rows out first; stock Alembic cannot go on from them",
+                "`ehg-migrate upgrade -t TARGET` takes such rows out first; stock Alembic cannot go on from them",
             )
         )

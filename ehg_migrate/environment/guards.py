@@ -44,14 +44,14 @@ def refuse_damaged_rows(session: Session, graph: Graph) -> None:
     if len(set(heads)) < len(heads):
         from ehg_migrate.database.damage import doubled_rows  # seldom
 
-        raise TargetError(doubled_rows(name, heads))
+        raise TargetError(doubled_rows(heads))
     if heads:
         return
     entries = session.lock.execute(query("applied_checksums", session.target), {"target": name}).fetchall()
     if applied := sorted(row[0] for row in entries if row[0] in graph):  # others may be another project's
         from ehg_migrate.database.damage import lost_rows  # seldom
 
-        raise TargetError(lost_rows(name, applied))
+        raise TargetError(lost_rows(applied))
 
 
 def check_files(root: Path, steps: tuple[Step, ...], beside: Mapping[str, str]) -> None:

@@ -36,7 +36,7 @@ from ehg_migrate.environment.models import load_models, named_models
 from ehg_migrate.environment.new_files import DIRECTIVES, prepare_file
 from ehg_migrate.environment.scoping import scope
 from ehg_migrate.environment.stock_target import Stock
-from ehg_migrate.errors import EhgMigrateError, Problem, RevisionsError, TargetError, described
+from ehg_migrate.errors import EhgMigrateError, Problem, RevisionsError, TargetError, described, named_in
 from ehg_migrate.fleet.fleet import Fleet
 from ehg_migrate.fleet.load import load_fleet
 from ehg_migrate.fleet.secrets import register_variables, resolve_all
@@ -50,7 +50,7 @@ from ehg_migrate.settings import Settings, read_settings
 log = logging.getLogger("alembic.target")
 
 _BEHIND = "Target database is not up to date."  # Alembic's words
-_CATCH_UP = "bring it to its heads first: `ehg-migrate upgrade`, or `alembic upgrade heads`"
+_CATCH_UP = "bring it to its heads first: `ehg-migrate upgrade -t TARGET`, or `alembic -x target=TARGET upgrade heads`"
 
 
 class FailedOn(CommandError):
@@ -156,6 +156,7 @@ def _run_one(target: Target, stock: Stock, config: Config) -> Problem | None:
         done = stock.on(target, lambda text: _say(target.name, safe(text)))
     except (Exception, SystemExit) as e:  # noqa: BLE001 - a revision may raise anything
         problem = _problem(e)
+        problem = replace(problem, hint=named_in(problem.hint, target.name))
         _say(target.name, f"failed: {_told(problem)}")
         return problem
     if done:

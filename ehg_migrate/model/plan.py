@@ -69,7 +69,7 @@ class State:
     @property
     def trouble(self) -> Problem:
         """Why nothing can be said or done that stands on this state."""
-        what, hint = self.kind.value.replace("_", " "), f"`ehg-migrate status -t {self.target}` says more"
+        what, hint = self.kind.value.replace("_", " "), "`ehg-migrate status -t TARGET` says more"
         return self.problem or Problem("unknown", f"the target is {what}", hint)
 
 

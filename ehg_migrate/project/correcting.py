@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from ehg_migrate.errors import Problem, TargetError
+from ehg_migrate.errors import Problem, TargetError, of_target
 from ehg_migrate.model import SHARED, State, StateKind, Target
 from ehg_migrate.project.base import nobody
 from ehg_migrate.project.comparing import Regard
@@ -90,9 +90,9 @@ def _known(state: State, look: Look | Problem | None) -> Look:
     """Only a target at its heads says what a new revision must do."""
     if not isinstance(look, Problem) and look and state.kind is StateKind.UP_TO_DATE:
         return look
-    hint = f"run `ehg-migrate upgrade --targets {state.target}` first"
-    pending = Problem("pending_steps", f"{state.target} has pending steps: a new revision would come after those", hint)
-    raise TargetError(state.problem or (look if isinstance(look, Problem) else pending))
+    hint = "run `ehg-migrate upgrade -t TARGET` first"
+    pending = Problem("pending_steps", "it has pending steps: a new revision would come after those", hint)
+    raise TargetError(of_target(state.problem or (look if isinstance(look, Problem) else pending), state.target))
 
 
 def _needed(target: Target, state: State, graph: Graph, branch: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import TargetError
+from ehg_migrate.errors import TargetError, of_target
 from ehg_migrate.project.base import nobody
 from ehg_migrate.project.comparing import Regard
 from ehg_migrate.project.proving import ProvingProject
@@ -49,12 +49,12 @@ class ExpectingProject(ProvingProject, StructureProject):
         fleet, (state,), looking = self._look((self._one(name).name,))
         look = looking.found.get(state.target)
         if not isinstance(look, Look):
-            raise TargetError(state.problem or look or state.trouble)
+            raise TargetError(of_target(state.problem or look or state.trouble, state.target))
         target = fleet.targets[0]
         if wanted.heads:
             heads = resolve_all(self._graph(target), wanted.heads, self.releases)
         elif state.kind.plannable:
             heads = state.heads
         else:
-            raise TargetError(state.trouble)
+            raise TargetError(of_target(state.trouble, state.target))
         return self._recipe(target, heads, look, servers)

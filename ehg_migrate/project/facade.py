@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from ehg_migrate.errors import Problem, TargetError, UsageError, quoted
+from ehg_migrate.errors import Problem, TargetError, UsageError, of_target, quoted
 from ehg_migrate.model import SHARED, FleetPlan, Run, Verb
 from ehg_migrate.project.base import Selectors, nobody, several
 from ehg_migrate.project.proving import Manner
@@ -47,7 +47,7 @@ class Project(SchemasProject):
         try:
             return break_lock(targets[0], passwords.get(seen.target), seen, f"{origin.actor}@{origin.host}")
         except TargetError as e:
-            raise TargetError(replace(e.problem, message=f"{seen.target}: {e.problem.message}")) from e
+            raise TargetError(of_target(e.problem, seen.target)) from e
 
     def upgrade(
         self, selectors: Selectors = (), to: Sequence[str] = (), *, waves: bool = True, **how: Unpack[Manner]

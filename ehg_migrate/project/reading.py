@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError
+from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError, of_target
 from ehg_migrate.model import (
     JournalEntry,
     Run,
@@ -60,7 +60,7 @@ class ReadingProject(ProjectBase):
         name = self._one(target).name
         entries = self._journals((name,), limit)[name]
         if isinstance(entries, Problem):
-            raise TargetError(replace(entries, message=f"{name}: {entries.message}"))
+            raise TargetError(of_target(entries, name))
         return entries
 
     def runs(self, limit: int = 20, target: str | None = None) -> tuple[Run, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import Problem, TargetError, UsageError
+from ehg_migrate.errors import Problem, TargetError, UsageError, of_target
 from ehg_migrate.model import FleetPlan, Plan, Result, Run, State, Status, Target, Verb
 from ehg_migrate.project.base import Selectors, nobody, several
 from ehg_migrate.project.correcting import CorrectingProject
@@ -184,7 +184,7 @@ class SchemasProject(CorrectingProject):
         """What a target holds. Raises TargetError where that is not known, or must not be built on."""
         (state,) = self._states(names)
         if not state.kind.plannable:
-            raise TargetError(replace(state.trouble, message=f"{state.target}: {state.trouble.message}"))
+            raise TargetError(of_target(state.trouble, state.target))
         return state
 
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ehg_migrate.database.doctor import Finding, Level
-from ehg_migrate.errors import together
-from ehg_migrate.report.text import FEW, counted, named_in, number, some
+from ehg_migrate.errors import named_in, together
+from ehg_migrate.report.text import FEW, counted, number, some
 
 _MARKS = {Level.OK: "ok", Level.WARNING: "warning", Level.ERROR: "ERROR", Level.SKIPPED: "skipped"}
 

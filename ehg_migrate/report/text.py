@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 from ehg_migrate import errors
-from ehg_migrate.errors import Problem, together
+from ehg_migrate.errors import Problem, named_in, together
 from ehg_migrate.model import FleetPlan, Plan, Result, Run, RunStatus, State, StateKind, Status, Target, Verb
 from ehg_migrate.redaction import inert
 
-_TARGET = re.compile(r"\bTARGET\b")
 FEW = 8  # targets named in a line before the rest is counted
 
 
@@ -38,11 +36,6 @@ def problem_lines(problem: Problem, indent: str = "", of: Sequence[str] = ()) ->
 def hint_for(problem: Problem, targets: Sequence[str]) -> str:
     """The hint; a command in it that wants `TARGET` has its name, where there is only one."""
     return named_in(problem.hint, targets[0]) if len(targets) == 1 else problem.hint
-
-
-def named_in(hint: str, target: str) -> str:
-    """A hint of which the commands that want `TARGET` have this one's name."""
-    return _TARGET.sub(target, hint)
 
 
 def continued(message: str, indent: str = "") -> str:

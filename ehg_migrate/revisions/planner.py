@@ -61,7 +61,8 @@ def plan_adoption(
                 else f"there is no `{schema}.alembic_version` with rows to take over",
                 "bring its revision files into versions/, or declare what is applied with `--heads`"
                 if unknown
-                else "declare what is applied with `--heads REV`; where nothing is, `ehg-migrate upgrade` is enough",
+                else "declare what is applied with `--heads REV`; where nothing is, `ehg-migrate upgrade -t TARGET` is "
+                "enough",
             )
         )
     note = Problem(

@@ -33,7 +33,8 @@ def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, j
         raise TargetError(_with_way(e.problem, _way(graph, heads, of_run))) from None
 
 
-_BACK = "by its version rows it is back already; mend by hand what is not, which `ehg-migrate drift` shows"
+_BACK = "by its version rows it is back already; mend by hand what is not, which `ehg-migrate drift -t TARGET` "
+_BACK += "shows; where that shows nothing, nothing is left to do"
 
 
 def _is_back(graph: Graph, heads: tuple[str, ...], first: JournalEntry, last: JournalEntry) -> bool:
@@ -140,7 +141,7 @@ def _nothing_half_done(run: str, since: Sequence[JournalEntry], left: Mapping[st
         raise inexact(
             run,
             f"revision `{next(iter(half))}` ran outside a transaction and did not end",
-            "run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
+            "run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
             "`ehg-migrate downgrade TARGET --to REV`",
         )
 
@@ -151,7 +152,8 @@ def _nothing_else(run: str, own: Mapping[str, JournalEntry], left: Mapping[str, 
     if other:
         names = quoted(dict.fromkeys(other))
         last = shlex.quote(other[-1])  # who writes into the journal chooses it, and somebody pastes this into a shell
-        raise inexact(run, f"later runs changed the target: {names}", f"run `ehg-migrate rollback {last}` first")
+        hint = f"run `ehg-migrate rollback {last} -t TARGET` first"  # of this one, and not of all that it was for
+        raise inexact(run, f"later runs changed the target: {names}", hint)
 
 
 def _still_known(graph: Graph, run: str, of_run: Iterable[JournalEntry], steps: Iterable[JournalEntry]) -> None:

@@ -177,8 +177,8 @@ def _exists(target: Target) -> Problem:
     return Problem(
         "schema_exists",
         f"schema `{target.schema}` is there already, and not empty",
-        f"`ehg-migrate upgrade -t {target.name}` brings it to its heads; "
-        f"`ehg-migrate adopt {target.name}` takes over what another tool has made",
+        "`ehg-migrate upgrade -t TARGET` brings it to its heads; "
+        "`ehg-migrate adopt TARGET` takes over what another tool has made",
     )
 
 

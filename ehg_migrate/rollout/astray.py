@@ -9,6 +9,10 @@ from ehg_migrate.errors import Problem
 from ehg_migrate.model import Result, Status
 
 _CODE = "differed_before"
+LOOK_AGAIN = (
+    "`ehg-migrate drift -t TARGET` shows whether it still is so; where nothing differs any more, "
+    "`ehg-migrate upgrade -t TARGET --verify always` finds that too, and this is not said again"
+)
 
 Astray = Mapping[str, str]
 """Target -> the run that saw its schema differ."""
@@ -22,7 +26,7 @@ def doubted(result: Result, astray: Astray) -> Result:
     problem = Problem(
         _CODE,
         f"run `{run}` saw that the schema is not what the revisions produce, and nobody has looked at it since",
-        "`--verify always` looks at it after the run; `ehg-migrate drift` shows what differs",
+        LOOK_AGAIN,
     )
     return replace(result, status=Status.SCHEMA_DIFFERS, problem=problem)
 

@@ -276,7 +276,7 @@ class Execution:
             steps=self._own,
             not_done=() if status.good else plan.revisions[len(self.done) :],
             problem=problem,
-            notes=(*still_true(plan.notes, self.done), *self.notes, *by_another(plan.target, self.others)),
+            notes=(*still_true(plan.notes, self.done), *self.notes, *by_another(self.others)),
         )
 
 
@@ -289,7 +289,7 @@ def _after_failure(session: Session, failure: StepFailed) -> tuple[Status, Probl
     first = drop_hint(left) if left else "look what the step has done, and correct it"
     then = problem.hint  # or it would fail again, and leave the same
     if failure.step.direction is Direction.DOWN:
-        then = f"`ehg-migrate status -t {session.target.name}` names what shows the rest of it, and what finishes it"
+        then = "`ehg-migrate status -t TARGET` names what shows the rest of it, and what finishes it"
     return Status.INDETERMINATE, replace(
         problem,
         message=f"{problem.message}; the step had left its transaction, so a part of it may be done{found}",

@@ -97,8 +97,8 @@ def adopted_already(heads: tuple[str, ...]) -> Problem:
     return Problem(
         "adopted_already",
         f"the target is ours already and holds {held}",
-        "`ehg-migrate upgrade` brings it to its heads; `alembic -x target=TARGET stamp --purge REV ...` declares that "
-        "it holds others, and runs nothing (name one of every branch)",
+        "`ehg-migrate upgrade -t TARGET` brings it to its heads; `alembic -x target=TARGET stamp --purge REV ...` "
+        "declares that it holds others, and runs nothing (name one of every branch)",
     )
 
 

@@ -26,10 +26,10 @@ NEVER_RUN = "never_run"
 UNACCOUNTED = "unaccounted"
 
 
-def by_another(target: str, revisions: Sequence[str]) -> tuple[Problem, ...]:
+def by_another(revisions: Sequence[str]) -> tuple[Problem, ...]:
     """That another runner has done these steps of a plan, if there are any, while this one had lost the target."""
     said = f"another runner did {quoted(revisions, 8)} in the meantime, while this one had lost its session"
-    return (Problem("done_by_another", said, f"`ehg-migrate history {target}` shows which run"),) if revisions else ()
+    return (Problem("done_by_another", said, "`ehg-migrate history TARGET` shows which run"),) if revisions else ()
 
 
 def of_saved_plan(bad: Iterable[Result]) -> Problem:
@@ -51,30 +51,28 @@ def died(run: Run) -> Problem:
     return Problem("died_run", f"run `{run.id}` of {run.origin.actor} on {run.origin.host} died: {done}", hint)
 
 
-def lost_rows(
-    target: str, applied: Sequence[str], unknown: Sequence[str], heads: Sequence[str], schema: str
-) -> Problem:
+def lost_rows(applied: Sequence[str], unknown: Sequence[str], heads: Sequence[str], schema: str) -> Problem:
     """Nothing is in the version table, and the journal beside it says what was applied and never taken back.
 
     To begin from nothing would do all of it again: rows twice, or tables dropped because they are in the way. Of what
     was applied this checkout does not have `unknown`; `heads` are the rows that stand for the others.
     """
-    declared = " ".join(f"--heads {shlex.quote(h)}" for h in heads) or "--heads REV"
-    problem = damage.lost_rows(target, applied)
+    declared = " --heads ".join(map(shlex.quote, heads)) or "REV"
+    problem = damage.lost_rows(applied)
     if unknown:  # rows that are written from here would lack them, and the checkout that has them do them again
         more = quoted(unknown, 8)
-        hint = f"use the checkout that has it: `ehg-migrate status -t {target}` names there what to do; "
-        hint += f"if its file was taken out for good, `ehg-migrate adopt {target} {declared}`"
+        hint = "use the checkout that has it: `ehg-migrate status -t TARGET` names there what to do; "
+        hint += f"if its file was taken out for good, `ehg-migrate adopt TARGET --heads {declared}`"
         return replace(problem, message=f"{problem.message}; and {more}, which this checkout does not have", hint=hint)
-    hint = f"is the schema still there? `ehg-migrate adopt {target} {declared}` writes the rows again. If the database "
-    return replace(problem, hint=f"{hint}was really emptied, drop schema `{schema}` too")
+    hint = f"is the schema still there? `ehg-migrate adopt TARGET --heads {declared}` writes the rows again. If the "
+    return replace(problem, hint=f"{hint}database was really emptied, drop schema `{schema}` too")
 
 
 def doubled_rows(heads: Sequence[str], target: Target) -> Problem:
     """A row of the version table is there twice, with the statements that mend that."""
     table = sql.Identifier(target.version_table_schema, target.version_table)
     mending = _ONCE_AGAIN.format(table=table).as_string(None)
-    return replace(damage.doubled_rows(target.name, heads), hint=mending)
+    return replace(damage.doubled_rows(heads), hint=mending)
 
 
 _ONCE_AGAIN = sql.SQL(
@@ -98,31 +96,29 @@ def unaccounted(revisions: Sequence[str], heads: Sequence[str], after: Sequence[
     )
 
 
-def never_run(target: str, revisions: Sequence[str], above: Revision, run: str) -> Problem:
+def never_run(revisions: Sequence[str], above: Revision, run: str) -> Problem:
     """They were put below one that was applied already, so that its version row stands for them too."""
     return Problem(
         NEVER_RUN,
         f"{quoted(revisions, 8)} counts as applied, since `{above.id}` needs it now; but run `{run}` applied that "
         "without it, and by the target's journal it was never run here",
-        "set `down_revision` and `depends_on` back to what they were then, and `ehg-migrate upgrade` runs what is "
-        f"missing (`alembic merge` joins two lines); `ehg-migrate drift -t {target}` shows what is missing now",
+        "set `down_revision` and `depends_on` back to what they were then, and `ehg-migrate upgrade -t TARGET` runs "
+        "what is missing (`alembic merge` joins two lines); `ehg-migrate drift -t TARGET` shows what is missing now",
         above.path,
     )
 
 
-def half_taken_back(graph: Graph, target: str, heads: tuple[str, ...], revision: str) -> Problem:
+def half_taken_back(graph: Graph, heads: tuple[str, ...], revision: str) -> Problem:
     """A revision whose downgrade was cut outside a transaction: its row is there, a part of its schema may be gone."""
     r = graph[revision]
     below = r.parents[0] if r.parents else f"{r.branch}@base"
-    hint = f"finish that with `ehg-migrate downgrade {target} --to {below}`; "
-    hint += "then `ehg-migrate upgrade`, if it is wanted again"
-    if len(r.parents) == 1:  # what cannot be done a second time would be the end of every way out
-        after = graph.ids(graph.maximal(graph.closure(heads) & ~(1 << graph.index[revision])))
-        hint += (
-            f". `ehg-migrate compare {target} heads:{','.join(after)}` shows what is left of it; if it fails since a "
-        )
-        hint += "part is gone already, take the rest away by hand; and when nothing is left: "
-        hint += f"`alembic -x target={target} stamp {below}`"
+    after = graph.ids(graph.maximal(graph.closure(heads) & ~(1 << graph.index[revision]))) or ("base",)
+    # what cannot be done a second time would be the end of every way out
+    stamp = shlex.quote(below) if len(r.parents) == 1 else f"--purge {shlex.join(after)}"
+    hint = f"finish that with `ehg-migrate downgrade TARGET --to {shlex.quote(below)}`; "
+    hint += "then `ehg-migrate upgrade -t TARGET`, if it is wanted again. "
+    hint += f"`ehg-migrate compare TARGET {_heads(after)}` shows what is left of it; if it fails since a part is gone "
+    hint += f"already, take the rest away by hand; and when nothing is left: `alembic -x target=TARGET stamp {stamp}`"
     return Problem(
         "half_taken_back",
         f"taking back revision `{revision}` was cut outside a transaction: a part of it may be gone",
@@ -191,8 +187,8 @@ def not_readable(lost: Problem, step: Step, why: Problem) -> Problem:
     return Problem(
         "indeterminate",
         f"{lost.message} in step `{step.revision}`; it cannot be read since: {why.message}",
-        "run `ehg-migrate status` when the target answers again; `ehg-migrate upgrade` continues from what it then "
-        "holds",
+        "run `ehg-migrate status -t TARGET` when the target answers again; then the same command again goes on from "
+        "what it holds",
         lost.where,
         lost.sqlstate,
     )

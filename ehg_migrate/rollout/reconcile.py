@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.ledger import Seen
 from ehg_migrate.model import Run, RunStatus, State, StateKind, Status, Verb
+from ehg_migrate.rollout.astray import LOOK_AGAIN
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
@@ -19,6 +20,7 @@ _FAILED = (Status.FAILED, Status.SCHEMA_DIFFERS, Status.INDETERMINATE, Status.RE
 _UNREAD = (StateKind.UNREACHABLE, StateKind.REFUSED)
 _NAMED = 8  # targets that a hint names
 _DISAGREES = "ledger_disagrees"
+_UNTOUCHED = (Status.REFUSED, Status.NOT_ATTEMPTED)
 
 
 Same = Callable[[str, tuple[str, ...], tuple[str, ...]], bool]
@@ -53,7 +55,7 @@ def _differed(state: State, last: Seen | None, astray: Mapping[str, str]) -> tup
     if last is None or last.running or last.status is not Status.SCHEMA_DIFFERS or state.kind in _UNREAD:
         return ()
     message = f"run `{astray.get(state.target, last.run)}` saw that the schema is not what the revisions produce"
-    return (Problem("differed_before", message, f"`ehg-migrate drift -t {state.target}` shows whether it still is so"),)
+    return (Problem("differed_before", message, LOOK_AGAIN),)
 
 
 def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem, ...]:
@@ -66,16 +68,16 @@ def _disagreement(state: State, last: Seen | None, same: Same) -> tuple[Problem,
     if state.heads:
         since = "it was restored to an earlier time, stamped, or moved by a script of `ehg-migrate plan --sql`"
     else:  # all of it would be done again
-        declared = " ".join(f"--heads {shlex.quote(h)}" for h in last.heads)
+        declared = " --heads ".join(map(shlex.quote, last.heads))
         since = (
             "it was made anew; or where it was restored without our schema, "
-            f"`ehg-migrate adopt {state.target} {declared}` says what it holds"
+            f"`ehg-migrate adopt TARGET --heads {declared}` says what it holds"
         )
     return (
         Problem(
             _DISAGREES,
             f"by the ledger run `{last.run}` left {quoted(last.heads)}, and it holds {quoted(state.heads)}",
-            f"`ehg-migrate history {state.target}` shows what was done since; if nothing, {since}",
+            f"`ehg-migrate history TARGET` shows what was done since; if nothing, {since}",
         ),
     )
 
@@ -128,8 +130,13 @@ def taken_back_since(run: Run, last: Mapping[str, Seen], show: Callable[[str], R
     by = {target: seen.run for target, seen in last.items() if seen.run in back}
     if not by:
         return None
-    message = f"run `{run.id}` was taken back since, on {quoted(by, 8)} by {quoted(dict.fromkeys(by.values()))}"
-    return Problem("taken_back", message, f"`{_anew(run)}` does it again, where that is what you want")
+    ways: dict[str, dict[str, str]] = {}
+    for target, other in by.items():
+        vain = last[target].status in _UNTOUCHED
+        ways.setdefault("was to be taken back since, in vain" if vain else "was taken back since", {})[target] = other
+    told = (f"{how}, on {quoted(of, 8)} by {quoted(dict.fromkeys(of.values()))}" for how, of in ways.items())
+    hint = f"`{_anew(run, _named([*by]))}` does it again, where that is what you want"
+    return Problem("taken_back", f"run `{run.id}` {'; '.join(told)}", hint)
 
 
 def _is_of(run: Run, other: str | None, show: Callable[[str], Run]) -> bool:
@@ -225,7 +232,7 @@ def left_at_work(run: Run, holders: Iterable[Held]) -> dict[str, Problem]:
         h.target: Problem(
             "locked",
             f"run `{run.id}` has died, and a worker of it is still at work here",
-            f"let its step end, or end it with `ehg-migrate locks break {h.target}`; then again",
+            "let its step end, or end it with `ehg-migrate locks break TARGET`; then again",
         )
         for h in holders
         if h.run == run.id

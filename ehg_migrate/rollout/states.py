@@ -136,7 +136,7 @@ def _judge(
 
         return *judge(target, strange, details, history, reading.written_as, fleet), ()
     if reading.read_only:
-        which = f"`ehg-migrate doctor -t {target.name}` tells which"
+        which = "`ehg-migrate doctor -t TARGET` tells which"
         hint = f"a replica, a project with a full disk, or a setting of the role or the database: {which}"
         return StateKind.REFUSED, Problem("read_only", "the database takes no writes", hint), ()
     kind, trouble, notes = _judge_known(target, reading, details, graph)
@@ -155,9 +155,9 @@ def _judge_known(
     if cut:
         from ehg_migrate.rollout.reasons import half_taken_back  # seldom
 
-        return StateKind.HALF_DONE, half_taken_back(graph, target.name, reading.heads, cut[0]), ()
+        return StateKind.HALF_DONE, half_taken_back(graph, reading.heads, cut[0]), ()
     needless = overlap_note(graph, reading.heads)
-    never_run = _never_run(target.name, graph, reading.heads, details)
+    never_run = _never_run(graph, reading.heads, details)
     if needless and never_run:  # taken out, nobody would know any more that what they stand for was run
         return StateKind.REFUSED, never_run[0], needless
     notes = (
@@ -185,7 +185,7 @@ def _damage(target: Target, reading: Reading, details: Mapping[str, Applied], gr
     from ehg_migrate.rollout.reasons import lost_rows  # seldom
 
     unknown = sorted(r for r in details if r not in graph)
-    return lost_rows(target.name, applied, unknown, graph.canonical(applied), target.meta_schema)
+    return lost_rows(applied, unknown, graph.canonical(applied), target.meta_schema)
 
 
 def _unaccounted(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
@@ -199,7 +199,7 @@ def _unaccounted(graph: Graph, heads: tuple[str, ...], details: Mapping[str, App
     return [unaccounted(graph.ids(missing), stamps, after)]
 
 
-def _never_run(name: str, graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
+def _never_run(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
     """Revisions that were put below one that is applied: its row stands for them, and by the journal it found none.
 
     Of what was applied before there was a journal it found the version rows.
@@ -216,7 +216,7 @@ def _never_run(name: str, graph: Graph, heads: tuple[str, ...], details: Mapping
         if all(h in graph for h in how.heads_before):
             without = graph.closure([revision]) & missing & ~graph.closure(how.heads_before)
             missing &= ~without
-            notes += [never_run(name, graph.ids(without), graph[revision], how.run)] if without else []
+            notes += [never_run(graph.ids(without), graph[revision], how.run)] if without else []
     return notes
 
 
@@ -224,7 +224,7 @@ def _no_schema(target: Target, heads: tuple[str, ...]) -> Problem:
     """A schema is made by a word of its own: a misspelt name must not become one."""
     lost = f", although its record says that it holds {_names(heads)}" if heads else ""
     message = f"there is no schema `{target.schema}` in database `{target.address.dbname}`{lost}"
-    return Problem("no_schema", message, f"`ehg-migrate schema create {target.name}` makes it")
+    return Problem("no_schema", message, "`ehg-migrate schema create TARGET` makes it")
 
 
 def _edited(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
@@ -251,7 +251,7 @@ def _half_done(reading: Reading, graph: Graph) -> list[Problem]:
         Problem(
             "half_done",
             f"revision `{r}` began outside a transaction and nobody saw it end",
-            f"`ehg-migrate {'upgrade' if direction == 'up' else 'downgrade'}` "
+            f"`ehg-migrate {'upgrade -t TARGET' if direction == 'up' else 'downgrade TARGET --to REV'}` "
             f"{'' if r in graph else 'from the checkout that has it '}finishes it, or names what it left behind",
             graph[r].path if r in graph else "",
         )

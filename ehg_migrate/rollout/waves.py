@@ -98,7 +98,7 @@ def _by_now(graph: Graph, left: Result, reading: Reading | Problem) -> tuple[Res
     if not graph.closure(left.heads_after) & ~held:
         return left, ""
     instead = f"holds {quoted(reading.heads, _NAMED)}"
-    hint = f"`ehg-migrate history {left.target}` shows who took it back"
+    hint = "`ehg-migrate history TARGET` shows who took it back"
     problem = Problem(
         "not_as_left", f"when its wave had paused it was not any more as the run had left it: it {instead}", hint
     )

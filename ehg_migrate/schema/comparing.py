@@ -11,7 +11,7 @@ import psycopg
 
 from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.faults import look_fault
-from ehg_migrate.errors import Problem, TargetError, UsageError
+from ehg_migrate.errors import Problem, TargetError, UsageError, of_target
 from ehg_migrate.model import Target
 from ehg_migrate.revisions.specs import RELEASE
 from ehg_migrate.schema.catalog import read_catalog_async, read_fingerprint_async
@@ -120,7 +120,7 @@ def read_sides(
     found: dict[Side, Catalog] = {}
     for name, answer in ask_all(targets, passwords, at_once, ask).items():
         if isinstance(answer, Problem):
-            raise TargetError(replace(answer, message=f"{name}: {answer.message}"))
+            raise TargetError(of_target(answer, name))
         assert isinstance(answer, dict)
         found |= answer
     for one, catalog in found.items():

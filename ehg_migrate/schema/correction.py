@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import look_fault, run_fault
-from ehg_migrate.errors import LocalServerError, Problem, TargetError, some
+from ehg_migrate.errors import LocalServerError, Problem, TargetError, of_target, some
 from ehg_migrate.local.programs import MAJOR
 from ehg_migrate.model import Target
 from ehg_migrate.schema.catalog import read_catalog, read_catalog_async
@@ -94,7 +94,7 @@ def read_origin(target: Target, passwords: Passwords, scope: Scope, prelude: str
 
     answer = ask_all([target], passwords, 1, ask)[target.name]
     if isinstance(answer, Problem):
-        raise TargetError(replace(answer, message=f"{target.name}: {answer.message}"))
+        raise TargetError(of_target(answer, target.name))
     assert isinstance(answer, Origin)
     return answer
 

@@ -59,7 +59,7 @@ def _differs(drift: Drift) -> Problem:
     return Problem(
         "schema_differs",
         f"every step is done, and the schema is not what the revisions produce: {some(objects, _NAMED)}",
-        f"`ehg-migrate drift -t {drift.target}` shows each clause; was something changed by hand, now or before?",
+        "`ehg-migrate drift -t TARGET` shows each clause; was something changed by hand, now or before?",
     )
 
 

@@ -409,7 +409,7 @@ def test_a_role_that_may_not_create(pg: Cluster, database: Address, clerk: Addre
     with pytest.raises(TargetError) as caught, Session(target(clerk), pg.password, "r1", ORIGIN):
         pass
     assert caught.value.problem.message == f"our tables cannot be made: permission denied for database {clerk.dbname}"
-    assert "`ehg-migrate doctor -t acme` says what is missing" in caught.value.problem.hint
+    assert "`ehg-migrate doctor -t TARGET` says what is missing" in caught.value.problem.hint
     _execute(pg, database, f'CREATE SCHEMA ehg_migrate AUTHORIZATION "{role}"')
     _execute(pg, database, f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"')
     findings = look(clerk)
@@ -527,7 +527,7 @@ def test_version_rows_that_are_gone_are_not_nothing(lost: str, pg: Cluster, data
     finding = look(database)["version_table"]
     assert finding.level is Level.ERROR
     assert finding.message.endswith("though by the target's journal this is applied: `aaaa`")
-    assert finding.hint == "`ehg-migrate status -t acme` says how the rows are written again"
+    assert finding.hint == "`ehg-migrate status -t TARGET` says how the rows are written again"
 
 
 def test_a_version_table_that_is_kept_in_public_is_open_to_the_api(pg: Cluster, database: Address) -> None:

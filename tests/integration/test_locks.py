@@ -52,7 +52,7 @@ def refused(result: Result) -> str:
     """The message of a Result that was refused because of the lock, with nothing done."""
     assert (result.status, code_of(result), result.steps) == (Status.REFUSED, "locked", ())
     assert result.problem
-    assert result.problem.hint.startswith("let it end, or raise `queue_timeout`; `ehg-migrate locks break acme` ends")
+    assert result.problem.hint.startswith("let it end, or raise `queue_timeout`; `ehg-migrate locks break TARGET` ends")
     return result.problem.message
 
 

@@ -158,7 +158,7 @@ def test_a_schema_that_is_not_there(pg: Cluster, make: Callable[..., tuple[Addre
         f"there is no schema `gone` in database `{address.dbname}`, although its record says that it holds `s3`",
     ]
     assert states["gone"].problem is not None
-    assert states["gone"].problem.hint == "`ehg-migrate schema create gone` makes it"
+    assert states["gone"].problem.hint == "`ehg-migrate schema create TARGET` makes it"
     assert column(pg, address, "SELECT to_regnamespace('ehg_migrate_staging') IS NULL") == {True}
 
 

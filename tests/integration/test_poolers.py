@@ -583,7 +583,7 @@ def test_a_lock_that_a_pooler_keeps_is_shown_and_ended(
             (result,) = project.upgrade().results
             assert result.problem is not None
             assert (result.problem.code, result.status) == ("locked", Status.REFUSED)
-            assert "`ehg-migrate locks break one` ends one" in result.problem.hint
+            assert "`ehg-migrate locks break TARGET` ends one" in result.problem.hint
         said = ehg(folder, "locks")
         assert f"backend {left} {'left behind' if same else 'idle'}" in said.out
         assert "pg_locks" not in said.out, "what we ask is nothing that the holder does"

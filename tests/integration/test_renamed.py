@@ -102,7 +102,7 @@ def test_runs_under_former_names_are_taken_back(
     project = called(make_project, root, third, database)
     (refused,) = project.rollback(runs[1].id, [third]).results
     assert refused.problem is not None
-    assert refused.problem.hint == f"run `ehg-migrate rollback {runs[3].id}` first"
+    assert refused.problem.hint == f"run `ehg-migrate rollback {runs[3].id} -t TARGET` first"
     for run, left in zip(reversed(runs), [{"s1", "s2", "c1"}, {"s1", "s2"}, {"s1"}, set()], strict=True):
         assert statuses(project.rollback(run.id, [third])) == {third: Status.SUCCEEDED}
         assert tables(pg, database) == left
@@ -139,7 +139,7 @@ def test_rows_that_were_written_under_the_former_name_are_lost_rows(
     (state,) = project.status()
     assert state.problem is not None
     assert (state.kind, state.problem.code) == (StateKind.REFUSED, "lost_rows")
-    assert "`ehg-migrate adopt new --heads s2` writes the rows again" in state.problem.hint
+    assert "`ehg-migrate adopt TARGET --heads s2` writes the rows again" in state.problem.hint
     assert statuses(project.adopt("new", ["s2"])) == {"new": Status.SUCCEEDED}
     assert (project.status()[0].kind, rows(pg, database)) == (StateKind.PENDING, {"s2"})
 

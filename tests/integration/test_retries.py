@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from ehg_migrate.cli import exits
+from ehg_migrate.errors import named_in
 from ehg_migrate.model import Address, Result, Run, RunStatus, StateKind, Status
 from tests.conftest import REF_A
 from tests.support.cli import ALEMBIC, ehg
@@ -475,9 +477,9 @@ def test_a_downgrade_that_was_cut_outside_a_transaction_is_no_state_to_upgrade_f
     assert state.kind is StateKind.HALF_DONE
     assert state.problem
     assert state.problem.code == "half_taken_back"
-    assert state.problem.hint.startswith("finish that with `ehg-migrate downgrade acme --to s1`")
+    assert state.problem.hint.startswith("finish that with `ehg-migrate downgrade TARGET --to s1`")
     assert cut.problem
-    assert "`ehg-migrate status -t acme` names what shows the rest of it" in cut.problem.hint
+    assert "`ehg-migrate status -t TARGET` names what shows the rest of it" in cut.problem.hint
     refused = result_of(fleet.upgrade(), "acme")
     assert (refused.status, code_of(refused)) == (Status.REFUSED, "half_taken_back")
 
@@ -489,28 +491,41 @@ def test_a_downgrade_that_was_cut_outside_a_transaction_is_no_state_to_upgrade_f
     assert fleet.load().status(["acme"])[0].kind is StateKind.UP_TO_DATE
 
 
-def test_a_downgrade_that_was_cut_and_cannot_be_done_twice(bench: Bench) -> None:
-    """Its index is gone, so finishing it fails for ever; what the hint says then, done to the letter, is a way out."""
+@pytest.mark.parametrize(
+    ("file", "head", "below", "stamp"),
+    [
+        ("shared/s2", {"id_": "s2", "down": "s1"}, "s1", ["s1"]),
+        ("acme/first", {"id_": "a1", "label": "acme", "depends": ["s1"]}, "acme@base", ["--purge", "s3"]),
+    ],
+)
+def test_a_downgrade_that_was_cut_and_cannot_be_done_twice(
+    bench: Bench, file: str, head: dict[str, Any], below: str, stamp: list[str]
+) -> None:
+    """Its index is gone, so finishing it fails for ever; what the hint says then, done to the letter, is a way out.
+
+    The first revision of a branch has nothing below it that could be stamped.
+    """
     fleet = bench.fleet("")
     once = _DROPPED.replace("IF EXISTS ", "")
-    fleet.write("shared/s2", revision("s2", "s1", up_code=_CONCURRENTLY, down_code=once))
+    fleet.write(file, revision(**head, up_code=_CONCURRENTLY, down_code=once))
     fleet.upgrade()
     with fleet.connect("acme") as c:
         c.execute("CREATE TABLE poison ()")
-    assert result_of(fleet.load().downgrade("acme", ["s1"]), "acme").status is Status.INDETERMINATE
+    assert result_of(fleet.load().downgrade("acme", [below]), "acme").status is Status.INDETERMINATE
     with fleet.connect("acme") as c:
         c.execute("DROP TABLE poison")
-    assert result_of(fleet.load().downgrade("acme", ["s1"]), "acme").status is Status.INDETERMINATE
+    assert result_of(fleet.load().downgrade("acme", [below]), "acme").status is Status.INDETERMINATE
 
     (state,) = fleet.load().status(["acme"])
     assert state.problem
-    (compare,) = re.findall(r"`ehg-migrate (compare .+?)`", state.problem.hint)
+    hint = named_in(state.problem.hint, "acme")
+    (compare,) = re.findall(r"`ehg-migrate (compare .+?)`", hint)
     left = ehg(fleet.folder, *compare.split())
-    assert (left.code, "no difference between `acme` and `heads:s1`" in left.out) == (0, True)
-    command = state.problem.hint.rpartition(": ")[2].strip("`").split()
-    assert command == ["alembic", "-x", "target=acme", "stamp", "s1"]
+    assert (left.code, f"no difference between `acme` and `heads:{stamp[-1]}`" in left.out) == (0, True)
+    command = hint.rpartition(": ")[2].strip("`").split()
+    assert command == ["alembic", "-x", "target=acme", "stamp", *stamp]
     assert ehg(fleet.folder, *command[1:], program=ALEMBIC).code == 0
-    assert (fleet.load().status(["acme"])[0].kind, fleet.heads("acme")) == (StateKind.PENDING, ["s1"])
+    assert (fleet.load().status(["acme"])[0].kind, fleet.heads("acme")) == (StateKind.PENDING, stamp[-1:])
     assert result_of(fleet.upgrade(), "acme").status is Status.SUCCEEDED
 
 
@@ -531,12 +546,13 @@ def test_a_downgrade_that_was_cut_between_what_cannot_be_done_twice(bench: Bench
     (state,) = fleet.load().status(["acme"])
     assert state.problem
     assert "if it fails since a part is gone already, take the rest away by hand" in state.problem.hint
-    (compare,) = re.findall(r"`ehg-migrate (compare .+?)`", state.problem.hint)
+    hint = named_in(state.problem.hint, "acme")
+    (compare,) = re.findall(r"`ehg-migrate (compare .+?)`", hint)
     assert "table public.rest" in ehg(fleet.folder, *compare.split()).out
     with fleet.connect("acme") as c:
         c.execute("DROP TABLE rest")
     assert "no difference between" in ehg(fleet.folder, *compare.split()).out
-    command = state.problem.hint.rpartition(": ")[2].strip("`").split()
+    command = hint.rpartition(": ")[2].strip("`").split()
     assert ehg(fleet.folder, *command[1:], program=ALEMBIC).code == 0
     assert result_of(fleet.upgrade(), "acme").status is Status.SUCCEEDED
 

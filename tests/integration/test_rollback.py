@@ -133,7 +133,7 @@ def test_a_rollback_that_is_said_once_more(pg: Cluster, project: Project, addres
     assert problems(again) == dict.fromkeys("abc", "rollback_inexact")
     assert {str(r.problem) for r in again.results} == {
         f"run `{run.id}` cannot be taken back exactly: later runs changed the target: `{newer.id}`\n"
-        f"  hint: run `ehg-migrate rollback {newer.id}` first"
+        f"  hint: run `ehg-migrate rollback {newer.id} -t TARGET` first"
     }
     assert look(pg, addresses) == now
     done = [e for e in project.history("a") if e.event == "done"]
@@ -231,7 +231,7 @@ def test_what_was_taken_back_is_not_completed(
             project.plan_resume(first.id, failed_only=failed_only)
         assert str(caught.value) == (
             f"run `{first.id}` was taken back since, on `b` by `{back.id}`\n"
-            "  hint: `ehg-migrate upgrade -t NAME` does it again, where that is what you want"
+            "  hint: `ehg-migrate upgrade -t b` does it again, where that is what you want"
         )
     execute(pg, addresses["b"], "DROP TABLE person")
     assert statuses(project.upgrade(["b"])) == {"b": Status.SUCCEEDED}
@@ -520,7 +520,7 @@ def test_what_is_ours_is_not_adopted(pg: Cluster, one: Project, database: Addres
     (result,) = run.results
     assert result.status is Status.REFUSED
     assert str(result.problem) == (
-        "the target is ours already and holds `s3`\n  hint: `ehg-migrate upgrade` brings it to its heads; "
+        "the target is ours already and holds `s3`\n  hint: `ehg-migrate upgrade -t TARGET` brings it to its heads; "
         "`alembic -x target=TARGET stamp --purge REV ...` declares that it holds others, and runs nothing (name one of "
         "every branch)"
     )
@@ -575,7 +575,8 @@ def test_nothing_to_take_over_is_said(pg: Cluster, one: Project, database: Addre
     run = one.adopt("one")
     assert [str(r.problem) for r in run.results] == [
         "there is no `public.alembic_version` with rows to take over\n"
-        "  hint: declare what is applied with `--heads REV`; where nothing is, `ehg-migrate upgrade` is enough"
+        "  hint: declare what is applied with `--heads REV`; where nothing is, `ehg-migrate upgrade -t TARGET` is "
+        "enough"
     ]
     assert "ehg_migrate" not in pg.dump_schema(database.dbname, ())
 

@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 from ehg_migrate.database.doctor import examine_all
-from ehg_migrate.errors import TargetError
+from ehg_migrate.errors import TargetError, named_in
 from ehg_migrate.model import Address, State, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
@@ -249,8 +249,8 @@ def test_lost_version_rows_are_no_fresh_database(way: str, project: Project, dat
     assert said(found) == (
         StateKind.REFUSED,
         "the version table is empty or gone, though by the target's journal this is applied: `s1`, `s2`, `s3`\n"
-        "  hint: is the schema still there? `ehg-migrate adopt one --heads s3` writes the rows again. If the database "
-        "was really emptied, drop schema `ehg_migrate` too",
+        "  hint: is the schema still there? `ehg-migrate adopt TARGET --heads s3` writes the rows again. If the "
+        "database was really emptied, drop schema `ehg_migrate` too",
     )
     assert statuses(project.upgrade()) == {"one": Status.REFUSED}
     assert statuses(project.adopt("one", ["s3"])) == {"one": Status.SUCCEEDED}
@@ -278,7 +278,7 @@ def test_what_another_checkout_has_begun_to_take_back(project: Project, database
     execute(pg, database, written)
     (note,) = state(project).notes
     assert note.message == "revision `x9` began outside a transaction and nobody saw it end"
-    assert note.hint.startswith("`ehg-migrate downgrade` from the checkout that has it finishes it")
+    assert note.hint.startswith("`ehg-migrate downgrade TARGET --to REV` from the checkout that has it finishes it")
 
 
 def test_a_target_with_a_new_name_has_its_old_journal(
@@ -319,11 +319,11 @@ def test_lost_rows_that_a_newer_checkout_has_written(project: Project, database:
         StateKind.REFUSED,
         "the version table is empty or gone, though by the target's journal this is applied: `s1`, `s2`; and `s3`, "
         "which this checkout does not have\n"
-        "  hint: use the checkout that has it: `ehg-migrate status -t one` names there what to do; if its file was "
-        "taken out for good, `ehg-migrate adopt one --heads s2`",
+        "  hint: use the checkout that has it: `ehg-migrate status -t TARGET` names there what to do; if its file was "
+        "taken out for good, `ehg-migrate adopt TARGET --heads s2`",
     )
     add_revision(project.settings.root, "shared/3", SHARED["shared/3"])
-    assert "`ehg-migrate adopt one --heads s3` writes the rows again" in said(state(project))[1]
+    assert "`ehg-migrate adopt TARGET --heads s3` writes the rows again" in said(state(project))[1]
 
 
 @pytest.mark.parametrize(
@@ -536,7 +536,9 @@ def test_a_target_that_was_restored_without_our_schema(project: Project, databas
     assert [(n.code, n.message) for n in state(project).notes] == [said]
     (plan,) = project.plan().plans
     assert [(n.code, n.message) for n in plan.notes] == [said]
-    command = next(part for part in plan.notes[0].hint.split("`") if part.startswith("ehg-migrate adopt"))
+    command = next(
+        part for part in named_in(plan.notes[0].hint, "one").split("`") if part.startswith("ehg-migrate adopt")
+    )
     assert ehg(project.settings.root, *command.split()[1:], "--yes").code == 0
     found = state(project)
     assert (found.kind, found.heads, found.notes) == (StateKind.UP_TO_DATE, ("s3",), ())
@@ -544,8 +546,8 @@ def test_a_target_that_was_restored_without_our_schema(project: Project, databas
 
 def stamp_as_hinted(project: Project, hint: str) -> None:
     """Does to the letter what is between the backticks."""
-    (command,) = (part for part in hint.split("`") if part.startswith("alembic "))
-    program, *arguments = command.replace("=TARGET", "=one").split()
+    (command,) = (part for part in named_in(hint, "one").split("`") if part.startswith("alembic "))
+    program, *arguments = command.split()
     assert program == Path(ALEMBIC).name
     assert ehg(project.settings.root, *arguments, program=ALEMBIC).code == 0
 
@@ -595,8 +597,8 @@ def test_a_history_in_another_schema_is_not_adopted(project: Project, database: 
     assert said(found) == (
         StateKind.NOT_ADOPTED,
         "stock Alembic would use `app.alembic_version` for this role, by its search_path, and this tool has no record "
-        "here\n  hint: `ehg-migrate adopt one --heads REV` with each `version_num` of that table (`--heads base` where "
-        "it is another project's); or go on in it: `alembic: {version_table_schema: app}` in the entry",
+        "here\n  hint: `ehg-migrate adopt TARGET --heads REV` with each `version_num` of that table (`--heads base` "
+        "where it is another project's); or go on in it: `alembic: {version_table_schema: app}` in the entry",
     )
     assert statuses(project.upgrade()) == {"one": Status.REFUSED}
     (finding,) = [f for f in project.doctor() if f.check == "version_table"]
@@ -989,7 +991,7 @@ def test_a_database_that_takes_no_writes_is_refused(
         StateKind.REFUSED,
         "the database takes no writes\n"
         "  hint: a replica, a project with a full disk, or a setting of the role or the database: "
-        "`ehg-migrate doctor -t one` tells which",
+        "`ehg-migrate doctor -t TARGET` tells which",
     )
     (why,) = (f for f in project.doctor() if f.check == "writable")
     assert "set by: database" in why.message
@@ -1075,12 +1077,13 @@ def test_a_step_that_was_cut_outside_a_transaction_is_noted(project: Project, da
     assert [f.check for f in Project.load(project.settings.root).doctor() if f.level == "warning"] == ["version_table"]
     assert noted(found) == [
         "versions/shared/4.py: revision `s4` began outside a transaction and nobody saw it end\n"
-        "  hint: `ehg-migrate upgrade` finishes it, or names what it left behind"
+        "  hint: `ehg-migrate upgrade -t TARGET` finishes it, or names what it left behind"
     ]
     (project.settings.versions / "shared" / "4.py").unlink()  # nothing here finishes it
     assert noted(state(project)) == [
         "revision `s4` began outside a transaction and nobody saw it end\n"
-        "  hint: `ehg-migrate upgrade` from the checkout that has it finishes it, or names what it left behind"
+        "  hint: `ehg-migrate upgrade -t TARGET` from the checkout that has it finishes it, or names what it left "
+        "behind"
     ]
     add_revision(project.settings.root, "shared/4", revision("s4", "s3", up="SELECT 1"))
     (result,) = Project.load(project.settings.root).upgrade().results
@@ -1105,8 +1108,9 @@ class TestARevisionThatWasPutBelow:
         note = (
             f"versions/shared/2.py: `x1` counts as applied, since `s2` needs it now; but run `{run.id}` applied that "
             "without it, and by the target's journal it was never run here\n"
-            "  hint: set `down_revision` and `depends_on` back to what they were then, and `ehg-migrate upgrade` runs "
-            "what is missing (`alembic merge` joins two lines); `ehg-migrate drift -t one` shows what is missing now"
+            "  hint: set `down_revision` and `depends_on` back to what they were then, and `ehg-migrate upgrade "
+            "-t TARGET` runs what is missing (`alembic merge` joins two lines); `ehg-migrate drift -t TARGET` shows "
+            "what is missing now"
         )
         found = state(behind)
         assert (found.kind, found.pending, noted(found)[0]) == (StateKind.PENDING, ("s3",), note)

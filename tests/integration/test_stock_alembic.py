@@ -485,7 +485,7 @@ class TestModels:
         place.models("beta = beta_models:Base", beta_models=self.BETA)
         said = place.bad("check")
         assert "acme: skipped: none of its branches has models" in said
-        hint = "bring it to its heads first: `ehg-migrate upgrade`, or `alembic upgrade heads`"
+        hint = "bring it to its heads first: `ehg-migrate upgrade -t beta`, or `alembic -x target=beta upgrade heads`"
         assert f"beta: failed: Target database is not up to date. (hint: {hint})" in said
         assert "ehg_migrate" not in place.ask(place.beta, "SELECT nspname FROM pg_namespace")
 
@@ -513,7 +513,8 @@ class TestModels:
         assert (said.code, said.out) == (2, "")
         assert said.err.endswith(
             "error: beta: Target database is not up to date.\n"
-            "  hint: bring it to its heads first: `ehg-migrate upgrade`, or `alembic upgrade heads`\n"
+            "  hint: bring it to its heads first: `ehg-migrate upgrade -t beta`, or `alembic -x target=beta upgrade "
+            "heads`\n"
         )
         said = ehg(place.folder, *write, "beta", "--branch", "more", **password)
         assert (said.code, said.err) == (2, "error: beta has no branch `more`\n  hint: one of `shared`, `beta`\n")

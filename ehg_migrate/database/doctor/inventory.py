@@ -66,7 +66,7 @@ def _heads(exam: Examination, found: dict[str, Any]) -> Verdict:
         return good(f"heads: {quoted(heads, 5)}")
     asked = {"target": exam.target.name, "limit": 1}  # one entry is enough to know that some are seen
     if found["journal"] and (applied := exam.rows("applied_checksums", asked)):
-        problem = lost_rows(exam.target.name, sorted(row["revision"] for row in applied))
+        problem = lost_rows(sorted(row["revision"] for row in applied))
         return error(problem.message, problem.hint)
     foreign: tuple[str, ...] = ()
     if found["has_foreign"] and not found["version"]:

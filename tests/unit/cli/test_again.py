@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -9,6 +10,9 @@ import pytest
 
 from ehg_migrate.cli import console, options
 from ehg_migrate.cli.again import as_typed
+from ehg_migrate.database.doctor.findings import Finding, Level
+from ehg_migrate.errors import Problem
+from ehg_migrate.model import State, StateKind
 
 DRIFT = "`ehg-migrate drift -t acme` shows each clause"
 STAMP = "`alembic -x target=acme stamp s2` says that it is applied"
@@ -90,3 +94,15 @@ def test_only_what_is_said_by_us(capsys: pytest.CaptureFixture[str]) -> None:
     console.note(f"look: {DRIFT}")
     typed = as_typed(DRIFT, console.given)
     assert capsys.readouterr() == (f"    comment: {DRIFT}\nacme:   hint: {typed}\n", f"look: {typed}\n")
+
+
+def test_json_names_the_target_of_which_a_hint_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who copies a command out of JSON sees one target at a time, whatever else is said of others alike."""
+    given("--local")
+    alike = Problem("x", "m", "`ehg-migrate adopt TARGET --heads s1` writes the rows again")
+    states = [State(name, StateKind.REFUSED, problem=alike, notes=(alike,)) for name in ("acme", "beta")]
+    console.json("status", [*states, Finding("acme", "version_table", Level.ERROR, "m", alike.hint)])
+    told = json.loads(capsys.readouterr().out)["data"]
+    hints = [p["hint"] for s in told for p in (s.get("problem", s), *s.get("notes", ()))]
+    typed = "`ehg-migrate adopt --local {} --heads s1` writes the rows again"
+    assert hints == [typed.format(name) for name in ("acme", "acme", "beta", "beta", "acme")]

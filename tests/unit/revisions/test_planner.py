@@ -131,7 +131,8 @@ def test_adopting_takes_rows_over_or_declares() -> None:
         (
             (),
             "there is no `public.alembic_version` with rows to take over\n"
-            "  hint: declare what is applied with `--heads REV`; where nothing is, `ehg-migrate upgrade` is enough",
+            "  hint: declare what is applied with `--heads REV`; where nothing is, `ehg-migrate upgrade -t TARGET` is "
+            "enough",
         ),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_rollback_that_is_said_once_more_leaves_a_later_upgrade_alone(count: i
         rollback(book, "B")
     assert str(caught.value) == (
         "run `B` cannot be taken back exactly: later runs changed the target: `C`\n"
-        "  hint: run `ehg-migrate rollback C` first"
+        "  hint: run `ehg-migrate rollback C -t TARGET` first"
     )
     taken_back(book, "C", "R2")
     assert len(rollback(book, "B").steps) == (3 if count else 0)
@@ -201,17 +201,17 @@ def heads_gone() -> tuple[Book, Graph]:
 
 
 REFUSALS: dict[Callable[[], tuple[Book, Graph]], str] = {
-    later_run: "later runs changed the target: `B`\n  hint: run `ehg-migrate rollback B` first",
+    later_run: "later runs changed the target: `B`\n  hint: run `ehg-migrate rollback B -t TARGET` first",
     edited_file: "`versions/shared/s1.py` was edited after it was applied (checksum sum-s1)\n"
     "  hint: use the file as it was (git commit c0ffee), or `ehg-migrate downgrade TARGET --to base`",
     edited_between: "`versions/shared/s1.py` was edited after it was applied (checksum ffffffffffff)\n"
     "  hint: use the file as it was (git commit c0ffee), or `ehg-migrate downgrade TARGET --to base`",
     unknown_revision: "revision `s2` is not in versions/ of this checkout\n  hint: use the checkout that applied it",
     half_done: "revision `s3` ran outside a transaction and did not end\n"
-    "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
+    "  hint: run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
     "`ehg-migrate downgrade TARGET --to base`",
     half_done_later: "revision `s2` ran outside a transaction and did not end\n"
-    "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
+    "  hint: run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
     "`ehg-migrate downgrade TARGET --to base`",
     adopted: "it declared revisions to be applied and did not run them\n"
     "  hint: `alembic -x target=TARGET stamp --purge REV ...` declares others, of every branch, or none with `base`",

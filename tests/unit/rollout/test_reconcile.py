@@ -24,7 +24,7 @@ from ehg_migrate.model import (
     Verb,
 )
 from ehg_migrate.rollout.reasons import is_there, lost_rows, unaccounted
-from ehg_migrate.rollout.reconcile import left_and_gone, left_at_work, unfinished, unseen, with_ledger
+from ehg_migrate.rollout.reconcile import left_and_gone, left_at_work, taken_back_since, unfinished, unseen, with_ledger
 
 STEP = StepResult("s1", Direction.UP, "shared", 0.1)
 RUN = Run(
@@ -66,7 +66,7 @@ def test_words_with_spaces_are_quoted_in_commands() -> None:
     wished = replace(RUN, wish=("release:spring 26", "crm@head"))
     assert "`ehg-migrate upgrade -t NAME --to 'release:spring 26' --to crm@head`" in left_and_gone(wished, ["x"]).hint
     assert (
-        "`ehg-migrate adopt a --heads 'odd; one' --heads s1`" in lost_rows("a", ["x"], (), ["odd; one", "s1"], "m").hint
+        "`ehg-migrate adopt TARGET --heads 'odd; one' --heads s1`" in lost_rows(["x"], (), ["odd; one", "s1"], "m").hint
     )
     row = unaccounted(["x"], ["odd; one", "s1"], ["c1", "odd; one", "s1"])
     assert "`alembic -x target=TARGET stamp 'odd; one' s1`" in row.hint
@@ -84,6 +84,20 @@ def test_what_the_journal_knows_is_not_taken_for_a_customers_own() -> None:
     for hint in (told, is_there(step)):
         assert "shows no difference in what this step makes" in hint
         assert "with the rows that it may hold" in hint
+
+
+def test_a_rollback_that_was_refused_has_taken_nothing_back() -> None:
+    """It is said so, since somebody wanted the run away; and the command of the hint has the targets' names."""
+    back = replace(RUN, id="back", undoes=RUN.id)
+    seen = {"failed": Status.SUCCEEDED, "refused": Status.REFUSED, "unsaid": Status.NOT_ATTEMPTED}
+    last = {t: Seen("back", running=False, status=s, heads=(), seconds=1.0) for t, s in seen.items()}
+    found = taken_back_since(RUN, last, lambda _: back)
+    assert found is not None
+    assert found.message == (
+        f"run `{RUN.id}` was taken back since, on `failed` by `back`; "
+        "was to be taken back since, in vain, on `refused`, `unsaid` by `back`"
+    )
+    assert found.hint.startswith("`ehg-migrate upgrade -t failed,refused,unsaid` does it again")
 
 
 def test_a_run_that_is_still_at_work() -> None:
@@ -141,6 +155,16 @@ def test_what_the_ledger_last_said(state: State, last: Seen | None, expected: li
     """It is noted where it is another word than the target's own; not where either does not know, or is not done."""
     (found,) = with_ledger((state,), {"a": last} if last else {}, lambda target, one, other: set(one) == set(other))
     assert [n.code for n in found.notes] == expected
+
+
+def test_what_is_so_of_many_targets_is_said_once() -> None:
+    """After one run the ledger says the same of all, and a report puts equal notes together."""
+    last = dict.fromkeys("ab", replace(SAYS, status=Status.SCHEMA_DIFFERS))
+    found = with_ledger((HOLDS, replace(HOLDS, target="b")), last, lambda target, one, other: set(one) == set(other))
+    assert [n.code for n in found[0].notes] == ["ledger_disagrees", "differed_before"]
+    assert found[0].notes == found[1].notes
+    # who has mended it by hand is told how the note goes: `drift` alone writes nothing into the ledger
+    assert "`ehg-migrate upgrade -t TARGET --verify always`" in found[0].notes[1].hint
 
 
 def test_which_run_saw_a_schema_differ() -> None:
