@@ -140,7 +140,7 @@ async def or_shut(work: Awaitable[T], *connections: Connection) -> T:
     asking = asyncio.ensure_future(work)
     asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, whoever waits for it or not
     try:
-        return await asyncio.shield(asking)
+        await asyncio.wait([asking])  # not `shield`: from Python 3.14 on that tells on stderr how what it shields failed
     except asyncio.CancelledError:
         for connection in connections:
             with contextlib.suppress(OSError, psycopg.Error):
@@ -148,6 +148,7 @@ async def or_shut(work: Awaitable[T], *connections: Connection) -> T:
         await asyncio.wait([asking])
         asking.exception()
         raise
+    return asking.result()
 
 
 async def connect(target: Target, password: str | None) -> Connection:
