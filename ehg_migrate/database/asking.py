@@ -140,7 +140,7 @@ async def or_shut(work: Awaitable[T], *connections: Connection) -> T:
     asking = asyncio.ensure_future(work)
     asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, whoever waits for it or not
     try:
-        await asyncio.wait([asking])  # not `shield`: from Python 3.14 on that tells on stderr how what it shields failed
+        await asyncio.wait([asking])  # from Python 3.14 on `shield` tells on stderr how what it shields has failed
     except asyncio.CancelledError:
         for connection in connections:
             with contextlib.suppress(OSError, psycopg.Error):
