@@ -28,6 +28,9 @@ OTHER_ROLE = (
     "does the revision `SET ROLE` and keep it? `op.execute('RESET ROLE')` at its end gives it back: that role is to "
     "have nothing there. Else `ehg-migrate doctor` says what the role of this target lacks"
 )
+NO_MEMBER = (
+    "`GRANT` that role `TO CURRENT_USER` first: since PostgreSQL 16 whoever makes a role may grant it, and is not in it"
+)
 CASES = (
     # Alembic makes an enum that several revisions name once in a run, and again in the next one
     Case(
@@ -49,6 +52,7 @@ CASES = (
         OTHER_ROLE,
         "42501",
     ),
+    Case(re.compile(r"^permission denied to set role"), NO_MEMBER, "42501"),
     # PostgreSQL 15 and later, and 14
     Case(
         re.compile(r'^(?:extension ".*" is not available|could not open extension control file)'),

@@ -19,6 +19,7 @@ import psycopg
 from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.origin import find_origin, new_run_id
+from ehg_migrate.database.telling import NO_MEMBER, OTHER_ROLE
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Limits, Origin, Plan, Result, Status, Step, Verb
 from ehg_migrate.rollout.executor import check_workers
@@ -269,6 +270,8 @@ def hint_on_scratch(problem: Problem, otherwise: str) -> str:
     of_role = _OF_A_ROLE.get(problem.sqlstate or "") if 'role "' in problem.message else None
     if problem.sqlstate == "42710" and 'extension "' in problem.message:
         return _BROUGHT_ALREADY
+    if problem.hint in (OTHER_ROLE, NO_MEMBER):  # the step's own doing, on any server
+        return problem.hint
     return of_role or _HINTS.get(problem.sqlstate, otherwise)
 
 

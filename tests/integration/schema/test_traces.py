@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from ehg_migrate.schema.effects import effects
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.strain import strains
+from tests.support.bare import BareServer
 from tests.support.postgres import Cluster, keywords
 
 GROUND = """
@@ -251,6 +253,18 @@ def test_what_a_step_asks(ground: TargetConnection, before: Catalog, tmp_path: P
     found = (*strains(trace, changes_schema=changes), *effects(before, after, trace=trace, platform=True))
     assert sorted(f"{e.rule} {e.identity}" for e in found) == sorted(case.found)
     assert strains(trace, RULES) == ()
+
+
+def test_a_key_that_is_not_enforced_wants_no_index(bare: BareServer) -> None:
+    """Nothing looks it up, on 18, which has such keys; one that is enforced is found on every version."""
+    keys = resources.files("ehg_migrate.database").joinpath("trace_keys.sql").read_bytes()
+    with bare.connect("base") as c, c.transaction(force_rollback=True):
+        c.execute("CREATE TABLE public.a (id int PRIMARY KEY)")
+        c.execute("CREATE TABLE public.b (a_id int CONSTRAINT k REFERENCES public.a)")
+        assert ("k on public.b",) in c.execute(keys).fetchall()
+        if bare.major >= 18:
+            c.execute("ALTER TABLE public.b ALTER CONSTRAINT k NOT ENFORCED")
+            assert ("k on public.b",) not in c.execute(keys).fetchall()
 
 
 def test_where_a_statement_stands(ground: TargetConnection, tmp_path: Path) -> None:

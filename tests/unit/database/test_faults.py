@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ehg_migrate import redaction
 from ehg_migrate.database.faults import Fault, Retry, connect_fault, look_fault, run_fault, sqlstate
+from ehg_migrate.schema.reference import hint_on_scratch
 
 CASES = [
     # words, code, retry
@@ -238,3 +239,19 @@ def test_what_a_look_fails_with(error: psycopg.Error, code: str, hint: str) -> N
     assert problem.code == code
     assert hint in problem.hint
     assert not any(words in problem.hint for words in ("for this target", "raise `lock_timeout`", "revision"))
+
+
+def test_a_role_that_a_step_cannot_take() -> None:
+    """What to say before it is told, on a scratch server too: who makes a role is not in it, since PostgreSQL 16."""
+    problem = run_fault(psycopg.errors.InsufficientPrivilege('permission denied to set role "reader"')).problem
+    assert problem.code == "no_privilege"
+    assert problem.hint.startswith("`GRANT` that role `TO CURRENT_USER` first")
+    assert hint_on_scratch(problem, "") == problem.hint
+
+
+def test_a_role_that_a_step_has_kept() -> None:
+    """A scratch server says the same of it as a target; of what else its role may not, that it is no superuser."""
+    kept = run_fault(psycopg.errors.InsufficientPrivilege("permission denied for schema ehg_migrate")).problem
+    assert "`op.execute('RESET ROLE')`" in hint_on_scratch(kept, "")
+    other = run_fault(psycopg.errors.InsufficientPrivilege("permission denied for schema other")).problem
+    assert "no superuser" in hint_on_scratch(other, "")

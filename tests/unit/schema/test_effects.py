@@ -28,6 +28,8 @@ CASES: tuple[tuple[str, str, str, dict[str, Any], str], ...] = (
     ("a trigger that is off", "trigger", "g on t", {"enabled": "disabled"}, "trigger_off"),
     ("a key that is off", "constraint", "k on t", {"not enforced on": ["t"]}, "trigger_off"),
     ("a constraint for new rows", "constraint", "c on t", {"validated": False}, "not_validated"),
+    ("a constraint for no rows", "constraint", "c on t",
+     {"definition": "CHECK ((n > 0)) NOT ENFORCED", "validated": False}, ""),
 )  # fmt: skip
 
 
