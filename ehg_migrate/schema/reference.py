@@ -257,6 +257,9 @@ _HINTS: Mapping[str | None, str] = {
     "2BP01": "let the revision take away first what depends on it",
     **dict.fromkeys(("42P06", "42P07", "42701", "42710", "42723"), _LEFT),  # nobody makes anything here by hand
 }
+_EMPTY = "where it reads data that an empty database lacks, let it find none and go on"
+_NEWER = f"where the target's PostgreSQL is newer and knows this, name a server of its version in `{VARIABLE}`"
+_OF_VERSIONS = ("42601", "22023")  # a syntax, or a value of an option, that this server does not know
 _BROUGHT_ALREADY = "a target has it before its revisions, or an earlier one makes it: `CREATE EXTENSION IF NOT EXISTS`"
 _OF_A_ROLE = {
     "42710": "a role belongs to the whole server: make it only where it is missing",
@@ -281,7 +284,7 @@ def broken(result: Result, steps: Sequence[Step], version: str) -> Problem:
     if result.status in (Status.CANCELLED, Status.NOT_ATTEMPTED):  # no fault of the revision
         return no_reference("the run was stopped before they were replayed", "`ehg-migrate drift` looks again")
     problem = result.problem or Problem("cancelled", "it was stopped")
-    hint = hint_on_scratch(problem, "where it reads data that an empty database lacks, let it find none and go on")
+    hint = hint_on_scratch(problem, _NEWER if problem.sqlstate in _OF_VERSIONS else _EMPTY)
     message = f"revision `{step.revision}` fails on an empty PostgreSQL {version}: {problem.message}"
     return no_reference(message, hint, problem.where or step.path, problem.sqlstate)
 

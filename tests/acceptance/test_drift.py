@@ -207,6 +207,16 @@ def test_a_state_that_cannot_be_made_is_a_failure(fleet: Fleet, pg: Cluster) -> 
     assert "beta, gamma: what its revisions produce cannot be found out: revision `wants_rows` fails" in said.out
 
 
+def test_what_only_a_newer_server_knows(fleet: Fleet, pg: Cluster) -> None:
+    """A step that a target has taken and the scratch server does not understand: its version is to blame, not rows."""
+    newer = "if conn.info.dbname == {!r}: pass\nelse: op.execute('CREATE TABLE newer (n int VIRTUALLY)')"
+    code = "conn = op.get_bind().connection.driver_connection\n" + newer.format(fleet.addresses["beta"].dbname)
+    add_revision(fleet.folder, "beta/1", revision("newer", up_code=code, label="beta", depends=["notes1"]))
+    assert fleet.run("upgrade", "-t", "beta", "--yes").code == 0
+    said = fleet.run("drift", "-t", "beta")
+    assert (said.code, "hint: where the target's PostgreSQL is newer and knows this, " in said.out) == (1, True), said
+
+
 def test_an_extension_that_is_not_there_is_named(fleet: Fleet) -> None:
     """The message is the server's, the hint says what to do; a target that nobody can reach is told apart."""
     add_revision(fleet.folder, "acme/2", revision("ext", "acme1", up="CREATE EXTENSION IF NOT EXISTS no_such_thing"))
