@@ -594,17 +594,23 @@ def test_limits_that_the_server_does_not_keep_are_noticed(line: Line) -> None:
     assert line.upgrade().status is RunStatus.SUCCEEDED
 
 
-def test_a_step_that_moves_version_rows_is_not_committed(line: Line) -> None:
+@pytest.mark.parametrize(
+    ("moves", "code"),
+    [
+        ("INSERT INTO ehg_migrate.alembic_version VALUES ('x') ON CONFLICT DO NOTHING", "moved_rows"),
+        ("UPDATE ehg_migrate.alembic_version SET version_num = 'x'", "revision_raised"),
+    ],
+    ids=["one more", "another"],
+)
+def test_a_step_that_moves_version_rows_is_not_committed(moves: str, code: str, line: Line) -> None:
     """The server does not come to the COMMIT; with two connections it is told what it was."""
     line.write("b")
     with line.fleet.admin("two") as c:
-        c.execute(
-            "CREATE FUNCTION move() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
-            " INSERT INTO ehg_migrate.alembic_version VALUES ('x') ON CONFLICT DO NOTHING; END $$;"
-            " CREATE EVENT TRIGGER move ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION move()"
-        )
+        function = f"FUNCTION move() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN {moves}; END $$"
+        c.execute(f"CREATE {function}".encode())
+        c.execute("CREATE EVENT TRIGGER move ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION move()")
     result = failed(line.upgrade())
-    assert code_of(result) == "moved_rows"
+    assert code_of(result) == code
     assert line.fleet.heads("two") == ["a"]
     assert line.fleet.tables("two") == ["a"]
 

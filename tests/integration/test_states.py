@@ -859,6 +859,18 @@ def test_a_role_that_may_not_look_is_refused(
     assert found.problem.sqlstate == "42501"
 
 
+@pytest.mark.parametrize("granted", ["SELECT ON app.alembic_version", "USAGE ON SCHEMA app"])
+def test_what_another_application_does_not_let_a_role_read(
+    granted: str, reader: Address, make_project: MakeProject, database: Address, pg: Cluster, tmp_path: Path
+) -> None:
+    """It keeps nobody from anything: who has written that down is somebody else, with a role of his own."""
+    execute(pg, database, "CREATE SCHEMA app", "CREATE TABLE app.alembic_version (version_num text)")
+    execute(pg, database, f"GRANT {granted} TO {reader.user}")
+    found = state(Project.load(make_project(tmp_path, entries({"one": reader}), SHARED)))
+    execute(pg, database, "DROP SCHEMA app CASCADE")
+    assert (found.kind, found.problem) == (StateKind.PENDING, None)
+
+
 def test_a_role_that_may_not_look_at_the_record_of_a_schema(
     make_project: MakeProject, reader: Address, database: Address, pg: Cluster, tmp_path: Path
 ) -> None:
