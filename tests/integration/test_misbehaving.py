@@ -220,7 +220,9 @@ def test_what_is_said_of_it_is_what_it_did(fleet: Fleet, run: Run, name: str) ->
 
 def test_what_status_says_afterwards(fleet: Fleet, run: Run) -> None:
     """The rows as they are, what is missing, and a note where a step was cut outside a transaction."""
-    for state in fleet.load().status():
+    states = fleet.load().status()
+    assert {s.target for s in states} == set(fleet.addresses)
+    for state in states:
         case = CASES.get(state.target, Case(""))
         assert list(state.heads) == fleet.heads(state.target)
         assert state.kind is (StateKind.UP_TO_DATE if case.done else StateKind.PENDING)

@@ -329,6 +329,20 @@ def test_a_worker_that_is_killed_is_looked_after(two: Callable[..., Fleet], gate
     fleet.check("acme", holds=["a1", "a2", "s1"])
 
 
+def test_what_a_worker_has_done_that_dies_behind_its_last_commit(two: Callable[..., Fleet]) -> None:
+    """Nobody has heard of it: another one looks, and finds that nothing is missing."""
+    fleet = two(
+        second="import os, signal\nfrom ehg_migrate.database.session import Session\n"
+        "Session.leave = lambda self: os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    acme = result_of(fleet.upgrade(), "acme")
+    assert (acme.status, acme.heads_after, acme.not_done) == (Status.SUCCEEDED, ("a2",), ())
+    assert [s.revision for s in acme.steps] == ["s1", "a1", "a2"]
+    assert [n.code for n in acme.notes] == ["worker_killed"]
+    fleet.check("acme", holds=["a1", "a2", "s1"])
+    fleet.check_no_lease()
+
+
 @pytest.mark.parametrize("dying", [ConnectionRefusedError, ConnectionResetError, EOFError])
 def test_where_the_machine_has_not_enough_for_all_they_take_turns(
     dying: type[Exception], two: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch

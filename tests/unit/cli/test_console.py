@@ -141,11 +141,16 @@ def test_a_message_of_many_lines_says_nothing_in_our_name(capsys: pytest.Capture
 
 @pytest.mark.parametrize("said", ["::error::x", "  ::set-output name=a::b", "x ##[error]y", "##vso[task.complete]"])
 def test_no_word_of_a_server_is_a_command_to_a_pipeline(said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """GitHub and Azure obey what stands in a log: the first at the beginning of a line, the last two anywhere in it."""
+    """GitHub and Azure obey what stands in a log: the first at the beginning of a line, the last two anywhere in it.
+
+    It is shown all the same, with a blank more.
+    """
     console.note(problem_lines(Problem("statement_failed", said), "  "))
     console.data(problem_lines(Problem("statement_failed", f"failed\n{said}")))
     console.problem(Problem("statement_failed", f"failed\n{said}"))
-    for line in "".join(capsys.readouterr()).splitlines():
+    shown = "".join(capsys.readouterr())
+    assert shown.replace(" ", "").count(said.replace(" ", "")) == 3
+    for line in shown.splitlines():
         assert not line.lstrip().startswith("::")
         assert "##" not in line
 
