@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -72,8 +73,14 @@ def check_private(found: os.stat_result, path: Path, shown: str, others: int = _
         raise Refused(
             "secret_file_mode",
             f"others than its owner may use the file `{shown}`: its mode is {stat.S_IMODE(found.st_mode):04o}",
-            f"run `chmod 600 {shown}`" if _changeable(found, path) else _MOUNTED,
+            f"run `chmod 600 {_in_a_shell(shown)}`" if _changeable(found, path) else _MOUNTED,
         )
+
+
+def _in_a_shell(path: str) -> str:
+    """Quoted where that must be; a `~` at its beginning stays what it is."""
+    home, slash, rest = path.partition("/")
+    return f"{home}/{shlex.quote(rest)}" if slash and rest and home == "~" else shlex.quote(path)
 
 
 def _check_readers(found: os.stat_result, path: Path, shown: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -133,7 +134,7 @@ def _read_only(path: Path) -> Problem:
     return Problem(
         "ledger_read_only",
         f"the ledger `{path}` is read-only",
-        f"run `chmod u+w {path}` as its owner, or name another file in `ledger`",
+        f"run `chmod u+w {shlex.quote(str(path))}` as its owner, or name another file in `ledger`",
     )
 
 
@@ -147,12 +148,13 @@ _EXPLANATIONS: dict[int, tuple[str, str, str]] = {
     sqlite3.SQLITE_CORRUPT: (
         "ledger_damaged",
         "the ledger `{path}` is damaged",
-        "recover it with `sqlite3 {path} .recover`, or move it away to start a new one; the targets are not affected",
+        "say `mv {file} {away}` to start a new one; `sqlite3 {away} .recover | sqlite3 {file}` brings back into that "
+        "what can still be read; the targets are not affected",
     ),
     sqlite3.SQLITE_BUSY: (
         "ledger_busy",
         "the ledger `{path}` was locked by another process for more than {seconds:g} s",
-        "find who holds it with `lsof {path}`, then run the command again",
+        "find who holds it with `lsof {file}`, then run the command again",
     ),
     sqlite3.SQLITE_IOERR: (
         "ledger_io",
@@ -179,5 +181,6 @@ def _explain(path: Path, error: BaseException) -> Problem:
     if code & 0xFF == sqlite3.SQLITE_READONLY:
         return _read_only(path)
     name, message, hint = _EXPLANATIONS.get(code & 0xFF, _OTHER)
-    words = {"path": path, "seconds": BUSY_SECONDS, "text": first_line(error)}
+    file, away = (shlex.quote(f"{path}{end}") for end in ("", ".damaged"))
+    words = {"path": path, "file": file, "away": away, "seconds": BUSY_SECONDS, "text": first_line(error)}
     return Problem(name, message.format(**words), hint.format(**words))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +113,18 @@ def test_file_wrong(content: bytes, mode: int, code: str, message: str, hint: st
     problem = _wrong(_file(tmp_path, content, mode), tmp_path)
     assert (problem.code, problem.message) == (code, message)
     assert hint in (None, problem.hint)
+
+
+@pytest.mark.parametrize("name", ["my $secret", "~/my secret"])
+def test_a_mode_is_mended_as_the_hint_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command of the hint can be pasted whatever the file is called, and a home folder stays one."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / name.removeprefix("~/")
+    file.write_text("x")
+    file.chmod(0o644)
+    (command,) = re.findall("`(.+)`", _wrong(SecretRef("file", (name,)), tmp_path).hint)
+    subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path)
+    assert resolve(_target(SecretRef("file", (name,))), tmp_path) == "x"
 
 
 def test_file_missing_folder_and_pipe(tmp_path: Path) -> None:

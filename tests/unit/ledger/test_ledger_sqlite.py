@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import sqlite3
 import stat
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -110,6 +112,19 @@ def _damaged(path: Path) -> None:
     open_ledger(url(path)).close()
     content = path.read_bytes()
     path.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
+
+
+def test_what_is_left_of_a_damaged_ledger_is_brought_back_as_the_hint_says(tmp_path: Path) -> None:
+    """Its commands, pasted into a shell, whatever the folder is called: what they leave is a ledger again."""
+    (tmp_path / "my $fleet").mkdir()
+    path = tmp_path / "my $fleet" / "ledger.sqlite"
+    _damaged(path)
+    with pytest.raises(LedgerError) as caught:
+        open_ledger(url(path))
+    for command in re.findall("`(.+?)`", caught.value.problems[0].hint):
+        subprocess.run(["sh", "-c", command], check=False, capture_output=True)
+    open_ledger(url(path)).close()
+    assert path.with_name("ledger.sqlite.damaged").exists()
 
 
 def _no_version_row(path: Path) -> None:
