@@ -143,7 +143,7 @@ def history(target: str, limit: int | None, as_json: bool, **where: Any) -> None
             console.json("history", entries)
         else:
             console.data(history_lines(entries, project.targets((target,))[0].name) if entries else ())
-            console.note(() if entries else f"`{target}` has no journal yet: nothing of ours was done there")
+            console.note(() if entries else f"`{target}` has no journal, or an empty one: it tells of no work")
 
 
 @click.command(short_help="Examine connections, session mode, privileges, locks.")

@@ -168,10 +168,12 @@ async def connect(target: Target, password: str | None) -> Connection:
 
 def strange(what: str) -> Problem:
     """What answered is not what was asked."""
+    from ehg_migrate.database.telling import NOT_AS_MADE  # seldom
+
     return Problem(
         "strange_answer",
         one_line(f"the server's answer was not understood: {what}"),
-        "is this PostgreSQL, and is schema `ehg_migrate` as this tool made it? `ehg-migrate doctor` looks closer",
+        f"is this PostgreSQL? If it is, {NOT_AS_MADE}",
     )
 
 
@@ -180,8 +182,7 @@ def _silent_host(target: Target, seconds: float) -> Problem:
     return Problem(
         "no_answer",
         f"no answer within {seconds:g} s; others were waited for longer, and `{host}:{port}` said nothing to any",
-        "the host or its pooler is down, or nothing comes through to it; `ehg-migrate doctor -t NAME` looks closer at "
-        "one target",
+        "the host or its pooler is down, or nothing comes through to it; `ehg-migrate doctor -t TARGET` looks closer",
     )
 
 
@@ -190,5 +191,5 @@ def _silent(target: Target) -> Problem:
         "no_answer",
         f"no answer within {target.limits.look:g} s, which `connect_timeout` and `answer_timeout` are together",
         "the server is too busy, a pooler does not pass it on, or somebody has locked the version table: "
-        "`ehg-migrate doctor` tells which; else raise `answer_timeout`",
+        "`ehg-migrate doctor -t TARGET` tells which; else raise `answer_timeout`",
     )

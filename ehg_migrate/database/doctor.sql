@@ -90,6 +90,13 @@ SELECT pid, role, extract(epoch FROM clock_timestamp() - since) AS age, state, q
  WHERE since <= clock_timestamp() - make_interval(secs => %(seconds)s)
  ORDER BY since
 
+-- name: doctor_lockers
+-- Who lets nobody even read our tables; a prepared transaction has no pid.
+SELECT pid FROM pg_locks
+ WHERE granted AND mode = 'AccessExclusiveLock'
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND relation IN (to_regclass(%(version)s), to_regclass('{meta}.migration_journal'))
+
 -- name: doctor_hidden_sessions
 -- Those of roles that ours may not look at; the server says so in this way only.
 SELECT count(*) AS sessions FROM pg_stat_activity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -101,9 +101,9 @@ async def read(connection: Connection, target: Target, *, exactly: bool = False)
     if row["others"] is None and not exactly:
         await _refuse_hidden(connection, target)
     return Reading(
-        heads=_believable(row["heads"]),  # type: ignore[arg-type]  # text[]
+        heads=_believable(row["heads"], target),  # type: ignore[arg-type]  # text[]
         checksums=row["checksums"],  # type: ignore[arg-type]  # text or NULL
-        unfinished=_believable(row["unfinished"] or ()),  # type: ignore[arg-type]  # text[]; NULL for none
+        unfinished=_believable(row["unfinished"] or (), target),  # type: ignore[arg-type]  # text[]; NULL for none
         server_version=one_line(str(row["server_version"]), _LONGEST),
         read_only=row["read_only"] == "on",
         seconds=time.monotonic() - start,
@@ -165,15 +165,15 @@ def _question(
 
 async def _column(connection: Connection, name: str, target: Target) -> tuple[str, ...]:
     cursor = await connection.execute(query(name, target))
-    return _believable([str(next(iter(row.values()))) for row in await cursor.fetchall()])
+    return _believable([next(iter(row.values())) for row in await cursor.fetchall()], target)
 
 
-def _believable(names: Iterable[str]) -> tuple[str, ...]:
+def _believable(names: Iterable[object], target: Target) -> tuple[str, ...]:
     """In order. A row that nobody can have written as a revision is not carried on: it would be shown everywhere."""
     names = tuple(names)
-    if None in names:  # where somebody took the primary key away
-        raise TargetError(strange("a version row is NULL"))
-    found = tuple(sorted(names))
+    if None in names:
+        raise TargetError(_null_row(target))
+    found = tuple(sorted(map(str, names)))
     if len(found) > _MOST or any(len(name) > _LONGEST for name in found):
         raise TargetError(strange(f"{len(found)} version rows, the longest of {max(map(len, found))} characters"))
     return found
@@ -225,6 +225,15 @@ def hidden(target: Target, asked: str = "guarded") -> Problem:
         "row-level security may hide from the role of this target what is applied here: not one row is seen",
         f"let their owner say `{off}`; or use a role with BYPASSRLS",
     )
+
+
+def _null_row(target: Target) -> Problem:
+    """Somebody took the primary key away, which forbids it."""
+    table = version_name(target)
+    hint = f"take it out with `DELETE FROM {table} WHERE version_num IS NULL`; "  # noqa: S608 - somebody runs it by hand
+    hint += "then, where `ehg-migrate status -t TARGET` finds no row twice, "
+    hint += f"`ALTER TABLE {table} ADD PRIMARY KEY (version_num)`"
+    return replace(strange("a version row is NULL, so its table has no primary key any more"), hint=hint)
 
 
 def _not_ours(error: psycopg.Error, target: Target) -> Problem:

@@ -47,8 +47,8 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"too many connections for (database|role)",
         "too_many_connections",
-        "it has a limit of its own: close sessions, or raise it: ALTER DATABASE ... CONNECTION LIMIT, or ALTER ROLE "
-        "... CONNECTION LIMIT",
+        "it has a limit of its own, and a run needs two sessions: close others, or raise it: ALTER DATABASE ... "
+        "CONNECTION LIMIT, or ALTER ROLE ... CONNECTION LIMIT",
         True,
     ),
     (

@@ -20,7 +20,7 @@ from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.reasons import stale_plan
 
 _LARGEST = 256 * 1024 * 1024  # bytes
-_AGAIN = "make a new one: `ehg-migrate plan -o FILE`"
+_AGAIN = "make a new one, of the same targets (`-t`) and revisions (`--to`): `ehg-migrate plan -o FILE`"
 
 
 def read_plan(file: Path) -> FleetPlan:

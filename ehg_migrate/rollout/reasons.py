@@ -38,7 +38,7 @@ def of_saved_plan(bad: Iterable[Result]) -> Problem:
     return Problem(
         "saved_plan",
         "this was a saved plan, which `resume` and `retry` leave alone: they plan anew, and nobody has approved that",
-        "for what it does not fit any more: `ehg-migrate plan -o FILE`, and that one approved"
+        "for what it does not fit any more: `ehg-migrate plan -o FILE` of the same targets, and that one approved"
         if stale
         else "when it is mended, `ehg-migrate upgrade --plan FILE` with the same file does the rest",
     )

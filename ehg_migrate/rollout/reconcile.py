@@ -206,7 +206,7 @@ def _by_its_plan(run: Run) -> Problem:
     message = f"run `{run.id}` did a saved plan (SHA-256 {run.saved_plan[:12]}), and would be planned anew"
     hint = (
         "`ehg-migrate upgrade --plan FILE` with the same file does the rest of it; for what it does not fit any more, "
-        "`ehg-migrate plan -o FILE`, and that one approved"
+        "`ehg-migrate plan -o FILE` of the same targets, and that one approved"
     )
     return Problem("saved_plan", message, hint)
 

@@ -589,6 +589,19 @@ def test_a_lock_that_is_held(pg: Cluster, database: Address) -> None:
     assert look(database)["lock"].message == "nobody holds the lock"
 
 
+def test_a_version_table_that_somebody_has_locked(pg: Cluster, database: Address) -> None:
+    """`status` gets no answer and sends people here: they are told by whom, and what ends that, to be pasted."""
+    with Session(target(database), pg.password, "run-4711", ORIGIN):
+        pass
+    with pg.connect(database.dbname) as other, other.transaction():
+        other.execute("LOCK TABLE ehg_migrate.alembic_version")
+        found = look(database, limits=Limits(lock=0.2))["version_table"]
+        assert found.level is Level.ERROR
+        assert f"which somebody has locked: pid {other.info.backend_pid} of `" in found.message
+        assert found.hint.endswith(f"end it in this database: `SELECT pg_terminate_backend({other.info.backend_pid})`")
+    assert look(database)["version_table"].level is Level.OK
+
+
 def test_a_lock_of_somebody_whom_the_role_may_not_look_at(pg: Cluster, database: Address, clerk: Address) -> None:
     """The server hides other roles' sessions from a plain role; their lock is seen all the same."""
     with pg.admin(database.dbname) as other:

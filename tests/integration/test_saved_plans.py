@@ -58,7 +58,8 @@ def refusal(result: Result) -> str:
     """Why a target was refused."""
     assert (result.status, result.problem and result.problem.code) == (Status.REFUSED, "stale_plan")
     assert result.problem is not None
-    assert result.problem.hint == "make a new one: `ehg-migrate plan -o FILE`"
+    again = "make a new one, of the same targets (`-t`) and revisions (`--to`): `ehg-migrate plan -o FILE`"
+    assert result.problem.hint == again
     return result.problem.message
 
 
@@ -183,7 +184,10 @@ def test_a_revision_that_is_new(fleet: Fleet, file: Path) -> None:
     said = fleet.cli("upgrade", "--plan", str(file), "--yes")
     assert said.returncode == 4, said
     assert "does the rest" not in said.stderr, "with the same file it would be refused for ever"
-    assert "for what it does not fit any more: `ehg-migrate plan -o FILE`, and that one approved" in said.stderr
+    assert (
+        "for what it does not fit any more: `ehg-migrate plan -o FILE` of the same targets, and that one approved"
+        in said.stderr
+    )
 
 
 def test_a_file_that_was_edited(fleet: Fleet, file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -431,8 +432,15 @@ def test_a_row_that_is_null(project: Project, database: Address, pg: Cluster) ->
     execute(pg, database, "ALTER TABLE ehg_migrate.alembic_version DROP CONSTRAINT alembic_version_pkc",
             "ALTER TABLE ehg_migrate.alembic_version ALTER version_num DROP NOT NULL",
             "INSERT INTO ehg_migrate.alembic_version VALUES (NULL)")  # fmt: skip
-    kind, text = said(state(project))
+    found = state(project)
+    kind, text = said(found)
     assert (kind, "a version row is NULL" in text) == (StateKind.UNREACHABLE, True), text
+    assert found.problem is not None
+    for statement in re.findall("`((?:DELETE|ALTER) .+?)`", found.problem.hint):
+        execute(pg, database, statement)
+    assert state(project).kind is StateKind.UP_TO_DATE
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        execute(pg, database, "INSERT INTO ehg_migrate.alembic_version VALUES (NULL)")
 
 
 def test_a_row_that_is_there_twice(project: Project, database: Address, pg: Cluster) -> None:

@@ -56,8 +56,21 @@ _TWO_OWNERS = "agree on one: let every change of this schema come through `versi
 
 def version_table(exam: Examination) -> Verdict:
     """The heads, whose version table it is, and that nobody of the API can read or write it."""
-    found = exam.row("layout", {"version": version_name(exam.target)})
-    return combined([_heads(exam, found), *_old_table(exam, found), *_readers(exam)])
+    try:
+        found = exam.row("layout", {"version": version_name(exam.target)})
+        return combined([_heads(exam, found), *_old_table(exam, found), *_readers(exam)])
+    except psycopg.errors.LockNotAvailable:
+        return _locked_away(exam)
+
+
+def _locked_away(exam: Examination) -> Verdict:
+    """Who lets nobody read our tables, as a session that was left open behind a TRUNCATE; by its pid, to be ended."""
+    pids = {row["pid"] for row in exam.rows("doctor_lockers", {"version": version_name(exam.target)})}
+    found = [row for row in exam.rows("doctor_transactions", {"seconds": 0}) if row["pid"] in pids]
+    named = "; ".join(map(_transaction, found[:_MOST_TRANSACTIONS])) or "a session that has just ended, or is hidden"
+    ends = "; ".join(f"SELECT pg_terminate_backend({row['pid']})" for row in found if row["pid"])
+    hint = f"let it end, or end it in this database: `{ends}`" if ends else "look again, as a superuser"
+    return error(f"nobody can read the version table or the journal now, which somebody has locked: {named}", hint)
 
 
 def _heads(exam: Examination, found: dict[str, Any]) -> Verdict:
