@@ -10,6 +10,7 @@ import click
 
 _OURS = re.compile(r"`ehg-migrate ([^`]+)`")
 _STOCK = re.compile(r"`alembic(?= (?:-x|upgrade) )")  # of its commands that hints name, those for a target
+_STOCK_OF = re.compile(r"`alembic (?=-x |upgrade )(?:-x \S+ )*")
 
 
 def as_typed(text: str, given: Mapping[str, str]) -> str:
@@ -20,12 +21,13 @@ def as_typed(text: str, given: Mapping[str, str]) -> str:
     told = _OURS.sub(lambda found: _completed(found[1], given), text)
     if not _STOCK.search(told):
         return told
-    if "root" in given:
+    if "local" in given:  # Alembic's command knows nothing of those: pasted as it is, it would change the target itself
+        told = _STOCK_OF.sub("`alembic ... ", told)
+        told += f"; `alembic` means the target itself: {_completed('local wipe', given)} makes the local ones anew"
+    elif "root" in given:
         (root,) = shlex.split(given["root"])[1:]
         ini = shlex.quote(f"{root.rstrip('/')}/alembic.ini")
         told = _STOCK.sub(lambda _: f"`alembic -c {ini}", told)
-    if "local" in given:  # Alembic's command knows nothing of those
-        told += f"; `alembic` means the target itself: {_completed('local wipe', given)} makes the local ones anew"
     return told
 
 

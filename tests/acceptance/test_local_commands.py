@@ -111,6 +111,7 @@ def test_what_it_tells_to_run_is_for_local_databases(tmp_path: Path) -> None:
         assert len(commands) >= 2, text
         assert [c for c in commands if " --local" not in c] == [], text
         assert "`alembic` means the target itself" in text
+        assert "alembic -x" not in text
 
 
 def test_wiping(fleet: Path) -> None:

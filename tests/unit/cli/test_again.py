@@ -63,7 +63,8 @@ def given(*words: str) -> None:
         (
             ["--local"],
             STAMP,
-            f"{STAMP}; `alembic` means the target itself: `ehg-migrate local wipe` makes the local ones anew",
+            "`alembic ... stamp s2` says that it is applied; `alembic` means the target itself: `ehg-migrate local "
+            "wipe` makes the local ones anew",
         ),
     ],
 )
