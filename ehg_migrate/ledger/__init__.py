@@ -13,9 +13,9 @@ from ehg_migrate.ledger.backend import Backend
 from ehg_migrate.ledger.migrations import migrate
 from ehg_migrate.ledger.rows import Seen
 from ehg_migrate.ledger.sqlite import PREFIX, open_sqlite
-from ehg_migrate.ledger.store import Ledger
+from ehg_migrate.ledger.store import Ledger, UnknownRun
 
-__all__ = ["Ledger", "Seen", "open_ledger"]
+__all__ = ["Ledger", "Seen", "UnknownRun", "open_ledger"]
 
 
 def open_ledger(

@@ -61,6 +61,12 @@ SELECT r.id FROM {schema}runs r
 -- name: finish
 UPDATE {schema}runs SET status = :status, finished_at = :finished_at, notes = :notes WHERE id = :id
 
+-- name: told
+SELECT s.target, s.status FROM {schema}results s
+ WHERE s.run_id = :id
+   AND NOT EXISTS (SELECT 1 FROM {schema}results l
+                    WHERE l.run_id = s.run_id AND l.target = s.target AND l.attempt > s.attempt)
+
 -- name: runs
 -- The newest; with a target only those that were to do something to it, or did, whether or not they came to it.
 SELECT r.*, {now} AS now FROM {schema}runs r

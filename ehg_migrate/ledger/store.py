@@ -22,10 +22,14 @@ from ehg_migrate.ledger.rows import (
     run_row,
     storable,
 )
-from ehg_migrate.model import Result, Run, RunStatus
+from ehg_migrate.model import Result, Run, RunStatus, Status
 
 _AT_ONCE = 500  # runs that one transaction deletes
 _CANDIDATES = 5  # named in the message when a prefix fits several runs
+
+
+class UnknownRun(LedgerError):
+    """A run that the ledger does not have, or has no more: it was set back, as by a backup that was restored."""
 
 
 class Ledger:
@@ -77,7 +81,7 @@ class Ledger:
         """Adds what happened to targets, which says that the run is alive, too. A second result of one in the same run
         is kept beside the first and counts.
 
-        Raises LedgerError if the run was never started here; then none is added.
+        Raises UnknownRun if the run was never started here; then none is added.
         """
         with self._backend.transaction(write=True) as transaction:
             _lock(transaction, run_id)  # so the next attempt's number is nobody else's
@@ -88,7 +92,7 @@ class Ledger:
         """Says that the run is alive, to those who cannot see its process; more often than every 60 s.
 
         The answer is the run that takes this one back, or completes it, where this one is not done: it was silent for
-        so long that it was taken for dead. Raises LedgerError if the run was never started here.
+        so long that it was taken for dead. Raises UnknownRun if the run was never started here.
         """
         with self._backend.transaction(write=True) as transaction:
             _lock(transaction, run_id)
@@ -96,16 +100,17 @@ class Ledger:
             found = transaction.execute("taken_over", id=run_id)
         return str(found[0]["id"]) if found else None
 
-    def finish(self, run_id: str, status: RunStatus, notes: Iterable[Problem] = ()) -> None:
-        """Closes the run with its status; `notes` are added to those it has.
+    def finish(self, run_id: str, status: RunStatus, notes: Iterable[Problem] = ()) -> dict[str, Status]:
+        """Closes the run with its status; `notes` are added to those it has. Gives what it has been told of targets.
 
-        Raises LedgerError if the run was never started here.
+        Raises UnknownRun if the run was never started here.
         """
         with self._backend.transaction(write=True) as transaction:
             former = _lock(transaction, run_id)
             added = clean(json_form.dump(tuple(notes)))
             closed = {"status": status.value, "finished_at": datetime.now(UTC), "notes": [*former, *added]}
             transaction.execute("finish", id=run_id, **closed)
+            return {row["target"]: Status(row["status"]) for row in transaction.execute("told", id=run_id)}
 
     def forget(self, before: datetime) -> int:
         """Deletes the runs that `outlived` names, with their results; how many they were.
@@ -231,7 +236,7 @@ def _after_all(transaction: Transaction, targets: list[str], identities: list[st
 
 
 def _lock(transaction: Transaction, run_id: str) -> list[Any]:
-    """Keeps other writers of this run out until the transaction ends; gives its notes. LedgerError if unknown."""
+    """Keeps other writers of this run out until the transaction ends; gives its notes. UnknownRun if unknown."""
     rows = transaction.execute("lock_run", id=run_id)
     if not rows:
         _no_run(run_id)
@@ -248,7 +253,7 @@ def _results(transaction: Transaction, ids: list[str], *, output: bool) -> dict[
 
 
 def _no_run(run_id: str) -> NoReturn:
-    raise LedgerError(
+    raise UnknownRun(
         Problem(
             "ledger_run",
             f"run `{run_id}` is not in the ledger, because its start could not be recorded",

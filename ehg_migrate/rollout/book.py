@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from functools import partial
 from queue import Empty, Queue
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from ehg_migrate.errors import EhgMigrateError, Problem, some
-from ehg_migrate.ledger import Ledger
+from ehg_migrate.ledger import Ledger, UnknownRun
 from ehg_migrate.model import Result, Run, RunStatus
+
+T = TypeVar("T")
 
 _HEARTBEAT = 15.0  # seconds
 _TOGETHER = 100  # results that are written in one transaction at the end: each is a connection to a ledger far away
@@ -31,6 +33,7 @@ class Book:
     belongs to it, is written whole in the end, in one transaction. One that is left by an exception, as by Ctrl-C in a
     program that lives on, was interrupted: else it would count as running for as long as that does. One that was
     asleep, and that another run takes back or completes meanwhile, must not go on: `taken_over` is called then, once.
+    A ledger that was set back meanwhile, as by a backup that was restored, gets what it has lost of the run again.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Book:
         self._taken_over = taken_over
         self._ledger: Ledger | None = None
         self._late: list[Result] = []  # not written yet
+        self._told: dict[str, Result] = {}  # the last word on each target, written or not
         self._failed = False
         self._came: Queue[Result | None] = Queue()  # None is the last
         self._finished = False
@@ -73,6 +77,7 @@ class Book:
 
     def record(self, *results: Result) -> None:
         """Targets that are done; written soon, in this order."""
+        self._told |= {r.target: r for r in results}
         if not (self._short or self._written):
             self._write_down(list(results))
             return
@@ -88,18 +93,18 @@ class Book:
             if results := [r for r in came if r]:
                 self._write_down(results)
             if not last and self._ledger and time.monotonic() >= said + _HEARTBEAT:
-                self._try(partial(self._beat, self._ledger))
+                self._try(self._beat)
                 said = time.monotonic()
 
-    def _beat(self, ledger: Ledger) -> None:
-        by = ledger.heartbeat(self.run.id)
+    def _beat(self) -> None:
+        by = self._in(lambda ledger: ledger.heartbeat(self.run.id))
         if by and not any(n.code == "taken_over" for n in self.notes):
             self.notes.append(_by_another(by))
             self._taken_over()
 
     def _write_down(self, results: list[Result]) -> bool:
         """Whether they were written, and not put off until the end."""
-        if not self._failed and self._try(lambda: self._opened().record(self.run.id, *results)):
+        if not self._failed and self._try(partial(self._record, results)):
             return True
         self._late += results
         return False
@@ -121,9 +126,21 @@ class Book:
         if self._short and self._try(partial(self._write_whole, status)):
             return
         self._catch_up()
+        self._try(partial(self._close, status, [*self.notes, *self._lacking()]))
+
+    def _close(self, status: RunStatus, notes: list[Problem]) -> None:
+        """The ledger's last word, unless it lacks results that it was given: then these again, and another."""
+        self.notes[:] = notes
+        has = self._in(lambda ledger: ledger.finish(self.run.id, status, notes))
+        late = {r.target for r in self._late}
+        self._late = [r for t, r in self._told.items() if has.get(t) is not r.status and t not in late]
+        self._catch_up()
         if self._late:
-            self.notes.append(_incomplete(list(dict.fromkeys(r.target for r in self._late))))
-        self._try(lambda: self._opened().finish(self.run.id, status, self.notes))
+            self.notes += self._lacking()
+            self._in(lambda ledger: ledger.finish(self.run.id, status, self.notes[len(notes) :]))
+
+    def _lacking(self) -> list[Problem]:
+        return [_incomplete(list(dict.fromkeys(r.target for r in self._late)))] if self._late else []
 
     def _come_to_end(self) -> None:
         self._came.put(None)
@@ -134,7 +151,7 @@ class Book:
 
     def _catch_up(self) -> None:
         """Writes the results that are not written yet, until the ledger fails."""
-        while self._late and self._try(lambda: self._opened().record(self.run.id, *self._late[:_TOGETHER])):
+        while self._late and self._try(partial(self._record, self._late[:_TOGETHER])):
             del self._late[:_TOGETHER]
 
     def _write_whole(self, status: RunStatus) -> None:
@@ -146,6 +163,18 @@ class Book:
         finally:
             ledger.close()
         self.notes[:] = notes
+
+    def _record(self, results: list[Result]) -> None:
+        self._in(lambda ledger: ledger.record(self.run.id, *results))
+
+    def _in(self, action: Callable[[Ledger], T]) -> T:
+        """What it gives; a ledger that has lost the run is told of it anew."""
+        ledger = self._opened()
+        try:
+            return action(ledger)
+        except UnknownRun:
+            ledger.start(self.run)
+            return action(ledger)
 
     def _opened(self) -> Ledger:
         if self._ledger is None:

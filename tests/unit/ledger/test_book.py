@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ehg_migrate.errors import LedgerError, Problem
 from ehg_migrate.ledger import Ledger, open_ledger
-from ehg_migrate.model import Origin, RunStatus, Verb
+from ehg_migrate.model import Origin, Result, RunStatus, Status, Verb
 from ehg_migrate.rollout import book as writing
 from ehg_migrate.rollout.book import Book
 from tests.support.programs import wait_until
@@ -126,6 +128,64 @@ def test_a_run_before_that_cannot_be_read(tmp_path: Path, spoilt: str, code: str
     assert [n.code for n in book.notes] == [code]
     with opener(tmp_path)() as ledger:
         assert (ledger.run("r-2").status, len(ledger.run("r-2").results)) == (RunStatus.SUCCEEDED, 1)
+
+
+@pytest.mark.parametrize("back_to", ["before the run", "its start", "its first look"])
+@pytest.mark.parametrize("more", [True, False])
+def test_a_ledger_that_was_set_back_has_the_whole_run(tmp_path: Path, back_to: str, *, more: bool) -> None:
+    """An older copy in its place, from a backup: what was written since is written again, and nothing is missing."""
+    file, copy = tmp_path / "ledger.sqlite", tmp_path / "copy.sqlite"
+
+    def written(*expected: Status) -> bool:
+        with opener(tmp_path)() as ledger:
+            return [r.status for r in ledger.run("r-1").results] == list(expected)
+
+    opener(tmp_path)().close()
+    shutil.copy(file, copy)
+    with Book(opener(tmp_path), a_run("r-1")) as book:
+        wait_until(lambda: opener(tmp_path)().holds("r-1"), "nobody began", 60)
+        if back_to == "its start":
+            shutil.copy(file, copy)
+        book.record(a_result("acme", status=Status.SUCCEEDED))
+        wait_until(lambda: written(Status.SUCCEEDED), "nobody wrote", 60)
+        if back_to == "its first look":
+            shutil.copy(file, copy)
+        book.record(a_result("acme", status=Status.SCHEMA_DIFFERS))
+        wait_until(lambda: written(Status.SCHEMA_DIFFERS), "nobody wrote again", 60)
+        copy.replace(file)
+        if more:
+            book.record(a_result("bolt", status=Status.SUCCEEDED))
+        book.finish(RunStatus.FAILED)
+    assert book.notes == []
+    with opener(tmp_path)() as ledger:
+        kept = ledger.run("r-1")
+    assert kept.status is RunStatus.FAILED
+    found = {r.target: r.status for r in kept.results}
+    assert found == {"acme": Status.SCHEMA_DIFFERS, **({"bolt": Status.SUCCEEDED} if more else {})}
+
+
+def test_what_a_ledger_that_was_set_back_does_not_take_again_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It failed just then: the run says so, to people and in the ledger."""
+    record = Ledger.record
+    with Book(opener(tmp_path), a_run("r-1")) as book:
+        book.record(a_result("acme"))
+        wait_until(lambda: len(opener(tmp_path)().runs(1)[0].results) == 1, "nobody wrote", 60)
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as file:
+            file.execute("DELETE FROM results")
+            file.commit()
+
+        def full(ledger: Ledger, run: str, *results: Result) -> None:
+            raise LedgerError(Problem("ledger_disk_full", "it is full", "free some space"))
+
+        monkeypatch.setattr(Ledger, "record", full)
+        book.finish(RunStatus.SUCCEEDED)
+    monkeypatch.setattr(Ledger, "record", record)
+    assert [n.code for n in book.notes] == ["ledger_disk_full", "ledger_incomplete"]
+    assert "`acme`" in book.notes[1].message
+    with opener(tmp_path)() as ledger:
+        assert ledger.run("r-1").notes == tuple(book.notes)
 
 
 def test_what_is_late_is_written_together(place: Path) -> None:
