@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the oldest of many that go."""
+"""Files that are written whole or not at all, the oldest of many that go, and whether there is one."""
 
 from __future__ import annotations
 
@@ -22,6 +22,18 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something. Raises OSError where that cannot be seen: a folder is closed to us.
+
+    `Path.exists`, `is_file` and `is_dir` do so before Python 3.14, and then say no, as if nothing were there.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def keep_newest(files: Iterable[Path], most: int) -> None:

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from ehg_migrate import setting_values as values
 from ehg_migrate.errors import ConfigurationError, Problem
+from ehg_migrate.files import is_there
 
 T = TypeVar("T")
 
@@ -120,7 +121,7 @@ def read_settings(root: Path) -> Settings:
     """The settings of the project in `root`. Raises ConfigurationError: no project there, or all its mistakes."""
     check_folder(root)
     path = root / INI
-    if not path.is_file():
+    if not _found(root, path):
         raise ConfigurationError(
             Problem(
                 "no_project",
@@ -141,6 +142,16 @@ def read_settings(root: Path) -> Settings:
     if problems:
         raise ConfigurationError(problems)
     return settings
+
+
+def _found(root: Path, path: Path) -> bool:
+    """Whether the file is there. Raises ConfigurationError where the folder is closed to us."""
+    try:
+        return is_there(path) and path.is_file()
+    except OSError as e:
+        message = f"`{INI}` in `{root}` cannot be read: {e.strerror}"
+        hint = "let this user read what is in the folder, or name another with `--project DIR`"
+        raise ConfigurationError(Problem("no_project", message, hint)) from e
 
 
 def _elsewhere(root: Path) -> str:

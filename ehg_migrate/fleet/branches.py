@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ehg_migrate.errors import quoted
+from ehg_migrate.files import is_there
 from ehg_migrate.fleet.merge import Settings
 from ehg_migrate.fleet.problems import Report
 from ehg_migrate.model import SHARED
@@ -31,7 +32,7 @@ def read_folders(root: Path, report: Report) -> Folders:
         inside: set[str] = set()
         outside: set[str] = set()
         for path in versions.iterdir():
-            if path.name.startswith((".", "_")) or not path.is_dir():
+            if path.name.startswith((".", "_")) or not (is_there(path) and path.is_dir()):
                 continue
             (inside if path.resolve().is_relative_to(real) else outside).add(path.name)
     except OSError as e:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ehg_migrate.files import is_there
 from ehg_migrate.fleet import values
 from ehg_migrate.fleet.endpoint import Endpoint
 from ehg_migrate.fleet.merge import Settings
@@ -82,14 +83,20 @@ def _sslrootcert(settings: Settings, endpoint: Endpoint, mode: str, root: Path) 
             )
         return given
     path = resolved(given, root)
-    if not path.is_file():
-        settings.refuse(
-            where,
-            "missing_certificate",
-            f"there is no file `{given}`",
-            "a relative path starts at the project's folder; `system` takes the machine's own roots",
-        )
+    if wrong := _unusable(path, given):
+        settings.refuse(where, "missing_certificate", *wrong)
     return str(path)
+
+
+def _unusable(path: Path, given: str) -> tuple[str, str] | None:
+    """Why this is no file of certificates, and what to do."""
+    try:
+        if is_there(path) and path.is_file():
+            return None
+    except OSError as e:
+        return f"the file `{given}` cannot be read: {e.strerror}", "let this user read what is in its folder"
+    hint = "a relative path starts at the project's folder; `system` takes the machine's own roots"
+    return f"there is no file `{given}`", hint
 
 
 def _default_roots(settings: Settings, endpoint: Endpoint, mode: str) -> str | None:

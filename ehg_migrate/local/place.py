@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ehg_migrate.errors import LocalServerError, Problem
+from ehg_migrate.files import is_there
 from ehg_migrate.local.account import Account, server_account
 from ehg_migrate.local.programs import wheel_folder
 
@@ -138,7 +139,7 @@ def find_place(home: Path, major: int) -> Place:
 def _nearest(home: Path) -> Path:
     """The folder itself, or the nearest above it that is there."""
     try:
-        return next(p for p in (home, *home.parents) if p.exists())
+        return next(p for p in (home, *home.parents) if is_there(p))
     except OSError as e:  # another user's folder, closed to this one
         raise _cannot_be_made(str(e)) from e
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ehg_migrate.errors import ConfigurationError, LedgerError, Problem, RevisionsError, UsageError, quoted
+from ehg_migrate.files import is_there
 from ehg_migrate.fleet import Fleet
 from ehg_migrate.fleet.kept import read_fleet
 from ehg_migrate.fleet.secrets import register_variables, resolve_text
@@ -238,13 +239,13 @@ class ProjectBase:
         """What the ledger says; nothing where there is none yet, or it fails, which `unread` says then."""
         path = self.settings.ledger_file(local=self._local)
         try:
-            if path is not None and not path.exists():
+            if path is not None and not is_there(path):
                 return {}  # looking must not make one
             with self.ledger() as ledger:
                 return ask(ledger)
         except LedgerError as e:
             self.unread = _unread(e.problems[0].message)
-        except OSError as e:  # `exists` raises in a folder that another user has closed
+        except OSError as e:  # it stands in a folder that another user has closed
             self.unread = _unread(str(e))
         return {}
 

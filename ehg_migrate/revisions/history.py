@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ehg_migrate.errors import Problem, RevisionsError, described
+from ehg_migrate.files import is_there
 from ehg_migrate.model import SHARED
 from ehg_migrate.revisions.graph import Graph, Revision
 from ehg_migrate.revisions.kept import Kept, forget_compiled
@@ -80,11 +81,15 @@ def read_history(settings: Settings, *, keep: bool = False) -> History:
     """
     branches: dict[str, tuple[Revision, ...]] = {}
     problems: list[Problem] = []
+    try:
+        folders, loose = branch_folders(settings.versions), tuple(_loose(settings))
+    except OSError as e:
+        return History({}, _unreadable("versions", f"the folder cannot be read: {e.strerror}").problems)
     with Kept(settings.kept_revisions, _READERS) if keep else nullcontext() as kept:
-        for folder in branch_folders(settings.versions):
+        for folder in folders:
             branches[folder.name] = tuple(_read_branch(folder, settings, kept, problems))
     novel = kept is not None and kept.novel
-    return History(branches, tuple(problems), tuple(_loose(settings)), novel)
+    return History(branches, tuple(problems), loose, novel)
 
 
 def _read_branch(folder: Path, settings: Settings, kept: Kept | None, problems: list[Problem]) -> Iterator[Revision]:
@@ -120,10 +125,11 @@ def _known(entry: os.DirEntry[str], branch: str, settings: Settings, kept: Kept 
 
 
 def branch_folders(versions: Path) -> list[Path]:
-    """The folders that are branches: `shared` first, then by name."""
+    """The folders that are branches: `shared` first, then by name. Raises OSError."""
     if not versions.is_dir():
         return []
-    folders = [p for p in versions.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
+    named = [p for p in versions.iterdir() if not p.name.startswith((".", "__"))]
+    folders = [p for p in named if is_there(p) and p.is_dir()]
     return sorted(folders, key=lambda p: (p.name != SHARED, p.name))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ehg_migrate.errors import Problem, UsageError
-from ehg_migrate.files import write_whole
+from ehg_migrate.files import is_there, write_whole
 from ehg_migrate.schema.snapshot import MANIFEST, Snapshot
 from ehg_migrate.schema.tree import files_of, is_manifest, our_files
 
@@ -87,7 +87,7 @@ def _refuse_foreign(folder: Path, path: str, ours: bool) -> None:
     file = folder / path
     links = [p for p in (file, *(folder / parent for parent in PurePosixPath(path).parents)) if p.is_symlink()]
     within = [p for p in links if p != folder]
-    if within or (file.exists() and not ours):
+    if within or (is_there(file) and not ours):
         what = f"`{within[0]}` is a link" if within else f"`{file}` is not of this tool"
         raise UsageError(Problem("foreign_file", what, "move it away, or choose another folder"))
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from ehg_migrate.errors import Problem, UsageError
+from ehg_migrate.files import is_there
 from ehg_migrate.json_form import SCHEMA_VERSION, dump, load
 from ehg_migrate.schema.facts import NOTES, Catalog, Fact
 from ehg_migrate.schema.paths import RELATIONS, place_of, relation_of
@@ -132,7 +133,7 @@ def our_files(folder: Path) -> Iterator[str]:
 
 def is_ours(path: Path) -> bool:
     """Whether it is a file that begins as ours do. Raises OSError."""
-    if path.is_symlink() or not path.is_file():
+    if path.is_symlink() or not (is_there(path) and path.is_file()):
         return False
     with path.open("rb") as file:
         return file.readline(len(HEADER)) == HEADER.encode()
@@ -140,7 +141,7 @@ def is_ours(path: Path) -> bool:
 
 def is_manifest(path: Path) -> bool:
     """Whether it is the `snapshot.json` of a folder. Raises OSError."""
-    if path.is_symlink() or not path.is_file():
+    if path.is_symlink() or not (is_there(path) and path.is_file()):
         return False
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

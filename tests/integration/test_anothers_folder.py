@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from ehg_migrate import Project
-from ehg_migrate.errors import LocalServerError
+from ehg_migrate.errors import EhgMigrateError, LocalServerError
 from ehg_migrate.local import LocalServer
 from ehg_migrate.model import Address, RunStatus, StateKind
 from tests.conftest import MakeProject
 from tests.support.cli import ehg
-from tests.support.programs import needs_root
-from tests.support.project import revision, target_entry
+from tests.support.programs import as_anybody, needs_root
+from tests.support.project import revision, target_entry, write_project
 
 
 @contextmanager
@@ -65,6 +66,39 @@ def test_the_embedded_server_says_what_to_mend(tmp_path: Path) -> None:
     assert problem.code == "local_folder"
     assert "`.ehg`" in problem.hint
     assert "`EHG_SCRATCH_URL`" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("shut", "mode", "where"),
+    [
+        ("", 0o600, ""),
+        ("versions", 0o600, "versions"),
+        ("certificates", 0, "targets/t.yaml: targets.acme.sslrootcert"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_not_called_missing(shut: str, mode: int, where: str, tmp_path: Path) -> None:
+    """A folder of the project is closed: it is said so, and it is not planned without what stands there."""
+
+    def laid_out(folder: Path) -> Path:
+        entry = {"url": "postgresql://u@db.example.com/d?sslmode=verify-full", "sslrootcert": "certificates/ca.pem"}
+        (folder / "certificates").mkdir()
+        (folder / "certificates" / "ca.pem").touch()
+        return write_project(folder, {"acme": entry}, {"shared/s1": revision("s1", label="shared")})
+
+    laid_out(tmp_path)
+    for _ in range(2):  # what is kept is read the second time; so that all is imported
+        Project.load(tmp_path)
+    with tempfile.TemporaryDirectory() as place, as_anybody(Path(place)):
+        folder = laid_out(Path(place))
+        Project.load(folder)
+        (folder / shut).chmod(mode)
+        try:
+            with pytest.raises(EhgMigrateError) as raised:
+                Project.load(folder)
+        finally:
+            (folder / shut).chmod(0o700)
+    (problem,) = raised.value.problems
+    assert (problem.where, problem.message.rpartition(": ")[2]) == (where, "Permission denied")
 
 
 def test_status_says_what_is_not_known(

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import pwd
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +15,7 @@ from ehg_migrate.revisions.graph import Revision
 from ehg_migrate.revisions.history import History, read_history
 from ehg_migrate.revisions.loading import alembic_config, script_directory
 from ehg_migrate.settings import read_settings
+from tests.support.programs import as_anybody
 from tests.support.project import add_revision, revision, write_project
 from tests.unit.revisions.trees import history_of
 
@@ -331,21 +328,6 @@ def test_a_folder_that_cannot_be_read_is_named() -> None:
         (problem,) = read_history(read_settings(root)).problems
         (root / "versions" / "secret").chmod(0o755)
     assert str(problem) == "versions/secret: the folder cannot be read: Permission denied\n  hint: correct the file"
-
-
-@contextmanager
-def as_anybody(folder: Path) -> Iterator[None]:
-    """As a user who may not read everything, if we are root; the folder is theirs."""
-    if os.geteuid() != 0:
-        yield
-        return
-    nobody = pwd.getpwnam("nobody").pw_uid
-    os.chown(folder, nobody, -1)
-    os.seteuid(nobody)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 # --- graphs of branches
