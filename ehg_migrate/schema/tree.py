@@ -16,6 +16,12 @@ from typing import Any
 
 import yaml
 
+try:  # where there is neither a wheel nor libyaml's headers, PyYAML is built without it
+    from yaml import CSafeDumper as SafeDumper
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeDumper, SafeLoader  # type: ignore[assignment]
+
 from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.files import is_there
 from ehg_migrate.json_form import SCHEMA_VERSION, dump, load
@@ -29,18 +35,24 @@ HEADER = "# written by `ehg-migrate snapshot`; what is changed here by hand make
 """The first line of each of our files: what does not begin with it is never written over or removed."""
 
 _ENDING = ".yaml"
+_WITHOUT_LIBYAML = Problem(
+    "snapshot",
+    "PyYAML is built without libyaml here: it would write files otherwise than elsewhere, and lose blanks",
+    "install its wheel with `pip install --force-reinstall --no-cache-dir --only-binary pyyaml pyyaml`, or write one "
+    "file with `-o FILE.json`",
+)
 _LINES = "!lines"  # the tag of a text whose lines stand in a list, because a block would lose something at their ends
 _NO_BLOCK = re.compile("[ \t](?:\n|$)|[\r\x85\u2028\u2029\ufeff]")
 
 
-class _Dumper(yaml.CSafeDumper):
+class _Dumper(SafeDumper):
     """Bodies and queries line by line; what several facts share is written out in each."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-class _Loader(yaml.CSafeLoader):
+class _Loader(SafeLoader):
     """And back. We write no aliases, by which a few lines may stand for a billion values."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -49,18 +61,18 @@ class _Loader(yaml.CSafeLoader):
         return super().construct_object(node, deep)
 
 
-def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.Node:
+def _text(dumper: SafeDumper, text: str) -> yaml.Node:
     if "\n" in text and _NO_BLOCK.search(text):
         return dumper.represent_sequence(_LINES, text.split("\n"), flow_style=False)
     style = "|" if "\n" in text else '"' if "'" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-def _joined(loader: yaml.CSafeLoader, node: yaml.SequenceNode) -> str:
+def _joined(loader: SafeLoader, node: yaml.SequenceNode) -> str:
     return "\n".join(loader.construct_sequence(node))
 
 
-def _named(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _named(loader: SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     found = loader.construct_mapping(node, deep=True)
     if not all(isinstance(name, str) for name in found):
         raise yaml.YAMLError("a name that is no text")
@@ -69,7 +81,7 @@ def _named(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
 
 _Dumper.add_representer(str, _text)
 _Loader.yaml_constructors = {  # what facts hold, and no dates, floats, sets or bytes
-    f"tag:yaml.org,2002:{kind}": yaml.CSafeLoader.yaml_constructors[f"tag:yaml.org,2002:{kind}"]
+    f"tag:yaml.org,2002:{kind}": SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{kind}"]
     for kind in ("null", "bool", "int", "str", "seq")
 }
 _Loader.add_constructor("tag:yaml.org,2002:map", _named)
@@ -77,7 +89,9 @@ _Loader.add_constructor(_LINES, _joined)
 
 
 def files_of(snapshot: Snapshot) -> dict[str, str]:
-    """Path below the folder -> text."""
+    """Path below the folder -> text. Raises UsageError where PyYAML would write other text than elsewhere."""
+    if not yaml.__with_libyaml__:
+        raise UsageError(_WITHOUT_LIBYAML)
     facts = [f for f in snapshot.catalog.facts if f.kind not in NOTES]
     kinds = {f.identity: f.kind for f in facts if f.kind in RELATIONS}
     groups: dict[str, list[Fact]] = {}
