@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ehg_migrate.schema.saving import check_tree, save_tree
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.snapshot import Snapshot
 from ehg_migrate.schema.tree import files_of, read_tree
+from tests.support.programs import run
 
 PLACES = (
     ("schema", "public", "schemas/public/schema"),
@@ -118,6 +120,27 @@ def test_nothing_is_lost(tmp_path_factory: pytest.TempPathFactory, name: str, de
     assert read_tree(folder).catalog.facts == saved.catalog.facts
     assert len(files_of(saved)) == 2, "one for the table and all that is its, and `snapshot.json`"
     assert check_tree(folder, saved).same
+
+
+def test_without_libyaml(tmp_path: Path) -> None:
+    """They are read; none are written, since PyYAML's own writer breaks other lines and loses blanks before U+0085."""
+    body = "\nBEGIN\r\n  x := 'y' ;  \n\tEND\x85 \U0001f600 # :\n"
+    saved = snapshot_of(Fact("table", "public.a", {"body": body, "": []}))
+    save_tree(tmp_path, saved)
+    program = f"""if True:
+        import pathlib, yaml
+        del yaml.CSafeDumper, yaml.CSafeLoader
+        yaml.__with_libyaml__ = False
+        from ehg_migrate.errors import UsageError
+        from ehg_migrate.schema.tree import files_of, read_tree
+        read = read_tree(pathlib.Path({str(tmp_path)!r}))
+        try:
+            files_of(read)
+        except UsageError as e:
+            print(read.fingerprint, e.problems[0].message)
+        """
+    said = run([sys.executable, "-c", program], cwd=Path(__file__).parents[3])
+    assert said.startswith(f"{saved.fingerprint} PyYAML is built without libyaml here")
 
 
 def test_files_of_others(tmp_path: Path) -> None:
