@@ -18,7 +18,7 @@ from psycopg import sql
 from ehg_migrate.database.connections import Notice, check_settings, settings
 from ehg_migrate.database.faults import NOTHING_OF_OURS, TAKES_NO_WRITES
 from ehg_migrate.database.journal import Journal
-from ehg_migrate.database.records import Canonical, refuse_recorded
+from ehg_migrate.database.records import Canonical, refuse_another, refuse_recorded
 from ehg_migrate.database.statements import joined, layout, query, version_name
 from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.model import Target
@@ -255,45 +255,6 @@ def refuse_temporary(schema: str | None, target: Target) -> None:
                 "ALTER ROLE, or ALTER DATABASE, ... SET search_path with another schema before it, or RESET it",
             )
         )
-
-
-def not_adopted(heads: tuple[str, ...], target: Target) -> Problem:
-    """A database that somebody else's Alembic has migrated."""
-    names = quoted(heads)
-    return Problem(
-        "not_adopted",
-        f"`{target.schema or 'public'}.alembic_version` holds {names}, and this tool has no record of its own here",
-        "`ehg-migrate adopt TARGET` shows what taking over means, and does it",
-    )
-
-
-def another(heads: tuple[str, ...], elsewhere: str | None, target: Target) -> Problem | None:
-    """What is said where our tables are missing and somebody else's Alembic was here; None where it was not.
-
-    `heads` are the rows of the usual table. `elsewhere` is another one that stock Alembic would use for this role.
-    """
-    if heads:
-        return not_adopted(heads, target)
-    if not elsewhere:
-        return None
-    schema = elsewhere.rpartition(".")[0]
-    return Problem(
-        "not_adopted",
-        f"stock Alembic would use `{elsewhere}` for this role, by its search_path, and this tool has no record here",
-        "`ehg-migrate adopt TARGET --heads REV` with each `version_num` of that table (`--heads base` where it "
-        f"is another project's); or go on in it: `alembic: {{version_table_schema: {schema}}}` in the entry",
-    )
-
-
-def refuse_another(lock: psycopg.Connection, target: Target, has_foreign: bool, elsewhere: str | None) -> None:
-    """Raises TargetError where our tables are missing and somebody else's Alembic was here, or may have been."""
-    heads = tuple(str(r[0]) for r in lock.execute(query("foreign_heads", target)).fetchall()) if has_foreign else ()
-    if has_foreign and not heads and (lock.execute(query("guarded_foreign", target)).fetchone() or (True,))[0]:
-        from ehg_migrate.database.probe import hidden  # seldom
-
-        raise TargetError(hidden(target, "guarded_foreign"))
-    if problem := another(heads, elsewhere, target):
-        raise TargetError(problem)
 
 
 def _busy(holder: str, waited: float) -> Problem:

@@ -45,6 +45,39 @@ def believable(schema: str, table: str, rows: Collection[object]) -> Record:
     return Record(schema, table, () if len(ids) > _MOST or any(len(i) > _LONGEST for i in ids) else ids)
 
 
+def another(heads: tuple[str, ...], elsewhere: str | None, target: Target) -> Problem | None:
+    """What is said where our tables are missing and somebody else's Alembic was here; None where it was not.
+
+    `heads` are the rows of the usual table. `elsewhere` is another one that stock Alembic would use for this role.
+    """
+    if heads:
+        place = f"`{target.schema or 'public'}.alembic_version`"
+        hint = "`ehg-migrate adopt TARGET` shows what taking over means, and does it"
+        return Problem(
+            "not_adopted", f"{place} holds {quoted(heads)}, and this tool has no record of its own here", hint
+        )
+    if not elsewhere:
+        return None
+    schema = elsewhere.rpartition(".")[0]
+    return Problem(
+        "not_adopted",
+        f"stock Alembic would use `{elsewhere}` for this role, by its search_path, and this tool has no record here",
+        "`ehg-migrate adopt TARGET --heads REV` with each `version_num` of that table (`--heads base` where it "
+        f"is another project's); or go on in it: `alembic: {{version_table_schema: {schema}}}` in the entry",
+    )
+
+
+def refuse_another(lock: psycopg.Connection, target: Target, has_foreign: bool, elsewhere: str | None) -> None:
+    """Raises TargetError where our tables are missing and somebody else's Alembic was here, or may have been."""
+    heads = tuple(str(r[0]) for r in lock.execute(query("foreign_heads", target)).fetchall()) if has_foreign else ()
+    if has_foreign and not heads and (lock.execute(query("guarded_foreign", target)).fetchone() or (True,))[0]:
+        from ehg_migrate.database.probe import hidden  # seldom
+
+        raise TargetError(hidden(target, "guarded_foreign"))
+    if problem := another(heads, elsewhere, target):
+        raise TargetError(problem)
+
+
 def refuse_recorded(connection: psycopg.Connection, target: Target, canonical: Canonical) -> None:
     """Raises TargetError where another tool says that revisions of this target are applied; psycopg.Error."""
     found = connection.execute(query("records", target)).fetchone()
@@ -66,9 +99,7 @@ def _problem(record: Record, target: Target, heads: Sequence[str]) -> Problem:
     schema = one_line(record.schema)  # somebody else has named it
     place = f"{schema}.{record.table}"
     declare = " ".join(f"--heads {shlex.quote(h)}" for h in heads)
-    hint = (
-        f"`ehg-migrate adopt {target.name} {declare}` where that is what is applied here (`--heads base` where nothing "
-    )
+    hint = f"`ehg-migrate adopt TARGET {declare}` where that is what is applied here (`--heads base` where nothing "
     hint += "of this target is)"
     if record.table == target.version_table:
         hint += f"; or go on in it: `alembic: {{version_table_schema: {schema}}}` in the entry"

@@ -14,10 +14,9 @@ from alembic.operations.ops import MigrationScript
 from alembic.runtime.migration import MigrationContext
 from psycopg import sql
 
-from ehg_migrate.database.claim import refuse_another
 from ehg_migrate.database.connections import connect
 from ehg_migrate.database.leaving import let_go
-from ehg_migrate.database.records import refuse_recorded
+from ehg_migrate.database.records import refuse_another, refuse_recorded
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.environment import hosting

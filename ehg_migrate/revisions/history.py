@@ -128,9 +128,8 @@ def branch_folders(versions: Path) -> list[Path]:
     """The folders that are branches: `shared` first, then by name. Raises OSError."""
     if not versions.is_dir():
         return []
-    named = [p for p in versions.iterdir() if not p.name.startswith((".", "__"))]
-    folders = [p for p in named if is_there(p) and p.is_dir()]
-    return sorted(folders, key=lambda p: (p.name != SHARED, p.name))
+    named = (p for p in versions.iterdir() if not p.name.startswith((".", "__")))
+    return sorted((p for p in named if is_there(p) and p.is_dir()), key=lambda p: (p.name != SHARED, p.name))
 
 
 def _loose(settings: Settings) -> Iterator[str]:

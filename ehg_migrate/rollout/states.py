@@ -123,7 +123,7 @@ def _judge(
     if damage := _damage(target, reading, details, graph):
         return StateKind.REFUSED, damage, ()
     if (reading.foreign_heads or reading.elsewhere) and not reading.read_only:
-        from ehg_migrate.database.claim import another  # with all that runs steps
+        from ehg_migrate.database.records import another  # seldom
 
         return StateKind.NOT_ADOPTED, another(reading.foreign_heads, reading.elsewhere, target), ()
     if reading.records:

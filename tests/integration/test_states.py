@@ -672,7 +672,7 @@ def test_what_another_tool_has_written_down(tool: str, project: Project, databas
     found = state(project)
     assert (found.kind, found.heads) == (StateKind.NOT_ADOPTED, ())
     assert f"by `{schema}.{table}` `s2` and what is below is applied" in str(found.problem)
-    assert "`ehg-migrate adopt one --heads s2`" in str(found.problem)
+    assert "`ehg-migrate adopt TARGET --heads s2`" in str(found.problem)
     assert hint in str(found.problem)
     assert statuses(project.upgrade()) == {"one": Status.REFUSED}
     for command in (("upgrade", "heads"), ("current",)):

@@ -9,12 +9,12 @@ from typing import Any
 
 import psycopg
 
-from ehg_migrate.database.claim import another
 from ehg_migrate.database.damage import lost_rows
 from ehg_migrate.database.doctor.examination import Examination
 from ehg_migrate.database.doctor.findings import Level, Verdict, combined, error, good, span, warning
 from ehg_migrate.database.faults import NOTHING_OF_OURS
 from ehg_migrate.database.probe import hidden
+from ehg_migrate.database.records import another
 from ehg_migrate.database.session import lock_key
 from ehg_migrate.database.statements import version_name
 from ehg_migrate.errors import quoted
