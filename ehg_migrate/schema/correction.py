@@ -19,7 +19,7 @@ from ehg_migrate.schema.catalog import read_catalog, read_catalog_async
 from ehg_migrate.schema.clone import apart, build, without_common_options
 from ehg_migrate.schema.comparing import Passwords
 from ehg_migrate.schema.corrections import Statement
-from ehg_migrate.schema.difference import Difference, differences
+from ehg_migrate.schema.difference import Change, Difference, differences
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.grantors import Given, kept, read_given
 from ehg_migrate.schema.ground import Ground, ground_query
@@ -131,7 +131,10 @@ def _on_clone(
         missing = apart(scratch, database, one, pair.scope)
         if missing:
             names = [f"{d.kind} {d.identity}" for d in missing]
-            return unproven(f"a clone of `{pair.left}` differs from it in {some(names, _MOST)}", _NO_CLONE)
+            hint = (
+                _VERSIONS if all(d.kind == "extension" and d.change is Change.CHANGED for d in missing) else _NO_CLONE
+            )
+            return unproven(f"a clone of `{pair.left}` differs from it in {some(names, _MOST)}", hint)
         scratch.confine(database, roles_of(other))
         with scratch.connect(database) as connection:
             cloned = read_catalog(connection, origin.scope)
@@ -150,6 +153,7 @@ _NOT_ITS_OWN = "made anew it is its maker's, and the scratch server's role canno
 _STRANGER = "does not own the database and has default privileges, which would not hold on a clone"
 _OWNER = "give the target the owner of its database as `user`"
 _NO_CLONE = "name a scratch server of the same version, with the same extensions, in `EHG_SCRATCH_URL`"
+_VERSIONS = "say `--ignore-versions`, or name a scratch server with the same versions of these in `EHG_SCRATCH_URL`"
 _MOST = 3  # objects that a message names
 
 

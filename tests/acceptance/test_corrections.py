@@ -183,6 +183,18 @@ def test_nothing_is_claimed_where_no_clone_can_be_made(fleet: Fleet, pg: Cluster
     assert (data["proven"], data["statements"], data["problem"]["code"]) == (False, [], "unproven")
 
 
+def test_a_clone_that_differs_in_versions_of_extensions_only(fleet: Fleet, pg: Cluster) -> None:
+    """The scratch server has another one: what helps is said, and does."""
+    with pg.admin(fleet.addresses["acme"].dbname) as c:
+        c.execute("UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'plpgsql'")
+    execute(pg, fleet.addresses["beta"], "CREATE TABLE app.extra (id int)")
+    said = fleet.run("compare", "acme", "beta", "--sql")
+    assert (said.code, "differs from it in extension plpgsql" in said.out) == (1, True), said
+    assert "hint: say `--ignore-versions`, or name a scratch server with the same versions" in said.out
+    said = fleet.run("compare", "acme", "beta", "--sql", "--ignore-versions", "--allow-destructive")
+    assert (said.code, "CREATE TABLE app.extra" in said.out) == (0, True), said
+
+
 def test_what_somebody_else_has_granted_is_not_taken_back_by_the_owner(fleet: Fleet, pg: Cluster) -> None:
     """His REVOKE says nothing and takes back nothing; what he gave himself is taken back, and is proven."""
     same = "GRANT USAGE ON SCHEMA app TO authenticated", "CREATE TABLE app.lent (id int)"
