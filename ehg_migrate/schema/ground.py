@@ -24,7 +24,7 @@ from ehg_migrate.schema.scope import MIGRATOR, OFTEN_OURS
 
 _GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
 _HOME = "public"
-_NO_FACT = "MAINTAIN"  # which PostgreSQL 17 has, and a scratch server perhaps not: no catalogue is another for it
+_NEW, _NEW_IN = "MAINTAIN", 170000  # a target may have what a scratch server does not know: it is no fact
 _READING = ("UTC", "ISO, MDY", "postgres")  # of a server of which nobody has set anything, as Supabase's
 _SETTINGS = ("TimeZone", "DateStyle", "IntervalStyle")
 _SOMEBODY = "ehg_migrate_owner"  # of a scratch database that whoever migrates shall not own
@@ -201,7 +201,9 @@ def _lay_default(
     if schema and connection.execute("SELECT to_regnamespace(quote_ident(%s))", (schema,)).fetchone() == (None,):
         return  # a schema that a revision makes: so its default privileges are made by revisions too, or are drift
     place = sql.SQL(" IN SCHEMA {}").format(sql.Identifier(schema)) if schema else sql.SQL("")
-    if privilege in ("", _NO_FACT):  # nobody gets anything; in a schema the entry is there all the same, and a fact
+    if privilege == _NEW and connection.info.server_version < _NEW_IN:
+        privilege = ""
+    if not privilege:  # nobody gets anything; in a schema the entry is there all the same, and a fact
         if schema:
             own = sql.SQL("ALTER DEFAULT PRIVILEGES{} GRANT ALL ON {} TO CURRENT_USER")
             connection.execute(own.format(place, sql.SQL(TYPES[kind])))
