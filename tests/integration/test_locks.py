@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 from psycopg import sql
 
 from ehg_migrate.database.session import Session, lock_key
+from ehg_migrate.database.statements import query
 from ehg_migrate.errors import TargetError
 from ehg_migrate.model import Address, Origin, Result, RunStatus, Status, Target
 from tests.support.postgres import CANARY, Cluster
@@ -124,6 +126,32 @@ def test_a_session_that_is_no_runner_is_described_too(one: MakeFleet) -> None:
         pid = hold(fleet, stranger)
         message = refused(result_of(fleet.upgrade(), "acme"))
     assert re.search(rf"backend {pid} `psql at night` from 127\.0\.0\.1 since \d{{4}}-\d\d-\d\d ", message), message
+    assert fleet.upgrade().status is RunStatus.SUCCEEDED
+
+
+def test_who_has_the_lock_of_another_database_is_not_taken_for_the_holder(
+    one: MakeFleet, pg: Cluster, make_database: Callable[[str], Address]
+) -> None:
+    """The key is the same in all of a server: nobody there is named or ended, nor who has a lock that is no key's."""
+    fleet = one(queue_timeout="100ms")
+    assert fleet.run(fleet.load().plan((), ("s1",))).status is RunStatus.SUCCEEDED
+    project = fleet.load()
+    key = lock_key(project.fleet.by_name["acme"])
+    there = make_database("elsewhere").dbname
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(pg.connect(there)).execute("SELECT pg_advisory_lock_shared(%s)", (key,))
+        halves = divmod(key, 2**32)  # which are another lock where they are given as two numbers
+        beside = stack.enter_context(fleet.connect("acme"))
+        beside.execute("SELECT pg_advisory_lock(%s, %s)", [n - 2**32 if n >= 2**31 else n for n in halves])
+        (nobody,) = project.locks()
+        assert (nobody.pids, nobody.problem) == ((), None)
+        with pytest.raises(TargetError, match="nobody holds the lock"):
+            project.break_lock(nobody)
+        holder = stack.enter_context(fleet.connect("acme"))
+        pid = hold(fleet, holder)
+        assert [held.pids for held in project.locks()] == [(pid,)]
+        assert f"backend {pid} " in refused(result_of(fleet.upgrade(), "acme"))
     assert fleet.upgrade().status is RunStatus.SUCCEEDED
 
 
@@ -284,6 +312,16 @@ def test_breaking_what_the_role_may_not_end(one: MakeFleet) -> None:
         assert project.locks() == (seen,)
         assert fleet.values("acme", "SELECT broken_by FROM ehg_migrate.migration_lease") == [""]
         holder.execute("DELETE FROM ehg_migrate.migration_lease")
+
+
+def test_a_session_that_is_to_end_itself_ends_the_others_first(pg: Cluster, database: Address) -> None:
+    """A pooler may have given us one of those that hold the lock."""
+    with pg.connect(database.dbname) as first, pg.connect(database.dbname) as second, pg.admin() as c:
+        pids = [first.info.backend_pid, second.info.backend_pid]
+        with pytest.raises(psycopg.OperationalError):
+            first.execute(query("end_holders"), {"pids": pids})
+        left = "SELECT FROM pg_stat_activity WHERE pid = ANY(%s)"
+        wait_until(lambda: not c.execute(left, (pids,)).fetchall(), "a session is left", 5)
 
 
 def test_a_lock_whose_lease_somebody_has_dropped(one: MakeFleet) -> None:

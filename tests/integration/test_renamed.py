@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
+from ehg_migrate.database.journal import Journal
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import UsageError
-from ehg_migrate.model import Address, StateKind, Status, Target
+from ehg_migrate.model import Address, Origin, StateKind, Status, Target
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.integration.fleets import SHARED, entries, execute, making, rows, statuses, tables
@@ -172,6 +173,27 @@ def journal(root: Path, make_project: MakeProject, database: Address, pg: Cluste
         yield c
 
 
+_WRITE = (
+    "INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,"
+    " heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)"
+    " VALUES (%s, %s, %s, %s, %s, 'b', %s, '{}', %s, now(), 0, '', '', '', '')"
+)
+
+
+def test_what_a_run_has_done_here_is_its_own_and_ended(journal: psycopg.Connection) -> None:
+    """What it has begun, or failed at, another may have ended; and names in a copied journal are other targets'."""
+    for name, run, event, revision_ in (
+        ("a", "mine", "done", "r"),
+        ("a", "mine", "started", "s"),
+        ("a", "mine", "failed", "t"),
+        ("a", "another", "done", "t"),
+        ("b", "mine", "done", "u"),
+    ):
+        journal.execute(_WRITE, (name, run, event, revision_, "up", "", [revision_]))
+    target = Target("a", Address("h", 1, "u", "d", "disable"), ())
+    assert Journal(target, "mine", Origin("", "", 1, "", "")).done(journal) == {"r"}
+
+
 # whose entry, of which revision, which event, and the revision that its heads name beside it
 _ENTRY = st.tuples(
     st.sampled_from("abc"),
@@ -189,12 +211,7 @@ def test_what_is_asked_without_names_is_the_same_or_says_so(
     """For each name; what is unfinished of nobody is not unfinished of the target."""
     for name, revision_, (event, direction), beside in written:
         heads = [h for h in (revision_, beside) if h]
-        journal.execute(
-            "INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,"
-            " heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)"
-            " VALUES (%s, 'r', %s, %s, %s, 'b', %s, '{}', %s, now(), 0, '', '', '', '')",
-            (name, event, revision_, direction, f"of {name}", heads),
-        )
+        journal.execute(_WRITE, (name, "r", event, revision_, direction, f"of {name}", heads))
     cursor = journal.cursor(row_factory=dict_row)
     for name in "abc":
         target = Target(name, Address("h", 1, "u", "d", "disable"), ())

@@ -599,8 +599,9 @@ def test_limits_that_the_server_does_not_keep_are_noticed(line: Line) -> None:
     [
         ("INSERT INTO ehg_migrate.alembic_version VALUES ('x') ON CONFLICT DO NOTHING", "moved_rows"),
         ("UPDATE ehg_migrate.alembic_version SET version_num = 'x'", "revision_raised"),
+        ("DELETE FROM ehg_migrate.alembic_version", "revision_raised"),
     ],
-    ids=["one more", "another"],
+    ids=["one more", "another", "none"],
 )
 def test_a_step_that_moves_version_rows_is_not_committed(moves: str, code: str, line: Line) -> None:
     """The server does not come to the COMMIT; with two connections it is told what it was."""
