@@ -46,4 +46,5 @@ def break_(target: str, yes: bool, as_json: bool, **where: Any) -> None:
         if as_json:
             console.json("locks", (broken,))
         else:
-            console.data(f"{broken.target}: ended {records.backends(broken.pids)}; look with `ehg-migrate status`")
+            look = f"`ehg-migrate status -t {broken.target}`"
+            console.data(f"{broken.target}: ended {records.backends(broken.pids)}; look with {look}")

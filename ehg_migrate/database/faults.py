@@ -41,14 +41,16 @@ TAKES_NO_WRITES = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.DiskFul
 # Where a step fails on one target, its file is seldom wrong: others have applied it, and an edited one is another.
 THERE = "made by hand, or by something that was cut: look what it is; take it out of the way, and run again"
 _GONE = (
-    "was it taken away here by hand (`ehg-migrate drift` tells)? make it anew and run again; else correct the revision"
+    "was it taken away here by hand (`ehg-migrate drift -t TARGET` tells)? make it anew and run again; else correct "
+    "the revision"
 )
 _ROWS = (
-    "rows of this target are in the way: correct them and run again; `ehg-migrate rehearse --probe-data` looks for more"
+    "rows of this target are in the way: correct them and run again; `ehg-migrate rehearse --probe-data -t TARGET` "
+    "looks for more"
 )
 _DEPENDS = (
-    "is what depends on it made by hand (`ehg-migrate drift` tells)? take that away here and run again; else correct "
-    "the revision"
+    "is what depends on it made by hand (`ehg-migrate drift -t TARGET` tells)? take that away here and run again; else "
+    "correct the revision"
 )
 # SQLSTATE -> (code, hint, retry)
 _STATES: dict[str, tuple[str, str, Retry]] = {
@@ -126,8 +128,8 @@ _LONGEST = 20_000
 _LOOKS = {
     "statement_timeout": "look again when the server has less to do; if it stays, is a `statement_timeout` of the role "
     "or the database shorter than two minutes? ALTER ROLE, or ALTER DATABASE, ... SET statement_timeout",
-    "lock_timeout": "another session alters what is looked at: `ehg-migrate doctor` names long transactions; end it, "
-    "or look again when it is done",
+    "lock_timeout": "another session alters what is looked at: `ehg-migrate doctor -t TARGET` names it, or long "
+    "transactions; end it, or look again when it is done",
 }
 _OF_STEPS = ("statement_failed", "exists_already")
 _DEFAULT_HINT = "correct the revision and run again"

@@ -26,7 +26,7 @@ NAMES_OURS = re.compile(r'"(?:[^"]*\.)?migration_(?:journal|lease)(?:_\w+)?"')
 """The names that `layout.sql` gives to what is ours."""
 OTHER_ROLE = (
     "does the revision `SET ROLE` and keep it? `op.execute('RESET ROLE')` at its end gives it back: that role is to "
-    "have nothing there. Else `ehg-migrate doctor` says what the role of this target lacks"
+    "have nothing there. Else `ehg-migrate doctor -t TARGET` says what the role of this target lacks"
 )
 NO_MEMBER = (
     "`GRANT` that role `TO CURRENT_USER` first: since PostgreSQL 16 whoever makes a role may grant it, and is not in it"

@@ -90,6 +90,7 @@ def check_rows(heads: tuple[str, ...], graph: Graph, history: History) -> None:
             Problem(
                 "overlapping_rows",
                 f"the version table holds {quoted(sorted(needless))} although another row implies it",
-                "`ehg-migrate upgrade -t TARGET` takes such rows out first; stock Alembic cannot go on from them",
+                "stock Alembic cannot go on from them; `ehg-migrate upgrade -t TARGET` and `ehg-migrate downgrade "
+                "TARGET --to REV` can, and take such rows out before their first step",
             )
         )

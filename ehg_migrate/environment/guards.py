@@ -101,7 +101,7 @@ def refuse_half_taken_back(session: Session, steps: tuple[Step, ...]) -> None:
                 Problem(
                     "half_taken_back",
                     f"taking back revision `{revision}` was cut outside a transaction: a part of it may be gone",
-                    "finish taking it back first; `ehg-migrate status` shows the command",
+                    "finish taking it back first; `ehg-migrate status -t TARGET` shows the command",
                 )
             )
 

@@ -82,6 +82,6 @@ def overlap_note(graph: Graph, heads: tuple[str, ...]) -> tuple[Problem, ...]:
         Problem(
             "overlapping_rows",
             f"the version table holds {quoted(extra)} although another row implies it",
-            "the next run takes the needless rows out before its first step",
+            "they do no harm; the next run that has a step here takes them out before it",
         ),
     )

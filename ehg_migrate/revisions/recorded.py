@@ -31,7 +31,7 @@ def _without_trace(graph: Graph, plan: Plan, did: Result, journal: Sequence[Jour
             f"by the ledger it brought the target from {quoted(did.heads_before)} to {quoted(did.heads_after)}; the "
             f"target's journal has no trace of that, and the target holds {quoted(plan.heads)}",
             "it was restored to another time, or its entry names another database now: look with "
-            "`ehg-migrate history TARGET` and `ehg-migrate drift`",
+            "`ehg-migrate history TARGET` and `ehg-migrate drift -t TARGET`",
         )
     note = Problem(
         "no_trace",

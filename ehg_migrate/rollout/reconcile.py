@@ -111,10 +111,7 @@ def left_and_gone(run: Run, gone: Collection[str]) -> Problem:
     """
     message = f"run `{run.id}` left {quoted(gone)} undone, which targets/ does not have"
     hint = f"use the checkout that has it; where it has another name now, `{_anew(run)}` does what is missing"
-    good = {r.target for r in run.results if r.status.good}
-    if rest := [t for t in run.targets if t not in good and t not in gone]:
-        hint += f"; without it: `{_anew(run, _named(rest))}`, which does the others"
-    return Problem("target_gone", message, hint)
+    return Problem("target_gone", message, hint + _without(run, gone))
 
 
 def _named(targets: Sequence[str]) -> str:
@@ -136,7 +133,15 @@ def taken_back_since(run: Run, last: Mapping[str, Seen], show: Callable[[str], R
         ways.setdefault("was to be taken back since, in vain" if vain else "was taken back since", {})[target] = other
     told = (f"{how}, on {quoted(of, 8)} by {quoted(dict.fromkeys(of.values()))}" for how, of in ways.items())
     hint = f"`{_anew(run, _named([*by]))}` does it again, where that is what you want"
-    return Problem("taken_back", f"run `{run.id}` {'; '.join(told)}", hint)
+    return Problem("taken_back", f"run `{run.id}` {'; '.join(told)}", f"{hint}{_without(run, by)}")
+
+
+def _without(run: Run, others: Collection[str]) -> str:
+    """What does the rest of a run, where these targets of it are left alone; nothing where there is no rest."""
+    good = {r.target for r in run.results if r.status.good}
+    rest = [t for t in run.targets if t not in good and t not in others]
+    which = "it" if len(others) == 1 else "them"
+    return f"; without {which}: `{_anew(run, _named(rest))}`, which does the others" if rest else ""
 
 
 def _is_of(run: Run, other: str | None, show: Callable[[str], Run]) -> bool:

@@ -61,7 +61,7 @@ def _one(head: str, details: Mapping[str, Applied], history: History) -> tuple[S
 
 _OTHER_ROWS = (
     "`alembic -x target=TARGET stamp --purge REV ...` writes other rows (name what it really holds of every branch), "
-    "and `ehg-migrate drift` tells whether they are right"
+    "and `ehg-migrate drift -t TARGET` tells whether they are right"
 )
 
 

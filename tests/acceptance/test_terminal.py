@@ -207,7 +207,7 @@ def test_breaking_a_lock_asks_for_the_name(terminal: Terminal) -> None:
             child.sendline(answer)
             found, text = ended(child)
             assert found == code
-        assert f"acme: ended backends {', '.join(map(str, pids))}; look with `ehg-migrate status`" in text
+        assert f"acme: ended backends {', '.join(map(str, pids))}; look with `ehg-migrate status -t acme`" in text
         said = runner.communicate(timeout=30)[1]
         assert runner.returncode == 1
         assert "ended the session of this run with `locks break`; its open step was rolled back" in said

@@ -76,7 +76,7 @@ WAYS = {
         "CREATE VIEW own AS SELECT ref FROM users",
         "ALTER TABLE users DROP ref",
         "statement_failed",
-        "made by hand (`ehg-migrate drift` tells)? take that away here",
+        "made by hand (`ehg-migrate drift -t TARGET` tells)? take that away here",
         "DROP VIEW own",
     ),
     "column": Way("ALTER TABLE users ADD b int", "ALTER TABLE users ADD b int", "exists_already", "stamp s2`"),

@@ -588,7 +588,7 @@ def test_a_lock_that_a_pooler_keeps_is_shown_and_ended(
         assert f"backend {left} {'left behind' if same else 'idle'}" in said.out
         assert "pg_locks" not in said.out, "what we ask is nothing that the holder does"
         said = ehg(folder, "locks", "break", "one", "--yes")
-        assert (said.code, said.out) == (0, f"one: ended backend {left}; look with `ehg-migrate status`\n")
+        assert (said.code, said.out) == (0, f"one: ended backend {left}; look with `ehg-migrate status -t one`\n")
         with pg.admin(database.dbname) as admin:
             assert not admin.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (left,)).fetchall()
         assert statuses(project.upgrade()) == {"one": Status.SUCCEEDED}

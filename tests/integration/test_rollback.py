@@ -607,7 +607,7 @@ def test_a_run_of_which_the_journal_has_no_trace(
         f"run `{run.id}` cannot be taken back exactly: by the ledger it brought the target from `s1` to `s2`; the "
         "target's journal has no trace of that, and the target holds nothing\n"
         "  hint: it was restored to another time, or its entry names another database now: look with "
-        "`ehg-migrate history TARGET` and `ehg-migrate drift`"
+        "`ehg-migrate history TARGET` and `ehg-migrate drift -t TARGET`"
     )
     assert exits.of_run(back) == 4
 

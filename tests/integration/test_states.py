@@ -178,8 +178,8 @@ def test_a_newer_checkout_is_ahead(project: Project) -> None:
         f"the version table holds `s3`, which run `{run.id}` applied from commit {commit} and this checkout does not "
         "have\n  hint: update the checkout; to go back, run `ehg-migrate downgrade TARGET --to REV` from the "
         "checkout that has the revision; only if its file was taken out for good: `alembic -x target=TARGET stamp "
-        "--purge REV ...` writes other rows (name what it really holds of every branch), and `ehg-migrate drift` tells "
-        "whether they are right",
+        "--purge REV ...` writes other rows (name what it really holds of every branch), and `ehg-migrate drift "
+        "-t TARGET` tells whether they are right",
     )
     assert (found.heads, found.pending) == (("s3",), ())
 
@@ -211,7 +211,7 @@ def test_a_row_that_nothing_knows_is_unknown(project: Project, database: Address
         "the version table holds `feedbeef`, which neither this checkout nor the target's journal knows\n"
         "  hint: either its file was deleted or the row was written by hand: find out which before anything is changed"
         "; then `alembic -x target=TARGET stamp --purge REV ...` writes other rows (name what it really holds of every "
-        "branch), and `ehg-migrate drift` tells whether they are right",
+        "branch), and `ehg-migrate drift -t TARGET` tells whether they are right",
     )
     for run in (project.upgrade(), project.downgrade("one", ["base"])):
         assert statuses(run) == {"one": Status.REFUSED}
@@ -1074,7 +1074,7 @@ def test_overlapping_rows_are_noted_and_taken_out_by_the_next_run(
     assert (found.kind, found.heads, found.pending) == (StateKind.PENDING, ("s1", "s2"), ("s3",))
     assert noted(found) == [
         "the version table holds `s1` although another row implies it\n"
-        "  hint: the next run takes the needless rows out before its first step"
+        "  hint: they do no harm; the next run that has a step here takes them out before it"
     ]
     run = project.upgrade()
     assert statuses(run) == {"one": Status.SUCCEEDED}

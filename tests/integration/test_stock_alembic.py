@@ -361,6 +361,19 @@ class TestOneTarget:
                 c.execute("DELETE FROM ehg_migrate.alembic_version WHERE version_num = %s", (row,))
         assert place.tables(place.beta) == BETA
 
+    def test_needless_rows_go_as_the_hint_says(self, place: Place) -> None:
+        """An upgrade that has nothing to do leaves them, so what was wanted is named in the words of `ehg-migrate`."""
+        place.good("upgrade", "heads")
+        with place.pg.connect(place.beta.dbname) as c:
+            c.execute("INSERT INTO ehg_migrate.alembic_version VALUES ('s1')")
+        said = place.bad("-x", "target=beta", "downgrade", "beta@base")
+        command = next(part for part in said.split("`") if part.startswith("ehg-migrate downgrade"))
+        assert command == "ehg-migrate downgrade beta --to REV"
+        words = command.replace("REV", "beta@base").split()[1:]
+        assert ehg(place.folder, *words, "--yes", **{PASSWORD_VARIABLE: place.pg.password}).code == 0
+        assert "overlapping" not in place.good("-x", "target=beta", "upgrade", "heads").stderr
+        assert place.tables(place.beta) == BETA
+
     @pytest.mark.parametrize(
         "way", ["DELETE FROM ehg_migrate.alembic_version", "DROP TABLE ehg_migrate.alembic_version"]
     )

@@ -45,7 +45,7 @@ def test_rows_that_overlap_are_said_and_planned_from() -> None:
     assert plan.steps[0].heads_before == ("a1",)
     assert [str(n) for n in plan.notes] == [
         "the version table holds `s1` although another row implies it\n"
-        "  hint: the next run takes the needless rows out before its first step"
+        "  hint: they do no harm; the next run that has a step here takes them out before it"
     ]
 
 

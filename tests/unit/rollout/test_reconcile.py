@@ -49,7 +49,7 @@ def test_what_failed_and_what_is_missing() -> None:
 def test_a_target_that_has_gone_leaves_the_others_to_be_done() -> None:
     """Who has left for good keeps nobody from what a run has missed on others: the hint says how, and names them."""
     wished = replace(RUN, wish=("NAME@head",))
-    assert left_and_gone(wished, ["failed", "refused"]).hint.partition("; without it: ")[2] == (
+    assert left_and_gone(wished, ["failed", "refused"]).hint.partition("; without them: ")[2] == (
         "`ehg-migrate upgrade -t schema_differs,indeterminate,cancelled,not_attempted,unsaid --to NAME@head`, "
         "which does the others"
     )
@@ -97,7 +97,11 @@ def test_a_rollback_that_was_refused_has_taken_nothing_back() -> None:
         f"run `{RUN.id}` was taken back since, on `failed` by `back`; "
         "was to be taken back since, in vain, on `refused`, `unsaid` by `back`"
     )
-    assert found.hint.startswith("`ehg-migrate upgrade -t failed,refused,unsaid` does it again")
+    assert found.hint == (
+        "`ehg-migrate upgrade -t failed,refused,unsaid` does it again, where that is what you want; "
+        "without them: `ehg-migrate upgrade -t schema_differs,indeterminate,cancelled,not_attempted`, which does the "
+        "others"
+    )
 
 
 def test_a_run_that_is_still_at_work() -> None:
