@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -212,7 +213,7 @@ def _refusal(stopping: Sequence[Finding]) -> Problem:
     from ehg_migrate.revisions.rules import page_command
 
     told = "\n".join(f"[{f.rule}] revision `{f.revision}`: {f.message}" for f in stopping)
-    flags = " ".join(dict.fromkeys(f"--allow {f.rule}@{f.revision}" for f in stopping))
+    flags = " ".join(dict.fromkeys(f"--allow {shlex.quote(f'{f.rule}@{f.revision}')}" for f in stopping))
     count = f"{len(stopping)} findings stop" if len(stopping) > 1 else "a finding stops"
     return Problem(
         "lint",

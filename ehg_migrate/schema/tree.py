@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -165,7 +166,7 @@ def is_manifest(path: Path) -> bool:
 
 
 def _damaged(folder: Path, why: str) -> UsageError:
-    hint = f"write it anew with `ehg-migrate snapshot TARGET -o {folder}`"
+    hint = f"write it anew with `ehg-migrate snapshot TARGET -o {shlex.quote(str(folder))}`"
     return UsageError(Problem("snapshot", f"`{folder}` is no snapshot: {why}", hint))
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 import pytest
 
 from ehg_migrate.errors import UsageError
+from ehg_migrate.model import Finding
+from ehg_migrate.model.finding import Level
 from ehg_migrate.project.allowing import allowances, checked
+from ehg_migrate.project.linting import _refusal
 from ehg_migrate.revisions.history import History
 from ehg_migrate.revisions.rules import EFFECT_NAMES
 from tests.unit.revisions.trees import rev
@@ -22,6 +26,13 @@ def test_who_allows_what() -> None:
     assert reason("effect:scan", "s2") == ""
     assert (reason("effect:rewrite", "s1"), reason("effect:rewrite", "s2")) == ("", "by --allow effect:rewrite@s2")
     assert reason("effect:granted", "s1") == "by --allow effect:granted"
+
+
+def test_what_lets_a_finding_pass_can_be_pasted() -> None:
+    """A revision may be called so that a shell would take its name apart."""
+    found = Finding("effect:rewrite", Level.ERROR, "it is", "", "docs/lint.md#effectrewrite", "s 2; $x")
+    flags = _refusal([found]).hint.partition("let it pass: ")[2]
+    assert shlex.split(flags) == ["--allow", "effect:rewrite@s 2; $x"]
 
 
 @pytest.mark.parametrize(
