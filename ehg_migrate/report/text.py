@@ -177,10 +177,7 @@ def run_lines(run: Run) -> Iterator[str]:
     yield ""
     rows = [_result_row(r) for r in run.results]
     yield from table(("TARGET", "STATUS", "HEADS BEFORE", "HEADS AFTER", "STEPS", "SECONDS"), rows)
-    for result in run.results:
-        if result.problem or result.notes:
-            yield ""
-            yield from result_lines(result)
+    yield from _worth_a_word(run.results)
     notes = run.notes
     if run.status is RunStatus.DIED:
         from ehg_migrate.rollout.reasons import died  # with all that runs steps
@@ -189,6 +186,22 @@ def run_lines(run: Run) -> Iterator[str]:
     yield from notes_lines(notes)
     yield ""
     yield run_summary(run)
+
+
+def _worth_a_word(results: Sequence[Result]) -> Iterator[str]:
+    """What is to be said of some beside their rows; of more alike than a line names, once, where none has an output."""
+    said = [r for r in results if r.problem or r.notes]
+    alike = together(((r.status, r.problem, r.notes, r.output.strip()), r.target) for r in said)
+    for (status, problem, notes, output), targets in alike.items():
+        if len(targets) <= FEW or output:
+            continue
+        yield from ("", f"{len(targets)} {status.value} alike ({some(targets)}):")
+        yield from problem_lines(problem, "  ", targets) if problem else ()
+        for note in notes:
+            yield from problem_lines(note, "  note: ", targets)
+    for r in said:
+        if r.output.strip() or len(alike[r.status, r.problem, r.notes, ""]) <= FEW:
+            yield from ("", *result_lines(r))
 
 
 def _result_row(r: Result) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def _as_in_ledger(graph: Graph, plan: Plan, did: Result) -> Plan:
         str(plan.undoes),
         f"by the ledger it found {quoted(did.heads_before)} on the target, by the target's journal {quoted(plan.goal)}",
         "entries of the journal are gone, or it came here with another target's database: look with `ehg-migrate "
-        f"history {plan.target}`; `ehg-migrate downgrade {plan.target} {options}` shows what it would do",
+        f"history TARGET`; `ehg-migrate downgrade TARGET {options}` shows what it would do",
     )
 
 

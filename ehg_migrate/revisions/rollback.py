@@ -180,7 +180,8 @@ def _as_recorded(graph: Graph, run: str, heads: tuple[str, ...], last: JournalEn
         raise inexact(
             run,
             f"the target holds {quoted(heads)}, and run `{last.run}` left {quoted(last.heads_after)}",
-            "somebody stamped it by hand; use `ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
+            "somebody set its version rows by hand, or one was lost: `ehg-migrate status -t TARGET` tells; then "
+            "`ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
         )
 
 

@@ -632,7 +632,7 @@ def test_a_run_whose_beginning_the_journal_has_otherwise(
         f"run `{run.id}` cannot be taken back exactly: by the ledger it found `s1` on the target, by the target's "
         "journal `s2`\n"
         "  hint: entries of the journal are gone, or it came here with another target's database: look with "
-        "`ehg-migrate history cut`; `ehg-migrate downgrade cut --to s1` shows what it would do"
+        "`ehg-migrate history TARGET`; `ehg-migrate downgrade TARGET --to s1` shows what it would do"
     )
     (tmp_path / ".ehg" / "ledger.sqlite").unlink()
     assert statuses(reload(project).rollback(run.id, ["cut"])) == {"cut": Status.SUCCEEDED}

@@ -359,3 +359,17 @@ def test_targets() -> None:
         "TARGET  ENV   BRANCHES  TAGS  ADDRESS     PURPOSE",
         "a       prod  shared,a  x,y   u@h:5432/d  it is",
     ]
+
+
+def test_a_run_that_failed_alike_on_many_is_told_once() -> None:
+    """At night nobody scrolls through fifty times the same; what a revision has printed stands at its own target."""
+    why = Problem("x", "it is there", "`ehg-migrate history TARGET`")
+    alike = [result(f"t{i}", status=Status.FAILED, problem=why) for i in range(10)]
+    talks = replace(alike[0], target="talks", output="what it said")
+    said = list(text.run_lines(run(*alike, talks)))
+    assert said.count("  it is there") == 2
+    at = said.index("10 failed alike (t0, t1, t2, t3, t4, t5, t6, t7 and 2 more):")
+    assert said[at + 1 : at + 3] == ["  it is there", "    hint: `ehg-migrate history TARGET`"]
+    assert "    hint: `ehg-migrate history talks`" in said
+    few = list(text.run_lines(run(*alike[:8])))
+    assert few.count("  it is there") == 8

@@ -218,9 +218,11 @@ REFUSALS: dict[Callable[[], tuple[Book, Graph]], str] = {
     stamped_later: "run `S` declared revisions to be applied and did not run them\n"
     "  hint: `ehg-migrate downgrade TARGET --to base` runs their `downgrade()`, after showing what it would do",
     heads_moved: "the target holds `s1`, and run `A` left `s2`\n"
-    "  hint: somebody stamped it by hand; use `ehg-migrate downgrade TARGET --to base`, which shows what it would do",
+    "  hint: somebody set its version rows by hand, or one was lost: `ehg-migrate status -t TARGET` tells; then "
+    "`ehg-migrate downgrade TARGET --to base`, which shows what it would do",
     heads_gone: "the target holds nothing, and run `A` left `s1`\n"
-    "  hint: somebody stamped it by hand; use `ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
+    "  hint: somebody set its version rows by hand, or one was lost: `ehg-migrate status -t TARGET` tells; then "
+    "`ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
 }
 
 
