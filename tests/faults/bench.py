@@ -47,12 +47,12 @@ class Place:
         """The server was restarted."""
         self.__dict__.pop("admin", None)
 
-    def create_databases(self, names: Iterable[str]) -> None:
-        """Copies of the template, of its files, so that what servers keep beside a catalogue need not be made again."""
+    def create_databases(self, names: Iterable[str], template: str = _TEMPLATE_NAME) -> None:
+        """Copies of a database, of its files, so that what servers keep beside a catalogue need not be made again."""
         copied = "STRATEGY file_copy" if self.admin.info.server_version >= 150000 else ""  # before, the only way
         make = sql.SQL("CREATE DATABASE {} OWNER postgres TEMPLATE {} " + copied)
         for name in names:
-            self.admin.execute(make.format(sql.Identifier(name), sql.Identifier(_TEMPLATE_NAME)))
+            self.admin.execute(make.format(sql.Identifier(name), sql.Identifier(template)))
 
     def drop_databases(self, names: Iterable[str]) -> None:
         """With whoever is in them."""

@@ -55,6 +55,7 @@ class Fault:
     silent: bool = False  # the run may die without a result
     ledger: bool = False  # the ledger is hurt, and the run must say what it could not record
     spares: bool = False  # perhaps nothing was lost there
+    away: str = ""  # the database that was hurt, where another one has taken its place
     edits: bool = False  # files of revisions are not what they were when they were applied
     others: list[tuple[Process, str]] = field(default_factory=list)  # further runs, to be waited for
     before: Callable[[], object] = lambda: None  # just before the run starts

@@ -88,6 +88,17 @@ def true_result(history: History, result: Result, run: str, truth: Truth) -> Ite
         yield f"{result.problem.code} has no hint"
 
 
+def left_alone(result: Result, run: str, away: Truth, now: Truth) -> Iterator[str]:
+    """What the run had committed in a database that is `away` it told, and in the one in its place it did no more."""
+    told = [(s.revision, s.direction.value) for s in result.steps]
+    if result.status is not Status.INDETERMINATE:
+        yield f"{result.status}, and it is another database"
+    if told != away.done(run):
+        yield f"said that it did {told}, and did {away.done(run)} in the database that was there before"
+    if (done := now.done(run)) != told[: len(done)] or done == told:
+        yield f"said that it is another database than that in which it did {told}, and there it did {done}"
+
+
 def true_times(result: Result, run: str, truth: Truth, longest: float) -> Iterator[str]:
     """No step and no target took longer than the whole run, `longest` seconds by a clock that nobody sets."""
     told = {f"result of {result.target}": result.seconds, **{f"step {s.revision}": s.seconds for s in result.steps}}

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.faults import clocks, ledgers, network, people, processes, revisions
+from tests.faults import clocks, ledgers, network, people, platforms, processes, revisions
 from tests.faults.fault import Fault
 from tests.faults.scene import Scene
 
@@ -79,6 +79,10 @@ FAULTS: tuple[Entry, ...] = (
     Entry(clocks.clock, 4, "steady"),
     Entry(revisions.messy_revision, 1, "steady"),
     Entry(revisions.hanging_revision, 1, "steady"),
+    Entry(processes.end_everything, 3, "steady"),
+    Entry(platforms.read_only, 3, "fragile"),
+    Entry(platforms.set_back, 3, "steady"),
+    Entry(ledgers.ledger_set_back, 2, "steady", "file"),
 )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import threading
 from collections.abc import Callable
 
-from tests.faults.fault import RUNNER, Fault, busy_target, told
+from tests.faults.fault import RUNNER, Fault, busy_target, moment, told
 from tests.faults.proxy import Act, Door, Link, Rule
 from tests.faults.scene import Scene
 from tests.support.programs import find_program
@@ -104,6 +105,26 @@ def _locked(scene: Scene, rng: random.Random) -> Fault:
         timer.start()
 
     return Fault("ledger_locked", before=before)
+
+
+def ledger_set_back(scene: Scene, rng: random.Random) -> Fault:
+    """In the place of the file comes a copy of it, from before the run or from its beginning."""
+    scene.project.runs(1)
+    copy = scene.ledger.with_suffix(".copy")
+
+    def take(link: Link | None = None) -> None:
+        shutil.copyfile(scene.ledger, copy)
+
+    def put_back(link: Link) -> None:
+        if copy.exists():
+            copy.replace(scene.ledger)
+
+    rules = [moment(scene, rng, Act.CALL, call=told(scene, put_back), application=RUNNER)]
+    if rng.random() < 0.5:
+        return Fault("ledger_set_back", rules, before=take)
+    database = scene.databases[busy_target(scene, rng)]
+    first = Rule(Act.CALL, 1, r"LISTEN|RESET", database, RUNNER, call=told(scene, take))
+    return Fault("ledger_set_back_within", [first, *rules])
 
 
 def ledger_cut(scene: Scene, rng: random.Random) -> Fault:

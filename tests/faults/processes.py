@@ -57,6 +57,19 @@ def stop_signal(scene: Scene, rng: random.Random) -> Fault:
     return Fault(name, rules, excused, everywhere=True, blinds=twice, silent=True)
 
 
+def end_everything(scene: Scene, rng: random.Random) -> Fault:
+    """A signal to every process of the run, as `systemctl stop` sends it."""
+    number = rng.choice((signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+
+    def end(link: Link) -> None:
+        for pid in scene.members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    rule = moment(scene, rng, call_time(rng), call=end)
+    return Fault("end_everything", [rule], BROKEN | STOPPED, everywhere=True, silent=True)
+
+
 def kill_backend(scene: Scene, rng: random.Random) -> Fault:
     """pg_terminate_backend of the session that sends the message, or of another one of the same run."""
     other = rng.random() < 0.5

@@ -185,7 +185,11 @@ class Scene:
 
     def truth(self, target: str) -> Truth:
         """What a target holds now."""
-        with self.place.cluster.admin(self.databases[target]) as connection:
+        return self.truth_of(self.databases[target])
+
+    def truth_of(self, database: str) -> Truth:
+        """What any of these databases does."""
+        with self.place.cluster.admin(database) as connection:
             return read_truth(connection)
 
     # --- the run

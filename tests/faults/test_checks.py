@@ -1,4 +1,4 @@
-"""The laboratory's own checks of waves: what they find, and what they let pass."""
+"""The laboratory's own checks of waves and of other databases: what they find, and what they let pass."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Collection
 
 import pytest
 
-from ehg_migrate.model import Wave
+from ehg_migrate.model import Direction, Result, Status, StepResult, Wave
 from tests.faults import waves as waves_module
 from tests.faults.histories import make_history
-from tests.faults.truth import Truth
+from tests.faults.invariants import left_alone
+from tests.faults.truth import Entry, Truth
 from tests.faults.waves import draw_waves, held_back, in_order
 
 WAVES = (Wave("w0", ("a", "b"), 0.5), Wave("w1", ("c",)), Wave("rest", ("d",)))
@@ -40,6 +41,33 @@ def test_a_wave_that_begins_too_early_is_found(
     """Also one behind a wave that was left out."""
     truths = {"a": at(2), "b": at(3), "c": at(5), "d": at(7)}
     assert list(in_order(WAVES, entered, truths, {t: t not in bad for t in truths})) == found
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "away", "now", "found"),
+    [
+        ("indeterminate", "ab", "ab", "", []),
+        ("indeterminate", "ab", "ab", "a", []),
+        ("failed", "ab", "ab", "", ["failed, and it is another database"]),
+        ("indeterminate", "a", "ab", "", ["did [('a', 'up'), ('b', 'up')] in the database that was there before"]),
+        ("indeterminate", "ab", "ab", "ab", ["said that it is another database"]),
+        ("indeterminate", "ab", "ab", "b", ["said that it is another database"]),
+    ],
+)  # fmt: skip
+def test_what_was_done_in_another_database_is_found(
+    status: str, told: str, away: str, now: str, found: list[str]
+) -> None:
+    """A run that says that another one has taken its database's place, held against both."""
+
+    def truth(done: str) -> Truth:
+        journal = tuple(Entry("run", "done", r, "up", (), (), "t", 0.0) for r in done)
+        return Truth((), journal, (), (), frozenset(), Counter())
+
+    steps = tuple(StepResult(r, Direction.UP, "shared", 0.0) for r in told)
+    result = Result("t", Status(status), steps=steps)
+    said = list(left_alone(result, "run", truth(away), truth(now)))
+    assert len(said) == len(found)
+    assert all(part in whole for part, whole in zip(found, said, strict=True))
 
 
 def test_what_a_wave_holds_back() -> None:
