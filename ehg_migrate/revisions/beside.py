@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ehg_migrate.model import Step
 from ehg_migrate.revisions.graph import Revision
-from ehg_migrate.revisions.plain import operands
+from ehg_migrate.revisions.plain import operands, parsed
 from ehg_migrate.settings import Settings
 
 _LONGEST = 200  # characters of a text that may be a path
@@ -83,7 +83,7 @@ def _taken_in(settings: Settings, file: Path, by_name: dict[str, list[Path]]) ->
     if file.suffix != ".py":
         return
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = parsed(file.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):  # then it cannot be run either
         return
     folders = [p for p in file.parents if p.is_relative_to(settings.root)]

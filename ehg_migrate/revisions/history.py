@@ -11,7 +11,6 @@ import ast
 import hashlib
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -23,9 +22,8 @@ from ehg_migrate.files import is_there
 from ehg_migrate.model import SHARED
 from ehg_migrate.revisions.graph import Graph, Revision
 from ehg_migrate.revisions.kept import Kept, forget_compiled
-from ehg_migrate.revisions.plain import is_silent, plain_functions
+from ehg_migrate.revisions.plain import is_silent, parsed, plain_functions
 from ehg_migrate.settings import Settings
-from ehg_migrate.turns import PROCESS
 
 _DEFAULTS = re.compile(rb"\bdefault\s+privileges\b", re.IGNORECASE)
 # the same file names that Alembic takes for revisions
@@ -156,7 +154,7 @@ def _read(path: Path, branch: str, settings: Settings) -> tuple[Revision, bool]:
     try:
         forget_compiled(path)
         source = path.read_bytes()
-        tree = _parsed(source)
+        tree = parsed(source)
     except (OSError, SyntaxError, ValueError, RecursionError) as e:
         line = f" (line {e.lineno})" if isinstance(e, SyntaxError) and e.lineno else ""
         reason = e.msg if isinstance(e, SyntaxError) else e
@@ -191,12 +189,6 @@ def _allowed(tree: ast.Module, where: str) -> tuple[tuple[str, str], ...]:
     from ehg_migrate.revisions.allowances import allowances  # few files have any
 
     return allowances(tree, where)
-
-
-def _parsed(source: bytes) -> ast.Module:
-    with PROCESS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an invalid escape in a string is said when the file is run
-        return ast.parse(source)
 
 
 def _literals(tree: ast.Module) -> dict[str, Any] | None:

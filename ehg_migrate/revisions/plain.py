@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from functools import lru_cache
+
+from ehg_migrate.turns import PROCESS
 
 _OPERATIONS = frozenset(
     {
@@ -30,6 +33,16 @@ _SETS_TRANSACTION = re.compile(rb"SET\s+(?:(?:SESSION|LOCAL)\s+)?TRANSACTION", r
 _IMPORTS = frozenset({"__future__", "alembic", "collections", "sqlalchemy", "typing"})
 
 
+def parsed(source: bytes) -> ast.Module:
+    """The file's tree. Warns of nothing: an invalid escape in a string is said when the file is run.
+
+    Raises SyntaxError, ValueError.
+    """
+    with PROCESS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
+
+
 def is_silent(tree: ast.Module) -> bool:
     """Whether loading a file only defines names, so that no other file could tell if it was loaded."""
     names = _Names()
@@ -40,7 +53,7 @@ def is_silent(tree: ast.Module) -> bool:
 def is_plain(source: bytes, function: str) -> bool:
     """Whether a function of a revision file is a list of operations, so that it cannot tell when they are done."""
     try:
-        return function in plain_functions(ast.parse(source))
+        return function in plain_functions(parsed(source))
     except (SyntaxError, ValueError):
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from textwrap import dedent, indent
 
 import pytest
@@ -112,3 +113,10 @@ def test_what_is_no_function_of_the_file() -> None:
     assert not is_plain(b"upgrade = lambda: None", "upgrade")
     assert not is_plain(b"def upgrade(:", "upgrade")
     assert not is_plain(b"\0", "upgrade")
+
+
+def test_an_invalid_escape_is_not_our_business() -> None:
+    """Python warns of it when the file is run; that is to be seen once, and with the file's name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert is_plain(_module(r"op.execute('\d')", "from alembic import op"), "upgrade")
