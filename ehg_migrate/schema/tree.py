@@ -40,7 +40,7 @@ _WITHOUT_LIBYAML = Problem(
     "snapshot",
     "PyYAML is built without libyaml here: it would write files otherwise than elsewhere, and lose blanks",
     "install its wheel with `pip install --force-reinstall --no-cache-dir --only-binary pyyaml pyyaml`, or write one "
-    "file with `-o FILE.json`",
+    "file with `--json > FILE`",
 )
 _LINES = "!lines"  # the tag of a text whose lines stand in a list, because a block would lose something at their ends
 _NO_BLOCK = re.compile("[ \t](?:\n|$)|[\r\x85\u2028\u2029\ufeff]")
