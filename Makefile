@@ -68,7 +68,7 @@ tools:
 
 $(VENV)/bin/pip:
 	@# Debian has `ensurepip` in a package of its own, python3-venv; where that is not installed, pip is asked itself
-	if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); else \
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); else \
 	    $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install -q pip; fi
 
 $(VENV)/.run: pyproject.toml | $(VENV)/bin/pip
