@@ -71,7 +71,8 @@ class Place:
         """Makes the root folder if it is not there. Raises LocalServerError if that cannot be."""
         try:
             if self.root.parent == SYSTEM_FOLDER:
-                SYSTEM_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)  # root's own
+                SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True)  # root's own
+                SYSTEM_FOLDER.chmod(0o755)  # whatever the umask was when it was made: the server's user passes through
             self.account.make_folder(self.root)
             if self.root.stat().st_uid != self.account.uid:
                 self.account.own(self.root)  # it was there, as a folder of root's

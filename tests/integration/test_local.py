@@ -423,7 +423,8 @@ def test_a_socket_folder_that_others_can_enter_is_refused(folder: Path) -> None:
         server.wipe()
 
 
-def test_folders_above_a_project_keep_their_modes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_folders_above_a_project_keep_their_modes(umask: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project, and a wheel, in a folder that only we can enter: it works, and nothing there is opened to others.
 
     As root the server runs as another user, so its files and a copy of its programs stand elsewhere; else at home.
@@ -435,6 +436,17 @@ def test_folders_above_a_project_keep_their_modes(folder: Path, monkeypatch: pyt
         if (wheel_folder() / libraries).is_dir():
             shutil.copytree(wheel_folder() / libraries, (wheel / libraries).resolve())
     monkeypatch.setattr(places, "wheel_folder", lambda major: wheel)
+    with tempfile.TemporaryDirectory() as system:
+        Path(system).chmod(0o755)
+        monkeypatch.setattr(places, "SYSTEM_FOLDER", Path(system) / "made")
+        before = os.umask(umask)
+        try:
+            _starts_in_a_closed_folder(folder, wheel)
+        finally:
+            os.umask(before)
+
+
+def _starts_in_a_closed_folder(folder: Path, wheel: Path) -> None:
     home = folder / "project" / ".ehg" / "local"
     try:
         with LocalServer(home) as server:
