@@ -211,6 +211,15 @@ def test_no_versions_is_an_empty_history(tmp_path: Path) -> None:
 
 
 CORRECT = "correct the file"
+
+
+def of_a_set_of_lists() -> str:
+    """What this Python says of one; from 3.14 on it says more."""
+    with pytest.raises(TypeError) as raised:
+        {["b"]}
+    return str(raised.value)
+
+
 BAD: dict[str, tuple[str, str, str]] = {
     "syntax": ("def upgrade(:\n", "the revision file cannot be read: invalid syntax (line 1)", CORRECT),
     "null byte": ("a = 1\0", "the revision file cannot be read: source code string cannot contain null bytes", CORRECT),
@@ -261,7 +270,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     ),
     "unhashable": (
         'revision = "a"\ndown_revision = {["b"]}\n',
-        "the revision file does not load: TypeError: unhashable type: 'list'",
+        f"the revision file does not load: TypeError: {of_a_set_of_lists()}",
         CORRECT,
     ),
     "character": (
@@ -317,7 +326,7 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     (problem,) = history_of(tmp_path, {"shared/bad": '"""K\u00f6ln"""\n'.encode("latin-1")}).problems
     assert problem.where == "versions/shared/bad.py"
     assert problem.message.startswith("the revision file cannot be read: ")
-    assert "utf-8" in problem.message
+    assert "utf-8" in problem.message.lower()  # each Python has its own words for it
 
 
 def test_a_folder_that_cannot_be_read_is_named() -> None:
