@@ -216,7 +216,7 @@ CORRECT = "correct the file"
 def of_a_set_of_lists() -> str:
     """What this Python says of one; from 3.14 on it says more."""
     with pytest.raises(TypeError) as raised:
-        {["b"]}
+        _ = {["b"]}
     return str(raised.value)
 
 
