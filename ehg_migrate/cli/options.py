@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from ehg_migrate.cli import console
+from ehg_migrate.files import is_there
 from ehg_migrate.setting_values import MOST_PARALLEL
 
 if TYPE_CHECKING:
@@ -111,7 +112,12 @@ def in_a_folder(context: click.Context, parameter: click.Parameter, path: Path |
     """Refuses, before anything is done, a report that could not be written after it."""
     if path is None:
         return None
-    if not path.parent.is_dir():
+    try:
+        is_there(path)
+        there = path.parent.is_dir()
+    except OSError as e:
+        raise click.BadParameter(f"'{path}' cannot be written: {e.strerror}.") from e
+    if not there:
         raise click.BadParameter(f"There is no folder '{path.parent}'.")
     other = context.meta.setdefault(_WRITTEN, {}).setdefault(path.resolve(), parameter.opts[0])
     if other != parameter.opts[0] and (path.is_file() or not path.exists()):  # /dev/null takes them all

@@ -12,6 +12,7 @@ import psycopg
 from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.faults import look_fault
 from ehg_migrate.errors import Problem, TargetError, UsageError, of_target
+from ehg_migrate.files import is_there
 from ehg_migrate.model import Target
 from ehg_migrate.revisions.specs import RELEASE
 from ehg_migrate.schema.catalog import read_catalog_async, read_fingerprint_async
@@ -48,7 +49,7 @@ def side(text: str) -> Side:
         return Side(text, heads=tuple(filter(None, map(str.strip, text.removeprefix(_HEADS).split(",")))))
     if text.endswith(".json"):
         return Side(text, file=Path(text))
-    if "/" in text and (Path(text) / MANIFEST).is_file():
+    if "/" in text and _holds_snapshot(Path(text)):
         return Side(text, file=Path(text) / MANIFEST)
     if text.startswith((".", "/")):  # the name of no target does
         hint = "look at its path; `ehg-migrate snapshot TARGET -o DIR` writes one"
@@ -61,6 +62,14 @@ def side(text: str) -> Side:
         hint = "write `target/schema`, only `target`, or a folder that `ehg-migrate snapshot TARGET -o DIR` has written"
         raise UsageError(Problem("no_schema", f"`{text}` names no schema", hint))
     return Side(text, target, schema)
+
+
+def _holds_snapshot(folder: Path) -> bool:
+    try:
+        return is_there(folder / MANIFEST) and (folder / MANIFEST).is_file()
+    except OSError as e:
+        message = f"whether `{folder}` is a snapshot cannot be seen: {e.strerror}"
+        raise UsageError(Problem("snapshot", message, "let this user read what is in the folder")) from e
 
 
 @dataclass(frozen=True, slots=True)

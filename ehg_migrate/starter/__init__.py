@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
 from ehg_migrate.errors import Problem, UsageError, quoted
+from ehg_migrate.files import is_there
 from ehg_migrate.settings import check_folder
 
 # template in this package -> file of the project
@@ -27,8 +29,7 @@ def lay_out(folder: Path) -> list[Path]:
     texts = {"alembic.ini": _read("ehg_migrate.environment", "alembic.ini.tmpl")}
     texts |= {path: _read("ehg_migrate.starter", template) for template, path in _FILES.items()}
     tops = dict.fromkeys(folder / Path(path).parts[0] for path in texts)
-    taken = [path for path in tops if path.exists() or path.is_symlink()]
-    if taken:
+    if taken := _taken(tops):
         names = quoted(map(str, taken))
         raise UsageError(Problem("exists", f"there is already {names}", "choose an empty folder"))
     written: list[Path] = []
@@ -42,6 +43,14 @@ def lay_out(folder: Path) -> list[Path]:
         problem = Problem("unwritable", f"`{file}` cannot be written: {e.strerror}", "choose another folder")
         raise UsageError(problem) from e
     return written
+
+
+def _taken(paths: Iterable[Path]) -> list[Path]:
+    try:
+        return [path for path in paths if path.is_symlink() or is_there(path)]
+    except OSError as e:
+        problem = Problem("unwritable", f"`{e.filename}` cannot be written: {e.strerror}", "choose another folder")
+        raise UsageError(problem) from e
 
 
 def _write(file: Path, text: str) -> None:

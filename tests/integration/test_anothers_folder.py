@@ -9,16 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 
 from ehg_migrate import Project
-from ehg_migrate.errors import EhgMigrateError, LocalServerError
+from ehg_migrate.cli.options import in_a_folder
+from ehg_migrate.errors import EhgMigrateError, LocalServerError, UsageError
 from ehg_migrate.local import LocalServer
 from ehg_migrate.model import Address, RunStatus, StateKind
+from ehg_migrate.schema.comparing import side
+from ehg_migrate.starter import lay_out
 from tests.conftest import MakeProject
 from tests.support.cli import ehg
 from tests.support.programs import as_anybody, needs_root
 from tests.support.project import revision, target_entry, write_project
+
+COMMAND = click.Context(click.Command("upgrade"))
 
 
 @contextmanager
@@ -99,6 +105,27 @@ def test_what_cannot_be_looked_for_is_not_called_missing(shut: str, mode: int, w
             (folder / shut).chmod(0o700)
     (problem,) = raised.value.problems
     assert (problem.where, problem.message.rpartition(": ")[2]) == (where, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("use", "refusal"),
+    [
+        (lambda folder: side(f"{folder}/snapshot"), UsageError),
+        (lambda folder: lay_out(folder / "project"), UsageError),
+        (lambda folder: in_a_folder(COMMAND, click.Option(["--junit"]), folder / "junit.xml"), click.BadParameter),
+        (lambda folder: in_a_folder(COMMAND, click.Option(["--html"]), folder / "in" / "page"), click.BadParameter),
+    ],
+    ids=["a snapshot", "a new project", "a report", "a report in a folder"],
+)
+def test_what_is_named_in_a_closed_folder(use: Callable[[Path], object], refusal: type[Exception]) -> None:
+    """It is refused with the reason, before anything is done; it is no fault of ours."""
+    with tempfile.TemporaryDirectory() as place, as_anybody(Path(place)):
+        Path(place).chmod(0)
+        try:
+            with pytest.raises(refusal, match="Permission denied"):
+                use(Path(place))
+        finally:
+            Path(place).chmod(0o700)
 
 
 def test_status_says_what_is_not_known(
