@@ -132,7 +132,7 @@ def test_a_session_that_is_no_runner_is_described_too(one: MakeFleet) -> None:
 def test_who_has_the_lock_of_another_database_is_not_taken_for_the_holder(
     one: MakeFleet, pg: Cluster, make_database: Callable[[str], Address]
 ) -> None:
-    """The key is the same in all of a server: nobody there is named or ended, nor who has a lock that is no key's."""
+    """The key is the same in all of a server: nobody there is named or ended, nor who only waits."""
     fleet = one(queue_timeout="100ms")
     assert fleet.run(fleet.load().plan((), ("s1",))).status is RunStatus.SUCCEEDED
     project = fleet.load()
@@ -150,8 +150,12 @@ def test_who_has_the_lock_of_another_database_is_not_taken_for_the_holder(
             project.break_lock(nobody)
         holder = stack.enter_context(fleet.connect("acme"))
         pid = hold(fleet, holder)
+        waiting = stack.enter_context(contextlib.closing(fleet.connect("acme")))
+        waiting.pgconn.send_query(b"SELECT pg_advisory_lock(%d)" % key)
+        wait_until(lambda: bool(fleet.values("acme", "SELECT pid FROM pg_locks WHERE NOT granted")), "nobody waits")
         assert [held.pids for held in project.locks()] == [(pid,)]
         assert f"backend {pid} " in refused(result_of(fleet.upgrade(), "acme"))
+        fleet.terminate("acme", waiting.info.backend_pid)
     assert fleet.upgrade().status is RunStatus.SUCCEEDED
 
 

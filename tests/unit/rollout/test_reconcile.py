@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ehg_migrate.database.locks import Held
-from ehg_migrate.errors import UsageError
+from ehg_migrate.errors import Problem, UsageError
 from ehg_migrate.ledger import Seen
 from ehg_migrate.model import (
     Direction,
@@ -24,7 +24,16 @@ from ehg_migrate.model import (
     Verb,
 )
 from ehg_migrate.rollout.reasons import is_there, lost_rows, unaccounted
-from ehg_migrate.rollout.reconcile import left_and_gone, left_at_work, taken_back_since, unfinished, unseen, with_ledger
+from ehg_migrate.rollout.reconcile import (
+    left_and_gone,
+    left_at_work,
+    taken_back_since,
+    touched,
+    unfinished,
+    unseen,
+    with_ledger,
+    with_lost,
+)
 
 STEP = StepResult("s1", Direction.UP, "shared", 0.1)
 RUN = Run(
@@ -176,3 +185,51 @@ def test_which_run_saw_a_schema_differ() -> None:
     last = {"a": replace(SAYS, status=Status.SCHEMA_DIFFERS, heads=HOLDS.heads)}
     (found,) = with_ledger((HOLDS,), last, lambda target, one, other: set(one) == set(other), {"a": "r0"})
     assert [n.message.split("`")[1] for n in found.notes] == ["r0"]
+
+
+@pytest.mark.parametrize("kind", StateKind)
+@pytest.mark.parametrize("heads", [(), ("s1",)])
+def test_a_target_that_holds_nothing_any_more(kind: StateKind, heads: tuple[str, ...]) -> None:
+    """It is noted where all would be done again, and nowhere else."""
+    state = State("a", kind, heads)
+    (found,) = with_lost((state,), {"a": SAYS}, lambda target, one, other: set(one) == set(other))
+    lost = kind is StateKind.PENDING and not heads
+    assert [n.code for n in found.notes] == (["ledger_disagrees"] if lost else [])
+
+
+def test_whom_a_rollback_must_reach() -> None:
+    """Who got a step, or nobody knows, or nobody said: such a target must be there. Others may have gone."""
+    done = Result("done", Status.FAILED, steps=(STEP,))
+    results = (done, Result("unsure", Status.INDETERMINATE), Result("refused", Status.REFUSED))
+    run = replace(RUN, targets=("done", "unsure", "refused", "silent"), results=results)
+    assert touched(run, ("done", "unsure", "refused", "silent")) == ("done", "unsure", "refused", "silent")
+    assert touched(run, ("done", "unsure", "silent")) == ("done", "unsure", "silent")
+    for gone in ("done", "unsure", "silent"):
+        rest = [t for t in run.targets if t != gone]
+        with pytest.raises(UsageError, match=f"also worked on `{gone}`, which") as raised:
+            touched(run, rest)
+        assert f"-t {','.join(rest)}`" in raised.value.problems[0].hint
+
+
+@pytest.mark.parametrize(
+    ("undoes", "back"),
+    [(RUN.id, True), ("first", True), ("second", True), ("other", False), ("lost", False), (None, False)],
+)
+def test_what_was_taken_back_is_seen(undoes: str | None, back: bool) -> None:
+    """By whom the ledger's last word is: whether that undid the run, or one that completed it, or that one's."""
+    runs = {
+        "back": replace(RUN, id="back", undoes=undoes),
+        "first": replace(RUN, id="first", resumes=RUN.id),
+        "second": replace(RUN, id="second", resumes="first"),
+        "other": replace(RUN, id="other"),
+    }
+
+    def show(name: str) -> Run:
+        if name not in runs:
+            raise UsageError(Problem("no_run", "the ledger has lost it"))
+        return runs[name]
+
+    last = {"a": replace(SAYS, run="back"), "b": replace(SAYS, run="other"), "c": replace(SAYS, run=RUN.id)}
+    found = taken_back_since(RUN, last, show)
+    assert (found is not None) is back
+    assert not found or found.message.endswith("on `a` by `back`")
