@@ -128,6 +128,15 @@ def test_a_rollback_that_is_said_once_more_leaves_a_later_upgrade_alone(count: i
     assert len(rollback(book, "B").steps) == (3 if count else 0)
 
 
+def test_a_step_that_was_cut_and_mended_is_taken_back() -> None:
+    """What counts is the file with which it ended; and rows that a later run brought are in nobody's way."""
+    book = upgraded(["s1"])
+    book.add("B", "started", "s2", checksum="f" * 64)
+    book.does("B", plan_upgrade(fleet_graph(), "t", book.heads, ["s2"], {}))
+    book.add("S", "seeded", "", "")
+    assert steps(rollback(book, "B")) == ["-s2"]
+
+
 def test_needless_rows_are_not_brought_back() -> None:
     """A run that took them out first is rolled back to the same state, without them."""
     book = Book(("a1", "s1"))
@@ -163,6 +172,10 @@ def graph_changed() -> tuple[Book, Graph]:
     return book, spliced
 
 
+def taken_out_below() -> tuple[Book, Graph]:
+    return upgraded(["s3"]), graph_of(rev("s1"), rev("s3", "s1"))
+
+
 def half_done() -> tuple[Book, Graph]:
     book = upgraded(["s1"])
     book.does("A", plan_upgrade(fleet_graph(), "t", book.heads, ["s2"], {}))
@@ -173,6 +186,38 @@ def half_done() -> tuple[Book, Graph]:
 def half_done_later() -> tuple[Book, Graph]:
     book = upgraded(["s1"])
     book.add("B", "started", "s2")
+    return book, fleet_graph()
+
+
+def half_done_again() -> tuple[Book, Graph]:
+    book = Book()
+    book.does("N", plan_upgrade(fleet_graph(), "t", (), ["s2"], {}))
+    book.does("A", plan_downgrade(fleet_graph(), "t", book.heads, ["s1"], {}))
+    book.add("B", "started", "s2")
+    return book, fleet_graph()
+
+
+def done_again() -> tuple[Book, Graph]:
+    book = upgraded(["s1"])
+    book.add("B", "done", "s1", after=("s1",))
+    return book, fleet_graph()
+
+
+def corrected() -> tuple[Book, Graph]:
+    book = upgraded(["s1"])
+    book.add("A", "corrected", "", "")
+    return book, fleet_graph()
+
+
+def corrected_later() -> tuple[Book, Graph]:
+    book = upgraded(["s1"])
+    book.add("S", "corrected", "", "")
+    return book, fleet_graph()
+
+
+def seeded() -> tuple[Book, Graph]:
+    book = Book()
+    book.add("A", "seeded", "", "")
     return book, fleet_graph()
 
 
@@ -207,12 +252,23 @@ REFUSALS: dict[Callable[[], tuple[Book, Graph]], str] = {
     edited_between: "`versions/shared/s1.py` was edited after it was applied (checksum ffffffffffff)\n"
     "  hint: use the file as it was (git commit c0ffee), or `ehg-migrate downgrade TARGET --to base`",
     unknown_revision: "revision `s2` is not in versions/ of this checkout\n  hint: use the checkout that applied it",
+    taken_out_below: "revision `s2` is not in versions/ of this checkout\n  hint: use the checkout that applied it",
     half_done: "revision `s3` ran outside a transaction and did not end\n"
     "  hint: run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
     "`ehg-migrate downgrade TARGET --to base`",
     half_done_later: "revision `s2` ran outside a transaction and did not end\n"
     "  hint: run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
     "`ehg-migrate downgrade TARGET --to base`",
+    half_done_again: "revision `s2` ran outside a transaction and did not end\n"
+    "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
+    "`ehg-migrate downgrade TARGET --to REV`",
+    done_again: "later runs changed the target: `B`\n  hint: run `ehg-migrate rollback B` first",
+    corrected: "it changed the schema by SQL of `schema sync`, which has no way back\n"
+    "  hint: `ehg-migrate downgrade TARGET --to base` takes back revisions alone",
+    corrected_later: "run `S` changed the schema by SQL of `schema sync`, which has no way back\n"
+    "  hint: `ehg-migrate downgrade TARGET --to base` takes back revisions alone",
+    seeded: "it brought rows from a file, which has no way back\n"
+    "  hint: by its version rows it is back already; mend by hand what is not, which `ehg-migrate drift` shows",
     adopted: "it declared revisions to be applied and did not run them\n"
     "  hint: `alembic -x target=TARGET stamp --purge REV ...` declares others, of every branch, or none with `base`",
     stamped_later: "run `S` declared revisions to be applied and did not run them\n"
