@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # the last: a link that leads to itself
 
 
 def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
@@ -31,8 +34,10 @@ def is_there(path: Path) -> bool:
     """
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    except OSError as e:
+        if e.errno in _NOTHING:
+            return False
+        raise
     return True
 
 
