@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,8 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
 
     Raises OSError.
     """
+    import secrets  # most commands write nothing, and ask only whether something is there
+
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:

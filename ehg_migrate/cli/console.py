@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import io
+import operator
 import os
 import select
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from json.encoder import encode_basestring_ascii as escape
 from typing import Any, TextIO, TypeVar
 
@@ -41,15 +43,25 @@ def as_typed(text: str) -> str:
 def hints_as_typed(value: T, target: str = "") -> T:
     """The same dataclasses and sequences of them, their hints so, with the name of the `target` that they are of."""
     if isinstance(value, (tuple, list)):
-        return type(value)(hints_as_typed(item, target) for item in value)
+        items = type(value)(hints_as_typed(item, target) for item in value)
+        return value if all(map(operator.is_, items, value)) else items
     if not is_dataclass(value) or isinstance(value, type):
         return value
     whose = getattr(value, "target", target)
     target = whose if isinstance(whose, str) else target
-    told = {f.name: hints_as_typed(getattr(value, f.name), target) for f in fields(value) if f.init}
-    if hint := told.get("hint"):
-        told["hint"] = as_typed(named_in(hint, target) if target else hint)
-    return replace(value, **told)
+    told = {}
+    for name in _field_names(type(value)):
+        held = getattr(value, name)
+        if name == "hint" and held:
+            told[name] = as_typed(named_in(held, target) if target else held)
+        elif (new := hints_as_typed(held, target)) is not held:
+            told[name] = new
+    return replace(value, **told) if told else value
+
+
+@cache  # a run has as many steps as targets have revisions
+def _field_names(type_: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(type_) if f.init)
 
 
 def data(lines: Iterable[str] | str) -> None:

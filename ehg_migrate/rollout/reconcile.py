@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.ledger import Seen
 from ehg_migrate.model import Run, RunStatus, State, StateKind, Status, Verb
-from ehg_migrate.rollout.astray import LOOK_AGAIN
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
@@ -54,6 +53,8 @@ def _differed(state: State, last: Seen | None, astray: Mapping[str, str]) -> tup
     """Version rows are not all: nobody goes to bed on an `up_to_date` whose schema the last run called wrong."""
     if last is None or last.running or last.status is not Status.SCHEMA_DIFFERS or state.kind in _UNREAD:
         return ()
+    from ehg_migrate.rollout.astray import LOOK_AGAIN  # seldom
+
     message = f"run `{astray.get(state.target, last.run)}` saw that the schema is not what the revisions produce"
     return (Problem("differed_before", message, LOOK_AGAIN),)
 
