@@ -25,7 +25,7 @@ SUPABASE_ROLES = (
 )  # fmt: skip
 """Roles of the platform: their default privileges are its own."""
 
-SUPABASE_EXTENSIONS = ("pg_graphql", "pg_stat_statements", "pgsodium", "supabase_vault", "wrappers")
+SUPABASE_EXTENSIONS = ("orioledb", "pg_graphql", "pg_stat_statements", "pgsodium", "supabase_vault", "wrappers")
 """Extensions that the platform installs."""
 
 SUPABASE_PUBLICATIONS = ("supabase_realtime", "supabase_realtime_messages_publication")

@@ -15,7 +15,7 @@ SELECT CASE r.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
        r.ident,
        jsonb_build_object(
            'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
-           'access method', (SELECT nullif(amname, 'heap') FROM pg_am a WHERE a.oid = r.relam),
+           'access method', (SELECT nullif(amname, current_setting('default_table_access_method')) FROM pg_am a WHERE a.oid = r.relam),
            'tablespace', (SELECT spcname FROM pg_tablespace t WHERE t.oid = r.reltablespace),
            'of type', CASE WHEN r.reloftype <> 0 THEN format_type(r.reloftype, NULL) END,
            'partition by', CASE r.relkind WHEN 'p' THEN pg_get_partkeydef(r.oid) END,

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ehg_migrate.schema.catalog import read_catalog, read_fingerprint
+from ehg_migrate.schema.catalog import read_catalog, read_fingerprint, read_token
 from ehg_migrate.schema.difference import Clause, differences, notes
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.proof import correct
@@ -59,6 +59,23 @@ def test_a_history_that_ends_where_it_began_makes_no_difference(
     after = read(bare, copy)
     assert differences(original, after) == ()
     assert original.fingerprint == after.fingerprint
+
+
+def test_the_access_method_by_which_a_database_makes_its_tables(bare: BareServer, copy: str) -> None:
+    """It is no fact, whatever its name and the session's own; that of a table which has another one is."""
+    with bare.connect(copy) as connection:
+        connection.execute("CREATE ACCESS METHOD another TYPE TABLE HANDLER heap_tableam_handler")
+        connection.execute(f"ALTER DATABASE {copy} SET default_table_access_method = another".encode())
+        before = read_token(connection)
+    with bare.connect(copy) as connection:
+        assert read_token(connection) != before, "tables from before are of another method than that now"
+        connection.execute("CREATE TABLE by_itself (id int); CREATE TABLE asked_for (id int) USING heap")
+        fingerprint = read_fingerprint(connection, Scope())
+        connection.execute("SET default_table_access_method = heap")
+        assert read_fingerprint(connection, Scope()) == fingerprint
+        found = read_catalog(connection, Scope()).by_name
+    assert "access method" not in found["table", "public.by_itself"].definition
+    assert found["table", "public.asked_for"].definition["access method"] == "heap"
 
 
 def test_who_grants_what_one_may_grant_anyway_makes_no_difference(bare: BareServer, copy: str) -> None:
