@@ -166,6 +166,10 @@ def unknown_revision() -> tuple[Book, Graph]:
     return upgraded(["s2"]), graph_of(rev("s1"))
 
 
+def unknown_branch() -> tuple[Book, Graph]:
+    return upgraded(["heads"]), graph_of(rev("s1"), rev("s2", "s1"), rev("s3", "s2"))
+
+
 def graph_changed() -> tuple[Book, Graph]:
     book = upgraded(["s1"], ["s2"])
     spliced = graph_of(rev("s1"), rev("s15", "s1"), rev("s2", "s15"))
@@ -195,6 +199,12 @@ def half_done_again() -> tuple[Book, Graph]:
     book.does("A", plan_downgrade(fleet_graph(), "t", book.heads, ["s1"], {}))
     book.add("B", "started", "s2")
     return book, fleet_graph()
+
+
+def half_done_beside_unknown() -> tuple[Book, Graph]:
+    book, (_, graph) = upgraded(["heads"]), unknown_branch()
+    book.add("A", "started", "s3")
+    return book, graph
 
 
 def done_again() -> tuple[Book, Graph]:
@@ -252,6 +262,7 @@ REFUSALS: dict[Callable[[], tuple[Book, Graph]], str] = {
     edited_between: "`versions/shared/s1.py` was edited after it was applied (checksum ffffffffffff)\n"
     "  hint: use the file as it was (git commit c0ffee), or `ehg-migrate downgrade TARGET --to base`",
     unknown_revision: "revision `s2` is not in versions/ of this checkout\n  hint: use the checkout that applied it",
+    unknown_branch: "revision `a1` is not in versions/ of this checkout\n  hint: use the checkout that applied it",
     taken_out_below: "revision `s2` is not in versions/ of this checkout\n  hint: use the checkout that applied it",
     half_done: "revision `s3` ran outside a transaction and did not end\n"
     "  hint: run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
@@ -260,6 +271,9 @@ REFUSALS: dict[Callable[[], tuple[Book, Graph]], str] = {
     "  hint: run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
     "`ehg-migrate downgrade TARGET --to base`",
     half_done_again: "revision `s2` ran outside a transaction and did not end\n"
+    "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
+    "`ehg-migrate downgrade TARGET --to REV`",
+    half_done_beside_unknown: "revision `s3` ran outside a transaction and did not end\n"
     "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
     "`ehg-migrate downgrade TARGET --to REV`",
     done_again: "later runs changed the target: `B`\n  hint: run `ehg-migrate rollback B` first",

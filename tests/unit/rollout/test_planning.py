@@ -69,6 +69,8 @@ def test_who_does_not_have_what_is_wished() -> None:
         ("c", StateKind.REFUSED, "no_downgrade")
     ]
     assert [s.target for s in wished({"b": ABSENT, "blocked": None}, lenient=True).skipped] == ["b"]
+    assert [p.target for p in wished({"a": None, "b": ABSENT}, lenient=True).plans] == ["a"]
+    assert wished({}, lenient=True).targets == ()  # a shard may be empty
     several = UsageError([*ABSENT.problems, *WRONG.problems])
     for answers, lenient in (
         ({"a": None, "b": ABSENT}, False),

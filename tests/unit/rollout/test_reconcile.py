@@ -55,6 +55,19 @@ def test_what_failed_and_what_is_missing() -> None:
     assert unfinished(RUN, failed_only=False) == (*failed, "cancelled", "not_attempted", "unsaid")
 
 
+def test_of_which_run_nothing_is_to_be_done() -> None:
+    """One that is where it wanted to be, and nobody has to look at; the rest of a saved plan is done by that plan."""
+    good = ("up_to_date", "succeeded", "skipped")
+    whole = replace(RUN, targets=good, results=tuple(Result(t, Status(t)) for t in good))
+    assert unfinished(whole, failed_only=False, unseen=("succeeded",)) == ()
+    saved = replace(RUN, saved_plan="0" * 64)
+    for failed_only in (False, True):
+        with pytest.raises(UsageError, match="nothing of run"):
+            unfinished(whole, failed_only=failed_only)
+        with pytest.raises(UsageError, match="did a saved plan"):
+            unfinished(saved, failed_only=failed_only)
+
+
 def test_a_target_that_has_gone_leaves_the_others_to_be_done() -> None:
     """Who has left for good keeps nobody from what a run has missed on others: the hint says how, and names them."""
     wished = replace(RUN, wish=("NAME@head",))
