@@ -108,11 +108,26 @@ WITH asked AS (SELECT substr(value, 17) AS name, trim(substr(value, 1, 16)) AS i
 SELECT k.name AS target, s.run_id, s.status, s.heads_after, s.seconds
   FROM (SELECT n.name, s.run_id, s.target, s.attempt,
                row_number() OVER (PARTITION BY n.name
-                                  ORDER BY s.recorded_at DESC, s.run_id DESC, s.attempt DESC) AS place
+                                  ORDER BY s.recorded_at DESC, s.run_id DESC, s.attempt DESC,
+                                           CASE WHEN s.identity = n.identity THEN 0 ELSE 1 END, s.target) AS place
           FROM newest n JOIN {schema}results s
             ON (s.target = n.name AND s.recorded_at = n.by_name)
             OR (s.identity = n.identity AND s.identity <> '' AND s.recorded_at = n.by_identity)) AS k
   JOIN {schema}results s ON s.run_id = k.run_id AND s.target = k.target AND s.attempt = k.attempt
+ WHERE k.place = 1
+
+-- name: last_seen
+-- The same of results that tell what a target held: one that could not be reached, or was left out, has no heads. All of a
+-- target's past may be looked at, but only where the last word on it tells nothing.
+WITH asked AS (SELECT substr(value, 17) AS name, trim(substr(value, 1, 16)) AS identity FROM {elements}(:asked))
+SELECT k.name AS target, k.run_id, k.status, k.heads_after, k.seconds
+  FROM (SELECT a.name, s.run_id, s.status, s.heads_after, s.seconds,
+               row_number() OVER (PARTITION BY a.name
+                                  ORDER BY s.recorded_at DESC, s.run_id DESC, s.attempt DESC,
+                                           CASE WHEN s.identity = a.identity THEN 0 ELSE 1 END, s.target) AS place
+          FROM asked a JOIN {schema}results s
+            ON (s.target = a.name OR (s.identity = a.identity AND s.identity <> ''))
+         WHERE NOT (s.status IN ('failed', 'refused', 'skipped', 'not_attempted') AND cast(s.heads_after AS text) = '[]')) AS k
  WHERE k.place = 1
 
 -- name: astray
@@ -136,9 +151,10 @@ SELECT a.name AS target, s.run_id
 
 -- name: outlived
 -- Runs that were last heard of before a moment, and that nothing stands on any more. Kept, with all their results, are those
--- that hold the newest result of a target, by its name or its database; the newest good one, which tells that a schema that
--- differed before does so no more; and one that differed and of which nothing good was said since (see `astray`). What is
--- kept is asked for by target, not of each result: a ledger that is to become smaller has a million.
+-- that hold the newest result of a target, by its name or its database, and the newest that tells what it held (see
+-- `last_seen`); the newest good one, which tells that a schema that differed before does so no more; and one that differed
+-- and of which nothing good was said since (see `astray`). What is kept is asked for by target, not of each result: a ledger
+-- that is to become smaller has a million.
 WITH names AS (SELECT s.target, max(s.recorded_at) AS newest FROM {schema}results s GROUP BY s.target),
      identities AS (SELECT s.identity, max(s.recorded_at) AS newest FROM {schema}results s
                      WHERE s.identity <> '' GROUP BY s.identity),
@@ -153,7 +169,28 @@ WITH names AS (SELECT s.target, max(s.recorded_at) AS newest FROM {schema}result
                        WHERE g.target = n.target AND g.identity = '' AND g.status IN ('succeeded', 'up_to_date')
                        ORDER BY g.recorded_at DESC LIMIT 1) AS newest
                 FROM (SELECT DISTINCT s.target FROM {schema}results s WHERE s.identity = '') n),
+     telling AS (SELECT n.target, '' AS identity,
+                        (SELECT g.recorded_at FROM {schema}results g
+                          WHERE g.target = n.target
+                            AND NOT (g.status IN ('failed', 'refused', 'skipped', 'not_attempted')
+                                     AND cast(g.heads_after AS text) = '[]')
+                          ORDER BY g.recorded_at DESC LIMIT 1) AS newest
+                   FROM names n
+                 UNION ALL
+                 SELECT '' AS target, i.identity,
+                        (SELECT g.recorded_at FROM {schema}results g
+                          WHERE g.identity = i.identity
+                            AND NOT (g.status IN ('failed', 'refused', 'skipped', 'not_attempted')
+                                     AND cast(g.heads_after AS text) = '[]')
+                          ORDER BY g.recorded_at DESC LIMIT 1) AS newest
+                   FROM identities i),
      kept AS (SELECT s.run_id FROM names n JOIN {schema}results s ON s.target = n.target AND s.recorded_at = n.newest
+              UNION
+              SELECT s.run_id FROM telling t
+                JOIN {schema}results s ON s.target = t.target AND s.recorded_at = t.newest
+              UNION
+              SELECT s.run_id FROM telling t
+                JOIN {schema}results s ON s.identity = t.identity AND s.identity <> '' AND s.recorded_at = t.newest
               UNION
               SELECT s.run_id FROM identities i
                 JOIN {schema}results s ON s.identity = i.identity AND s.recorded_at = i.newest

@@ -28,6 +28,7 @@ _RESULT_FIELDS = (
     "seconds",
 )
 _ORIGIN_FIELDS = ("actor", "host", "pid", "git_commit", "tool_version")
+_UNREAD = (Status.FAILED, Status.REFUSED, Status.SKIPPED, Status.NOT_ATTEMPTED)
 JSONS = frozenset({"wish", "targets", "notes", "heads_before", "heads_after", "steps", "not_done", "problem"})
 MOMENTS = frozenset({"started_at", "finished_at", "heartbeat_at", "recorded_at", "now"})
 """The columns that SQLite keeps as text and PostgreSQL as `jsonb` and `timestamptz`."""
@@ -56,6 +57,11 @@ class Seen:
     status: Status
     heads: tuple[str, ...]
     seconds: float
+
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether it may be that nobody has read the target: then it has no heads (see the query `last_seen`)."""
+        return not self.heads and self.status in _UNREAD
 
 
 def clean(value: Any, name: str = "") -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType, TracebackType
 from typing import Any, NoReturn, Self
@@ -177,16 +177,26 @@ class Ledger:
         return tuple(read_run(row, found.get(row["id"], ())) for row in rows)
 
     def last_results(self, targets: Iterable[str]) -> dict[str, Seen]:
-        """The ledger's last word on each target, in two queries. One that was never in a run is not in the answer."""
+        """The ledger's last word on each target, in two queries. One that was never in a run is not in the answer.
+
+        What a run says that could not reach a target, or left it out, is no word on it: who restores it after such a
+        night, and loses what it held, is to be told. So of those the word before counts, if there is one.
+        """
         names = list(targets)
         if not names:
             return {}
         with self._backend.transaction(write=False) as transaction:
-            rows = transaction.execute("last_results", asked=self._asked(names))
-            ids = sorted({row["run_id"] for row in rows})
-            # each run once: a row of it beside each of its results would grow with the square of the fleet
-            runs = {row["id"]: row for row in transaction.execute("runs_by_id", ids=ids)}
-            return {row["target"]: read_seen(row, runs[row["run_id"]]) for row in rows if row["run_id"] in runs}
+            found = self._seen(transaction, "last_results", names)
+            if blind := [name for name, seen in found.items() if seen.tells_nothing]:
+                found |= self._seen(transaction, "last_seen", blind)
+            return found
+
+    def _seen(self, transaction: Transaction, query: str, names: Sequence[str]) -> dict[str, Seen]:
+        rows = transaction.execute(query, asked=self._asked(names))
+        ids = sorted({row["run_id"] for row in rows})
+        # each run once: a row of it beside each of its results would grow with the square of the fleet
+        runs = {row["id"]: row for row in transaction.execute("runs_by_id", ids=ids)}
+        return {row["target"]: read_seen(row, runs[row["run_id"]]) for row in rows if row["run_id"] in runs}
 
     def astray(self, targets: Iterable[str]) -> dict[str, str]:
         """Targets whose schema was last seen to differ, and the run that saw it: no good word on them came later."""

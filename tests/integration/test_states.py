@@ -536,9 +536,21 @@ def test_a_target_that_was_restored_to_an_earlier_time(project: Project, databas
     ]
 
 
-def test_a_target_that_was_restored_without_our_schema(project: Project, database: Address, pg: Cluster) -> None:
-    """As by a dump of `public` alone: a plan would do all of it once more, and says so; the hint's `adopt` mends it."""
+@pytest.mark.parametrize("unread", [False, True])
+def test_a_target_that_was_restored_without_our_schema(
+    unread: bool, project: Project, database: Address, pg: Cluster
+) -> None:
+    """As by a dump of `public` alone: a plan would do all of it once more, and says so; the hint's `adopt` mends it.
+
+    Also behind the run that could not reach it, since that is why it was restored.
+    """
     run = project.upgrade()
+    if unread:
+        with pg.connect("postgres") as c:
+            allows = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+            c.execute(allows.format(sql.Identifier(database.dbname), sql.SQL("false")))
+            assert statuses(project.upgrade()) == {"one": Status.FAILED}
+            c.execute(allows.format(sql.Identifier(database.dbname), sql.SQL("true")))
     execute(pg, database, "DROP SCHEMA ehg_migrate CASCADE")
     said = ("ledger_disagrees", f"by the ledger run `{run.id}` left `s3`, and it holds nothing")
     assert [(n.code, n.message) for n in state(project).notes] == [said]

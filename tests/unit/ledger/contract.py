@@ -174,6 +174,23 @@ def the_newest_result_of_each_target(opener: Opener) -> None:
     assert ledger.last_results([]) == {}
 
 
+def who_was_not_read_says_nothing_of_a_target(opener: Opener) -> None:
+    """Behind a run that could not reach it, or left it out, stands what was known before; also when old runs go."""
+    with opened(opener) as ledger:
+        ledger.start(a_run("r-0"))
+        ledger.record("r-0", a_result("acme", status=Status.SUCCEEDED, heads_after=("s1",)))
+        for number, status in enumerate((Status.FAILED, Status.REFUSED, Status.SKIPPED, Status.NOT_ATTEMPTED), 1):
+            ledger.start(a_run(f"r-{number}", minute=number))
+            unread = {"status": status, "heads_before": (), "heads_after": (), "steps": ()}
+            ledger.record(f"r-{number}", a_result("acme", **unread), a_result("new", **unread))
+        assert (ledger.last_results(["acme"])["acme"].run, ledger.last_results(["new"])["new"].run) == ("r-0", "r-4")
+        assert ledger.forget(datetime.now(UTC) + timedelta(hours=1)) == 3
+        assert (ledger.last_results(["acme"])["acme"].run, ledger.last_results(["new"])["new"].run) == ("r-0", "r-4")
+        ledger.start(a_run("r-5", minute=5))
+        ledger.record("r-5", a_result("acme", status=Status.SUCCEEDED, heads_after=()))
+        assert ledger.last_results(["acme"])["acme"].heads == ()
+
+
 def astray_until_something_good_is_said(opener: Opener) -> None:
     """A target whose schema differed is astray until a later result is good; what failed in between says nothing."""
     with opened(opener) as ledger:
@@ -260,7 +277,10 @@ def what_is_forgotten_changes_no_answer(opener: Opener) -> None:
         names = chance.sample(("acme", "bolt"), chance.choice((1, 2)))
         ledger = Ledger(opener(), chance.choice(asked))
         ledger.start(a_run(f"r-{number}", targets=tuple(names)))
-        ledger.record(f"r-{number}", *(a_result(name, status=chance.choice(statuses)) for name in names))
+        heads = chance.choice(((), ("s1",)))
+        ledger.record(
+            f"r-{number}", *(a_result(name, status=chance.choice(statuses), heads_after=heads) for name in names)
+        )
         if chance.random() < 0.15:
             before = answers()
             forgotten += ledger.forget(datetime.now(UTC) + timedelta(hours=1))
@@ -555,6 +575,7 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     a_run_is_found_by_its_beginning,
     many_candidates_are_not_all_named,
     the_newest_result_of_each_target,
+    who_was_not_read_says_nothing_of_a_target,
     astray_until_something_good_is_said,
     astray_by_whatever_name,
     old_runs_are_forgotten,
