@@ -45,7 +45,7 @@ class _Running:
     @property
     def death(self) -> Problem:
         """Why its process ended without a word."""
-        if self.overdue:
+        if self.overdue or (self.kill_at is not None and time.monotonic() > self.kill_at):  # it may have been faster
             return worker_overdue(_GRACE, self.job.deadline)
         return worker_ended(self.worker.process.exitcode or 0)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,19 +19,23 @@ from ehg_migrate.database.session import Session
 _LOOK_EVERY = 1.0  # seconds between two questions why a step takes so long
 _LOOKS = 4  # questions before a lock timeout ends the waiting that they ask about
 _AGAIN = 0.2  # seconds until a session is ended again whose connection did not stand yet
+_GRACE = 6.0  # seconds after the deadline until a process ends itself: its runner, where that lives, does after five
+_LEAVE = partial(os._exit, 1)
 
 
 class Watchdog:
     """Ends work that outlives its deadline. A session is ended by closing its sockets, which frees a hung query.
 
     While there is no session, because the name, the connection or the first answer hangs, nothing can be closed: then
-    `give_up` ends the work, in this thread, and does not return.
+    `give_up` ends the work, in this thread, and does not return. Work that goes on without its session, as an endless
+    loop in Python does, is ended by the runner, or where that has gone, `leave` ends the process.
     """
 
-    def __init__(self, seconds: float, give_up: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, give_up: Callable[[], None], leave: Callable[[], None] = _LEAVE) -> None:
         self.expired = False
         self._seconds = seconds
         self._give_up = give_up
+        self._leave = leave
         self._session: Session | None = None
         self._deciding = threading.Lock()  # who gives up must not see a session begin meanwhile
         self._over = threading.Event()
@@ -51,10 +58,12 @@ class Watchdog:
             self._over.set()
 
     def _wait(self) -> None:
-        wait = self._seconds
+        wait, last = self._seconds, time.monotonic() + self._seconds + _GRACE
         while not self._over.wait(wait):
             wait = _AGAIN
             self._end()
+            if time.monotonic() > last:
+                self._leave()
 
     def _end(self) -> None:
         with self._deciding:

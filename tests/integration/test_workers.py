@@ -455,6 +455,17 @@ def test_the_server_has_ended_a_dead_workers_statement_before_its_target_is_look
     fleet.check("acme", holds=["a1", "s1"])
 
 
+def test_a_worker_that_hangs_ends_although_its_runner_has_gone(two: Callable[..., Fleet], gate: Gate) -> None:
+    """A machine without memory may take the runner alone; its worker stayed for good, in a revision's endless loop."""
+    fleet = two(second=gate.code, deadline="2s")
+    with fleet.command("upgrade", "--targets", "acme", "--yes") as process:
+        worker = psutil.Process(gate.pid)
+        process.kill()
+        process.wait()
+        wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "it stays", 60)
+    fleet.check("acme", holds=["a1", "s1"])
+
+
 def test_deadlines_end_what_hangs_in_python_and_in_sql(
     pg: Cluster, tmp_path: Path, make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

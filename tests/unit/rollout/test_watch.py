@@ -53,6 +53,18 @@ def test_a_session_is_ended_until_its_work_is_over() -> None:
     assert process.count == 0
 
 
+def test_a_process_that_outlives_its_deadline_by_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its session is ended first; nothing ends a loop in Python, and who was to kill it may have gone."""
+    monkeypatch.setattr(watch, "_GRACE", 0.05)
+    session, process, itself = Ends(), Ends(), Ends()
+    dog = Watchdog(0.01, process.abort, itself.abort)
+    dog.guard(session)  # type: ignore[arg-type]  # all of one that is asked for
+    with dog:
+        assert itself.wait(1)
+    assert session.count > 0
+    assert process.count == 0
+
+
 def test_where_no_session_stands_the_work_is_given_up() -> None:
     """Before the first one, and while another is entered."""
     session, process = Ends(), Ends()
