@@ -28,6 +28,10 @@ OTHER_ROLE = (
     "does the revision `SET ROLE` and keep it? `op.execute('RESET ROLE')` at its end gives it back: that role is to "
     "have nothing there. Else `ehg-migrate doctor -t TARGET` says what the role of this target lacks"
 )
+NOT_SUPABASE = (
+    "it is Supabase's own: another server, the embedded one of `--local` too, has it only where somebody has made it; "
+    "`ehg-migrate rehearse --all-branches` tries the revisions with stand-ins for it"
+)
 NO_MEMBER = (
     "`GRANT` that role `TO CURRENT_USER` first: since PostgreSQL 16 whoever makes a role may grant it, and is not in it"
 )
@@ -53,6 +57,7 @@ CASES = (
         "42501",
     ),
     Case(re.compile(r"^permission denied to set role"), NO_MEMBER, "42501"),
+    Case(re.compile(r'^schema "(?:auth|storage|realtime|vault|graphql)" does not exist'), NOT_SUPABASE, "3F000"),
     # PostgreSQL 15 and later, and 14
     Case(
         re.compile(r'^(?:extension ".*" is not available|could not open extension control file)'),

@@ -98,6 +98,20 @@ def test_what_a_project_is_given_is_there_where_its_steps_are_tried(
     assert carried.code == 0, carried
 
 
+def test_revisions_for_a_project_without_one(tmp_path: Path, make_project: MakeProject) -> None:
+    """The database of `--local` lacks what is Supabase's: that is said, and the command that is named tries them."""
+    up = "CREATE TABLE notes (owner uuid REFERENCES auth.users)"
+    nowhere = Address("127.0.0.1", 1, "postgres", "acme", "disable")
+    revisions = {"shared/1": revision("first", up=up, down_sql="DROP TABLE notes", label="shared")}
+    fleet = Fleet(tmp_path, {}, {})
+    make_project(tmp_path, entries({"acme": nowhere}), revisions)
+    said = fleet.run("upgrade", "--local", "--yes")
+    assert (said.code, 'schema "auth" does not exist' in said.out + said.err) == (1, True), said
+    assert "hint: it is Supabase's own: another server, the embedded one of `--local` too" in said.out + said.err
+    said = fleet.run("rehearse", "--all-branches")
+    assert said.code == 0, said
+
+
 def test_an_extension_that_a_project_has_already(project: Fleet) -> None:
     """A revision that makes it once more would fail there too, and what to write is said."""
     add_revision(project.folder, "shared/3", revision("again", "realtime", up="CREATE EXTENSION pgcrypto"))
