@@ -243,6 +243,20 @@ def astray_by_whatever_name(opener: Opener) -> None:
     assert found(acme="C", new="A")[0] == set()
 
 
+def the_newest_of_all_names_counts(opener: Opener) -> None:
+    """What was said under the target's name, or of its database under another: whichever was written last."""
+    with opened(opener):
+        pass
+    for last, said in (("bolt", {"acme": "A", "bolt": "B"}), ("cork", {"dune": "", "cork": "C"})):
+        for number, (name, identity) in enumerate(said.items()):
+            run = f"r-{last}-{9 - number}"  # ids say nothing of the order
+            ledger = Ledger(opener(), {name: identity})
+            ledger.start(a_run(run))
+            ledger.record(run, a_result(name, heads_after=(f"of {name}",)))
+    assert Ledger(opener(), {"bolt": "A"}).last_results(["bolt"])["bolt"].heads == ("of bolt",), "by its name"
+    assert Ledger(opener(), {"dune": "C"}).last_results(["dune"])["dune"].heads == ("of cork",), "by its database"
+
+
 def old_runs_are_forgotten(opener: Opener) -> None:
     """Whole ones, by when they were last heard of; not those that hold a last word."""
     soon = datetime.now(UTC) + timedelta(hours=1)
@@ -526,6 +540,8 @@ def several_results_are_added_together(opener: Opener) -> None:
     with refused(LedgerError, "`gone`"):
         ledger.record("gone", a_result("acme"), a_result("bolt"))
     assert _attempts(opener) == [("acme", 1, "failed"), ("bolt", 1, "failed")]
+    ledger.record("r-1", a_result("acme", heads_after=("s1",)), a_result("acme", heads_after=("s2",)))
+    assert ledger.last_results(["acme"])["acme"].heads == ("s2",), "the second of one moment counts"
 
 
 def only_the_dead_of_the_newest_are_read(opener: Opener) -> None:
@@ -578,6 +594,7 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     who_was_not_read_says_nothing_of_a_target,
     astray_until_something_good_is_said,
     astray_by_whatever_name,
+    the_newest_of_all_names_counts,
     old_runs_are_forgotten,
     what_is_forgotten_changes_no_answer,
     the_newest_is_what_was_written_last,
