@@ -10,7 +10,7 @@ from functools import partial
 
 from psycopg import sql
 
-from ehg_migrate.errors import EhgMigrateError
+from ehg_migrate.errors import EhgMigrateError, named_in
 from ehg_migrate.model import Result, Run, RunStatus, StateKind
 from tests.faults import invariants
 from tests.faults.approval import Approval
@@ -144,7 +144,7 @@ def _again(scene: Scene, arguments: Sequence[str]) -> Run:
 
 def _follow_hint(scene: Scene, result: Result) -> Iterator[str]:
     """What the hint says a person is to do: drop an INVALID index, or finish a downgrade that was cut."""
-    hint = result.problem.hint if result.problem else ""
+    hint = named_in(result.problem.hint, result.target) if result.problem else ""
     _drop_indexes(scene, result.target, hint)
     for command in re.findall(r"`ehg-migrate downgrade ([^`]+)`", hint):
         target, *to = [word for word in command.split() if word != "--to"]
