@@ -20,6 +20,9 @@ from tests.support.protocol import (
     read_start,
 )
 
+_ASIDE = b"pg_blocking_pids"
+"""The question who blocks a step: asked beside one that takes more than a second, so how often depends on the machine."""
+
 _END = b""
 """Stands in the queue for a client that has left."""
 
@@ -33,7 +36,10 @@ class Chain:
 
 @dataclass
 class Traffic:
-    """What one connection's client sent. Messages are counted by PostgreSQL's own type letters: Q, P, B, E, S, p, X."""
+    """What one connection's client sent. Messages are counted by PostgreSQL's own type letters: Q, P, B, E, S, p, X.
+
+    Of a question that is asked aside only the text is kept.
+    """
 
     chain: Chain
     parameters: dict[str, str] = field(default_factory=dict)  # of its start-up: database, application_name, ...
@@ -45,6 +51,7 @@ class Traffic:
     place: int = 0  # in the chain
     hasty: int = 0  # messages that were sent behind the end of a query, before its answer
 
+    _aside: bool = False  # from its Parse to its Sync
     _ended: bool = False  # the last message was one that the server answers with ReadyForQuery
 
     def asks(self) -> None:
@@ -54,15 +61,21 @@ class Traffic:
 
     def sent(self, kind: bytes, body: bytes) -> None:
         """The client sent a typed message."""
+        self._aside = self._aside or (kind == b"P" and _ASIDE in body)
+        if not self._aside:
+            self._counted(kind)
+        self._aside = self._aside and kind != b"S"
+        if kind == b"Q":
+            self.statements.append(body.rstrip(b"\0").decode(errors="replace"))
+        if kind == b"P":
+            self.statements.append(body.split(b"\0")[1].decode(errors="replace"))
+
+    def _counted(self, kind: bytes) -> None:
         self.messages[kind.decode()] += 1
         if kind not in (b"X", b"H"):  # a goodbye and a Flush begin nothing
             self.hasty += self.waiting and self._ended
             self._ended = kind in (b"Q", b"S")
         self.asks()
-        if kind == b"Q":
-            self.statements.append(body.rstrip(b"\0").decode(errors="replace"))
-        if kind == b"P":
-            self.statements.append(body.split(b"\0")[1].decode(errors="replace"))
 
     def answered(self) -> None:
         """The server sent something; the first of an answer ends a wait, and so makes a round trip."""
