@@ -21,7 +21,7 @@ from tests.support.protocol import (
 )
 
 _ASIDE = b"pg_blocking_pids"
-"""The question who blocks a step: asked beside one that takes more than a second, so how often depends on the machine."""
+"""Who blocks a step: asked beside one that takes more than a second, so how often that is depends on the machine."""
 
 _END = b""
 """Stands in the queue for a client that has left."""
