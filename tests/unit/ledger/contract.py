@@ -274,6 +274,20 @@ def old_runs_are_forgotten(opener: Opener) -> None:
         assert ledger.forget(soon) == 0
 
 
+def what_is_astray_is_not_forgotten(opener: Opener) -> None:
+    """Where nothing good was ever said of it, and something else since; by its name and by its database."""
+    with opened(opener):
+        pass
+    for name, identity in (("acme", ""), ("bolt", "B")):
+        ledger = Ledger(opener(), {name: identity})
+        for number, status in enumerate((Status.SCHEMA_DIFFERS, Status.FAILED, Status.FAILED)):
+            ledger.start(a_run(f"{name}-{number}", targets=(name,)))
+            ledger.record(f"{name}-{number}", a_result(name, status=status))
+        assert ledger.outlived(datetime.now(UTC) + timedelta(hours=1))[-1] == f"{name}-1"
+        assert ledger.forget(datetime.now(UTC) + timedelta(hours=1)) == 1
+        assert ledger.astray([name]) == {name: f"{name}-0"}
+
+
 def what_is_forgotten_changes_no_answer(opener: Opener) -> None:
     """Neither the last word on a target nor what is astray, whatever was said of which database under which name."""
     chance = random.Random(5)
@@ -595,6 +609,7 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     astray_until_something_good_is_said,
     astray_by_whatever_name,
     the_newest_of_all_names_counts,
+    what_is_astray_is_not_forgotten,
     old_runs_are_forgotten,
     what_is_forgotten_changes_no_answer,
     the_newest_is_what_was_written_last,
