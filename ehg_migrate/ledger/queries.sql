@@ -127,7 +127,9 @@ SELECT k.name AS target, k.run_id, k.status, k.heads_after, k.seconds
                                            CASE WHEN s.identity = a.identity THEN 0 ELSE 1 END, s.target) AS place
           FROM asked a JOIN {schema}results s
             ON (s.target = a.name OR (s.identity = a.identity AND s.identity <> ''))
-         WHERE NOT (s.status IN ('failed', 'refused', 'skipped', 'not_attempted') AND cast(s.heads_after AS text) = '[]')) AS k
+         WHERE NOT (s.status IN ('failed', 'refused', 'skipped', 'not_attempted')
+                    AND cast(s.heads_before AS text) = '[]' AND cast(s.heads_after AS text) = '[]'
+                    AND cast(s.steps AS text) = '[]')) AS k
  WHERE k.place = 1
 
 -- name: astray
@@ -173,7 +175,8 @@ WITH names AS (SELECT s.target, max(s.recorded_at) AS newest FROM {schema}result
                         (SELECT g.recorded_at FROM {schema}results g
                           WHERE g.target = n.target
                             AND NOT (g.status IN ('failed', 'refused', 'skipped', 'not_attempted')
-                                     AND cast(g.heads_after AS text) = '[]')
+                                     AND cast(g.heads_before AS text) = '[]' AND cast(g.heads_after AS text) = '[]'
+                                     AND cast(g.steps AS text) = '[]')
                           ORDER BY g.recorded_at DESC LIMIT 1) AS newest
                    FROM names n
                  UNION ALL
@@ -181,7 +184,8 @@ WITH names AS (SELECT s.target, max(s.recorded_at) AS newest FROM {schema}result
                         (SELECT g.recorded_at FROM {schema}results g
                           WHERE g.identity = i.identity
                             AND NOT (g.status IN ('failed', 'refused', 'skipped', 'not_attempted')
-                                     AND cast(g.heads_after AS text) = '[]')
+                                     AND cast(g.heads_before AS text) = '[]' AND cast(g.heads_after AS text) = '[]'
+                                     AND cast(g.steps AS text) = '[]')
                           ORDER BY g.recorded_at DESC LIMIT 1) AS newest
                    FROM identities i),
      kept AS (SELECT s.run_id FROM names n JOIN {schema}results s ON s.target = n.target AND s.recorded_at = n.newest

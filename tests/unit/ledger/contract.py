@@ -186,6 +186,9 @@ def who_was_not_read_says_nothing_of_a_target(opener: Opener) -> None:
         assert (ledger.last_results(["acme"])["acme"].run, ledger.last_results(["new"])["new"].run) == ("r-0", "r-4")
         assert ledger.forget(datetime.now(UTC) + timedelta(hours=1)) == 3
         assert (ledger.last_results(["acme"])["acme"].run, ledger.last_results(["new"])["new"].run) == ("r-0", "r-4")
+        taken_back = {"status": Status.FAILED, "heads_before": (), "heads_after": ()}  # behind steps of its own
+        ledger.record("r-4", a_result("acme", **taken_back))
+        assert ledger.last_results(["acme"])["acme"].run == "r-4"
         ledger.start(a_run("r-5", minute=5))
         ledger.record("r-5", a_result("acme", status=Status.SUCCEEDED, heads_after=()))
         assert ledger.last_results(["acme"])["acme"].heads == ()
@@ -305,10 +308,8 @@ def what_is_forgotten_changes_no_answer(opener: Opener) -> None:
         names = chance.sample(("acme", "bolt"), chance.choice((1, 2)))
         ledger = Ledger(opener(), chance.choice(asked))
         ledger.start(a_run(f"r-{number}", targets=tuple(names)))
-        heads = chance.choice(((), ("s1",)))
-        ledger.record(
-            f"r-{number}", *(a_result(name, status=chance.choice(statuses), heads_after=heads) for name in names)
-        )
+        unread: dict[str, Any] = chance.choice(({}, {"heads_before": (), "heads_after": (), "steps": ()}))
+        ledger.record(f"r-{number}", *(a_result(name, status=chance.choice(statuses), **unread) for name in names))
         if chance.random() < 0.15:
             before = answers()
             forgotten += ledger.forget(datetime.now(UTC) + timedelta(hours=1))
