@@ -126,18 +126,20 @@ class Book:
         if self._short and self._try(partial(self._write_whole, status)):
             return
         self._catch_up()
-        self._try(partial(self._close, status, [*self.notes, *self._lacking()]))
+        self.notes += self._lacking()
+        self._try(partial(self._close, status))
 
-    def _close(self, status: RunStatus, notes: list[Problem]) -> None:
+    def _close(self, status: RunStatus) -> None:
         """The ledger's last word, unless it lacks results that it was given: then these again, and another."""
-        self.notes[:] = notes
-        has = self._in(lambda ledger: ledger.finish(self.run.id, status, notes))
+        self._opened()
+        said = len(self.notes)
+        has = self._in(lambda ledger: ledger.finish(self.run.id, status, self.notes))
         late = {r.target for r in self._late}
         self._late = [r for t, r in self._told.items() if has.get(t) is not r.status and t not in late]
         self._catch_up()
         if self._late:
             self.notes += self._lacking()
-            self._in(lambda ledger: ledger.finish(self.run.id, status, self.notes[len(notes) :]))
+            self._in(lambda ledger: ledger.finish(self.run.id, status, self.notes[said:]))
 
     def _lacking(self) -> list[Problem]:
         return [_incomplete(list(dict.fromkeys(r.target for r in self._late)))] if self._late else []
