@@ -98,9 +98,9 @@ def recorded(records: Sequence[Record], target: Target, canonical: Canonical) ->
 def _problem(record: Record, target: Target, heads: Sequence[str]) -> Problem:
     schema = one_line(record.schema)  # somebody else has named it
     place = f"{schema}.{record.table}"
-    declare = " ".join(f"--heads {shlex.quote(h)}" for h in heads)
-    hint = f"`ehg-migrate adopt TARGET {declare}` where that is what is applied here (`--heads base` where nothing "
-    hint += "of this target is)"
+    declared = " --heads ".join(map(shlex.quote, heads))
+    hint = f"`ehg-migrate adopt TARGET --heads {declared}` where that is what is applied here (`--heads base` where "
+    hint += "nothing of this target is)"
     if record.table == target.version_table:
         hint += f"; or go on in it: `alembic: {{version_table_schema: {schema}}}` in the entry"
     return Problem(

@@ -271,18 +271,19 @@ REFUSALS: dict[Callable[[], tuple[Book, Graph]], str] = {
     "  hint: run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
     "`ehg-migrate downgrade TARGET --to base`",
     half_done_again: "revision `s2` ran outside a transaction and did not end\n"
-    "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
+    "  hint: run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
     "`ehg-migrate downgrade TARGET --to REV`",
     half_done_beside_unknown: "revision `s3` ran outside a transaction and did not end\n"
-    "  hint: run `ehg-migrate upgrade` to finish it and roll that back too, or repair it by hand and use "
+    "  hint: run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
     "`ehg-migrate downgrade TARGET --to REV`",
-    done_again: "later runs changed the target: `B`\n  hint: run `ehg-migrate rollback B` first",
+    done_again: "later runs changed the target: `B`\n  hint: run `ehg-migrate rollback B -t TARGET` first",
     corrected: "it changed the schema by SQL of `schema sync`, which has no way back\n"
     "  hint: `ehg-migrate downgrade TARGET --to base` takes back revisions alone",
     corrected_later: "run `S` changed the schema by SQL of `schema sync`, which has no way back\n"
     "  hint: `ehg-migrate downgrade TARGET --to base` takes back revisions alone",
     seeded: "it brought rows from a file, which has no way back\n"
-    "  hint: by its version rows it is back already; mend by hand what is not, which `ehg-migrate drift` shows",
+    "  hint: by its version rows it is back already; mend by hand what is not, which `ehg-migrate drift "
+    "-t TARGET` shows; where that shows nothing, nothing is left to do",
     adopted: "it declared revisions to be applied and did not run them\n"
     "  hint: `alembic -x target=TARGET stamp --purge REV ...` declares others, of every branch, or none with `base`",
     stamped_later: "run `S` declared revisions to be applied and did not run them\n"
