@@ -124,6 +124,8 @@ def _do(case: Case) -> Iterator[str]:
         yield str(e)
         return
     case.report.story += [f"exit {outcome.code}", outcome.err]
+    for proxy in scene.proxies:
+        proxy.rest()
     yield from scene.errors
     yield from (f"outlives the run: {p}" for p in scene.orphans(5.0))
     if not fault.hides:

@@ -131,6 +131,7 @@ class FaultProxy:
         self.links: list[Link] = []
         self.came: list[tuple[float, str, str]] = []  # when, to which database, as whom
         self._count = 0
+        self._calls: set[asyncio.Future[None]] = set()
         self._released = asyncio.Event()
         self._loop = LoopThread("fault-proxy")
         self.host = LOOPBACK
@@ -152,6 +153,10 @@ class FaultProxy:
     def release(self, *, deliver: bool = True) -> None:
         """Ends every standstill: what was held back is delivered, or lost; half-open sides end; the door is open."""
         self._loop.call(self._release(deliver=deliver))
+
+    def rest(self) -> None:
+        """Returns when nothing is at work any more that a rule has called: a run may end before its fault does."""
+        self._loop.call(self._rest())
 
     def stop(self) -> None:
         """Closes it and all its connections; may be called twice."""
@@ -330,8 +335,15 @@ class FaultProxy:
         return rule.act in (Act.CALL, Act.CALL_IN_FLIGHT, Act.CUT_IN_FLIGHT, Act.LOSE_ANSWER)
 
     async def _called(self, call: Callable[[Link], None], link: Link) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, call, link)
+        calling = asyncio.get_running_loop().run_in_executor(None, call, link)
+        self._calls.add(calling)
+        calling.add_done_callback(self._calls.discard)
+        await asyncio.shield(calling)  # a client that leaves does not end it
         self._say(link, "fault: is done")
+
+    async def _rest(self) -> None:
+        if self._calls:
+            await asyncio.wait(self._calls)
 
     async def _release(self, *, deliver: bool) -> None:
         self.door = Door.OPEN
