@@ -91,7 +91,7 @@ class Stage:
         return Measured(
             wall=got["wall"],
             runner=got["own"],
-            workers=got["cpu"] - got["own"],
+            workers=round(got["cpu"] - got["own"], 3),  # the kernel rounds each by itself: microseconds say nothing
             server=server,
             proxy=proxied,
             others=max(0.0, busy_seconds() - busy - server - got["cpu"]) / got["wall"],
