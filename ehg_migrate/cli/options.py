@@ -113,7 +113,7 @@ def in_a_folder(context: click.Context, parameter: click.Parameter, path: Path |
     if path is None:
         return None
     try:
-        is_there(path)
+        is_there(path)  # raises in a closed folder, on every Python
         there = path.parent.is_dir()
     except OSError as e:
         raise click.BadParameter(f"'{path}' cannot be written: {e.strerror}.") from e

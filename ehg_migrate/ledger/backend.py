@@ -16,7 +16,15 @@ import psycopg
 
 from ehg_migrate.database.statements import named_parts
 from ehg_migrate.errors import LedgerError, Problem
+from ehg_migrate.model import Status
 from ehg_migrate.redaction import one_line
+
+UNREAD = (Status.FAILED, Status.REFUSED, Status.SKIPPED, Status.NOT_ATTEMPTED)
+"""With one of these, and with no heads and no steps, it may be that nobody has read the target."""
+_UNREAD = (
+    f"(status IN {tuple(s.value for s in UNREAD)} AND cast(heads_before AS text) = '[]'"
+    " AND cast(heads_after AS text) = '[]' AND cast(steps AS text) = '[]')"
+)
 
 Row = Mapping[str, Any]
 """One row by column: JSON as Python values, moments as aware datetimes."""
@@ -33,7 +41,7 @@ class Dialect:
 
     def statement(self, name: str) -> str:
         """The one of this name in `queries.sql`."""
-        return re.sub(r":(\w+)", self.parameter, _queries()[name].format(**self.words))
+        return re.sub(r":(\w+)", self.parameter, _queries()[name].format(**self.words, unread=_UNREAD))
 
 
 @dataclass(frozen=True, slots=True)

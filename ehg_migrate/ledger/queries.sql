@@ -1,6 +1,7 @@
 -- Every statement on the ledger's tables, for SQLite and PostgreSQL alike. Parameters are `:name`; in braces stands what
 -- the two do not say alike: `{schema}` before a table, `{now}` for the time by the clock that all users share, `{lock}`
--- to keep other writers of a row out, `{elements}` for the texts of a JSON list as rows with a column `value`.
+-- to keep other writers of a row out, `{elements}` for the texts of a JSON list as rows with a column `value`. And
+-- `{unread}` is a condition on results, for both: nobody may have read the target, so it tells nothing of what that holds.
 
 -- name: version
 SELECT version FROM {schema}ledger_schema
@@ -127,9 +128,7 @@ SELECT k.name AS target, k.run_id, k.status, k.heads_after, k.seconds
                                            CASE WHEN s.identity = a.identity THEN 0 ELSE 1 END, s.target) AS place
           FROM asked a JOIN {schema}results s
             ON (s.target = a.name OR (s.identity = a.identity AND s.identity <> ''))
-         WHERE NOT (s.status IN ('failed', 'refused', 'skipped', 'not_attempted')
-                    AND cast(s.heads_before AS text) = '[]' AND cast(s.heads_after AS text) = '[]'
-                    AND cast(s.steps AS text) = '[]')) AS k
+         WHERE NOT {unread}) AS k
  WHERE k.place = 1
 
 -- name: astray
@@ -173,19 +172,13 @@ WITH names AS (SELECT s.target, max(s.recorded_at) AS newest FROM {schema}result
                 FROM (SELECT DISTINCT s.target FROM {schema}results s WHERE s.identity = '') n),
      telling AS (SELECT n.target, '' AS identity,
                         (SELECT g.recorded_at FROM {schema}results g
-                          WHERE g.target = n.target
-                            AND NOT (g.status IN ('failed', 'refused', 'skipped', 'not_attempted')
-                                     AND cast(g.heads_before AS text) = '[]' AND cast(g.heads_after AS text) = '[]'
-                                     AND cast(g.steps AS text) = '[]')
+                          WHERE g.target = n.target AND NOT {unread}
                           ORDER BY g.recorded_at DESC LIMIT 1) AS newest
                    FROM names n
                  UNION ALL
                  SELECT '' AS target, i.identity,
                         (SELECT g.recorded_at FROM {schema}results g
-                          WHERE g.identity = i.identity
-                            AND NOT (g.status IN ('failed', 'refused', 'skipped', 'not_attempted')
-                                     AND cast(g.heads_before AS text) = '[]' AND cast(g.heads_after AS text) = '[]'
-                                     AND cast(g.steps AS text) = '[]')
+                          WHERE g.identity = i.identity AND NOT {unread}
                           ORDER BY g.recorded_at DESC LIMIT 1) AS newest
                    FROM identities i),
      kept AS (SELECT s.run_id FROM names n JOIN {schema}results s ON s.target = n.target AND s.recorded_at = n.newest

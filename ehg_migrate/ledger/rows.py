@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ehg_migrate import json_form
 from ehg_migrate.errors import LedgerError, Problem
 from ehg_migrate.ledger import liveness
-from ehg_migrate.ledger.backend import Row
+from ehg_migrate.ledger.backend import UNREAD, Row
 from ehg_migrate.ledger.liveness import Process
 from ehg_migrate.model import Result, Run, RunStatus, Status
 from ehg_migrate.redaction import redact
@@ -28,7 +28,6 @@ _RESULT_FIELDS = (
     "seconds",
 )
 _ORIGIN_FIELDS = ("actor", "host", "pid", "git_commit", "tool_version")
-_UNREAD = (Status.FAILED, Status.REFUSED, Status.SKIPPED, Status.NOT_ATTEMPTED)
 JSONS = frozenset({"wish", "targets", "notes", "heads_before", "heads_after", "steps", "not_done", "problem"})
 MOMENTS = frozenset({"started_at", "finished_at", "heartbeat_at", "recorded_at", "now"})
 """The columns that SQLite keeps as text and PostgreSQL as `jsonb` and `timestamptz`."""
@@ -61,7 +60,7 @@ class Seen:
     @property
     def tells_nothing(self) -> bool:
         """Whether it may be that nobody has read the target: then it has no heads (see the query `last_seen`)."""
-        return not self.heads and self.status in _UNREAD
+        return not self.heads and self.status in UNREAD
 
 
 def clean(value: Any, name: str = "") -> Any:
