@@ -214,11 +214,12 @@ def _carry_out(project: Project, plan: FleetPlan, yes: bool, how: dict[str, Any]
     gate = {name: how[name] for name in ("lint", "allow") if name in how}
     plan = project.judged(plan, **gate, notice=console.note)
     console.note(text.plan_lines(plan))
-    typed = ""
-    if _busy(plan):
-        typed = confirm(yes, question.expected, question.text)
-    confirmed = confirm_protected(project.protected(plan), typed if question is not _YES else "")
-    for name in project.protected(plan):
+    closed = project.protected(plan)
+    # those that an answer opens: where nobody can be asked, a protected one stays as it is whatever else is said
+    open_to_it = [name for name in _busy(plan) if console.interactive() or name not in closed]
+    typed = confirm(yes, question.expected, question.text) if open_to_it else ""
+    confirmed = confirm_protected(closed, typed if question is not _YES else "")
+    for name in closed:
         if name not in confirmed:
             console.note(text.problem_lines(protected(project.fleet.by_name[name]), f"{name}: "))
     manner = {name: how[name] for name in ("parallel", "executor", "rollout", "verify", "max_failures") if name in how}

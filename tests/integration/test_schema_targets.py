@@ -142,6 +142,10 @@ def test_protected(world: World, pg: Cluster) -> None:
         assert done.code == 255
         assert "main: failed" in done.err
         assert "`main` is protected" in done.err
+        unasked = ehg(world.folder, "upgrade", "-t", "main")
+        assert unasked.code == 4, unasked.err
+        assert "`main` is protected: nothing changes it but a person" in unasked.err
+        assert "--yes" not in unasked.err.replace("`--yes` does not answer that", "")
         near = project.run(project.plan("main"), confirmed="remain")  # a word is not what it has in it
         assert statuses(near) == {"main": Status.REFUSED}
         (world.folder / "rows.sql").write_text("SELECT 1")
