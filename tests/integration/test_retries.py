@@ -228,8 +228,9 @@ def test_a_step_that_fails_while_its_lock_is_lost_is_run_once(bench: Bench, tmp_
 
 def test_a_step_that_idles_for_too_long_is_not_tried_again(bench: Bench) -> None:
     """It would idle again: one attempt, and the hint names the setting."""
-    code = "import time\nop.execute('SELECT 1')\ntime.sleep(0.3)\nop.execute('SELECT 1')"
-    fleet = bench.fleet(code, idle_in_transaction_timeout="100ms")
+    idle = "select.select([op.get_bind().connection.driver_connection], [], [], 60)"  # until the server speaks
+    code = f"import select\nop.execute('SELECT 1')\n{idle}\nop.execute('SELECT 1')"
+    fleet = bench.fleet(code, idle_in_transaction_timeout="1s")
     result = result_of(fleet.upgrade(), "acme")
     assert (result.status, code_of(result)) == (Status.FAILED, "idle_in_transaction")
     assert result.problem

@@ -42,6 +42,7 @@ class Traffic:
     """
 
     chain: Chain
+    before: int = 0  # how long the chain was when the client came
     parameters: dict[str, str] = field(default_factory=dict)  # of its start-up: database, application_name, ...
     start_ups: int = 0
     messages: Counter[str] = field(default_factory=Counter)
@@ -153,7 +154,7 @@ class CountingProxy:
         self.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        traffic = Traffic(self._chain)
+        traffic = Traffic(self._chain, self._chain.length)
         self.traffic.append(traffic)
         packet = await self._first(reader, writer, traffic)
         server_reader, server_writer = await asyncio.open_connection(*self.upstream)
