@@ -83,12 +83,24 @@ def _secret(found: Mapping[SecretRef, str | Refused], reference: SecretRef | Non
 
 def _resolve_references(references: Sequence[SecretRef], root: Path) -> dict[SecretRef, str | Refused]:
     """For each reference its secret, or why there is none."""
-    commands = [ref for ref in references if ref.scheme == "cmd"]
-    found = {ref: _resolve(ref, root) for ref in references if ref.scheme != "cmd"}
+    by_scheme = {scheme: [ref for ref in references if ref.scheme == scheme] for scheme in _RESOLVERS}
+    commands = by_scheme["cmd"]
+    found = {ref: _resolve(ref, root) for ref in (*by_scheme["env"], *by_scheme["file"])}
+    found |= _resolve_keyring(by_scheme["keyring"], root)
     if commands:
         with ThreadPoolExecutor(min(_COMMANDS_AT_ONCE, len(commands))) as pool:
             found.update(zip(commands, pool.map(lambda ref: _resolve(ref, root), commands), strict=True))
     return {ref: found[ref] for ref in references}
+
+
+def _resolve_keyring(references: Sequence[SecretRef], root: Path) -> dict[SecretRef, str | Refused]:
+    """One after the other, since it may ask a person; one that was silent is not asked again."""
+    found: dict[SecretRef, str | Refused] = {}
+    for reference in references:
+        found[reference] = answer = _resolve(reference, root)
+        if isinstance(answer, Refused) and answer.code == "keyring_silent":
+            return dict.fromkeys(references, answer) | found
+    return found
 
 
 def _resolve(reference: SecretRef, root: Path) -> str | Refused:
@@ -152,30 +164,10 @@ def _cmd(reference: SecretRef, root: Path) -> str:
 
 
 def _keyring(reference: SecretRef, root: Path) -> str:
+    from ehg_migrate.fleet.keyrings import password_of  # as above
+
     service, _, user = reference.value[0].rpartition("/")
-    try:
-        import keyring
-    except ImportError:
-        raise Refused(
-            "keyring_missing", "`keyring:` needs the package keyring", "run `pip install 'ehg_migrate[keyring]'`"
-        ) from None
-    try:
-        secret = keyring.get_password(service, user)
-    except Exception as e:  # noqa: BLE001 - a backend is others' code: it raises what it likes, with what it has read
-        raise Refused(
-            "keyring_failed",
-            f"the keyring cannot be asked ({type(e).__name__})",
-            "unlock it; a machine without a desktop has none: use `file:` or `cmd:`",
-        ) from None
-    if not secret:
-        raise Refused(
-            "secret_missing",
-            f"the keyring has no password of `{user}` for `{service}`",
-            f"run `keyring set {service} {user}`",
-        )
-    if not isinstance(secret, str):
-        raise Refused("secret_format", f"the secret `{reference}` is no text", "ask another backend of keyring for it")
-    return secret
+    return password_of(service, user)
 
 
 _RESOLVERS: dict[str, Callable[[SecretRef, Path], str]] = {

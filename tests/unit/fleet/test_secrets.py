@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked
 
 from ehg_migrate.errors import ConfigurationError, Problem
-from ehg_migrate.fleet import resolve, resolve_all, resolve_text
+from ehg_migrate.fleet import keyrings, resolve, resolve_all, resolve_text
 from ehg_migrate.fleet.command import output_of
 from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.model import Address, SecretRef, Target
@@ -228,6 +229,11 @@ class _Backend(KeyringBackend):
     priority = 1.0
     held = "from-Keyring"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.goes_on = threading.Event()
+
     def set_password(self, service: str, username: str, password: str) -> None:
         self.held = password
 
@@ -236,20 +242,23 @@ class _Backend(KeyringBackend):
             raise KeyringLocked(SECRET)
         if service == "broken":
             raise ModuleNotFoundError(SECRET)
+        if service == "waits":
+            self.asked.append(username)
+            assert self.goes_on.wait(60)
         if service == "bytes":
             return SECRET.encode()  # type: ignore[return-value]  # others' backends may do anything
         return self.held if (service, username) == ("ehg/acme", "migrator") else None
 
 
-@pytest.fixture
-def _keyring() -> Iterator[None]:
-    before = keyring.get_keyring()
-    keyring.set_keyring(_Backend())
-    yield
+@pytest.fixture(name="backend")
+def _backend() -> Iterator[_Backend]:
+    before, ours = keyring.get_keyring(), _Backend()
+    keyring.set_keyring(ours)
+    yield ours
     keyring.set_keyring(before)
 
 
-@pytest.mark.usefixtures("_keyring")
+@pytest.mark.usefixtures("backend")
 def test_keyring(tmp_path: Path) -> None:
     """The part before the last slash is the service; a missing entry and a locked keyring are problems."""
     assert resolve(_target(SecretRef("keyring", ("ehg/acme/migrator",))), tmp_path) == "from-Keyring"
@@ -264,7 +273,7 @@ def test_keyring(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.usefixtures("_keyring")
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
@@ -275,6 +284,20 @@ def test_keyring(tmp_path: Path) -> None:
 def test_a_keyring_may_do_anything(reference: str, message: str, tmp_path: Path) -> None:
     """A backend is others' code: what it raises, quoting what it likes, and what is no text, are problems of it."""
     assert _wrong(SecretRef("keyring", (reference,)), tmp_path).message == message
+
+
+def test_a_keyring_that_waits_for_a_person(backend: _Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left after the limit of commands, once for all that is kept there."""
+    monkeypatch.setattr(keyrings, "TIME_LIMIT", 0.2)
+    references = [SecretRef("keyring", (f"waits/{user}",)) for user in ("a", "b", "c")]
+    with pytest.raises(ConfigurationError) as caught:
+        resolve_all([_target(ref, f"t{n}") for n, ref in enumerate(references)], tmp_path)
+    assert [(p.code, p.message, p.where) for p in caught.value.problems] == [
+        ("keyring_silent", "the keyring did not answer within 0.2 s", f"targets/x.yaml: targets.t{n}.password")
+        for n in range(3)
+    ]
+    assert backend.asked == ["a"]
+    backend.goes_on.set()
 
 
 def test_keyring_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
