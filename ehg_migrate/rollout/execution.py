@@ -153,7 +153,7 @@ class Execution:
             steps = self._remaining(session, resuming=lost is not None or self.job.again)
             if lost and not lost.atomic and lost.step in steps:
                 return self._finished(session, lost)  # a part of it may be done: not again
-            if lost and steps and session.broken_by:
+            if steps and session.broken_by:
                 return self._result(Status.FAILED, heads, lock_broken(session.broken_by))
             check_steps(session, steps)
             check_files(self.job.settings.root, steps, self.job.beside)

@@ -132,6 +132,23 @@ def test_worker_killed_and_the_other_has_other_files(fleet_of: MakeFleet, pg: Cl
     assert list(result.heads_after) == fleet.heads("t0") == ["s1"]
 
 
+def test_worker_killed_whose_lock_was_broken(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
+    """The run does not come back by another worker either."""
+    gate = Gate(tmp_path / "gate")
+    fleet = fleet_of(1, **{"shared/s2": step("s2", "s1", gate.code)})
+    with DaskCluster(2, **{PASSWORD_VARIABLE: pg.password}) as dask:
+        run = fleet.background(lambda: fleet.upgrade(executor=dask.executor))
+        pid, project = gate.pid, fleet.load()
+        (held,) = project.locks()
+        project.break_lock(held)
+        dask.kill_worker_above(pid)
+        os.kill(pid, signal.SIGKILL)
+        gate.open()
+        (result,) = run.result(60).results
+    assert (result.status, code_of(result), list(result.heads_after)) == (Status.FAILED, "lock_broken", ["s1"])
+    fleet.check(holds=["s1"])
+
+
 def test_worker_killed_in_a_run_that_was_stopped(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
     """The other worker begins no step any more; what the first one left is looked at."""
     gate = Gate(tmp_path / "gate")
