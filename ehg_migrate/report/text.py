@@ -137,12 +137,12 @@ def plan_summary(plan: FleetPlan) -> str:
     """How many targets would change, in a sentence."""
     busy = [p for p in plan.plans if p.steps]
     steps = sum(len(p.steps) for p in busy)
-    blocked = f", {len(plan.blocked)} blocked ({some([s.target for s in plan.blocked])})" if plan.blocked else ""
-    idle = len(plan.plans) - len(busy) + len(plan.skipped)
+    others = (("skipped", plan.skipped), ("blocked", plan.blocked))  # what is to be done on these nobody has found out
+    rest = "".join(f", {len(of)} {word} ({some([s.target for s in of])})" for word, of in others if of)
     if plan.verb is Verb.ADOPT:  # it declares, and has no steps
-        return f"adopt: {number(len(plan.plans), 'target')}{blocked}"
+        return f"adopt: {number(len(plan.plans), 'target')}{rest}"
     work = f"{number(steps, 'step')} on {number(len(busy), 'target')}"
-    return f"{plan.verb.value}: {work}, nothing to do on {idle}{blocked}"
+    return f"{plan.verb.value}: {work}, nothing to do on {len(plan.plans) - len(busy)}{rest}"
 
 
 def result_lines(result: Result) -> Iterator[str]:

@@ -47,6 +47,7 @@ def test_the_others_go_on(fleet: Fleet) -> None:
     hold(fleet, "c", password="env:NOT_THERE_YET")
     planned = ehg(fleet.folder, "plan")
     assert (planned.code, f"c: skipped, {WHY}" in planned.out) == (0, True)
+    assert planned.out.endswith(", nothing to do on 0, 1 skipped (c)\n")
     done = ehg(fleet.folder, "upgrade", "--yes", "--json")
     results = {r["target"]: r for r in done.json["data"]["results"]}
     assert (done.code, {t: r["status"] for t, r in results.items()}) == (

@@ -152,7 +152,7 @@ def test_a_plan() -> None:
         "",
         "e: skipped, there is no revision `r9` here",
         "nothing to do for c",
-        "upgrade: 4 steps on 2 targets, nothing to do on 2, 1 blocked (d)",
+        "upgrade: 4 steps on 2 targets, nothing to do on 1, 1 skipped (e), 1 blocked (d)",
     ]
 
 
