@@ -15,12 +15,12 @@ from ehg_migrate.database.claim import ANOTHER_DATABASE, another_database
 from ehg_migrate.database.faults import Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session, is_proven
 from ehg_migrate.database.single import NeedsPair, SingleSession
-from ehg_migrate.environment.guards import check_files, check_steps, drop_hint, half_done, leftovers, was_started
+from ehg_migrate.environment.guards import check_files, check_steps, half_done, leftovers, was_started
 from ehg_migrate.environment.hosting import sqlalchemy_connection
 from ehg_migrate.environment.naming import Past
 from ehg_migrate.environment.replaying import waited
 from ehg_migrate.errors import Problem, TargetError
-from ehg_migrate.model import Direction, Result, Status, Step, StepResult
+from ehg_migrate.model import Result, Status, Step, StepResult
 from ehg_migrate.revisions.loading import has_our_environment
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.normalizing import normalize
@@ -34,7 +34,7 @@ from ehg_migrate.rollout.reasons import (
     still_true,
     wrong_heads,
 )
-from ehg_migrate.rollout.stepping import StepFailed, Stepper, Tells
+from ehg_migrate.rollout.stepping import WORKER_LOST, StepFailed, Stepper, Tells, after_failure
 from ehg_migrate.rollout.watch import Watchdog
 
 _RECONNECTS = 3  # after a connection was lost in the middle
@@ -89,7 +89,7 @@ class Execution:
 
     def _unread(self, problem: Problem) -> Result:
         """The target is what it was, unless a session or a worker before had begun something."""
-        if self.job.unsure or self.done:
+        if self._begun:
             return self._result(Status.INDETERMINATE, (), problem)
         return self._result(Status.FAILED, self.job.plan.heads, problem)
 
@@ -132,8 +132,7 @@ class Execution:
         who = job.target, job.password, job.run, job.origin, self.teller.notice
         if single:
             return SingleSession(*who, fresh=not job.plan.heads)
-        begun = bool(self.lost or self.done or job.unsure)
-        return Session(*who, done=[s.revision for s in self._own], begun=begun)
+        return Session(*who, done=[s.revision for s in self._own], begun=self._begun)
 
     def _work(self, watchdog: Watchdog, lost: StepFailed | None, *, single: bool) -> Result:
         """One session: everything that is still to do, from wherever the target stands."""
@@ -151,6 +150,7 @@ class Execution:
         heads = session.found.heads
         try:
             steps = self._remaining(session, resuming=lost is not None or self.job.again)
+            lost = lost or self._cut_before(session, steps)
             if lost and not lost.atomic and lost.step in steps:
                 return self._finished(session, lost)  # a part of it may be done: not again
             if steps and session.broken_by:
@@ -158,10 +158,14 @@ class Execution:
             check_steps(session, steps)
             check_files(self.job.settings.root, steps, self.job.beside)
         except TargetError as e:
-            begun = lost is not None or bool(self.done)
-            return self._result(Status.INDETERMINATE if begun else Status.REFUSED, heads, e.problem)
+            return self._result(Status.INDETERMINATE if self._begun else Status.REFUSED, heads, e.problem)
         normalize(session, self.job, heads)
         return self._finished(session, self._run(session, steps) if steps else None)
+
+    def _cut_before(self, session: Session, steps: tuple[Step, ...]) -> StepFailed | None:
+        """The next step, where the worker that was lost may have been in it, and it had left its transaction."""
+        before = was_started(session, steps[0].revision) if self.job.again and steps else None
+        return None if before is None else StepFailed(steps[0], WORKER_LOST, before)
 
     def _run(self, session: Session, steps: tuple[Step, ...]) -> StepFailed | None:
         attempt, self.attempt = self.attempt, 1
@@ -210,6 +214,11 @@ class Execution:
             self.done += [StepResult(s.revision, s.direction, s.branch, 0.0) for s in unheard]
 
     @property
+    def _begun(self) -> bool:
+        """Whether something may have been done here: in a session or by a worker that was lost, or by this one."""
+        return bool(self.lost or self.done or self.job.unsure)
+
+    @property
     def _own(self) -> tuple[StepResult, ...]:
         return tuple(s for s in self.done if s.revision not in self.others)
 
@@ -217,7 +226,7 @@ class Execution:
         heads, plan = session.heads() if failure else session.leave(), self.job.plan
         self.notes.extend(session.noticed)
         if failure:
-            status, problem = _after_failure(session, failure)
+            status, problem = after_failure(session, failure)
         elif set(heads) == set(plan.goal):
             status, problem = (Status.SUCCEEDED if self._own else Status.UP_TO_DATE), None
         elif len(self.done) < len(plan.steps):
@@ -278,20 +287,3 @@ class Execution:
             problem=problem,
             notes=(*still_true(plan.notes, self.done), *self.notes, *by_another(self.others)),
         )
-
-
-def _after_failure(session: Session, failure: StepFailed) -> tuple[Status, Problem]:
-    problem = failure.fault.problem
-    if failure.atomic:
-        return Status.FAILED, problem
-    left = leftovers(session, failure.invalid_before)
-    found = f"; INVALID indexes: {', '.join(left)}" if left else ""
-    first = drop_hint(left) if left else "look what the step has done, and correct it"
-    then = problem.hint  # or it would fail again, and leave the same
-    if failure.step.direction is Direction.DOWN:
-        then = "`ehg-migrate status -t TARGET` names what shows the rest of it, and what finishes it"
-    return Status.INDETERMINATE, replace(
-        problem,
-        message=f"{problem.message}; the step had left its transaction, so a part of it may be done{found}",
-        hint=f"{first}; then: {then}",
-    )

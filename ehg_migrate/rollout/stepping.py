@@ -18,13 +18,14 @@ from sqlalchemy.exc import DBAPIError
 from ehg_migrate.database.faults import THERE, Fault, Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.single import NeedsPair, SingleSession
+from ehg_migrate.environment.guards import drop_hint, leftovers
 from ehg_migrate.environment.hosting import run_steps, untouched
 from ehg_migrate.environment.naming import Past
 from ehg_migrate.environment.pipelining import NotAsAssumed
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.resending import learn_steps, send_steps
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError, described
-from ehg_migrate.model import Direction, Step, StepResult
+from ehg_migrate.model import Direction, Status, Step, StepResult
 from ehg_migrate.redaction import one_line
 from ehg_migrate.revisions.loading import line_of, raised_by
 from ehg_migrate.rollout.jobs import EventKind, Job
@@ -33,6 +34,7 @@ from ehg_migrate.rollout.watch import BlockerWatch
 
 _LONGEST_WAIT = 30.0  # seconds between two attempts of a step
 _NO_MEMORY = "there is no more memory, or `worker_memory` in alembic.ini allows no more: work in parts, or in SQL"
+WORKER_LOST = Fault(Problem("worker_lost", "the worker that did this step was lost", "run again"), Retry.LOOK)
 _TICK = 0.2  # seconds between two looks, while waiting, whether it is still worth it
 
 
@@ -64,6 +66,24 @@ class StepFailed(Exception):
         self.atomic = invalid_before is None
         self.invalid_before = invalid_before or ()
         super().__init__(fault.problem.message)
+
+
+def after_failure(session: Session, failure: StepFailed) -> tuple[Status, Problem]:
+    """What became of the target by it, and what is said of that. Raises psycopg.Error."""
+    problem = failure.fault.problem
+    if failure.atomic:
+        return Status.FAILED, problem
+    left = leftovers(session, failure.invalid_before)
+    found = f"; INVALID indexes: {', '.join(left)}" if left else ""
+    first = drop_hint(left) if left else "look what the step has done, and correct it"
+    then = problem.hint  # or it would fail again, and leave the same
+    if failure.step.direction is Direction.DOWN:
+        then = "`ehg-migrate status -t TARGET` names what shows the rest of it, and what finishes it"
+    return Status.INDETERMINATE, replace(
+        problem,
+        message=f"{problem.message}; the step had left its transaction, so a part of it may be done{found}",
+        hint=f"{first}; then: {then}",
+    )
 
 
 class Stepper:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import NoReturn, cast
 
 import pytest
@@ -132,21 +133,34 @@ def test_worker_killed_and_the_other_has_other_files(fleet_of: MakeFleet, pg: Cl
     assert list(result.heads_after) == fleet.heads("t0") == ["s1"]
 
 
-def test_worker_killed_whose_lock_was_broken(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
-    """The run does not come back by another worker either."""
-    gate = Gate(tmp_path / "gate")
-    fleet = fleet_of(1, **{"shared/s2": step("s2", "s1", gate.code)})
-    with DaskCluster(2, **{PASSWORD_VARIABLE: pg.password}) as dask:
+def test_worker_killed_and_somebody_was_at_its_target(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
+    """Where its lock was broken the run does not come back; where rows were moved nobody says that nothing was done; a
+    step that had left its transaction is not done again.
+    """
+    gates = {name: Gate(tmp_path / name) for name in ("t0", "t1", "t2")}
+    code = "from alembic import context\nname = context.get_context().config.attributes['ehg_migrate'].target.name\n"
+    code += "if name == 't2':\n    with op.get_context().autocommit_block():\n        op.execute('SELECT 1')\n"
+    code += "\n".join(f"if name == {name!r}:\n{indent(gate.code, '    ')}" for name, gate in gates.items())
+    fleet = fleet_of(3, **{"shared/s2": step("s2", "s1", code)})
+    with DaskCluster(4, **{PASSWORD_VARIABLE: pg.password}) as dask:
         run = fleet.background(lambda: fleet.upgrade(executor=dask.executor))
-        pid, project = gate.pid, fleet.load()
-        (held,) = project.locks()
+        pids, project = [gate.pid for gate in gates.values()], fleet.load()
+        (held,) = project.locks(("t0",))
         project.break_lock(held)
-        dask.kill_worker_above(pid)
-        os.kill(pid, signal.SIGKILL)
-        gate.open()
-        (result,) = run.result(60).results
-    assert (result.status, code_of(result), list(result.heads_after)) == (Status.FAILED, "lock_broken", ["s1"])
-    fleet.check(holds=["s1"])
+        with fleet.admin("t1") as c:
+            c.execute("UPDATE ehg_migrate.alembic_version SET version_num = 'of_another'")
+        for pid in pids:
+            dask.kill_worker_above(pid)
+            os.kill(pid, signal.SIGKILL)
+        for gate in gates.values():
+            gate.open()
+        results = run.result(60).results
+    assert {r.target: (r.status, code_of(r), list(r.heads_after)) for r in results} == {
+        "t0": (Status.FAILED, "lock_broken", ["s1"]),
+        "t1": (Status.INDETERMINATE, "stale_plan", ["of_another"]),
+        "t2": (Status.INDETERMINATE, "worker_lost", ["s1"]),
+    }
+    fleet.check("t0", holds=["s1"])
 
 
 def test_worker_killed_in_a_run_that_was_stopped(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:

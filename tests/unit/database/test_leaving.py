@@ -18,6 +18,7 @@ STAYS = (
     "SELECT 'x; COMMIT', E'it\\'s; COMMIT', 'it''s; COMMIT'",
     'COMMENT ON TABLE "a; COMMIT" IS NULL -- ; COMMIT',
     "DO $$ BEGIN NULL; END; $$",
+    "DO $$\nBEGIN\n  NULL;\nEND;\n$$; /* it may\n; COMMIT */ SELECT e'it\\'s; COMMIT'",
     "DO $do$ BEGIN EXECUTE $$ x; COMMIT $$; END; $do$; SELECT 1",
     "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 1 END; END; SELECT 2",
     "PREPARE p AS SELECT 1",
@@ -46,6 +47,7 @@ def test_a_long_text_is_read_quickly() -> None:
 ONE = (
     "CREATE TABLE a (n int)",
     "CREATE TABLE a (n int) ; ",
+    "CREATE TABLE a (n int); -- why; and how",
     "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.a = ''b;''; RETURN NEW; END'",
     "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $f$BEGIN RETURN $$;$$; END$f$",
     "COMMENT ON TABLE \"a;b\" IS 'one; two' -- three; four",
