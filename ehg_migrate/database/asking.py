@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from ehg_migrate.database.addresses import addresses_async
 from ehg_migrate.database.faults import ConnectError, Retry, connect_fault
 from ehg_migrate.database.hosts import Hosts, Places, place
+from ehg_migrate.database.logins import login_async
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.sockets import shut
@@ -152,12 +153,12 @@ async def or_shut(work: Awaitable[T], *connections: Connection) -> T:
 
 
 async def connect(target: Target, password: str | None) -> Connection:
-    """By the first address of the target that answers; see `connections`. Raises psycopg.Error."""
+    """By the first address of the target that answers; see `connections`. Raises psycopg.Error, TargetError."""
     values = parameters(target, password, "ehg_migrate probe")
     last: psycopg.Error | None = None
     for address in await addresses_async(target.address):
         try:
-            return await psycopg.AsyncConnection.connect(**values | address, autocommit=True, row_factory=dict_row)
+            return await login_async({**values, **address, "autocommit": True, "row_factory": dict_row}, target)
         except psycopg.Error as e:
             last = e
             if connect_fault(e).retry is not Retry.CONNECT:

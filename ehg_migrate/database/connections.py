@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import psycopg
@@ -14,6 +15,7 @@ import psycopg
 from ehg_migrate.database.addresses import Part, addresses
 from ehg_migrate.database.faults import ConnectError, Retry
 from ehg_migrate.database.leaving import TargetConnection
+from ehg_migrate.database.logins import login
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.proof import listen, prove
@@ -96,7 +98,7 @@ def connect_once(target: Target, password: str | None, application: str, *, last
 
 
 def connect_bare(target: Target, password: str | None, application: str) -> TargetConnection:
-    """A connection on which nothing is set yet. Raises ConnectError.
+    """A connection on which nothing is set yet. Raises ConnectError, TargetError.
 
     psycopg would try every address of a name, after a wrong password too, and poolers count those.
     """
@@ -104,7 +106,7 @@ def connect_bare(target: Target, password: str | None, application: str) -> Targ
     for address in _resolved(target):
         values = parameters(target, password, application) | address
         try:
-            connection = TargetConnection.connect(**values, autocommit=True)
+            connection = login(partial(TargetConnection.connect, **values, autocommit=True), target)
         except psycopg.Error as e:
             last = ConnectError(e)
             if last.retry is not Retry.CONNECT:

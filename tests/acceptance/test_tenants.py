@@ -7,7 +7,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -218,3 +218,41 @@ def test_a_journal_that_somebody_made_another_is_its_targets_trouble_alone(
     assert (said.code, "is none of ours" in said.err) == (1, True), said
     run = ehg(tmp_path, "rollback", first, "--yes", "--json", **given).json["data"]
     assert {r["target"]: r["status"] for r in run["results"]} == {"acme": "refused", "beta": "succeeded"}
+
+
+_COSTLY = "SCRAM-SHA-256$2000000000:c2FsdHNhbHRzYWx0MTIzNA==$" + ":".join(["A" * 43 + "="] * 2)
+"""What a password with so many iterations is kept as; libpq takes an hour or more for them."""
+
+
+def test_a_login_that_takes_hours_is_its_targets_trouble_alone(
+    make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
+) -> None:
+    """How much is computed for a password stands in it, on the server: no look and no run waits for that."""
+    addresses = {name: make_database(name) for name in ("acme", "beta")}
+    made = revision("s1", up="CREATE TABLE notes (id int)", label="shared")
+    name = f"costly_{addresses['acme'].dbname}"
+    role = sql.Identifier(name)
+    with pg.admin() as c:
+        c.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+        # past ALTER ROLE, which computes with it once, to know that it is not empty
+        c.execute("UPDATE pg_authid SET rolpassword = %s WHERE rolname = %s", [_COSTLY, name])
+    try:
+        costly = replace(addresses["acme"], user=name)
+        limits = {"connect_timeout": "1s"}
+        write_project(tmp_path, entries({**addresses, "acme": costly}), {"shared/1": made}, defaults=limits)
+        given = {PASSWORD_VARIABLE: CANARY}
+        run = ehg(tmp_path, "upgrade", "--yes", "--json", **given).json["data"]
+        assert {r["target"]: r["status"] for r in run["results"]} == {"acme": "failed", "beta": "succeeded"}
+        states = ehg(tmp_path, "status", "--json", **given).json["data"]
+        assert [(s["kind"], (s["problem"] or {}).get("code")) for s in states] == [
+            ("unreachable", "endless_login"),
+            ("up_to_date", None),
+        ]
+        findings = ehg(tmp_path, "doctor", "--json", **given).json["data"]
+        logins = {f["target"]: f["level"] for f in findings if f["check"] == "login"}
+        assert logins == {"acme": "error", "beta": "ok"}
+        stock = ehg(tmp_path, "-x", "target=acme", "current", program=ALEMBIC, **given)
+        assert (stock.code != 0, "the login was still being computed" in stock.err) == (True, True), stock
+    finally:
+        with pg.admin() as c:
+            c.execute(sql.SQL("DROP ROLE {}").format(role))

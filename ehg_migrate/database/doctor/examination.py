@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from ehg_migrate.database.leaving import let_go
+from ehg_migrate.database.logins import login
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.sockets import shut
 from ehg_migrate.database.statements import query
@@ -74,8 +76,8 @@ class Examination:
         return {**values, "hostaddr": self.address} if self.address else values
 
     def open(self) -> psycopg.Connection:
-        """One more connection, by one attempt; no setting is changed. Raises psycopg.Error."""
-        connection = psycopg.connect(**self.parameters(), autocommit=True)
+        """One more connection, by one attempt; no setting is changed. Raises psycopg.Error, TargetError."""
+        connection = login(partial(psycopg.connect, **self.parameters(), autocommit=True), self.target)
         connection.prepare_threshold = None
         self.connections.append(connection)
         return connection
