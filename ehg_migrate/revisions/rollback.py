@@ -17,12 +17,14 @@ _DECLARED = ("adopted", "stamped")
 def plan_rollback(graph: Graph, target: str, heads: tuple[str, ...], run: str, journal: Sequence[JournalEntry]) -> Plan:
     """Back to exactly the heads before `run`, by the target's own journal (oldest entry first).
 
-    What later runs did must have been taken back, so that all that is left since is the run's own, or a part of it.
+    What later runs did must have been taken back, so that all that is left since is the run's own, or a part of it;
+    where it did nothing, only what it failed at.
     Raises TargetError where the way back is not exact: something else was done since, a file changed, the graph
     changed, a revision was only declared, or left half done.
     """
     of_run = [e for e in journal if e.run == run and e.event != "failed"]
     if not of_run:
+        _nothing_completed(run, journal)
         return Plan(target, Verb.ROLLBACK, heads, heads, (), undoes=run)
     since = [e for e in journal if e.seq >= of_run[0].seq and e.event != "failed"]
     try:
@@ -97,6 +99,14 @@ def _changes(entries: Iterable[JournalEntry]) -> dict[str, JournalEntry]:
         else:
             taken[e.revision, e.run] = before
     return net
+
+
+def _nothing_completed(run: str, journal: Sequence[JournalEntry]) -> None:
+    """Where the run failed at once and another has done that since, the target is not as it was before the run."""
+    failed = {(e.revision, e.direction): e.seq for e in journal if e.run == run}
+    since = _changes(e for e in journal if e.seq > min(failed.values(), default=0))
+    others = {r: e for r, e in since.items() if (r, e.direction) in failed}
+    _nothing_else(run, {}, others)
 
 
 def _nothing_declared(run: str, since: Sequence[JournalEntry]) -> None:

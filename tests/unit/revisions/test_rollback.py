@@ -57,6 +57,23 @@ def test_a_run_that_did_nothing_here_leaves_nothing_to_do() -> None:
         assert (steps(rollback(book, run)), rollback(book, run).goal) == ([], ("s1",))
 
 
+def test_what_a_run_failed_at_and_another_has_done_is_not_called_taken_back() -> None:
+    """It is as before the run once that is back, too; what the run never came to is in nobody's way."""
+    book = upgraded(["s1"])
+    book.add("F", "failed", "s2")
+    book.does("own", plan_upgrade(fleet_graph(), "t", book.heads, ["a1"], {}))
+    assert steps(rollback(book, "F")) == []
+    book.does("again", plan_upgrade(fleet_graph(), "t", book.heads, ["heads"], {}))
+    with pytest.raises(TargetError) as caught:
+        rollback(book, "F")
+    assert str(caught.value) == (
+        "run `F` cannot be taken back exactly: later runs changed the target: `again`\n"
+        "  hint: run `ehg-migrate rollback again -t TARGET` first"
+    )
+    taken_back(book, "again", "R")
+    assert steps(rollback(book, "F")) == []
+
+
 def test_a_part_of_a_failed_run_is_taken_back() -> None:
     """What it had committed before the step that failed."""
     book = upgraded(["s1"])
