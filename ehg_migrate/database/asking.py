@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from ehg_migrate.database.addresses import addresses_async
 from ehg_migrate.database.faults import ConnectError, Retry, connect_fault
 from ehg_migrate.database.hosts import Hosts, Places, place
-from ehg_migrate.database.logins import login_async
+from ehg_migrate.database.logins import endless, hold_out, logging_in
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.patience import pauses
 from ehg_migrate.database.sockets import shut
@@ -44,14 +44,18 @@ def ask_all(
 
     Returns when what `then` has given is done, too; for that `at_once` must be two or more.
     """
-    targets = tuple(targets)
+    targets = left = tuple(targets)
+    answers: dict[str, object] = {}
 
-    async def every() -> dict[str, object]:
-        places, hosts = Places(at_once), Hosts(targets)
-        answers = [_one(t, passwords.get(t.name), places, hosts, ask, then) for t in targets]
-        return dict(await asyncio.gather(*answers))
+    async def every() -> None:
+        places, hosts = Places(at_once), Hosts(left)
+        for answer in asyncio.as_completed([_one(t, passwords.get(t.name), places, hosts, ask, then) for t in left]):
+            answers.update([await answer])
 
-    return complete(every)
+    while held_up := hold_out(every):
+        answers[held_up.name] = endless(held_up)
+        left = tuple(t for t in left if t.name not in answers)
+    return {t.name: answers[t.name] for t in targets}
 
 
 def complete(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -153,12 +157,13 @@ async def or_shut(work: Awaitable[T], *connections: Connection) -> T:
 
 
 async def connect(target: Target, password: str | None) -> Connection:
-    """By the first address of the target that answers; see `connections`. Raises psycopg.Error, TargetError."""
+    """By the first address of the target that answers; see `connections`. Raises psycopg.Error."""
     values = parameters(target, password, "ehg_migrate probe")
     last: psycopg.Error | None = None
     for address in await addresses_async(target.address):
         try:
-            return await login_async({**values, **address, "autocommit": True, "row_factory": dict_row}, target)
+            with logging_in(target):
+                return await psycopg.AsyncConnection.connect(**values | address, autocommit=True, row_factory=dict_row)
         except psycopg.Error as e:
             last = e
             if connect_fault(e).retry is not Retry.CONNECT:

@@ -1,17 +1,19 @@
-"""One login to a target, made in a thread of its own: the server says how long libpq computes on it.
+"""Logins that never end: the server says how long libpq computes for one.
 
 A password is kept with the number of iterations that SCRAM takes for it, and a server's owner may have made those two
-thousand million: libpq then computes for hours, in one call that hears neither a time limit nor a signal. In the thread
-of an event loop that would be the end of all looks. Such a thread is left behind; it goes with the process.
+thousand million: libpq then computes for hours, in one call that hears neither a time limit nor a signal. Its thread
+can only be left behind; it goes with the process. An event loop is left with it, and what it had still to do is begun
+anew in another: a thread for each login would cost each of them as much again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -20,67 +22,124 @@ from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
 
 _MARGIN = 3.0  # seconds after which a login that has a time limit of its own should have heard of it
+_BEAT = 0.25  # seconds between two signs of life of an event loop
+_GOODBYE = 5.0  # seconds for what is cancelled to close its connections
 
-C = TypeVar("C", bound=psycopg.Connection[Any] | psycopg.AsyncConnection[Any])
+C = TypeVar("C", bound=psycopg.Connection[Any])
+
+_made_by: dict[asyncio.Task[Any], Target] = {}
+"""Whose login each task makes that makes one."""
+
+
+@contextmanager
+def logging_in(target: Target) -> Iterator[None]:
+    """Around a login that an event loop makes."""
+    task = asyncio.current_task()
+    assert task is not None
+    _made_by[task] = target
+    try:
+        yield
+    finally:
+        del _made_by[task]
+
+
+def hold_out(work: Callable[[], Coroutine[Any, Any, None]]) -> Target | None:
+    """Runs it to its end in an event loop of its own; the target whose login has stopped that for good, else None.
+
+    Raises what the work raises.
+    """
+    running = _Running(work)
+    try:
+        threading.Thread(target=running.run, name="looks", daemon=True).start()
+    except RuntimeError:  # there may be no more threads: most will not need one
+        running.run()
+    return running.wait()
+
+
+class _Running:
+    """Work in an event loop that another thread waits for."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._work = work
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self._beats = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    def run(self) -> None:
+        """In the thread of the loop."""
+        try:
+            asyncio.run(self._main())
+        except BaseException as e:  # noqa: BLE001 - raised where it is waited for
+            self._error = e
+        finally:
+            self._ended.set()
+
+    def wait(self) -> Target | None:
+        """See `hold_out`."""
+        try:
+            held_up = self._until_stopped()
+        except BaseException:  # Ctrl-C
+            if self._loop and self._task:
+                self._loop.call_soon_threadsafe(self._task.cancel)
+                self._ended.wait(_GOODBYE)
+            raise
+        if held_up is None and self._error:
+            raise self._error
+        return held_up
+
+    def _until_stopped(self) -> Target | None:
+        beats, without = 0, 0.0
+        while not self._ended.wait(_BEAT):
+            without = without + _BEAT if self._beats == beats else 0.0  # not by the clock: the machine may have slept
+            beats = self._beats
+            target = self._logging_in()
+            if target and without > (_patience(target) or math.inf):
+                return target
+        return None
+
+    def _logging_in(self) -> Target | None:
+        task = asyncio.current_task(self._loop) if self._loop else None
+        return _made_by.get(task) if task else None
+
+    async def _main(self) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._beat()
+        await self._work()
+
+    def _beat(self) -> None:
+        assert self._loop is not None
+        self._beats += 1
+        self._loop.call_later(_BEAT, self._beat)
 
 
 def login(connect: Callable[[], C], target: Target) -> C:
     """What `connect` returns or raises. Raises TargetError where it does not end in the target's time to connect."""
-    made = _beside(lambda _: connect())
+    made: Future[C] = Future()
+    # no pool's thread, for which Python would wait at its end
+    threading.Thread(target=_log_in, args=(connect, made), name="login", daemon=True).start()
     try:
         return made.result(_patience(target))
     except TimeoutError:
         if made.done():  # one of its own
             raise
-        raise TargetError(_endless(target)) from None
+        raise TargetError(endless(target)) from None
     finally:
         made.cancel()
 
 
-async def login_async(values: dict[str, Any], target: Target) -> psycopg.AsyncConnection[Any]:
-    """What `psycopg.AsyncConnection.connect` gives for these values, and raises; TargetError likewise."""
-    made = _beside(lambda made: asyncio.run(_connect(values, made)))
+def _log_in(connect: Callable[[], C], made: Future[C]) -> None:
     try:
-        async with asyncio.timeout(_patience(target)) as limit:
-            return await asyncio.wrap_future(made)
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise TargetError(_endless(target)) from None
-
-
-async def _connect(values: dict[str, Any], made: Future[psycopg.AsyncConnection[Any]]) -> psycopg.AsyncConnection[Any]:
-    """Ends when nobody waits for it any more."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-
-    def give_up(made: Future[psycopg.AsyncConnection[Any]]) -> None:
-        if made.cancelled():
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(task.cancel)
-
-    made.add_done_callback(give_up)
-    return await psycopg.AsyncConnection.connect(**values)
-
-
-def _beside(connect: Callable[[Future[C]], C]) -> Future[C]:
-    """A connection that comes when the waiting is over is closed. No pool, for which Python would wait at its end."""
-    made: Future[C] = Future()
-
-    def work() -> None:
-        try:
-            connection = connect(made)
-        except BaseException as e:  # noqa: BLE001 - whoever waits for it shall hear it
-            if made.set_running_or_notify_cancel():
-                made.set_exception(e)
-            return
+        connection = connect()
+    except BaseException as e:  # noqa: BLE001 - raised where it is waited for
         if made.set_running_or_notify_cancel():
-            made.set_result(connection)
-        else:
-            connection.pgconn.finish()
-
-    threading.Thread(target=work, name="login", daemon=True).start()
-    return made
+            made.set_exception(e)
+        return
+    if made.set_running_or_notify_cancel():
+        made.set_result(connection)
+    else:
+        connection.close()  # nobody waits for it any more
 
 
 def _patience(target: Target) -> float | None:
@@ -88,7 +147,8 @@ def _patience(target: Target) -> float | None:
     return max(2.0, target.limits.connect) + _MARGIN if target.limits.connect else None
 
 
-def _endless(target: Target) -> Problem:
+def endless(target: Target) -> Problem:
+    """What is said of a target whose login does not end."""
     return Problem(
         "endless_login",
         f"the login was still being computed after {_patience(target):g} s; its server decides how much that is",
