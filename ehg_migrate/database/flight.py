@@ -129,7 +129,7 @@ class Flight:
         finally:
             if self._pgconn.status != ConnStatus.BAD:
                 self._pgconn.exit_pipeline_mode()
-        if self._kept and (failed or error):
+        if self._kept and failed:
             self._kept.forget()
         if failed is not None and error is None:
             raise failed

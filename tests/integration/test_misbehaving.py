@@ -104,6 +104,14 @@ TRANSACTIONS = {
         "rolled back what it had done itself",
         ("rollback_later_1",),
     ),
+    "rollback_at_once": Case(
+        "op.execute('COMMIT')\nop.execute('SELECT 1')\nop.execute('CREATE TABLE gone (n int); ROLLBACK')",
+        Status.INDETERMINATE,
+        HALF,
+        "thrown_away",
+        "rolled back what it had done itself",
+        ("rollback_at_once_1",),
+    ),
     "rollback_of_nothing": Case(f"op.execute('COMMIT')\n{_DRIVER}.rollback()", journal=LEFT),
     "savepoints": Case(
         "op.execute('SAVEPOINT a; CREATE TABLE gone (n int); ROLLBACK TO SAVEPOINT a')\n"
