@@ -11,20 +11,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg.rows import dict_row
 
 from ehg_migrate.database.addresses import addresses_async
+from ehg_migrate.database.answers import dict_rows
 from ehg_migrate.database.faults import ConnectError, Retry, connect_fault
 from ehg_migrate.database.hosts import Hosts, Places, place
 from ehg_migrate.database.logins import endless, hold_out, logging_in
 from ehg_migrate.database.parameters import parameters
 from ehg_migrate.database.patience import pauses
-from ehg_migrate.database.sockets import shut
+from ehg_migrate.database.sockets import received, shut
 from ehg_migrate.errors import LACKING_THREADS, Problem, TargetError, lacks_threads
 from ehg_migrate.model import Target
 from ehg_migrate.redaction import one_line
 
 _ATTEMPTS = 3
+_MOST = 256 * 1024 * 1024  # bytes of a target's answer; libpq and we keep them several times
+_GLANCE = 0.1  # seconds between two looks at how many have come
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[dict[str, object]]
@@ -140,13 +142,15 @@ async def _ask_once(target: Target, password: str | None, ask: Ask) -> object:
 async def or_shut(work: Awaitable[T], *connections: Connection) -> T:
     """The result of `work`, which asks on these connections. A cancellation ends it at once: their sockets are shut.
 
-    psycopg would ask the server to cancel too, and wait for its answer.
+    psycopg would ask the server to cancel too, and wait for its answer. Raises TargetError where too much comes.
     """
     asking = asyncio.ensure_future(work)
     asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, whoever waits for it or not
     try:
-        await asyncio.wait([asking])  # from Python 3.14 on `shield` tells on stderr how what it shields has failed
-    except asyncio.CancelledError:
+        # from Python 3.14 on `shield` tells on stderr how what it shields has failed
+        while not (await asyncio.wait([asking], timeout=_GLANCE))[0]:
+            _refuse_flood(connections)
+    except (asyncio.CancelledError, TargetError):
         for connection in connections:
             with contextlib.suppress(OSError, psycopg.Error):
                 shut(connection.fileno())
@@ -156,6 +160,14 @@ async def or_shut(work: Awaitable[T], *connections: Connection) -> T:
     return asking.result()
 
 
+def _refuse_flood(connections: Iterable[Connection]) -> None:
+    """A look is made in the process that all others are made in, and libpq keeps whatever a server sends."""
+    for connection in connections:
+        with contextlib.suppress(psycopg.Error):  # it has ended: so will what asks on it
+            if received(connection.fileno()) > _MOST:
+                raise TargetError(strange(f"it is larger than {_MOST >> 20} MB"))
+
+
 async def connect(target: Target, password: str | None) -> Connection:
     """By the first address of the target that answers; see `connections`. Raises psycopg.Error."""
     values = parameters(target, password, "ehg_migrate probe")
@@ -163,7 +175,7 @@ async def connect(target: Target, password: str | None) -> Connection:
     for address in await addresses_async(target.address):
         try:
             with logging_in(target):
-                return await psycopg.AsyncConnection.connect(**values | address, autocommit=True, row_factory=dict_row)
+                return await psycopg.AsyncConnection.connect(**values | address, autocommit=True, row_factory=dict_rows)
         except psycopg.Error as e:
             last = e
             if connect_fault(e).retry is not Retry.CONNECT:

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.sql import SQL
 
+from ehg_migrate.database.answers import dict_rows
 from ehg_migrate.database.asking import ask_all
 from ehg_migrate.database.connections import apply_settings, connect
 from ehg_migrate.database.faults import NOTHING_OF_OURS, is_lost, no_step, run_fault
@@ -164,7 +164,7 @@ def _holding(connection: psycopg.Connection, target: Target) -> set[int]:
 
 def _holders(connection: psycopg.Connection, target: Target) -> list[dict[str, Any]]:
     """In a transaction, which goes on where there is no lease table."""
-    cursor = connection.cursor(row_factory=dict_row)
+    cursor = connection.cursor(row_factory=dict_rows)
     try:
         with connection.transaction():
             return cursor.execute(*_question(target), binary=True).fetchall()

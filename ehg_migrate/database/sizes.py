@@ -8,8 +8,8 @@ from importlib import resources
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import tuple_row
 
+from ehg_migrate.database.answers import tuple_rows
 from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.faults import look_fault
 from ehg_migrate.errors import Problem, TargetError
@@ -43,7 +43,7 @@ def read_sizes(
     async def ask(connection: Connection, target: Target) -> Sizes:
         names = sql.Literal(sorted(tables[target.name]))
         try:
-            async with connection.cursor(row_factory=tuple_row) as cursor:
+            async with connection.cursor(row_factory=tuple_rows) as cursor:
                 await cursor.execute(sql.SQL(_SIZES).format(tables=names), prepare=False)
                 while cursor.description is None and cursor.nextset():
                     pass

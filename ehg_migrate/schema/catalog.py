@@ -11,8 +11,8 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import tuple_row
 
+from ehg_migrate.database.answers import tuple_rows
 from ehg_migrate.schema.facts import NOTES, Catalog, Fact
 from ehg_migrate.schema.scope import Scope
 
@@ -62,7 +62,7 @@ def message(answers: Sequence[str], connection: psycopg.BaseConnection[Any], sco
 
 def _rows(connection: psycopg.Connection[Any], answer: str, scope: Scope) -> list[tuple[Any, ...]]:
     ours = _idle(connection)
-    with connection.cursor(row_factory=tuple_row) as cursor:
+    with connection.cursor(row_factory=tuple_rows) as cursor:
         try:
             cursor.execute(message((answer,), connection, scope), prepare=False)
         except psycopg.Error:
@@ -75,7 +75,7 @@ def _rows(connection: psycopg.Connection[Any], answer: str, scope: Scope) -> lis
 
 async def _rows_async(connection: psycopg.AsyncConnection[Any], answer: str, scope: Scope) -> list[tuple[Any, ...]]:
     ours = _idle(connection)
-    async with connection.cursor(row_factory=tuple_row) as cursor:
+    async with connection.cursor(row_factory=tuple_rows) as cursor:
         try:
             await cursor.execute(message((answer,), connection, scope), prepare=False)
         except psycopg.Error:

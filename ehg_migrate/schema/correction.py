@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import psycopg
-from psycopg.rows import dict_row
 
+from ehg_migrate.database.answers import dict_rows
 from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import look_fault, run_fault
@@ -83,7 +83,7 @@ def read_origin(target: Target, passwords: Passwords, scope: Scope, prelude: str
 
     async def ask(connection: Connection, target: Target) -> Origin:
         try:
-            async with connection.cursor(row_factory=dict_row) as cursor:
+            async with connection.cursor(row_factory=dict_rows) as cursor:
                 await cursor.execute(ground_query(target), prepare=False)
                 row = await cursor.fetchone()
             assert row is not None

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from psycopg.rows import tuple_row
-
+from ehg_migrate.database.answers import tuple_rows
 from ehg_migrate.database.asking import Connection
 from ehg_migrate.schema.corrections import Statement
 from ehg_migrate.schema.difference import Difference
@@ -28,7 +27,7 @@ class Given:
 
 async def read_given(connection: Connection) -> tuple[Given, ...]:
     """What others than the owners have given in this database; wants no privilege. Raises psycopg.Error."""
-    async with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+    async with connection.transaction(), connection.cursor(row_factory=tuple_rows) as cursor:
         await cursor.execute("SET LOCAL search_path = ''")
         await cursor.execute(_query())
         return tuple(Given(*map(str, row)) for row in await cursor.fetchall())

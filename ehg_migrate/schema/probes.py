@@ -14,8 +14,8 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 
+from ehg_migrate.database.answers import dict_rows
 from ehg_migrate.database.asking import Connection, ask_all
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.statements import named_parts
@@ -53,7 +53,7 @@ class Probed:
 
 def probes(connection: psycopg.Connection[Any], revision: str, before: Catalog, after: Catalog) -> tuple[Probe, ...]:
     """What a step between these catalogues demands of rows; the connection sees the later one. Raises psycopg.Error."""
-    with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+    with connection.transaction(), connection.cursor(row_factory=dict_rows) as cursor:
         cursor.execute("SET LOCAL search_path = ''")
         found = [*_of_columns(cursor, before, after), *_of_others(cursor, before, after)]
     return tuple(Probe(revision, *words) for words in found)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
+import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +59,8 @@ def assert_clean(said: Said) -> None:
     assert CANARY not in said.everything
 
 
+_A_THOUSAND = struct.pack("!IIIII", 1, 0, 25, 1000, 1)  # the beginning of a text[] in binary
+
 HOSTILE: dict[str, tuple[Callable[[], HostileServer], str]] = {
     # what it does -> the server, what `status` calls the target
     "10 MB of error": (lambda: HostileServer(always(error("x" * MEGABYTES) + READY)), "unreachable"),
@@ -83,6 +87,18 @@ HOSTILE: dict[str, tuple[Callable[[], HostileServer], str]] = {
     "wrong columns": (lambda: HostileServer(always(rows([("a", 25)], [[b"x"]]))), "unreachable"),
     "wrong types": (
         lambda: HostileServer(always(rows([(n, 23) for n, _ in PROBED], [[CLEAN.encode()] * len(PROBED)]))),
+        "unreachable",
+    ),
+    "heads that are lists of lists": (
+        lambda: HostileServer(
+            holding(rows(PROBED, [[b"{" * 3 * MEGABYTES, None, b"{}", b"f", None, b"17.0", b"off"]]))
+        ),
+        "unreachable",
+    ),
+    "an array of more than it has": (
+        lambda: HostileServer(
+            always(rows(PROBED, [[_A_THOUSAND, b"", _A_THOUSAND, b"\0", b"", b"17.0", b"off"]], binary=True))
+        ),
         "unreachable",
     ),
     "no rows": (lambda: HostileServer(always(rows(PROBED, []))), "unreachable"),
@@ -139,6 +155,28 @@ def test_an_endless_result_ends(tmp_path: Path) -> None:
         said = limited(tmp_path, "status", "--json")
     assert_clean(said)
     assert (said.code, [s["kind"] for s in said.json["data"]]) == (1, ["unreachable"])
+
+
+_CELL = row([b'{"h"}', b"x" * MEGABYTES, b"{}", b"f", None, b"17.0", b"off"])
+FLOODS = {
+    "rows": endlessly(beginning(PROBED), _CELL),
+    "notices": endlessly(b"", notice("n" * MEGABYTES)),
+    "one message": endlessly(b"E" + struct.pack("!I", 1_000_000_000) + b"SERROR\0M", b"x" * MEGABYTES),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells how much has come")
+@pytest.mark.parametrize("what", FLOODS)
+def test_a_flood_ends(what: str, tmp_path: Path) -> None:
+    """Long before the time limit, since a fast server sends more by then than the machine of the run has memory."""
+    with HostileServer(FLOODS[what]) as server:
+        entry = target_entry(Address(server.host, server.port, "u", "d", "disable"))
+        write_project(tmp_path, {"acme": entry}, {"shared/s1": revision("s1")}, defaults={"answer_timeout": "100s"})
+        for command in ("status", "drift", "locks"):
+            said = ehg(tmp_path, command, "--json", memory=4 * MEMORY, **{PASSWORD_VARIABLE: CANARY})
+            assert_clean(said)
+            assert (said.code, [s["problem"]["code"] for s in said.json["data"]]) == (1, ["strange_answer"])
+            assert "it is larger than 256 MB" in said.out
 
 
 @pytest.mark.parametrize("kind", [3, 5], ids=["cleartext", "md5"])

@@ -128,14 +128,16 @@ def _fields(text: str | bytes, sqlstate: str, severity: str) -> bytes:
     return b"".join(field + b"\0" for field in fields) + b"\0"
 
 
-def rows(columns: Iterable[tuple[str, int]], values: Iterable[Iterable[bytes | None]]) -> bytes:
-    """A result in text format, whole: columns are names and type OIDs."""
-    return b"".join([beginning(columns), *map(row, values), message(b"C", b"SELECT 1\0"), READY])
+def rows(
+    columns: Iterable[tuple[str, int]], values: Iterable[Iterable[bytes | None]], *, binary: bool = False
+) -> bytes:
+    """A result, whole: columns are names and type OIDs; as text, or as it says `binary`."""
+    return b"".join([beginning(columns, binary=binary), *map(row, values), message(b"C", b"SELECT 1\0"), READY])
 
 
-def beginning(columns: Iterable[tuple[str, int]]) -> bytes:
+def beginning(columns: Iterable[tuple[str, int]], *, binary: bool = False) -> bytes:
     """The same before its first row."""
-    named = [name.encode() + b"\0" + struct.pack("!IhIhih", 0, 0, oid, -1, -1, 0) for name, oid in columns]
+    named = [name.encode() + b"\0" + struct.pack("!IhIhih", 0, 0, oid, -1, -1, binary) for name, oid in columns]
     described = message(b"T", struct.pack("!h", len(named)) + b"".join(named))
     return message(b"1", b"") + message(b"2", b"") + described
 

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
-from psycopg.rows import dict_row
 
+from ehg_migrate.database.answers import dict_rows
 from ehg_migrate.database.leaving import let_go
 from ehg_migrate.database.logins import login
 from ehg_migrate.database.parameters import parameters
@@ -84,7 +84,7 @@ class Examination:
 
     def rows(self, name: str, values: Mapping[str, Any] | None = None, *, binary: bool = False) -> list[dict[str, Any]]:
         """The rows of a named statement. Raises psycopg.Error."""
-        with self.connection.cursor(row_factory=dict_row) as cursor:
+        with self.connection.cursor(row_factory=dict_rows) as cursor:
             return cursor.execute(query(name, self.target), values or {}, binary=binary).fetchall()
 
     def row(self, name: str, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
