@@ -49,10 +49,7 @@ def hold_out(work: Callable[[], Coroutine[Any, Any, None]]) -> Target | None:
     Raises what the work raises.
     """
     running = _Running(work)
-    try:
-        threading.Thread(target=running.run, name="looks", daemon=True).start()
-    except RuntimeError:  # there may be no more threads: most will not need one
-        running.run()
+    _start(threading.Thread(target=running.run, name="looks", daemon=True))
     return running.wait()
 
 
@@ -118,7 +115,7 @@ def login(connect: Callable[[], C], target: Target) -> C:
     """What `connect` returns or raises. Raises TargetError where it does not end in the target's time to connect."""
     made: Future[C] = Future()
     # no pool's thread, for which Python would wait at its end
-    threading.Thread(target=_log_in, args=(connect, made), name="login", daemon=True).start()
+    _start(threading.Thread(target=_log_in, args=(connect, made), name="login", daemon=True))
     try:
         return made.result(_patience(target))
     except TimeoutError:
@@ -140,6 +137,14 @@ def _log_in(connect: Callable[[], C], made: Future[C]) -> None:
         made.set_result(connection)
     else:
         connection.close()  # nobody waits for it any more
+
+
+def _start(thread: threading.Thread) -> None:
+    """Where there can be no more threads, what it would do is done in this one: few servers compute for hours."""
+    try:
+        thread.start()
+    except RuntimeError:
+        thread.run()
 
 
 def _patience(target: Target) -> float | None:

@@ -11,6 +11,8 @@ import pytest
 
 from ehg_migrate.cli import app
 from ehg_migrate.database.asking import ask_all
+from ehg_migrate.database.connections import connect_bare
+from ehg_migrate.database.faults import ConnectError
 from ehg_migrate.errors import LACKING_THREADS, Problem
 from ehg_migrate.ledger import open_ledger
 from ehg_migrate.model import Address, RunStatus, Target
@@ -64,6 +66,14 @@ def test_a_look_does_not_blame_the_server() -> None:
     (answer,) = ask_all((target,), {}, 2, cast("Any", None)).values()
     assert isinstance(answer, Problem)
     assert (answer.code, answer.hint) == ("no_thread", LACKING_THREADS)
+
+
+def test_a_login_is_made_without() -> None:
+    """Only a server that makes it endless needs one."""
+    target = Target("one", Address("127.0.0.1", 1, "u", "d", "disable"), ("shared",))
+    with pytest.raises(ConnectError) as raised:
+        connect_bare(target, None, "nobody")
+    assert raised.value.problem.code == "connection_refused"
 
 
 def test_a_command_that_wants_one(capsys: pytest.CaptureFixture[str]) -> None:
