@@ -36,6 +36,7 @@ HEADER = "# written by `ehg-migrate snapshot`; what is changed here by hand make
 """The first line of each of our files: what does not begin with it is never written over or removed."""
 
 _ENDING = ".yaml"
+_BEGINS = re.compile(rf'\{{\s*"schema_version": \d+,\s*"kind": "{KIND}",')
 _WITHOUT_LIBYAML = Problem(
     "snapshot",
     "PyYAML is built without libyaml here: it would write files otherwise than elsewhere, and lose blanks",
@@ -155,11 +156,14 @@ def is_ours(path: Path) -> bool:
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether it is the `snapshot.json` of a folder. Raises OSError."""
+    """Whether it is the `snapshot.json` of a folder, also one with the marks of a merge. Raises OSError."""
     if path.is_symlink() or not (is_there(path) and path.is_file()):
         return False
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if _BEGINS.match(text):
+        return True
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(text)
     except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and document.get("kind") == KIND

@@ -196,6 +196,13 @@ def _no_scope(folder: Path) -> None:
     (folder / "snapshot.json").write_text(json.dumps({"schema_version": 1, "kind": "snapshot_tree", "data": {}}))
 
 
+def _merge(folder: Path) -> None:
+    """As git leaves it where both sides have changed the schema: the fingerprint is another on each."""
+    file = folder / "snapshot.json"
+    ours = next(line for line in file.read_text().splitlines(keepends=True) if "fingerprint" in line)
+    file.write_text(file.read_text().replace(ours, f"<<<<<<< HEAD\n{ours}=======\n{ours}>>>>>>> theirs\n"))
+
+
 def _flat(folder: Path) -> None:
     file = folder / "schemas" / "public" / "table" / "notes.yaml"
     file.write_text(file.read_text().splitlines()[0] + "\njust text\n")
@@ -230,6 +237,7 @@ def _without(name: str) -> Callable[[Path], None]:
         (_remove, "its files do not make its fingerprint: some were changed, removed or added"),
         (_garble, "notes.yaml"),
         (_flat, "notes.yaml"),
+        (_merge, "Expecting property name"),
         (_no_scope, "scope"),
         (_without("data"), "input should be an object"),
         (_without("schema_version"), "expected a JSON document of kind `snapshot_tree` and version 1"),
