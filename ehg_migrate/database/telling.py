@@ -29,8 +29,28 @@ OTHER_ROLE = (
     "have nothing there. Else `ehg-migrate doctor -t TARGET` says what the role of this target lacks"
 )
 NOT_SUPABASE = (
-    "it is Supabase's own: another server, the embedded one of `--local` too, has it only where somebody has made it; "
-    "`ehg-migrate rehearse --all-branches` tries the revisions with stand-ins for it"
+    "it is Supabase's own: another server has it only where somebody has made it. With `--local` it is there where the "
+    "entry of the target has a `project_ref`, or says `platform: supabase`, in databases made since: "
+    "`ehg-migrate local wipe` makes them anew. `ehg-migrate rehearse --all-branches` tries the revisions with stand-ins"
+)
+NO_WEBHOOKS = (
+    "a Supabase project has it once somebody has switched Database Webhooks on in its dashboard, below Integrations: "
+    "each project for itself"
+)
+NO_EXTENSION = (
+    "the server of this target does not have it: have it installed there, run again; else correct the revision. That "
+    "of `--local` has `vector`, and what each Supabase project is given in databases that it has made for one "
+    "(`ehg-migrate local wipe` makes them anew); revisions with others are tried by `ehg-migrate rehearse "
+    "--all-branches`, where `EHG_SCRATCH_URL` names a server that has them"
+)
+NOT_OWNED = (
+    "only its owner may: let that one say ALTER ... OWNER TO, or GRANT its role to that of this target; then run "
+    "again. What is Supabase's own (`auth.users`, `storage.objects`, ...) bears policies and triggers and no other "
+    "change: take that out of the revision"
+)
+STORED = (
+    "leave the bucket there in `downgrade()`, or say `SET LOCAL storage.allow_delete_query = 'true'` before it: the "
+    "files of rows that are deleted so stay in the storage, and nobody finds them any more"
 )
 NO_MEMBER = (
     "`GRANT` that role `TO CURRENT_USER` first: since PostgreSQL 16 whoever makes a role may grant it, and is not in it"
@@ -57,11 +77,19 @@ CASES = (
         "42501",
     ),
     Case(re.compile(r"^permission denied to set role"), NO_MEMBER, "42501"),
-    Case(re.compile(r'^schema "(?:auth|storage|realtime|vault|graphql)" does not exist'), NOT_SUPABASE, "3F000"),
+    Case(re.compile(r"^must be owner of "), NOT_OWNED, "42501"),
+    Case(
+        re.compile(r'^schema "(?:auth|storage|realtime|vault|graphql|graphql_public)" does not exist'),
+        NOT_SUPABASE,
+        "3F000",
+    ),
+    Case(re.compile(r'^schema "supabase_functions" does not exist'), NO_WEBHOOKS, "3F000"),
+    # that of a project, and that of our stand-in for one
+    Case(re.compile(r"^Direct deletion from storage tables|are deleted by the Storage API"), STORED, "42501"),
     # PostgreSQL 15 and later, and 14
     Case(
         re.compile(r'^(?:extension ".*" is not available|could not open extension control file)'),
-        "the server of this target does not have it: have it installed there, run again; else correct the revision",
+        NO_EXTENSION,
     ),
     Case(
         re.compile(r"row-level security policy"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib import resources
@@ -25,6 +25,11 @@ from ehg_migrate.model import Address
 
 OWNER = "postgres"
 """The role that migrates here; a superuser, which Supabase's `postgres` is not."""
+
+Fill = Callable[[psycopg.Connection], None]
+"""Makes in a new database what is there before any revision."""
+
+_UNFINISHED = "unfinished:"  # no target's name has a colon
 
 
 class LocalServer:
@@ -115,21 +120,34 @@ class LocalServer:
         """Where a database is; no password is asked."""
         return Address(str(self._place.sockets), PORT, OWNER, database, "disable")
 
-    def ensure_databases(self, names: Iterable[str]) -> list[str]:
-        """Creates the databases that are missing, empty and owned by the migrating role; returns those it created."""
-        created: list[str] = []
-        create = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0")
+    def ensure_databases(self, names: Iterable[str], fill: Fill | None = None) -> list[str]:
+        """Creates the databases that are missing, owned by the migrating role; returns those it created.
+
+        They are empty, or have what `fill` makes there: all of it, or there is no such database.
+        """
         with session(self.address("postgres")) as c:
-            there = {row[0] for row in c.execute("SELECT datname FROM pg_database")}
-            for name in dict.fromkeys(names):
-                if name in there:
-                    continue
-                try:
-                    c.execute(create.format(sql.Identifier(name), sql.Identifier(OWNER)))
-                except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                    continue  # another command made it at the same moment
-                created.append(name)
-        return created
+            missing = self._missing(c, names)
+            if not missing:
+                return missing
+            with _told(), self._use.turn():  # another command may make them at the same moment
+                missing = self._missing(c, missing)
+                for name in missing:
+                    self._create(c, name, fill)
+                return missing
+
+    def _missing(self, c: psycopg.Connection, names: Iterable[str]) -> list[str]:
+        there = {row[0] for row in c.execute("SELECT datname FROM pg_database")}
+        return [name for name in dict.fromkeys(names) if name not in there]
+
+    def _create(self, c: psycopg.Connection, name: str, fill: Fill | None) -> None:
+        """By another name until it is whole: who is killed meanwhile leaves none that looks so."""
+        unfinished, owner = sql.Identifier(_UNFINISHED), sql.Identifier(OWNER)
+        c.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(unfinished))
+        c.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(unfinished, owner))
+        if fill:
+            with session(self.address(_UNFINISHED)) as inside:
+                fill(inside)
+        c.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(unfinished, sql.Identifier(name)))
 
     def ensure_schemas(self, database: str, names: Iterable[str]) -> None:
         """Creates the schemas of a database that are missing, and beside them the one where extensions belong."""

@@ -152,10 +152,13 @@ class ProjectBase:
         if not self._local:
             return targets, resolve_secrets(targets, self.settings.root)
         from ehg_migrate.local import localize
+        from ehg_migrate.schema.local_ground import local_ground
 
         server = self.embedded()
         local = tuple(localize(t, server) for t in targets)
-        server.ensure_databases([t.address.dbname for t in local])
+        for platform in dict.fromkeys(t.platform for t in local):
+            names = [t.address.dbname for t in local if t.platform == platform]
+            server.ensure_databases(names, local_ground(platform, self.settings.prelude))
         for database in dict.fromkeys(t.address.dbname for t in local if t.schema):
             server.ensure_schemas(database, (t.schema for t in local if t.address.dbname == database))
         return local, {}

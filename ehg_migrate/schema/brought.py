@@ -30,6 +30,7 @@ BROUGHT = {
 None is a fact of a target that is held against its revisions, so none that it has of somebody else's is hidden by it.
 """
 
+_FORMER = "pg_graphql"
 _PARTS = {extension: part for part, extension in BROUGHT.items()}
 _UNKNOWN = "0"  # a version that is asked for nowhere
 _ENTER = """
@@ -52,10 +53,13 @@ def pairs() -> sql.Composed:
 
 
 def bring(connection: psycopg.Connection[Any], part: str) -> None:
-    """Makes one of `BROUGHT` be there. Raises psycopg.Error.
+    """Makes a part of the platform be there. Raises psycopg.Error.
 
-    Where the server has no files of it and its role may not enter a stand-in, its objects are there without one.
+    Where the server has no files of an extension and its role may not enter a stand-in, there are its objects only.
     """
+    if part not in BROUGHT:
+        connection.execute(parts()[part].encode())
+        return
     name, schema = BROUGHT[part]
     names = {"name": sql.Identifier(name), "schema": sql.Identifier(schema)}
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {schema}").format(**names))
@@ -67,6 +71,16 @@ def bring(connection: psycopg.Connection[Any], part: str) -> None:
     connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {schema} TO PUBLIC").format(**names))
     if connection.info.parameter_status("is_superuser") == "on":
         _enter(connection, name, schema)
+
+
+def bring_former(connection: psycopg.Connection[Any]) -> None:
+    """What projects were given until the spring of 2026, if this server cannot make it. Raises psycopg.Error.
+
+    Histories of before begin with it, and it is no fact; whoever is a customer since has it when they are through.
+    """
+    there = connection.execute("SELECT FROM pg_extension WHERE extname = %s", BROUGHT[_FORMER][:1]).fetchone()
+    if there is None and not _offered(connection, BROUGHT[_FORMER][0]):
+        bring(connection, _FORMER)
 
 
 def stand_in(connection: psycopg.Connection[Any], name: str, schema: str, version: str | None) -> bool:

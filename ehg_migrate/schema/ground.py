@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
@@ -20,7 +21,7 @@ from psycopg import sql
 from ehg_migrate.database.statements import query
 from ehg_migrate.model import NO_PLATFORM, Target
 from ehg_migrate.schema import brought
-from ehg_migrate.schema.scope import MIGRATOR, OFTEN_OURS
+from ehg_migrate.schema.scope import MIGRATOR, OFTEN_OURS, SUPABASE_ROLES
 
 _GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
 _HOME = "public"
@@ -47,6 +48,7 @@ class Ground:
     home: str = _HOME  # the schema where what revisions make lands
     owned: bool = True  # by the migrating role: the database
     reading: tuple[str, ...] = _READING  # values of _SETTINGS: `'2026-01-01'` in a revision is what they say
+    keepers: tuple[str, ...] = ()  # of the platform's own roles those that are there
     first: tuple[str, ...] | None = field(default=None, compare=False)  # `defaults` before any revision, if known
 
     @classmethod
@@ -56,8 +58,9 @@ class Ground:
         Raises ValueError for what no PostgreSQL says: it would be laid while other targets wait for theirs.
         """
         roles, there, public, defaults = (tuple(row[n]) for n in ("roles", "platform", "public", "defaults"))
-        reading = tuple(map(str, row["reading"]))
-        if not {*roles} <= {*ROLES} or not {*there} <= {*brought.parts()} or len(reading) != len(_SETTINGS):
+        reading, keepers = tuple(map(str, row["reading"])), tuple(row["keepers"])
+        asked = {*roles} <= {*ROLES} and {*keepers} <= {*SUPABASE_ROLES} and {*there} <= {*brought.parts()}
+        if not asked or len(reading) != len(_SETTINGS):
             raise ValueError("roles, schemas or settings that were not asked for")
         for privilege in public:
             _word(privilege.split(" ", 1)[0])
@@ -67,7 +70,8 @@ class Ground:
             there = ()
         ground = cls(int(row["major"]), str(row["search_path"]), roles, there, public, defaults, prelude)
         owned, first = bool(row["owns"]), _first(row["kept"], row["role"])
-        return replace(ground, owned=owned, first=first, reading=reading)
+        keepers = keepers if "auth" in there else ()  # roles of these names may be anybody's
+        return replace(ground, owned=owned, first=first, reading=reading, keepers=keepers)
 
     def below(self, target: Target) -> Ground:
         """The same below the revisions of this target, which may be one schema."""
@@ -93,12 +97,14 @@ class Ground:
     def supabase(cls, major: int, prelude: str) -> Ground:
         """That of a Supabase project, where no target is asked."""
         public = tuple(f"USAGE {role}" for role in ("PUBLIC", *ROLES))
-        return cls(major, '"$user", public, extensions', ROLES, tuple(sorted(brought.parts())), public, (), prelude)
+        parts = tuple(sorted(brought.parts()))
+        ground = cls(major, '"$user", public, extensions', ROLES, parts, public, (), prelude)
+        return replace(ground, keepers=SUPABASE_ROLES)
 
     @property
     def digest(self) -> str:
         """For the names of references; of the stand-ins too, which a newer version of the tool may have changed."""
-        lists = (self.roles, self.platform, self.public, self.defaults)
+        lists = (self.roles, self.platform, self.public, self.defaults, self.keepers)
         text = json.dumps([self.major, self.search_path, self.home, lists, self.owned, self.reading])
         return hashlib.sha256("\0".join((text, self.prelude, brought.text())).encode()).hexdigest()
 
@@ -148,6 +154,7 @@ def ground_query(target: Target) -> sql.Composed:
     return sql.SQL(_GROUND).format(
         home=home,
         alone=alone,
+        keepers=sql.SQL(", ").join(map(sql.Literal, SUPABASE_ROLES)),
         often_ours=often_ours,
         brought=brought.pairs(),
         default_privileges=query("default_privileges"),
@@ -155,15 +162,12 @@ def ground_query(target: Target) -> sql.Composed:
     )
 
 
-def lay(connection: psycopg.Connection, ground: Ground) -> None:
-    """Makes a fresh database stand on this ground. Raises psycopg.Error, most likely from the project's prelude."""
-    for role in ground.roles:
-        _ensure_role(connection, role)
-    for part in ground.platform:
-        if part in brought.BROUGHT:
-            brought.bring(connection, part)
-        else:
-            connection.execute(brought.parts()[part].encode())
+def lay(connection: psycopg.Connection, ground: Ground, keeper: str = "") -> None:
+    """Makes a fresh database stand on this ground. Raises psycopg.Error, most likely from the project's prelude.
+
+    What is the platform's belongs to `keeper` then, a superuser, and where there is none to who lays it.
+    """
+    _lay_platform(connection, ground, keeper)
     home = sql.Identifier(ground.home)
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {0}; REVOKE ALL ON SCHEMA {0} FROM PUBLIC").format(home))
     for privilege in ground.public:
@@ -178,6 +182,22 @@ def lay(connection: psycopg.Connection, ground: Ground) -> None:
         _lay_default(connection, *default)
     if ground.prelude:
         connection.execute(ground.prelude.encode())
+
+
+def _lay_platform(connection: psycopg.Connection, ground: Ground, keeper: str) -> None:
+    for role in ground.roles:
+        _ensure_role(connection, role)
+    for role in ground.keepers:
+        with suppress(psycopg.errors.InsufficientPrivilege):  # a server of Supabase's own lets nobody make one of these
+            _ensure_role(connection, role)
+    if keeper:
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(keeper)))
+    for part in ground.platform:
+        brought.bring(connection, part)
+    if "auth" in ground.platform:
+        brought.bring_former(connection)
+    if keeper:
+        connection.execute("RESET ROLE")
 
 
 def at_home(connection: psycopg.Connection, ground: Ground) -> None:

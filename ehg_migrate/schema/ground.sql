@@ -8,9 +8,11 @@ SELECT current_setting('server_version_num')::int / 10000 AS major,
              current_setting('DateStyle'), current_setting('IntervalStyle')] AS reading,
        ARRAY(SELECT rolname::text FROM pg_roles
               WHERE rolname IN ('anon', 'authenticated', 'service_role') ORDER BY 1) AS roles,
+       -- of those that are the platform's own; a revision grants to one of them what a hook of the platform calls
+       ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname IN ({keepers}) ORDER BY 1) AS keepers,
        -- a schema of such a name that is the migrating role's own was made by a revision, if any may make one
        ARRAY(SELECT nspname::text FROM pg_namespace
-              WHERE nspname IN ('auth', 'storage', 'realtime', 'extensions')
+              WHERE nspname IN ('auth', 'storage', 'realtime', 'extensions', 'graphql_public', 'supabase_functions')
                 AND ({alone} OR pg_get_userbyid(nspowner) <> current_user)
              UNION ALL
              SELECT pubname::text FROM pg_publication WHERE pubname = 'supabase_realtime'

@@ -3,6 +3,9 @@
 -- name: auth
 CREATE SCHEMA auth;
 GRANT USAGE ON SCHEMA auth TO PUBLIC;
+CREATE TYPE auth.aal_level AS ENUM ('aal1', 'aal2', 'aal3');
+CREATE TYPE auth.factor_type AS ENUM ('totp', 'webauthn', 'phone');
+CREATE TYPE auth.factor_status AS ENUM ('unverified', 'verified');
 CREATE TABLE auth.users (
     instance_id uuid,
     id uuid PRIMARY KEY,
@@ -12,15 +15,70 @@ CREATE TABLE auth.users (
     encrypted_password varchar(255),
     email_confirmed_at timestamptz,
     invited_at timestamptz,
+    confirmation_token varchar(255),
+    confirmation_sent_at timestamptz,
+    recovery_token varchar(255),
+    recovery_sent_at timestamptz,
+    email_change_token_new varchar(255),
+    email_change varchar(255),
+    email_change_sent_at timestamptz,
     last_sign_in_at timestamptz,
     raw_app_meta_data jsonb,
     raw_user_meta_data jsonb,
     is_super_admin boolean,
     created_at timestamptz,
     updated_at timestamptz,
-    phone text UNIQUE,
+    phone text UNIQUE DEFAULT NULL,
+    phone_confirmed_at timestamptz,
+    phone_change text DEFAULT '',
+    phone_change_token varchar(255) DEFAULT '',
+    phone_change_sent_at timestamptz,
+    confirmed_at timestamptz GENERATED ALWAYS AS (least(email_confirmed_at, phone_confirmed_at)) STORED,
+    email_change_token_current varchar(255) DEFAULT '',
+    email_change_confirm_status smallint DEFAULT 0,
+    banned_until timestamptz,
+    reauthentication_token varchar(255) DEFAULT '',
+    reauthentication_sent_at timestamptz,
+    is_sso_user boolean NOT NULL DEFAULT false,
     deleted_at timestamptz,
     is_anonymous boolean NOT NULL DEFAULT false
+);
+CREATE TABLE auth.identities (
+    provider_id text NOT NULL,
+    user_id uuid NOT NULL REFERENCES auth.users ON DELETE CASCADE,
+    identity_data jsonb NOT NULL,
+    provider text NOT NULL,
+    last_sign_in_at timestamptz,
+    created_at timestamptz,
+    updated_at timestamptz,
+    email text GENERATED ALWAYS AS (lower(identity_data ->> 'email')) STORED,
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    UNIQUE (provider_id, provider)
+);
+CREATE TABLE auth.sessions (
+    id uuid PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES auth.users ON DELETE CASCADE,
+    created_at timestamptz,
+    updated_at timestamptz,
+    factor_id uuid,
+    aal auth.aal_level,
+    not_after timestamptz,
+    refreshed_at timestamp,
+    user_agent text,
+    ip inet,
+    tag text
+);
+CREATE TABLE auth.mfa_factors (
+    id uuid PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES auth.users ON DELETE CASCADE,
+    friendly_name text,
+    factor_type auth.factor_type NOT NULL,
+    status auth.factor_status NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    secret text,
+    phone text,
+    last_challenged_at timestamptz UNIQUE
 );
 CREATE FUNCTION auth.jwt() RETURNS jsonb LANGUAGE sql STABLE AS
 $$ SELECT coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb $$;
@@ -31,6 +89,7 @@ CREATE FUNCTION auth.email() RETURNS text LANGUAGE sql STABLE AS $$ SELECT auth.
 -- name: storage
 CREATE SCHEMA storage;
 GRANT USAGE ON SCHEMA storage TO PUBLIC;
+CREATE TYPE storage.buckettype AS ENUM ('STANDARD', 'ANALYTICS', 'VECTOR');
 CREATE TABLE storage.buckets (
     id text PRIMARY KEY,
     name text NOT NULL UNIQUE,
@@ -38,9 +97,11 @@ CREATE TABLE storage.buckets (
     created_at timestamptz DEFAULT now(),
     updated_at timestamptz DEFAULT now(),
     public boolean DEFAULT false,
+    avif_autodetection boolean DEFAULT false,
     file_size_limit bigint,
     allowed_mime_types text[],
-    owner_id text
+    owner_id text,
+    type storage.buckettype NOT NULL DEFAULT 'STANDARD'
 );
 CREATE TABLE storage.objects (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -64,6 +125,22 @@ CREATE FUNCTION storage.filename(name text) RETURNS text LANGUAGE sql IMMUTABLE 
 $$ SELECT (string_to_array(name, '/'))[array_length(string_to_array(name, '/'), 1)] $$;
 CREATE FUNCTION storage.extension(name text) RETURNS text LANGUAGE sql IMMUTABLE AS
 $$ SELECT reverse(split_part(reverse(storage.filename(name)), '.', 1)) $$;
+CREATE FUNCTION storage.operation() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('storage.operation', true) $$;
+CREATE FUNCTION storage.allow_only_operation(expected_operation text) RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT coalesce(storage.operation() = $1, false) $$;
+CREATE FUNCTION storage.allow_any_operation(expected_operations text[]) RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT coalesce(storage.operation() = ANY ($1), false) $$;
+-- since 2026 no SQL deletes there, and so no downgrade does
+CREATE FUNCTION storage.protect_delete() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('storage.allow_delete_query', true) IS DISTINCT FROM 'true' THEN
+        RAISE EXCEPTION 'rows of "storage.%" are deleted by the Storage API, and by no SQL', TG_TABLE_NAME
+              USING ERRCODE = '42501';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER protect_buckets_delete BEFORE DELETE ON storage.buckets EXECUTE FUNCTION storage.protect_delete();
+CREATE TRIGGER protect_objects_delete BEFORE DELETE ON storage.objects EXECUTE FUNCTION storage.protect_delete();
 
 -- name: realtime
 CREATE SCHEMA realtime;
@@ -92,6 +169,19 @@ CREATE FUNCTION realtime.broadcast_changes(
 -- name: extensions
 CREATE SCHEMA extensions;
 GRANT USAGE ON SCHEMA extensions TO PUBLIC;
+
+-- name: graphql_public
+CREATE SCHEMA graphql_public;
+GRANT USAGE ON SCHEMA graphql_public TO PUBLIC;
+CREATE FUNCTION graphql_public.graphql(
+    "operationName" text DEFAULT NULL, query text DEFAULT NULL, variables jsonb DEFAULT NULL, extensions jsonb DEFAULT NULL
+) RETURNS jsonb LANGUAGE sql VOLATILE AS
+$$ SELECT '{}'::jsonb $$;
+
+-- name: supabase_functions
+CREATE SCHEMA supabase_functions;
+GRANT USAGE ON SCHEMA supabase_functions TO PUBLIC;
+CREATE FUNCTION supabase_functions.http_request() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN new; END $$;
 
 -- Extensions that projects are given, for a server that has not their files: only the signatures of their functions count.
 -- What makes rows has a value, so that a revision may put it where none may be missing.

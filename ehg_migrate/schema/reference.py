@@ -7,7 +7,7 @@ the shelf: a fleet costs one replay for each distinct state.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,7 +19,6 @@ import psycopg
 from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.faults import run_fault
 from ehg_migrate.database.origin import find_origin, new_run_id
-from ehg_migrate.database.telling import NO_MEMBER, OTHER_ROLE
 from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Limits, Origin, Plan, Result, Status, Step, Verb
 from ehg_migrate.rollout.executor import check_workers
@@ -31,7 +30,7 @@ from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.ground import at_home, lay
 from ehg_migrate.schema.recipe import Recipe
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
-from ehg_migrate.schema.scratch_url import VARIABLE
+from ehg_migrate.schema.scratch_hints import EMPTY, NEWER, OF_VERSIONS, PRELUDE, SCRATCH_ROLE, hint_on_scratch
 from ehg_migrate.schema.shelf import Reference, Shelf
 from ehg_migrate.settings import Settings
 
@@ -155,7 +154,7 @@ class References:
                 at_home(connection, recipe.ground)
         except psycopg.Error as e:
             said = run_fault(e).problem
-            hint = _SCRATCH_ROLE if e.sqlstate == "42501" and not scratch.ours else _PRELUDE
+            hint = SCRATCH_ROLE if e.sqlstate == "42501" and not scratch.ours else PRELUDE
             return no_reference(f"the ground cannot be laid on PostgreSQL {scratch.version}: {said.message}", hint)
         return _Replay(recipe, steps, database, recipe.steps[done:steps])
 
@@ -240,51 +239,13 @@ def _work(replay: _Replay) -> Work:
     return Work(replay.recipe, replay.database, replay.left)
 
 
-_SCRATCH_ROLE = (
-    "the role in `EHG_SCRATCH_URL` must be able to create databases and roles, and to do what `prelude` does"
-)
-_PRELUDE = "let a SQL file make what revisions rely on: `prelude = FILE` in alembic.ini"
-_SERVER = f"name a server that has it in `{VARIABLE}`"
-_LEFT = "an earlier revision makes it, too, or the downgrade of this one leaves it there: correct that"
-_HINTS: Mapping[str | None, str] = {
-    "0A000": _SERVER,  # an extension that this server does not offer
-    "58P01": _SERVER,  # its library
-    "42704": _PRELUDE,  # a role or a type that no revision makes
-    "42P01": _PRELUDE,  # a table
-    "42883": _PRELUDE,  # a function
-    "3F000": _PRELUDE,  # a schema
-    "42501": "the role of this scratch database is no superuser; where the target's is one, look at this step yourself",
-    "2BP01": "let the revision take away first what depends on it",
-    **dict.fromkeys(("42P06", "42P07", "42701", "42710", "42723"), _LEFT),  # nobody makes anything here by hand
-}
-_EMPTY = "where it reads data that an empty database lacks, let it find none and go on"
-_NEWER = f"where the target's PostgreSQL is newer and knows this, name a server of its version in `{VARIABLE}`"
-_OF_VERSIONS = ("42601", "22023")  # a syntax, or a value of an option, that this server does not know
-_BROUGHT_ALREADY = "a target has it before its revisions, or an earlier one makes it: `CREATE EXTENSION IF NOT EXISTS`"
-_OF_A_ROLE = {
-    "42710": "a role belongs to the whole server: make it only where it is missing",
-    "2BP01": "a role belongs to the whole server, where other databases, such as kept scratch ones, may need it: drop "
-    "it only where nothing depends on it, or leave it there",
-}
-
-
-def hint_on_scratch(problem: Problem, otherwise: str) -> str:
-    """What to do about a failure that has its reason in the scratch server or in the revisions before, by SQLSTATE."""
-    of_role = _OF_A_ROLE.get(problem.sqlstate or "") if 'role "' in problem.message else None
-    if problem.sqlstate == "42710" and 'extension "' in problem.message:
-        return _BROUGHT_ALREADY
-    if problem.hint in (OTHER_ROLE, NO_MEMBER):  # the step's own doing, on any server
-        return problem.hint
-    return of_role or _HINTS.get(problem.sqlstate, otherwise)
-
-
 def broken(result: Result, steps: Sequence[Step], version: str) -> Problem:
     """Why these steps of a state, which are not all done, could not be done on a scratch server."""
     step = steps[min(len(result.steps), len(steps) - 1)]
     if result.status in (Status.CANCELLED, Status.NOT_ATTEMPTED):  # no fault of the revision
         return no_reference("the run was stopped before they were replayed", "`ehg-migrate drift` looks again")
     problem = result.problem or Problem("cancelled", "it was stopped")
-    hint = hint_on_scratch(problem, _NEWER if problem.sqlstate in _OF_VERSIONS else _EMPTY)
+    hint = hint_on_scratch(problem, NEWER if problem.sqlstate in OF_VERSIONS else EMPTY)
     message = f"revision `{step.revision}` fails on an empty PostgreSQL {version}: {problem.message}"
     return no_reference(message, hint, problem.where or step.path, problem.sqlstate)
 

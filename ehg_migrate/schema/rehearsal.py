@@ -25,7 +25,6 @@ from ehg_migrate.schema.reference import (
     References,
     Work,
     broken,
-    hint_on_scratch,
     no_reference,
     run_on_scratch,
     scratch_folder,
@@ -33,6 +32,7 @@ from ehg_migrate.schema.reference import (
 from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep, on_former_tables
 from ehg_migrate.schema.scope import with_names
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
+from ehg_migrate.schema.scratch_hints import hint_on_scratch
 from ehg_migrate.schema.strain import strains
 from ehg_migrate.settings import Settings
 

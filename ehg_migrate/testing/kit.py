@@ -24,9 +24,10 @@ from ehg_migrate.revisions.beside import Contents
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.ground import Ground, at_home
 from ehg_migrate.schema.recipe import Recipe, recipe
-from ehg_migrate.schema.reference import References, Work, hint_on_scratch, run_on_scratch
+from ehg_migrate.schema.reference import References, Work, run_on_scratch
 from ehg_migrate.schema.rehearsal import Rehearsing
 from ehg_migrate.schema.scratch import ScratchServers
+from ehg_migrate.schema.scratch_hints import hint_on_scratch
 from ehg_migrate.testing.database import MigratedDatabase
 from ehg_migrate.testing.wish import Wish, heads_of, target_of
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,21 +100,137 @@ def test_what_a_project_is_given_is_there_where_its_steps_are_tried(
     assert carried.code == 0, carried
 
 
-def test_revisions_for_a_project_without_one(tmp_path: Path, make_project: MakeProject) -> None:
-    """The database of `--local` lacks what is Supabase's: that is said, and the command that is named tries them."""
+NOWHERE = Address("127.0.0.1", 1, "postgres", "acme", "disable")
+
+TAUGHT = """
+CREATE TABLE profiles (id uuid PRIMARY KEY REFERENCES auth.users ON DELETE CASCADE, name text);
+ALTER TABLE profiles ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON profiles TO authenticated
+USING ((SELECT auth.uid()) = id AND auth.role() <> 'x' AND auth.email() <> '');
+CREATE POLICY second_factor ON profiles AS RESTRICTIVE TO authenticated USING (
+    auth.jwt() ->> 'aal' = 'aal2'
+    OR NOT EXISTS (SELECT FROM auth.mfa_factors WHERE user_id = auth.uid() AND status = 'verified')
+);
+CREATE FUNCTION handle_new_user() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN INSERT INTO public.profiles VALUES (new.id, new.raw_user_meta_data ->> 'name'); RETURN new; END $$;
+CREATE TRIGGER on_auth_user_created AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION handle_new_user();
+INSERT INTO storage.buckets (id, name, public) VALUES ('avatars', 'avatars', true) ON CONFLICT DO NOTHING;
+CREATE POLICY own_avatar ON storage.objects FOR INSERT TO authenticated
+WITH CHECK (bucket_id = 'avatars' AND (storage.foldername(name))[1] = auth.uid()::text);
+ALTER PUBLICATION supabase_realtime ADD TABLE profiles;
+CREATE FUNCTION token_hook(event jsonb) RETURNS jsonb LANGUAGE sql STABLE AS 'SELECT event';
+GRANT USAGE ON SCHEMA public TO supabase_auth_admin;
+GRANT EXECUTE ON FUNCTION token_hook TO supabase_auth_admin;
+CREATE TRIGGER hook AFTER INSERT ON profiles
+FOR EACH ROW EXECUTE FUNCTION supabase_functions.http_request('https://x.test', 'POST', '{}', '{}', '1000');
+SELECT vault.create_secret('https://x.test', 'url');
+GRANT USAGE ON SCHEMA graphql_public TO service_role;
+INSERT INTO auth.users (id, email, confirmation_token) VALUES (extensions.uuid_generate_v4(), 'a@x.test', '');
+"""
+"""What the platform's own documentation teaches to write, and what its tables are given by hand for a beginning."""
+
+TAKEN_BACK = """
+REVOKE USAGE ON SCHEMA graphql_public FROM service_role;
+REVOKE USAGE ON SCHEMA public FROM supabase_auth_admin;
+DROP FUNCTION token_hook;
+DROP POLICY own_avatar ON storage.objects;
+DROP TRIGGER on_auth_user_created ON auth.users;
+DROP FUNCTION handle_new_user;
+DROP TABLE profiles;
+DELETE FROM vault.secrets;
+"""
+
+LANDED = """
+SELECT (SELECT string_agg(DISTINCT nspowner::regrole::text, ' ') FROM pg_namespace
+         WHERE nspname IN ('auth', 'storage', 'extensions', 'vault', 'graphql_public')),
+       (SELECT pubowner::regrole FROM pg_publication WHERE pubname = 'supabase_realtime'),
+       (SELECT relowner::regrole FROM pg_class WHERE oid = 'public.profiles'::regclass),
+       (SELECT count(*) FROM profiles), current_setting('search_path')
+"""
+
+
+def test_local_databases_of_a_project_are_as_rehearsals_have_it(tmp_path: Path, make_project: MakeProject) -> None:
+    """`--local` runs what rehearses well; what is the platform's is another role's, and no verb takes it for ours."""
+    revisions = {
+        "shared/1": revision("taught", up=TAUGHT, down_sql=TAKEN_BACK, label="shared"),
+        "shared/2": revision("later", "taught", up="CREATE TABLE later (id int)", down_sql="DROP TABLE later"),
+    }
+    fleet = Fleet(tmp_path, {}, {})
+    addresses = {name: replace(NOWHERE, dbname=name) for name in ("acme", "beta")}
+    make_project(tmp_path, entries(addresses), revisions, defaults={"platform": "supabase"})
+    said = fleet.run("rehearse", "--all-branches")
+    assert said.code == 0, said.out + said.err
+    said = fleet.run("upgrade", "--local", "--yes", "--verify", "always")
+    assert (said.code, "2 succeeded" in said.out) == (0, True), said
+    landed = fleet.run("local", "psql", "acme", "--", "-XAtc", LANDED)
+    assert landed.out == 'supabase_admin|supabase_admin|postgres|1|"$user", public, extensions\n'
+    for looked in (("drift", "--full"), ("compare", "acme", "heads:"), ("compare", "acme", "beta", "--owners")):
+        said = fleet.run(*looked, "--local", "--exit-code")
+        assert said.code == 0, said
+    said = fleet.run("snapshot", "acme", "--local", "--json")
+    schemas = {f["identity"] for f in said.json["data"]["catalog"]["facts"] if f["kind"] == "schema"}
+    assert schemas == {"public"}
+    assert fleet.run("downgrade", "acme", "--to", "base", "--local", "--yes").code == 0
+    assert fleet.run("compare", "acme", "beta", "--local", "--exit-code").code == 3
+    assert fleet.run("upgrade", "--local", "--yes", "--verify", "always").code == 0
+
+
+def test_local_databases_of_no_project(tmp_path: Path, make_project: MakeProject) -> None:
+    """Of targets that nobody calls Supabase's, and of before: what they lack is told, and two ways to have it."""
     up = "CREATE TABLE notes (owner uuid REFERENCES auth.users)"
-    nowhere = Address("127.0.0.1", 1, "postgres", "acme", "disable")
     revisions = {"shared/1": revision("first", up=up, down_sql="DROP TABLE notes", label="shared")}
     fleet = Fleet(tmp_path, {}, {})
-    make_project(tmp_path, entries({"acme": nowhere}), revisions)
+    make_project(tmp_path, entries({"acme": NOWHERE}), revisions)
     said = fleet.run("upgrade", "--local", "--yes")
-    assert (said.code, 'schema "auth" does not exist' in said.out + said.err) == (1, True), said
-    assert "hint: it is Supabase's own: another server, the embedded one of `--local` too" in said.out + said.err
+    assert (said.code, 'schema "auth" does not exist' in said.err) == (1, True), said
+    assert "hint: it is Supabase's own" in said.err
+    assert "says `platform: supabase`, in databases made since: `ehg-migrate local wipe" in said.err
     said = fleet.run("rehearse", "--all-branches")
     assert said.code == 0, said
 
 
 def test_an_extension_that_a_project_has_already(project: Fleet) -> None:
+    make_project(tmp_path, entries({"acme": NOWHERE}), revisions, defaults={"platform": "supabase"})
+    said = fleet.run("upgrade", "--local", "--yes")
+    assert said.code == 1, "a database that was there stays what it is"
+    assert fleet.run("local", "wipe", "--yes").code == 0
+    assert fleet.run("upgrade", "--local", "--yes").code == 0
+
+
+def test_the_ground_of_a_local_database_is_whole(tmp_path: Path, make_project: MakeProject) -> None:
+    """SQL of the project's own that fails leaves no database that looks like one; mended, it is there."""
+    revisions = {"shared/1": revision("first", up="CREATE TABLE notes (a helping.hand)", label="shared")}
+    fleet = Fleet(tmp_path, {}, {})
+    own = {"prelude": "prelude.sql"}
+    make_project(tmp_path, entries({"acme": NOWHERE}), revisions, defaults={"platform": "supabase"}, settings=own)
+    (tmp_path / "prelude.sql").write_text("CREATE SCHEMA helping; CREATE DOMAIN helping.hand AS nonsense;")
+    said = fleet.run("upgrade", "--local", "--yes")
+    assert (said.code, 'type "nonsense" does not exist' in said.err) == (2, True), said
+    assert "hint: correct the SQL that `prelude` in alembic.ini names" in said.err
+    (tmp_path / "prelude.sql").write_text("CREATE SCHEMA helping; CREATE DOMAIN helping.hand AS int;")
+    said = fleet.run("upgrade", "--local", "--yes")
+    assert said.code == 0, said
+
+
+def test_what_neither_server_nor_platform_gives(tmp_path: Path, make_project: MakeProject) -> None:
+    """An extension without stand-in is named with its revision and what to do; so are rows that no SQL may delete."""
+    bucket = "INSERT INTO storage.buckets (id, name) VALUES ('a', 'a')"
+    revisions = {
+        "shared/1": revision("bucket", up=bucket, down_sql="DELETE FROM storage.buckets", label="shared"),
+        "shared/2": revision("trigrams", "bucket", up="CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA extensions"),
+    }
+    fleet = Fleet(tmp_path, {}, {})
+    make_project(tmp_path, entries({"acme": NOWHERE}), revisions, defaults={"platform": "supabase"})
+    for command in (("upgrade", "--local", "--yes"), ("rehearse", "--all-branches")):
+        said = fleet.run(*command)
+        assert said.code == 1
+        told = " ".join((said.out + said.err).split())
+        assert 'extension "pg_trgm" is not available' in told
+        assert "versions/shared/2" in told
+        assert "has `vector`" in told
+        assert "`EHG_SCRATCH_URL`" in told
+    assert 'rows of "storage.buckets" are deleted by the Storage API' in told
+    assert "hint: leave the bucket there in `downgrade()`" in told
     """A revision that makes it once more would fail there too, and what to write is said."""
     add_revision(project.folder, "shared/3", revision("again", "realtime", up="CREATE EXTENSION pgcrypto"))
     said = project.run("rehearse")

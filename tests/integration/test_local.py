@@ -142,6 +142,27 @@ def test_databases_are_made_once_and_belong_to_the_migrating_role(home: Path) ->
         assert ask(server.address("new"), owner) == "postgres"
 
 
+def test_a_database_is_filled_whole_or_not_made(home: Path) -> None:
+    """Whoever fails or is killed while it is filled leaves none of its name; what was there is left alone."""
+
+    def fill(connection: psycopg.Connection) -> None:
+        connection.execute("CREATE TABLE laid ()")
+
+    def fail(connection: psycopg.Connection) -> None:
+        fill(connection)
+        raise ZeroDivisionError
+
+    with LocalServer(home) as server:
+        assert server.ensure_databases(["old"]) == ["old"]
+        with pytest.raises(ZeroDivisionError):
+            server.ensure_databases(["new"], fail)
+        assert ask(server.address("postgres"), "SELECT count(*) FROM pg_database WHERE datname = 'new'") == 0
+        assert server.ensure_databases(["old", "new"], fill) == ["new"]
+        assert ask(server.address("new"), "SELECT to_regclass('laid') IS NULL") is False
+        assert ask(server.address("old"), "SELECT to_regclass('laid') IS NULL") is True
+        assert ask(server.address("postgres"), "SELECT count(*) FROM pg_database WHERE datname LIKE '%:'") == 0
+
+
 def test_a_target_moves_to_its_own_database(home: Path) -> None:
     """All else of it stays; names that PostgreSQL has for itself are not taken."""
     away = Address("db.example.test", 5432, "u", "d", "verify-full", "/roots.pem", "/passfile")

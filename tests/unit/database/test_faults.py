@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ehg_migrate import redaction
 from ehg_migrate.database.faults import Fault, Retry, connect_fault, look_fault, run_fault, sqlstate
-from ehg_migrate.schema.reference import hint_on_scratch
+from ehg_migrate.schema.scratch_hints import hint_on_scratch
 
 CASES = [
     # words, code, retry
@@ -160,6 +160,20 @@ def test_what_is_ours_is_granted_to_nobody(words: str, its_role: bool) -> None:
     error = psycopg.errors.lookup("42501")(words)
     assert ("RESET ROLE" in run_fault(wrapped(error)).problem.hint) is not its_role
     assert "RESET ROLE" not in connect_fault(error).problem.hint
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "hint"),
+    [
+        ("42501", "must be owner of table users", "bears policies and triggers and no other change"),
+        ("42501", "Direct deletion from storage tables is not allowed. ", "leave the bucket there in `downgrade()`"),
+        ("3F000", 'schema "supabase_functions" does not exist', "Database Webhooks"),
+        ("3F000", 'schema "auth" does not exist', "`ehg-migrate local wipe`"),
+    ],
+)
+def test_what_is_supabases_own(state: str, words: str, hint: str) -> None:
+    """A project's owner cannot grant it to himself: he is told what may be done there, and what not."""
+    assert hint in run_fault(wrapped(psycopg.errors.lookup(state)(words))).problem.hint
 
 
 @pytest.mark.parametrize(
