@@ -29,6 +29,7 @@ class _Sought:
 
     findings: tuple[Finding, ...]
     unknown: Mapping[str, Problem]
+    elsewhere: tuple[str, ...] = ()  # on which PostgreSQL, where that of targets is another
 
 
 class LintingProject(ProvingProject):
@@ -154,7 +155,8 @@ class LintingProject(ProvingProject):
         sizes = self._sizes(outcomes)
         judge = Judge(self.settings, allowances(self.revisions, allow))
         found = (f for o in outcomes for f in judge.findings(o.steps, o.targets, sizes))
-        return _Sought(_merged(found), unknown)
+        others = dict.fromkeys(o.elsewhere for o in outcomes if o.elsewhere and not o.problem)
+        return _Sought(_merged(found), unknown, tuple(others))
 
     def _outcomes(
         self,
@@ -238,7 +240,8 @@ def _told(plans: Sequence[Plan], sought: _Sought, seconds: float) -> Iterable[Pr
     known = sum(p.target not in sought.unknown for p in plans)
     if known:
         targets = "1 target were" if known == 1 else f"{known} targets were"
-        yield Problem("linted", f"the steps of {targets} looked at in a rehearsal, in {seconds:.2f} s")
+        where = "".join(sought.elsewhere)
+        yield Problem("linted", f"the steps of {targets} looked at in a rehearsal, in {seconds:.2f} s{where}")
     allowed = {(f.rule, f.revision, f.allowed) for f in sought.findings if f.allowed}
     for rule, revision, reason in sorted(allowed):
         yield Problem("lint_allowed", f"`{rule}` of revision `{revision}` is allowed: {reason}")

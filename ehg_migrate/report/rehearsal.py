@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ehg_migrate.report.differences import difference_lines
 from ehg_migrate.report.text import names, number, problem_lines, some, table
+from ehg_migrate.schema.rehearsed import elsewhere
 
 if TYPE_CHECKING:
     from ehg_migrate.schema.difference import Difference
@@ -35,7 +36,8 @@ def rehearsal_lines(found: Sequence[Rehearsal]) -> Iterator[str]:
 
 
 def _one(rehearsal: Rehearsal) -> Iterator[str]:
-    where = f" on PostgreSQL {rehearsal.server_version}" if rehearsal.server_version else ""
+    version = rehearsal.server_version
+    where = elsewhere(version, rehearsal.major) or (f" on PostgreSQL {version}" if version else "")
     yield f"{some(rehearsal.targets)}: from {names(rehearsal.heads)} to {names(rehearsal.goal)}{where}"
     if rehearsal.problem:
         yield from problem_lines(rehearsal.problem, "  ", rehearsal.targets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ from ehg_migrate.schema.effects import effect
 from ehg_migrate.schema.judging import Seen
 from ehg_migrate.settings import Settings
 
-_FORM = 3  # raised when the same steps are judged in another way than before
+_FORM = 4  # raised when the same steps are judged in another way than before, or the file is another
 _MOST = 200  # files; those that were not written for longest go first
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a rehearsal has seen of the steps of a case, and words where it was on another PostgreSQL than theirs."""
+
+    steps: tuple[Seen, ...]
+    elsewhere: str = ""
 
 
 class Known:
@@ -24,10 +33,11 @@ class Known:
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.root / ".ehg" / "lint"
 
-    def find(self, digest: str, steps: Sequence[Step], key: str, *, back: bool = False) -> tuple[Seen, ...] | None:
+    def find(self, digest: str, steps: Sequence[Step], key: str, *, back: bool = False) -> Kept | None:
         """Of the plan with this digest, for the case with this key. With `back` only where taken back, too."""
         data = _read(self._file(digest, key))
-        return _steps(steps, data) if data and (data["back"] or not back) else None
+        found = _steps(steps, data) if data and (data["back"] or not back) else None
+        return Kept(found, str(data["elsewhere"])) if data and found is not None else None
 
     def last(self, digest: str, steps: Sequence[Step], target: str) -> tuple[Seen, ...] | None:
         """Of the plan with this digest, for the case that this target was last in: others' ground may be another."""
@@ -39,12 +49,11 @@ class Known:
         """Whether anything is known of the plan with this digest."""
         return bool(self._files(digest))
 
-    def keep(self, digest: str, key: str, targets: Sequence[str], steps: Sequence[Seen], *, back: bool) -> None:
+    def keep(self, digest: str, key: str, targets: Sequence[str], kept: Kept, *, back: bool) -> None:
         """For the next time; nothing where it cannot be written."""
-        known = [[[e.rule, e.identity, list(e.tables), e.line] for e in s.effects] for s in steps]
-        self._write(
-            digest, key, {"form": _FORM, "back": back, "at": dict.fromkeys(targets, time.time()), "steps": known}
-        )
+        steps = [[[e.rule, e.identity, list(e.tables), e.line] for e in s.effects] for s in kept.steps]
+        at = dict.fromkeys(targets, time.time())
+        self._write(digest, key, {"form": _FORM, "back": back, "at": at, "steps": steps, "elsewhere": kept.elsewhere})
 
     def met(self, digest: str, key: str, targets: Sequence[str]) -> None:
         """These targets are in the case with this key now, which is known."""
@@ -72,7 +81,7 @@ class Known:
 def _read(file: Path) -> dict[str, Any] | None:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        good = data["form"] == _FORM and {"back", "steps"} <= data.keys()
+        good = data["form"] == _FORM and {"back", "steps", "elsewhere"} <= data.keys()
         return data if good and all(isinstance(when, float) for when in data["at"].values()) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

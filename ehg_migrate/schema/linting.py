@@ -12,9 +12,9 @@ from ehg_migrate.schema.corrections.words import rest
 from ehg_migrate.schema.difference import Change, Difference
 from ehg_migrate.schema.effects import Effect, effect
 from ehg_migrate.schema.judging import Seen
-from ehg_migrate.schema.lint_shelf import Known
+from ehg_migrate.schema.lint_shelf import Kept, Known
 from ehg_migrate.schema.rehearsal import Case, Rehearsing, furthest_first, grouped, ways
-from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep
+from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep, elsewhere
 
 MANY = 100
 """Steps. Each takes a fifth of a second or more, so a new target would wait for minutes; others had them one by one."""
@@ -27,6 +27,7 @@ class Outcome:
     targets: tuple[str, ...]
     steps: tuple[Seen, ...]
     problem: Problem | None = None
+    elsewhere: str = ""  # on which PostgreSQL, where that of the targets is another
 
 
 def outcome(rehearsal: Rehearsal) -> Outcome:
@@ -39,7 +40,12 @@ def outcome(rehearsal: Rehearsal) -> Outcome:
         for s in rehearsal.steps
     )
     failed = next((s.problem for s in rehearsal.steps if s.phase == "forward"), None)
-    return Outcome(rehearsal.targets, steps, rehearsal.problem or failed)
+    return Outcome(
+        rehearsal.targets,
+        steps,
+        rehearsal.problem or failed,
+        elsewhere(rehearsal.server_version, rehearsal.major),
+    )
 
 
 def _weighed(effect: Effect) -> bool:
@@ -88,10 +94,10 @@ def outcomes(
     """
     missing = []
     for case in grouped(cases):
-        steps = known.find(digests[case.targets[0]], case.steps, case.key, back=rehearsing.back)
-        if steps is not None:
+        found = known.find(digests[case.targets[0]], case.steps, case.key, back=rehearsing.back)
+        if found is not None:
             known.met(digests[case.targets[0]], case.key, case.targets)
-            yield Outcome(case.targets, steps)
+            yield Outcome(case.targets, found.steps, elsewhere=found.elsewhere)
         elif most is not None and not case.start.heads and len(case.steps) > MANY:
             yield Outcome(case.targets, (), _whole_history(len(case.steps)))
         else:
@@ -104,7 +110,8 @@ def outcomes(
         notice(case.told)
         done = outcome(rehearsing.run(case))
         if done.problem is None:
-            known.keep(digests[case.targets[0]], case.key, case.targets, done.steps, back=rehearsing.back)
+            kept = Kept(done.steps, done.elsewhere)
+            known.keep(digests[case.targets[0]], case.key, case.targets, kept, back=rehearsing.back)
         yield done
 
 

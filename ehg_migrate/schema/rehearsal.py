@@ -119,7 +119,7 @@ class Rehearsing:
         """One case. Raises nothing for it."""
         goal = case.steps[-1].heads_after
         ground = case.start.ground
-        plain = Rehearsal(case.targets, case.start.heads, goal, drift=case.drift)
+        plain = Rehearsal(case.targets, case.start.heads, goal, drift=case.drift, major=ground.major)
         try:
             scratch = self._servers.get(ground.major, api_roles=bool(ground.roles))
             return self._on(scratch, case, replace(plain, server_version=scratch.version))

@@ -48,6 +48,7 @@ class Rehearsal:
     not_tried: tuple[str, ...] = ()  # revisions behind one that failed
     problem: Problem | None = None
     server_version: str = ""  # of the scratch server
+    major: int = 0  # of the targets' PostgreSQL
     drift: tuple[Difference, ...] = ()  # of targets rehearsed as they are: left what their revisions produce
     unlike: tuple[Difference, ...] = ()  # left what the start lacked to be as they are, since nothing could make it
     probed: tuple[Probed, ...] = ()  # rows of the targets that would break steps; no fault of the rehearsal
@@ -56,6 +57,12 @@ class Rehearsal:
     def good(self) -> bool:
         """Whether every step can be run, taken back and run again."""
         return self.problem is None and not self.not_tried and all(s.good for s in self.steps)
+
+
+def elsewhere(version: str, major: int) -> str:
+    """Words for what was tried on a server of `version`, where the targets are of another major; none where not."""
+    other = version and major and version.partition(".")[0] != str(major)
+    return f", on PostgreSQL {version}, and theirs is {major}" if other else ""
 
 
 def on_former_tables(steps: Iterable[RehearsedStep]) -> Iterator[RehearsedStep]:

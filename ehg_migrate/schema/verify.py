@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from ehg_migrate.model import Result, State, StateKind, Status
 from ehg_migrate.rollout.running import Verified
 from ehg_migrate.schema.drift import MOVED, Drift, Fleet, Looking, Verdict, find_drift
 from ehg_migrate.schema.reference import References
+from ehg_migrate.schema.rehearsed import elsewhere
 from ehg_migrate.schema.scratch import ScratchServers
 
 _NAMED = 5  # objects that a message names before the rest is counted
@@ -63,6 +65,11 @@ def _differs(drift: Drift) -> Problem:
     )
 
 
+def _major(drift: Drift) -> int:
+    found = re.match(r"\d+", drift.server_version)
+    return int(found[0]) if found else 0
+
+
 def _too_many(targets: int, states: int) -> Problem:
     return Problem(
         "not_verified",
@@ -76,7 +83,8 @@ def _notes(found: Sequence[Drift], seconds: float) -> Iterator[Problem]:
     judged = [d for d in found if not d.problem]
     if judged:
         plural = "the schema of 1 target was" if len(judged) == 1 else f"the schemas of {len(judged)} targets were"
-        yield Problem("verified", f"{plural} held against the revisions in {seconds:.2f} s")
+        others = dict.fromkeys(elsewhere(d.reference_version, _major(d)) for d in judged)
+        yield Problem("verified", f"{plural} held against the revisions in {seconds:.2f} s{''.join(others)}")
     for problem, targets in together((d.problem, d.target) for d in found if d.problem).items():
         named = some(targets, _NAMED)
         yield replace(problem, code="not_verified", message=f"not verified: {named}: {problem.message}")

@@ -14,7 +14,7 @@ from ehg_migrate.revisions.rules import RULES, Weight
 from ehg_migrate.schema.difference import Change, Difference
 from ehg_migrate.schema.effects import Effect, effect
 from ehg_migrate.schema.judging import Judge, Seen, weighed_tables
-from ehg_migrate.schema.lint_shelf import Known
+from ehg_migrate.schema.lint_shelf import Kept, Known
 from ehg_migrate.schema.linting import outcome
 from ehg_migrate.schema.rehearsed import Rehearsal, RehearsedStep, on_former_tables
 from ehg_migrate.settings import Settings
@@ -148,19 +148,25 @@ def test_what_is_kept(tmp_path: Path) -> None:
     """Found again by plan and case, and for a target by the plan and its own case; a file that is wrong is none."""
     known = Known(replace(SETTINGS, root=tmp_path))
     steps, others = (Seen(STEP, (REWRITE, GRANTED)),), (Seen(STEP, (REWRITE,)),)
-    known.keep("plan", "case", ("one", "two"), steps, back=False)
-    assert known.find("plan", [STEP], "case") == known.last("plan", [STEP], "two") == steps
+    known.keep("plan", "case", ("one", "two"), Kept(steps, ", on another"), back=False)
+    assert known.find("plan", [STEP], "case") == Kept(steps, ", on another")
+    assert known.last("plan", [STEP], "two") == steps
     assert known.find("plan", [STEP], "other") is None
     assert known.find("plan", [STEP], "case", back=True) is None
     assert known.last("plan", [STEP], "three") is None, "nobody has looked at it"
-    known.keep("plan", "case", ("one", "two"), steps, back=True)
-    assert known.find("plan", [STEP], "case", back=True) == steps
-    known.keep("plan", "other", ("three",), others, back=True)
+    known.keep("plan", "case", ("one", "two"), Kept(steps), back=True)
+    assert known.find("plan", [STEP], "case", back=True) == Kept(steps)
+    known.keep("plan", "other", ("three",), Kept(others), back=True)
     known.met("plan", "other", ("one",))
     assert [known.last("plan", [STEP], name) for name in ("one", "two", "three")] == [others, steps, others]
     known.met("plan", "case", ("one",))
     assert known.last("plan", [STEP], "one") == steps, "it is as it was before"
-    for text in ("", "{}", "[1", '{"form": 2, "back": true, "at": {"one": 1.0}, "steps": [[["no_rule", "", [], 0]]]}'):
+    for text in (
+        "",
+        "{}",
+        "[1",
+        '{"form": 4, "elsewhere": "", "back": true, "at": {"one": 1.0}, "steps": [[["no_rule", "", [], 0]]]}',
+    ):
         for file in (tmp_path / ".ehg" / "lint").iterdir():
             file.write_text(text)
         assert known.find("plan", [STEP], "case") is known.last("plan", [STEP], "one") is None
