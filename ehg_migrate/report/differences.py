@@ -10,6 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ehg_migrate.report.text import number, problem_lines, some
+from ehg_migrate.schema.eras import told
 
 if TYPE_CHECKING:
     from ehg_migrate.schema.clusters import Cluster
@@ -29,6 +30,8 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
         yield from _object(d)
     for note in found.notes:
         yield f"note: the columns of {note.identity} stand in another order"
+    if found.former:
+        yield from problem_lines(told(found.former), "note: ")
     versions = found.left_version, found.right_version
     servers = f" (PostgreSQL {versions[0]} and {versions[1]})" if all(versions) and versions[0] != versions[1] else ""
     if found.differences:

@@ -74,7 +74,7 @@ def _holds_snapshot(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What separates two sides. `notes` are columns in another order, which make no difference."""
+    """What separates two sides. `notes` are columns in another order, which make no difference; nor does `former`."""
 
     left: str
     right: str
@@ -82,6 +82,7 @@ class Comparison:
     notes: tuple[Difference, ...]
     left_version: str  # of the server
     right_version: str
+    former: tuple[Difference, ...] = ()  # what was made under other default privileges than hold now, with their grants
 
 
 def compared(left: str, one: Catalog, right: str, other: Catalog) -> Comparison:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ehg_migrate.errors import Problem, quoted
+from ehg_migrate.errors import Problem, TargetError, quoted
 from ehg_migrate.schema.confining import unquoted
+from ehg_migrate.schema.difference import Difference
 from ehg_migrate.schema.facts import Catalog, Fact
 from ehg_migrate.schema.ground import ROLES, TYPES, Ground, default_of
 from ehg_migrate.schema.recipe import Recipe
@@ -57,6 +58,15 @@ def both_eras(drifted: Mapping[str, tuple[Recipe, Ground]], references: Referenc
     }
 
 
+def eras_of(made: Recipe, now: Ground, references: References, read: Callable[[Recipe], Catalog]) -> Eras | None:
+    """The same of one target, its states read by `read`, which raises TargetError for one that cannot be made."""
+    pair = _pair(made, now, references)
+    try:
+        return Eras(*map(read, pair)) if pair else None
+    except TargetError:
+        return None
+
+
 def as_made_now(there: Catalog, eras: Eras) -> tuple[Catalog, tuple[Fact, ...]]:
     """A target's catalogue with all as it would be made now that is as it was made before; and what that was."""
     expected, before = eras.now.by_name, eras.before.by_name
@@ -70,11 +80,12 @@ def as_made_now(there: Catalog, eras: Eras) -> tuple[Catalog, tuple[Fact, ...]]:
     return Catalog.of(facts, there.server_version), old
 
 
-def told(old: Sequence[Fact]) -> Problem:
+def told(old: Sequence[Fact] | Sequence[Difference]) -> Problem:
     """For a note: they are no drift, and may be more open than what would be made now."""
+    named = quoted((f"{one.kind} {one.identity}" for one in old), _NAMED)
     return Problem(
         FORMER,
-        f"made under other default privileges than hold now, with their grants: {quoted(map(_called, old), _NAMED)}",
+        f"made under other default privileges than hold now, with their grants: {named}",
         "grant in revisions what shall be granted, and revoke the rest: then it is the same whenever it was made",
     )
 
@@ -117,10 +128,6 @@ def _changed(before: Catalog, after: Catalog, home: str) -> Iterator[tuple[str, 
         if found and before.by_name.get(name) != after.by_name.get(name):
             schema = found["schema"] or ""
             yield home if schema == ALIAS else unquoted(schema), letters[found["kind"]]
-
-
-def _called(fact: Fact) -> str:
-    return f"{fact.kind} {fact.identity}"
 
 
 def _place(default: str) -> tuple[str, str]:

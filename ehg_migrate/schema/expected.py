@@ -3,16 +3,54 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import psycopg
 
 from ehg_migrate.errors import LocalServerError, Problem, TargetError
 from ehg_migrate.schema.catalog import read_catalog
-from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.comparing import Side
+from ehg_migrate.schema.eras import as_made_now, eras_of
+from ehg_migrate.schema.facts import Catalog, Fact
+from ehg_migrate.schema.ground import Ground
 from ehg_migrate.schema.recipe import Recipe
 from ehg_migrate.schema.reference import References, no_reference
 from ehg_migrate.schema.scope import Scope
 from ehg_migrate.schema.scratch import Scratch, ScratchServers
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A target and what given heads produce there, both read in one scope."""
+
+    scope: Scope
+    expected: Catalog  # on the default privileges of now, where that could be made
+    there: Catalog
+    as_now: Catalog | None = None  # `there`, were all that is as former ones made it made now
+    former: tuple[Fact, ...] = ()  # what that is
+
+    def of(self, side: Side) -> Catalog:
+        """That of one side, as it is."""
+        return self.there if side.heads is None else self.expected
+
+    def judged(self, side: Side) -> Catalog:
+        """The same as `drift` holds it against the other."""
+        return self.as_now if self.as_now and side.heads is None else self.of(side)
+
+
+def in_eras(pair: Beside, made: Recipe, ground: Ground, servers: ScratchServers, references: References) -> Beside:
+    """With the grants of either time told apart; `made` has produced `expected`, `ground` is that of the target now."""
+    if pair.expected.fingerprint == pair.there.fingerprint:
+        return pair
+
+    def read(recipe: Recipe) -> Catalog:
+        return expected_catalog(servers, references, recipe, pair.scope)
+
+    eras = eras_of(made, ground, references, read)
+    if eras is None:
+        return pair
+    as_now, former = as_made_now(pair.there, eras)
+    return replace(pair, expected=eras.now, as_now=as_now, former=former)
 
 
 def expected_catalog(servers: ScratchServers, references: References, recipe: Recipe, scope: Scope) -> Catalog:

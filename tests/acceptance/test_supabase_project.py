@@ -88,6 +88,9 @@ def test_what_a_project_is_given_is_there_where_its_steps_are_tried(
     assert project.run("drift", "--exit-code").code == 0, "a project that nobody has changed has not drifted"
     run = project.run("upgrade", "--yes", "--verify", "always", "--lint", "always")
     assert run.code == 0, run
+    # which PostgreSQL it was tried on is told where that is another than theirs
+    tried = re.findall(r"note: .* in \d+\.\d+ s, on PostgreSQL 16\.\d+, and theirs is 15\n", run.err)
+    assert len(tried) == (0 if own_server else 2), run
     assert project.run("drift", "--full", "--exit-code").code == 0
     rehearsed = project.run("downgrade", "acme", "--to", "dumped", "--yes", "--verify", "always")
     assert rehearsed.code == 0, rehearsed
@@ -187,9 +190,6 @@ def test_local_databases_of_no_project(tmp_path: Path, make_project: MakeProject
     assert "says `platform: supabase`, in databases made since: `ehg-migrate local wipe" in said.err
     said = fleet.run("rehearse", "--all-branches")
     assert said.code == 0, said
-
-
-def test_an_extension_that_a_project_has_already(project: Fleet) -> None:
     make_project(tmp_path, entries({"acme": NOWHERE}), revisions, defaults={"platform": "supabase"})
     said = fleet.run("upgrade", "--local", "--yes")
     assert said.code == 1, "a database that was there stays what it is"
@@ -231,6 +231,9 @@ def test_what_neither_server_nor_platform_gives(tmp_path: Path, make_project: Ma
         assert "`EHG_SCRATCH_URL`" in told
     assert 'rows of "storage.buckets" are deleted by the Storage API' in told
     assert "hint: leave the bucket there in `downgrade()`" in told
+
+
+def test_an_extension_that_a_project_has_already(project: Fleet) -> None:
     """A revision that makes it once more would fail there too, and what to write is said."""
     add_revision(project.folder, "shared/3", revision("again", "realtime", up="CREATE EXTENSION pgcrypto"))
     said = project.run("rehearse")
@@ -282,12 +285,28 @@ def test_default_privileges_that_the_platform_changes(project: Fleet, pg: Cluste
     assert "note: acme, beta: made under other default privileges than hold now, with their grants: " in said.out
     assert "`table public.former`" in said.out
     assert "default privileges of" not in said.out
+    said = project.run("compare", "acme", "heads:", "--exit-code", "--owners")
+    assert (said.code, "no difference between `acme` and `heads:`" in said.out) == (0, True), said
+    assert "note: made under other default privileges than hold now, with their grants: " in said.out
+    said = project.run("compare", "heads:", "acme", "--exit-code", "--json")
+    former = {d["identity"]: d["clauses"] for d in said.json["data"]["former"]}
+    assert (said.code, said.json["data"]["differences"]) == (0, [])
+    assert former["public.former"][0]["left"] is None
+    assert "SELECT" in former["public.former"][0]["right"]
+    said = project.run("compare", "acme", "heads:", "--sql")
+    assert (said.code, "REVOKE " in said.out, "GRANT " in said.out) == (0, True, False), said
     add_revision(project.folder, "shared/4", revision("after", "before", up="CREATE TABLE later (id int)"))
     run = project.run("upgrade", "--yes", "--verify", "always")
     assert (run.code, "2 succeeded" in run.out) == (0, True), run
     execute(pg, project.addresses["beta"], "GRANT SELECT ON later TO anon")
     said = project.run("drift", "--exit-code")
     assert (said.code, "           grants.anon: - -> SELECT" in said.out) == (3, True), said
+    said = project.run("compare", "heads:", "beta", "--exit-code")
+    assert (said.code, "         grants.anon: - -> SELECT" in said.out, "changed  table public.former" in said.out) == (
+        3,
+        True,
+        False,
+    ), said
     execute(pg, project.addresses["beta"], "REVOKE SELECT ON later FROM anon", "REVOKE SELECT ON former FROM anon")
     said = project.run("drift", "--exit-code")
     assert (said.code, "  changed  table public.former" in said.out) == (3, True), said
