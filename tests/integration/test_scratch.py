@@ -207,7 +207,8 @@ def test_a_ground_is_what_it_was_read_from(scratch: Scratch, pg: Cluster) -> Non
             at_home(c, original)
         with scratch.connect(empty) as c:
             # the stand-ins are the scratch role's own, and so none of the platform's
-            assert replace(ground(c), platform=()) == replace(original, platform=())
+            assert replace(ground(c), platform=()) == replace(original, platform=(), keepers=())
+            assert "supabase_auth_admin" in original.keepers
             assert original.platform == ("auth", "extensions", "storage", "supabase_realtime")
             assert c.execute("SELECT auth.uid()").fetchone() == (None,)
     finally:
