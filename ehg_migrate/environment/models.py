@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import MetaData, Table
 
 from ehg_migrate.errors import ConfigurationError, Problem, described
-from ehg_migrate.model import VERSION_TABLE, Target
+from ehg_migrate.model import SUPABASE, SUPABASE_SCHEMAS, VERSION_TABLE, Target
 from ehg_migrate.settings import Settings
 
 _WHERE = "alembic.ini: [ehg_migrate] metadata"
@@ -98,9 +98,14 @@ class Comparison:
         """Whether Alembic may say something about it: a table only the database has may be somebody else's."""
         if not self._owns("include_object", item, name, kind, reflected, compare_to):
             return False
-        if kind != "table" or not reflected or compare_to is not None:
+        if kind != "table":
             return True
         assert isinstance(item, Table)
+        # a model of `auth.users` is there for foreign keys: no revision makes that table, changes it or drops it
+        if self.target.platform == SUPABASE and item.schema in SUPABASE_SCHEMAS:
+            return False
+        if not reflected or compare_to is not None:
+            return True
         return self._complete and item.name not in self._never and _key(item) not in self._of_other_branches
 
     def _include_name(self, name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:

@@ -14,6 +14,7 @@ from ehg_migrate.model.target import (
     PLATFORMS,
     SHARED,
     SUPABASE,
+    SUPABASE_SCHEMAS,
     VERSION_TABLE,
     Address,
     Limits,
@@ -26,7 +27,8 @@ from ehg_migrate.model.target import (
 )
 
 __all__ = [
-    "META_SCHEMA", "VERSION_TABLE", "SHARED", "PLATFORMS", "SUPABASE", "NO_PLATFORM", "meta_schema",
+    "META_SCHEMA", "VERSION_TABLE", "SHARED", "PLATFORMS", "SUPABASE", "SUPABASE_SCHEMAS", "NO_PLATFORM",
+    "meta_schema",
     "Target", "Address", "Limits", "SecretRef", "is_ip", "is_local", "is_socket",
     "State", "StateKind", "Plan", "FleetPlan", "Step", "Direction", "Verb", "Skipped", "Wave", "Entry",
     "Finding", "Level",

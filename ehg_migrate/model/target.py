@@ -17,7 +17,15 @@ Schemas whose names begin so are this tool's: a target that is one schema of a d
 
 VERSION_TABLE = "alembic_version"
 SUPABASE, NO_PLATFORM = PLATFORMS = ("supabase", "none")
-"""Who keeps schemas of his own in a target's database: their names are in `schema.scope`."""
+"""Who keeps schemas of his own in a target's database."""
+
+SUPABASE_SCHEMAS = (
+    "_analytics", "_realtime", "_supavisor", "auth", "cron", "etl", "extensions", "graphql", "graphql_public", "net",
+    "pgbouncer", "pgmq", "pgmq_public", "pgsodium", "pgsodium_masks", "pgtle", "realtime", "repack", "storage",
+    "supabase_functions", "supabase_migrations", "supabase_subscription_mgmt", "tiger", "tiger_data", "topology",
+    "vault",
+)  # fmt: skip
+"""Schemas that the platform fills on a Supabase project. Source: supabase/postgres and its `db diff` policy."""
 
 SHARED = "shared"
 """The branch that every target has."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ehg_migrate.database.trace import NOTHING, Trace
+from ehg_migrate.model import SUPABASE_SCHEMAS
 from ehg_migrate.revisions.rules import RULES
 from ehg_migrate.schema.corrections.words import last, place, rest
 from ehg_migrate.schema.facts import Catalog, Fact
-from ehg_migrate.schema.scope import SUPABASE_SCHEMAS
 
 _EVERYBODY = frozenset({"anon", "authenticated", "PUBLIC"})
 """Roles that anyone on the internet can have: PostgREST serves schema `public` to them."""

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ehg_migrate.model import META_SCHEMA, NO_PLATFORM, VERSION_TABLE, Target
-
-SUPABASE_SCHEMAS = (
-    "_analytics", "_realtime", "_supavisor", "auth", "cron", "etl", "extensions", "graphql", "graphql_public", "net",
-    "pgbouncer", "pgmq", "pgmq_public", "pgsodium", "pgsodium_masks", "pgtle", "realtime", "repack", "storage",
-    "supabase_functions", "supabase_migrations", "supabase_subscription_mgmt", "tiger", "tiger_data", "topology",
-    "vault",
-)  # fmt: skip
-"""Schemas that the platform fills on a Supabase project. Source: supabase/postgres and its `db diff` policy."""
+from ehg_migrate.model import META_SCHEMA, NO_PLATFORM, SUPABASE_SCHEMAS, VERSION_TABLE, Target
 
 OFTEN_OURS = frozenset(SUPABASE_SCHEMAS) - {"extensions", "supabase_migrations"}
 """Those that are the project's own where the migrating role owns them; the other two it owns on Supabase as well."""

@@ -212,6 +212,40 @@ def test_the_ground_of_a_local_database_is_whole(tmp_path: Path, make_project: M
     assert said.code == 0, said
 
 
+MODELS = """
+import sqlalchemy as sa
+metadata = sa.MetaData()
+users = sa.Table("users", metadata, sa.Column("id", sa.Uuid, primary_key=True), schema="auth")
+notes = sa.Table("notes", metadata, sa.Column("owner", sa.Uuid, sa.ForeignKey("auth.users.id"), nullable=False))
+"""
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_models_that_refer_to_the_platform(tmp_path: Path, make_project: MakeProject, *, everywhere: bool) -> None:
+    """They name its table so that their own can refer to it: no revision makes that, drops it or takes columns away."""
+    looks = {"alembic": {"include_schemas": True}} if everywhere else {}
+    revisions = {"shared/1": revision("first", up="CREATE TABLE other (id int)", label="shared")}
+    fleet = Fleet(tmp_path, {}, {})
+    make_project(
+        tmp_path,
+        entries({"acme": NOWHERE}),
+        revisions,
+        defaults={"platform": "supabase", **looks},
+        settings={"metadata": "\n    shared = models:metadata"},
+    )
+    (tmp_path / "models.py").write_text(MODELS)
+    assert fleet.run("upgrade", "--local", "--yes").code == 0
+    said = fleet.run("revision", "-m", "notes", "--autogenerate", "acme", "--local")
+    assert said.code == 0, said
+    (written,) = (tmp_path / "versions/shared").glob("*_notes.py")
+    text = written.read_text()
+    assert "op.create_table('notes'" in text
+    assert "['auth.users.id']" in text
+    assert re.findall(r"schema='auth'|'users',", text) == []
+    said = fleet.run("upgrade", "--local", "--yes")
+    assert said.code == 0, said
+
+
 def test_what_neither_server_nor_platform_gives(tmp_path: Path, make_project: MakeProject) -> None:
     """An extension without stand-in is named with its revision and what to do; so are rows that no SQL may delete."""
     bucket = "INSERT INTO storage.buckets (id, name) VALUES ('a', 'a')"
