@@ -49,7 +49,7 @@ _rollout = click.option(
 verifying = click.option(
     "--verify",
     type=click.Choice(VERIFY),
-    help="Hold each target's schema against its revisions after the run. Default: `verify` in alembic.ini, or auto.",
+    help="Hold schemas of targets that got steps against their revisions. Default: `verify` in alembic.ini, or auto.",
 )
 
 _failing = click.option(

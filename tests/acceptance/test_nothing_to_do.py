@@ -24,9 +24,9 @@ HEAVY |= {"pydantic", "yaml", "xml", "multiprocessing", "tornado", "pickle", "lo
 OURS = {"status": 77, "upgrade": 91}
 """How many of our own modules a command may need: each costs about a millisecond. Raise it with a reason.
 
-77: `files.py` tells what is not there from what cannot be seen; `answers.py` and `logins.py` keep a server from ending or
-stopping the process that looks at all of them. 91: git is asked for the commit, and `children.py`
-keeps our secrets from it.
+77: `files.py` tells what is not there from what cannot be seen; `answers.py` and `logins.py` keep a server from ending
+or stopping the process that looks at all of them. 91: git is asked for the commit, and `children.py` keeps our secrets
+from it.
 """
 
 STRICT = {"lint": "always", "verify": "always"}
