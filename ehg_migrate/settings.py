@@ -60,7 +60,7 @@ class Settings:
     max_failures: int = 0  # after how many failures of a run no other target begins; 0 for no limit
     metadata: tuple[tuple[str, str], ...] = ()  # (branch, `package.module:attribute`), for autogenerate
     worker_memory: int = 0  # bytes that the process of a target may have; 0 for no limit
-    prelude: str = ""  # SQL that makes on a scratch database what revisions rely on and do not make
+    prelude: str = ""  # SQL that makes what revisions rely on and do not: on scratch databases, and some local ones
     verify: str = "auto"  # whether a run holds targets against their revisions after it: one of VERIFY
     lint: str = "auto"  # whether `upgrade` looks first at what its steps do in a rehearsal: one of LINT
     lint_levels: tuple[tuple[str, str], ...] = ()  # (rule, its level in this project)
