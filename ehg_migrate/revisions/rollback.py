@@ -157,13 +157,23 @@ def _nothing_half_done(run: str, since: Sequence[JournalEntry], left: Mapping[st
 
 
 def _nothing_else(run: str, own: Mapping[str, JournalEntry], left: Mapping[str, JournalEntry]) -> None:
-    """Steps of its own that another has done again are the other's: a job that is repeated must not take them back."""
+    """Steps of its own that another has done again are the other's: a job that is repeated must not take them back.
+
+    Nor may its hint, where nothing is left of the run: the others' work would go for nothing.
+    """
     other = [e.run for r, e in left.items() if e.run != run or r not in own or own[r].direction != e.direction]
-    if other:
-        names = quoted(dict.fromkeys(other))
-        last = shlex.quote(other[-1])  # who writes into the journal chooses it, and somebody pastes this into a shell
-        hint = f"run `ehg-migrate rollback {last} -t TARGET` first"  # of this one, and not of all that it was for
-        raise inexact(run, f"later runs changed the target: {names}", hint)
+    if not other:
+        return
+    names = quoted(dict.fromkeys(other))
+    if not any(e.run == run for e in left.values()):
+        raise inexact(
+            run,
+            f"nothing of it is left, and later runs changed the target: {names}",
+            "there is nothing to take back: `ehg-migrate history TARGET` shows who did, and what was done since",
+        )
+    last = shlex.quote(other[-1])  # who writes into the journal chooses it, and somebody pastes this into a shell
+    hint = f"run `ehg-migrate rollback {last} -t TARGET` first"  # of this one, and not of all that it was for
+    raise inexact(run, f"later runs changed the target: {names}", hint)
 
 
 def _still_known(graph: Graph, run: str, of_run: Iterable[JournalEntry], steps: Iterable[JournalEntry]) -> None:

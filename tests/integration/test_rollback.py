@@ -132,8 +132,9 @@ def test_a_rollback_that_is_said_once_more(pg: Cluster, project: Project, addres
     again = project.rollback(run.id)
     assert problems(again) == dict.fromkeys("abc", "rollback_inexact")
     assert {str(r.problem) for r in again.results} == {
-        f"run `{run.id}` cannot be taken back exactly: later runs changed the target: `{newer.id}`\n"
-        f"  hint: run `ehg-migrate rollback {newer.id} -t TARGET` first"
+        f"run `{run.id}` cannot be taken back exactly: nothing of it is left, and later runs changed the target: "
+        f"`{newer.id}`\n"
+        "  hint: there is nothing to take back: `ehg-migrate history TARGET` shows who did, and what was done since"
     }
     assert look(pg, addresses) == now
     done = [e for e in project.history("a") if e.event == "done"]

@@ -129,20 +129,40 @@ def test_a_rollback_of_a_downgrade_leaves_the_work_to_who_did_it() -> None:
     assert rollback(book, "B").goal == ("s1",)
 
 
-@pytest.mark.parametrize("count", [1, None])
-def test_a_rollback_that_is_said_once_more_leaves_a_later_upgrade_alone(count: int | None) -> None:
-    """A pipeline may repeat an old job: steps that it took back were applied again since, by another run."""
+NOTHING_LEFT = """\
+nothing of it is left, and later runs changed the target: `{0}`
+  hint: there is nothing to take back: `ehg-migrate history TARGET` shows who did, and what was done since"""
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "later runs changed the target: `C`\n  hint: run `ehg-migrate rollback C -t TARGET` first"),
+        (None, NOTHING_LEFT.format("C")),
+    ],
+)
+def test_a_rollback_that_is_said_once_more_leaves_a_later_upgrade_alone(count: int | None, said: str) -> None:
+    """A pipeline may repeat an old job: steps that it took back were applied again since, by another run.
+
+    That one is to be taken back first only where something of the old one is left to take back.
+    """
     book = upgraded(["s1"], ["heads"])
     taken_back(book, "B", "R1", count=count)
     book.does("C", plan_upgrade(fleet_graph(), "t", book.heads, ["heads"], {}))
     with pytest.raises(TargetError) as caught:
         rollback(book, "B")
-    assert str(caught.value) == (
-        "run `B` cannot be taken back exactly: later runs changed the target: `C`\n"
-        "  hint: run `ehg-migrate rollback C -t TARGET` first"
-    )
+    assert str(caught.value) == f"run `B` cannot be taken back exactly: {said}"
     taken_back(book, "C", "R2")
     assert len(rollback(book, "B").steps) == (3 if count else 0)
+
+
+def test_hints_do_not_lead_in_a_circle() -> None:
+    """What took the run back took away more; to take that back would bring back what is to go."""
+    book = upgraded(["s1"], ["heads"])
+    book.does("D", plan_downgrade(fleet_graph(), "t", book.heads, ["base"], {}))
+    with pytest.raises(TargetError) as caught:
+        rollback(book, "B")
+    assert str(caught.value) == f"run `B` cannot be taken back exactly: {NOTHING_LEFT.format('D')}"
 
 
 def test_a_step_that_was_cut_and_mended_is_taken_back() -> None:
@@ -293,7 +313,7 @@ REFUSALS: dict[Callable[[], tuple[Book, Graph]], str] = {
     half_done_beside_unknown: "revision `s3` ran outside a transaction and did not end\n"
     "  hint: run `ehg-migrate upgrade -t TARGET` to finish it and roll that back too, or repair it by hand and use "
     "`ehg-migrate downgrade TARGET --to REV`",
-    done_again: "later runs changed the target: `B`\n  hint: run `ehg-migrate rollback B -t TARGET` first",
+    done_again: NOTHING_LEFT.format("B"),
     corrected: "it changed the schema by SQL of `schema sync`, which has no way back\n"
     "  hint: `ehg-migrate downgrade TARGET --to base` takes back revisions alone",
     corrected_later: "run `S` changed the schema by SQL of `schema sync`, which has no way back\n"
