@@ -62,6 +62,7 @@ def test_a_worker_that_a_dead_run_has_left_is_waited_for(fleet: Fleet, gate: Gat
     back = project.rollback(seen.id)
     assert (result_of(back, "a").status, result_of(back, "b").status) == (Status.SUCCEEDED, Status.REFUSED)
     assert code_of(result_of(back, "b")) == "locked"
+    assert code_of(result_of(project.rollback(seen.id, ["b"]), "b")) == "locked"  # of which alone nothing is known
     gate.open()
     wait_until(lambda: fleet.lock_holders("b") == [], "the worker has not ended", 60)
     assert fleet.tables("b") == ["b1"]

@@ -21,7 +21,7 @@ from ehg_migrate.errors import UsageError
 from ehg_migrate.model import Address, Origin, Result, Run, RunStatus, Status
 from tests.support.postgres import CANARY, Cluster
 from tests.support.project import PASSWORD_VARIABLE, target_entry
-from tests.support.running import Fleet, make_fleet, result_of, step
+from tests.support.running import Fleet, code_of, make_fleet, result_of, step
 
 MakeDatabase = Callable[[str], Address]
 
@@ -197,6 +197,16 @@ def test_a_file_that_was_edited(fleet: Fleet, file: Path) -> None:
         "the revisions are not those of the saved plan; other files since: `c1`"
     )
     assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": []}
+
+
+def test_a_step_that_was_done_has_no_function_any_more(fleet: Fleet, file: Path) -> None:
+    """Its target is refused, as those are that still want it; that is no end of the command."""
+    fleet.run(fleet.load().plan(("a",), ("s1",)))
+    step_file = fleet.folder / "versions" / "shared" / "s1.py"
+    step_file.write_text(step_file.read_text().replace("def upgrade(", "def former("))
+    assert {(r.target, r.status, code_of(r)) for r in do(fleet, file).results} == {
+        (name, Status.REFUSED, "no_upgrade") for name in TARGETS
+    }
 
 
 def test_a_file_that_a_revision_takes_in(fleet: Fleet) -> None:
