@@ -133,6 +133,10 @@ _LOOKS = {
 }
 _OF_STEPS = ("statement_failed", "exists_already")
 _DEFAULT_HINT = "correct the revision and run again"
+_UNREADABLE = (
+    "look what somebody has made in this database: names and comments in one of SQL_ASCII may be no text (`SHOW "
+    "server_encoding`), for example; rename what the message is about"
+)
 
 
 def connect_fault(error: BaseException) -> Fault:
@@ -207,7 +211,8 @@ def no_step(problem: Problem) -> Problem:
 def look_fault(error: BaseException) -> Problem:
     """An error of a statement that only looks at a schema: no step has run, and it has limits of its own."""
     problem = no_step(run_fault(error).problem)
-    return replace(problem, hint=_LOOKS.get(problem.code, problem.hint))
+    usual = _UNREADABLE if problem.hint == _DEFAULT_HINT else problem.hint
+    return replace(problem, hint=_LOOKS.get(problem.code, usual))
 
 
 def _raised_in(error: BaseException) -> str:

@@ -186,6 +186,13 @@ def test_which_memory_is_full(words: str, hint: str) -> None:
     assert hint in fault.problem.hint
 
 
+def test_a_look_blames_no_revision() -> None:
+    """None was run: a database of SQL_ASCII may have names that are no UTF-8."""
+    error = psycopg.errors.lookup("22021")('invalid byte sequence for encoding "UTF8": 0xff')
+    assert "revision" in run_fault(error).problem.hint
+    assert "SQL_ASCII" in look_fault(error).hint
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
