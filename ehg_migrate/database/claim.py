@@ -26,6 +26,7 @@ from ehg_migrate.model import Target
 _LONGEST_ID = 255  # of a version table that we make; where another has no limit, a longer id is not to be had either
 ANOTHER_DATABASE = "another_database"
 _POLL = 0.25  # seconds between two looks at a lock that somebody else has
+_LEAVING = 5.0  # seconds for a session that the run itself has lost: the server notices within half a second, mostly
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Claim:
     # --- where somebody else has the lock
 
     def _wait(self) -> None:
-        queue = self._target.limits.queue
+        queue = max(self._target.limits.queue, _LEAVING if self._begun else 0)
         deadline = time.monotonic() + queue
         told = False
         while True:
@@ -149,7 +150,7 @@ class Claim:
             holder = self._holder(self._keys["work_key" if row and row[1] else "key"])
             if time.monotonic() >= deadline:
                 raise TargetError(_busy(holder, queue))
-            if holder and not told:
+            if holder and self._journal.run not in holder and not told:
                 self._notice(f"waiting for another runner: {holder}")
                 told = True
             time.sleep(_POLL)  # there is no way to wait for an advisory lock without an open statement

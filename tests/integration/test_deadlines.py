@@ -131,6 +131,14 @@ def test_a_resolver_that_hangs_ends_with_the_look(make: Callable[..., Fleet], mo
 RUNNER = "ehg_migrate 2"
 
 
+def test_who_waits_for_nobody_waits_for_the_session_that_he_has_lost_himself(make: Callable[..., Fleet]) -> None:
+    """It holds the lock until the server notices: that is no other runner, and what the target holds is found out."""
+    fleet = make("op.execute('SELECT pg_sleep(60)')", queue_timeout="0s", deadline="3s")
+    result = result_of(fleet.upgrade("acme"), "acme")
+    assert (result.status, code_of(result), result.heads_after) == (Status.FAILED, "deadline", ())
+    assert not any("another runner" in n for n in fleet.notices("acme"))
+
+
 @pytest.mark.parametrize("moment", ["startup", "pg_backend_pid", "LISTEN", "pg_try_advisory_lock", "take_lease|INSERT"])
 def test_the_deadline_holds_while_a_worker_enters_its_target(
     make: Callable[..., Fleet], proxy: FaultProxy, moment: str
