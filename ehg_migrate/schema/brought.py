@@ -30,7 +30,9 @@ BROUGHT = {
 None is a fact of a target that is held against its revisions, so none that it has of somebody else's is hidden by it.
 """
 
-_FORMER = "pg_graphql"
+FORMER = "pg_graphql"
+"""The part that projects were given until the spring of 2026."""
+
 _PARTS = {extension: part for part, extension in BROUGHT.items()}
 _UNKNOWN = "0"  # a version that is asked for nowhere
 _ENTER = """
@@ -74,13 +76,12 @@ def bring(connection: psycopg.Connection[Any], part: str) -> None:
 
 
 def bring_former(connection: psycopg.Connection[Any]) -> None:
-    """What projects were given until the spring of 2026, if this server cannot make it. Raises psycopg.Error.
+    """Makes `FORMER` be there below a project that lacks it, if this server cannot make it. Raises psycopg.Error.
 
     Histories of before begin with it, and it is no fact; whoever is a customer since has it when they are through.
     """
-    there = connection.execute("SELECT FROM pg_extension WHERE extname = %s", BROUGHT[_FORMER][:1]).fetchone()
-    if there is None and not _offered(connection, BROUGHT[_FORMER][0]):
-        bring(connection, _FORMER)
+    if not _offered(connection, BROUGHT[FORMER][0]):
+        bring(connection, FORMER)
 
 
 def stand_in(connection: psycopg.Connection[Any], name: str, schema: str, version: str | None) -> bool:

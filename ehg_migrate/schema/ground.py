@@ -194,7 +194,7 @@ def _lay_platform(connection: psycopg.Connection, ground: Ground, keeper: str) -
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(keeper)))
     for part in ground.platform:
         brought.bring(connection, part)
-    if "auth" in ground.platform:
+    if "auth" in ground.platform and brought.FORMER not in ground.platform:
         brought.bring_former(connection)
     if keeper:
         connection.execute("RESET ROLE")

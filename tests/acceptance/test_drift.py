@@ -493,6 +493,7 @@ def test_every_combination_of_branches(fleet: Fleet) -> None:
     assert said.code == 0, said
     good = "all go forward, back and forward again"
     assert said.out.splitlines()[-1] == f"3 steps rehearsed in 2 cases: {good}"
+    assert "theirs is" not in said.out, "nobody has asked a target for its version"
     path = fleet.folder / "versions" / "acme" / "1.py"
     path.write_text(path.read_text().partition("def downgrade():")[0])
     said = fleet.run("rehearse", "--all-branches")

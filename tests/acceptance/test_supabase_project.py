@@ -267,6 +267,22 @@ def test_what_neither_server_nor_platform_gives(tmp_path: Path, make_project: Ma
     assert "hint: leave the bucket there in `downgrade()`" in told
 
 
+def test_what_projects_were_given_once(
+    tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster
+) -> None:
+    """A younger project has no `pg_graphql`, and histories of before begin with it: they are rehearsed all the same."""
+    address = make_database("acme")
+    with pg.admin(address.dbname) as c:
+        for part in GIVEN:
+            if part != "pg_graphql":
+                brought.bring(c, part)
+    up = 'CREATE EXTENSION IF NOT EXISTS "pg_graphql" WITH SCHEMA "graphql"'
+    revisions = {"shared/1": revision("dumped", up=up, label="shared")}
+    make_project(tmp_path, entries({"acme": address}), revisions, defaults={"platform": "supabase"})
+    said = Fleet(tmp_path, {"acme": address}, {}).run("rehearse")
+    assert said.code == 0, said
+
+
 def test_an_extension_that_a_project_has_already(project: Fleet) -> None:
     """A revision that makes it once more would fail there too, and what to write is said."""
     add_revision(project.folder, "shared/3", revision("again", "realtime", up="CREATE EXTENSION pgcrypto"))
