@@ -1,5 +1,7 @@
 """Sequences of commands on a project that changes between them: after each, what is said is what is there.
 
+Ours and stock Alembic's, killed ones too, on databases that are set back in between.
+
 EHG_SEQUENCES=1000,40,30 pytest tests/integration/test_sequences.py    40 seeds from 1000, 30 commands each
 """
 
@@ -9,6 +11,7 @@ import json
 import os
 import random
 import re
+import signal
 from collections.abc import Callable
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -17,13 +20,14 @@ from typing import Any
 import pytest
 
 from ehg_migrate.model import Address
-from tests.support.cli import Said, ehg
+from tests.support.cli import ALEMBIC, Said, ehg
 from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
 from tests.support.project import PASSWORD_VARIABLE
 from tests.support.sequences import Truth, World
 
 MakeDatabase = Callable[[str], Address]
-FIRST, COUNT, LENGTH = map(int, os.environ.get("EHG_SEQUENCES", "102,1,10").split(","))
+FIRST, COUNT, LENGTH = map(int, os.environ.get("EHG_SEQUENCES", "321,1,10").split(","))
 GOOD = ("succeeded", "up_to_date", "skipped")
 
 
@@ -47,6 +51,8 @@ class Sequence:
             (self.rollback, 4),
             (self.again, 3),
             (self.by_a_saved_plan, 2),
+            (self.by_stock_alembic, 2),
+            (self.world.restore, 2),
         )
         way = self.rng.choices([w for w, _ in ways], [n for _, n in ways])[0]
         self.done.append(way.__name__)
@@ -58,9 +64,11 @@ class Sequence:
     def upgrade(self) -> None:
         to = ["--to", self._any()] if self.rng.random() < 0.4 else []
         alone = ["-t", self.rng.choice(self.world.targets)] if self.rng.random() < 0.4 else []
+        planned = ehg(self.world.folder, "plan", "--json", *alone, *to)
         run = self._run("upgrade", *alone, *to)
         if run:
             self._has_its_goal(run)
+            self._is_as_planned(run, planned.json["data"])
 
     def downgrade(self) -> None:
         target = self.rng.choice(self.world.targets)
@@ -105,6 +113,22 @@ class Sequence:
             if result["status"] in GOOD:
                 assert set(result["heads_after"]) == set(approved[result["target"]]["goal"]), self.done
 
+    def by_stock_alembic(self) -> None:
+        """It does what it does by itself, with the same record and the same lock."""
+        target = self.rng.choice(self.world.targets)
+        scope = sorted(self.world.scope(target))
+        ways = (("upgrade", "heads"), ("upgrade", *scope[:1]), ("downgrade", "base"), ("downgrade", *scope[-1:]))
+        way = self.rng.choice(ways)
+        before = self._truths()
+        said = ehg(self.world.folder, "-x", f"target={target}", *way, program=ALEMBIC)
+        self.done.append(f"alembic {target} {' '.join(way)} -> {said.code}")
+        after = self._truths()
+        for other in self.world.targets:
+            done = self._is_kept(before[other], after[other])
+            assert other == target or not done, self.done
+        if said.code == 0 and way == ("upgrade", "heads"):
+            assert self.world.scope(target) <= self.world.closure(after[target].rows), self.done
+
     def _any(self) -> str:
         return self.rng.choice(sorted(self.world.revs))
 
@@ -114,6 +138,9 @@ class Sequence:
         self.trouble = self.world.trouble()
         said = ehg(self.world.folder, *arguments, "--yes", "--json")
         self.done.append(f"{' '.join(arguments)} -> {said.code} {self.trouble or ''}")
+        if said.code == -signal.SIGKILL:
+            self._was_killed(before)
+            return None
         after = self._truths()
         if said.code == 2:
             assert after == before, self.done
@@ -130,6 +157,15 @@ class Sequence:
         ], self.done
         return run
 
+    def _was_killed(self, before: dict[str, Truth]) -> None:
+        """Its workers end by themselves, after whole steps, and the ledger knows that it died."""
+        wait_until(lambda: not any(t.left for t in self._truths().values()), "workers end after their runner")
+        (run,) = ehg(self.world.folder, "runs", "-n", "1", "--json").json["data"]
+        assert run["status"] == "died", self.done
+        self.before[run["id"]] = before
+        for target, after in self._truths().items():
+            self._is_kept(before[target], after)
+
     def _truths(self) -> dict[str, Truth]:
         return {t: self.world.truth(t) for t in self.world.targets}
 
@@ -139,26 +175,42 @@ class Sequence:
         interrupted = said.code == 130 and any(what == "interrupt" for *_, what in self.trouble.values())
         assert interrupted or (said.code == 0) == all(r["status"] in GOOD for r in run["results"]), (self.done, said)
 
-    def _is_true(self, result: dict[str, Any] | None, before: Truth, after: Truth) -> None:
-        """What a run says of a target, or that it says nothing of it."""
+    def _is_kept(self, before: Truth, after: Truth) -> list[tuple[str, str]]:
+        """The steps that came to a target, each of them in its journal and, as far as it can be, in its schema."""
         assert after.left == 0, self.done
         assert _follow_one_another(after), (self.done, after.journal)
         entries = after.journal[len(before.journal) :]
         done = [(e.revision, e.direction) for e in entries if e.event == "done"]
         assert done == list(after.trail[len(before.trail) :]), self.done
+        made = set(before.made)
+        for revision, direction in done:
+            (made.add if direction == "up" else made.discard)(revision)
+        assert made ^ after.made <= after.half().keys(), self.done
+        return done
+
+    def _is_true(self, result: dict[str, Any] | None, before: Truth, after: Truth) -> None:
+        """What a run says of a target, or that it says nothing of it."""
+        done = self._is_kept(before, after)
         if result is None:
-            assert not entries, self.done
+            assert after.journal == before.journal, self.done
             return
         unread = result["status"] in ("indeterminate", "skipped") and not result["heads_after"]
         if not unread:
             assert set(result["heads_after"]) == after.rows, (self.done, result)
             assert [(s["revision"], s["direction"]) for s in result["steps"]] == done, (self.done, result)
         assert result["status"] in GOOD or result["problem"], (self.done, result)
-        made = set(before.made)
-        for revision, direction in done:
-            (made.add if direction == "up" else made.discard)(revision)
-        other = made ^ after.made
-        assert not other or (result["status"] == "indeterminate" and other <= after.half().keys()), (self.done, result)
+        assert result["status"] not in ("refused", "skipped") or not done, (self.done, result)
+        half = after.half().keys() - before.half().keys()
+        assert result["status"] == "indeterminate" or not half, (self.done, result)
+
+    def _is_as_planned(self, run: dict[str, Any], planned: dict[str, Any]) -> None:
+        """What `plan` has said before is done, or the first of it."""
+        plans = {p["target"]: [s["revision"] for s in p["steps"]] for p in planned["plans"]}
+        for result in run["results"]:
+            steps = [s["revision"] for s in result["steps"]]
+            plan = plans.get(result["target"], [])
+            assert steps == plan[: len(steps)], (self.done, planned)
+            assert result["status"] not in GOOD or steps == plan, (self.done, planned)
 
     def _has_its_goal(self, run: dict[str, Any]) -> None:
         for result in run["results"]:
@@ -213,4 +265,5 @@ def test_a_sequence(
     sequence = Sequence(World(rng, tmp_path, pg, databases))
     for _ in range(LENGTH):
         sequence.step()
+    sequence.world.forget_copies()
     assert any("->" in line for line in sequence.done)

@@ -31,7 +31,7 @@ BEGIN
     RETURN found;
 END $$;
 """
-TROUBLE = ("raise", "at commit", "terminate", "kill", "interrupt")
+TROUBLE = ("raise", "at commit", "terminate", "kill", "interrupt", "kill the runner")
 
 _HEAD = '''"""{comment}"""
 
@@ -54,9 +54,9 @@ def told(direction):
     found = op.get_bind().execute(sa.text(f"SELECT lab.trouble('{{revision}}', '{{direction}}')")).scalar()
     if found == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if found == "interrupt":
+    if found in ("interrupt", "kill the runner"):
         runner = op.get_bind().execute(sa.text("SELECT pid FROM ehg_migrate.migration_lease")).scalar()
-        os.kill(runner, signal.SIGINT)
+        os.kill(runner, signal.SIGINT if found == "interrupt" else signal.SIGKILL)
 
 
 def upgrade():
@@ -169,6 +169,7 @@ class World:
         self.rng, self.folder, self.revs = rng, folder, dict[str, Rev]()
         self.moved: set[str] = set()  # targets some of whose applied files came to need others
         self._pg, self._databases = pg, databases
+        self._copies: dict[str, tuple[str, bool]] = {}  # by target: a database's name, and whether it was `moved`
         self._plain = rng.random() < 0.3
         write_project(folder, {t: target_entry(a, retries=1) for t, a in databases.items()}, {})
         for a in databases.values():
@@ -255,6 +256,24 @@ class World:
             self._do(target, "INSERT INTO lab.trouble VALUES ('{}', '{}', '{}')".format(*what))
             found[target] = what
         return found
+
+    def restore(self) -> None:
+        """A target's database becomes what it was when it was last copied; where it never was, it is copied."""
+        target = self.rng.choice(self.targets)
+        name = self._databases[target].dbname
+        if target not in self._copies:
+            self._pg.copy_database(name, f"{name}_copy")
+            self._copies[target] = f"{name}_copy", target in self.moved
+            return
+        copy, moved = self._copies.pop(target)
+        self._pg.drop_databases([name])
+        self._pg.copy_database(copy, name)
+        self._pg.drop_databases([copy])
+        self.moved = self.moved | {target} if moved else self.moved - {target}
+
+    def forget_copies(self) -> None:
+        """Their databases go."""
+        self._pg.drop_databases(name for name, _ in self._copies.values())
 
     def _do(self, target: str, statement: str) -> None:
         with self._pg.connect(self._databases[target].dbname) as c:
