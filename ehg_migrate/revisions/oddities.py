@@ -78,7 +78,8 @@ def _bases_and_labels(graph: Graph) -> Iterator[Problem]:
             yield Problem(
                 "no_label",
                 f"branch `{branch}` has no label, so stock Alembic does not know `{branch}@head`",
-                f'write `branch_labels = ("{branch}",)` in its first revision',
+                f'write `branch_labels = ("{branch}",)` in its first revision, unless a target has that: then it would '
+                "be an `edited_file`; `lint_ignore = no_label` in alembic.ini is the way",
                 (bases or members)[0].path,
             )
 

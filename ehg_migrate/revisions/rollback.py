@@ -105,8 +105,14 @@ def _nothing_completed(run: str, journal: Sequence[JournalEntry]) -> None:
     """Where the run failed at once and another has done that since, the target is not as it was before the run."""
     failed = {(e.revision, e.direction): e.seq for e in journal if e.run == run}
     since = _changes(e for e in journal if e.seq > min(failed.values(), default=0))
-    others = {r: e for r, e in since.items() if (r, e.direction) in failed}
-    _nothing_else(run, {}, others)
+    others = tuple(dict.fromkeys(e.run for r, e in since.items() if (r, e.direction) in failed))
+    if others:
+        last = shlex.quote(others[-1])  # as in `_nothing_else`
+        raise inexact(
+            run,
+            f"it did nothing here, and what it failed at was done since: by {quoted(others)}",
+            f"`ehg-migrate rollback {last} -t TARGET` takes that back",
+        )
 
 
 def _nothing_declared(run: str, since: Sequence[JournalEntry]) -> None:

@@ -85,12 +85,14 @@ BROKEN = {
     "no_label": Case(
         (S1, replace(A1, labels=())),
         text="versions/app/a1.py: branch `app` has no label, so stock Alembic does not know `app@head`\n"
-        '  hint: write `branch_labels = ("app",)` in its first revision',
+        '  hint: write `branch_labels = ("app",)` in its first revision, unless a target has that: then it would be an '
+        "`edited_file`; `lint_ignore = no_label` in alembic.ini is the way",
     ),
     "no_label of the first revision": Case(
         (S1, rev("a2", "z1", branch="app"), rev("z1", branch="app")),
         text="versions/app/z1.py: branch `app` has no label, so stock Alembic does not know `app@head`\n"
-        '  hint: write `branch_labels = ("app",)` in its first revision',
+        '  hint: write `branch_labels = ("app",)` in its first revision, unless a target has that: then it would be an '
+        "`edited_file`; `lint_ignore = no_label` in alembic.ini is the way",
     ),
     "long_id": Case(
         (S1, A1, rev("x" * 33, "a1", branch="app")),

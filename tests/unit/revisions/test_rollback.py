@@ -67,8 +67,8 @@ def test_what_a_run_failed_at_and_another_has_done_is_not_called_taken_back() ->
     with pytest.raises(TargetError) as caught:
         rollback(book, "F")
     assert str(caught.value) == (
-        "run `F` cannot be taken back exactly: later runs changed the target: `again`\n"
-        "  hint: run `ehg-migrate rollback again -t TARGET` first"
+        "run `F` cannot be taken back exactly: it did nothing here, and what it failed at was done since: by `again`\n"
+        "  hint: `ehg-migrate rollback again -t TARGET` takes that back"
     )
     taken_back(book, "again", "R")
     assert steps(rollback(book, "F")) == []
