@@ -69,15 +69,18 @@ SELECT left(revision, 1001) AS revision, left(checksum, 1001) AS checksum, left(
  WHERE direction = 'up' LIMIT 100001
 
 -- name: settings
--- Set for the session, or within a transaction, and read back: a pooler drops start-up options without a word. The last two
--- would end a session while the other works, or a long step; PostgreSQL has the very last since 17.
+-- Set for the session, or within a transaction, and read back: a pooler drops start-up options without a word. The next two
+-- would end a session while the other works, or a long step; PostgreSQL has the second since 17. With the last one off, a
+-- commit that is told may be gone after a crash.
 SELECT set_config('lock_timeout', %(lock)s, %(within)s),
        set_config('statement_timeout', %(statement)s, %(within)s),
        set_config('idle_in_transaction_session_timeout', %(idle)s, %(within)s),
        set_config('client_connection_check_interval', '500ms', %(within)s),
        set_config('idle_session_timeout', '0', %(within)s),
        CASE WHEN current_setting('transaction_timeout', true) <> '0'
-            THEN set_config('transaction_timeout', '0', %(within)s) END
+            THEN set_config('transaction_timeout', '0', %(within)s) END,
+       CASE WHEN current_setting('synchronous_commit') = 'off'
+            THEN set_config('synchronous_commit', 'local', %(within)s) END
 
 -- name: prepare
 -- The same before each step, on a session that was reset, with what a pooler may have set on it instead of the start-up
@@ -93,7 +96,9 @@ SELECT CASE WHEN %(step)s THEN pg_current_xact_id()::text END,
        set_config('ehg_migrate.began', extract(epoch FROM clock_timestamp())::text, %(within)s),
        set_config('idle_session_timeout', '0', %(within)s),
        CASE WHEN current_setting('transaction_timeout', true) <> '0'
-            THEN set_config('transaction_timeout', '0', %(within)s) END
+            THEN set_config('transaction_timeout', '0', %(within)s) END,
+       CASE WHEN current_setting('synchronous_commit') = 'off'
+            THEN set_config('synchronous_commit', 'local', %(within)s) END
 
 -- name: prepare_path
 -- Our schema comes last in the path, after what the RESET has left of it (pg_settings would make rows of all settings to

@@ -115,6 +115,26 @@ def test_nothing_is_made_that_goes_with_the_session(
         assert c.execute("SELECT to_regclass('public.s1') IS NOT NULL").fetchone() == (True,)
 
 
+# --- what a commit is worth
+
+
+@pytest.mark.parametrize("code", ["", "import time"], ids=["one session", "two sessions"])
+@pytest.mark.parametrize(("given", "has"), [("off", "local"), ("remote_apply", "remote_apply")])
+def test_a_step_that_is_done_is_on_disk(
+    code: str, given: str, has: str, pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """With `off` a server that crashes forgets what it has said to be committed; what standbys must have is theirs."""
+    asked = "CREATE TABLE {} AS SELECT current_setting('synchronous_commit') AS value"
+    steps = {"shared/1": revision("s1", up=asked.format("s1"), up_code=code, label="shared")}
+    steps["shared/2"] = revision("s2", "s1", up=asked.format("s2"), up_code=code)
+    folder = make_project(tmp_path, {"acme": target_entry(database)}, steps)
+    set_in(pg, database, f"synchronous_commit = {given}")
+    (result,) = Project.load(folder).upgrade().results
+    assert result.status is Status.SUCCEEDED, result.problem
+    with pg.connect(database.dbname) as c:
+        assert c.execute("TABLE s1 UNION ALL TABLE s2").fetchall() == [(has,)] * 2
+
+
 # --- limits that would end a session of ours
 
 # the run has two connections, or one
