@@ -19,6 +19,7 @@ from tests.support.wire import CountingProxy
 
 HISTORY = 20
 """Shared revisions; each target has some of its own."""
+_YOUNG = 2.1  # seconds; see `revisions.kept`
 STEPS = {"nothing": 0, "one": 1, "full": HISTORY + OWN}
 """By case, what is pending on each target."""
 
@@ -70,6 +71,7 @@ class Stage:
 
     def load(self) -> Measured:
         """Reads the project and shows its targets; what is kept of its files is warm from now on."""
+        self._let_settle()
         return self._measure(self._work, Command([str(BIN / "ehg-migrate"), "targets"]))
 
     def case(self, name: str) -> Measured:
@@ -79,8 +81,15 @@ class Stage:
             self._later += 1
             work = replace(work, history=replace(work.history, later=self._later))
             self._peer.write(work)
+            self._let_settle()
             self._measure(work, Command([str(BIN / "ehg-migrate"), "targets"]))
         return self._measure(work, self._peer.command(work))
+
+    def _let_settle(self) -> None:
+        """Until no file is so young that nothing is kept of it; where some are, the next command calls those new."""
+        files = (self._work.folder / "versions").rglob("*.py")
+        newest = max(file.stat().st_ctime for file in files)
+        time.sleep(max(0.0, newest + _YOUNG - time.time()))
 
     def _measure(self, work: Work, command: Command) -> Measured:
         for proxy in self._proxies:

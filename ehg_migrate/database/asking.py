@@ -51,8 +51,11 @@ def ask_all(
 
     async def every() -> None:
         places, hosts = Places(at_once), Hosts(left)
-        for answer in asyncio.as_completed([_one(t, passwords.get(t.name), places, hosts, ask, then) for t in left]):
-            answers.update([await answer])
+
+        async def one(target: Target) -> None:
+            answers[target.name] = await _one(target, passwords.get(target.name), places, hosts, ask, then)
+
+        await asyncio.gather(*map(one, left))
 
     while held_up := hold_out(every):
         answers[held_up.name] = endless(held_up)
@@ -72,19 +75,19 @@ def complete(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 async def _one(
     target: Target, password: str | None, places: Places, hosts: Hosts, ask: Ask, then: Then | None
-) -> tuple[str, object]:
+) -> object:
     async with hosts.turn(target):
         try:
             answer = await _with_retries(target, password, places, ask)
         except TargetError as e:
-            return target.name, e.problem
+            return e.problem
         except Exception as e:  # noqa: BLE001 - a server that answers nonsense must not hide the other targets
             said = f"{type(e).__name__}: {e}"
-            return target.name, Problem("no_thread", said, LACKING_THREADS) if lacks_threads(e) else strange(said)
+            return Problem("no_thread", said, LACKING_THREADS) if lacks_threads(e) else strange(said)
     if more := then and then(target, answer):
         async with hosts.turn(target), places.two():
             await more
-    return target.name, answer
+    return answer
 
 
 async def _with_retries(target: Target, password: str | None, places: Places, ask: Ask) -> object:

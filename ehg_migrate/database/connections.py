@@ -98,7 +98,7 @@ def connect_once(target: Target, password: str | None, application: str, *, last
 
 
 def connect_bare(target: Target, password: str | None, application: str) -> TargetConnection:
-    """A connection on which nothing is set yet. Raises ConnectError, TargetError.
+    """A connection on which nothing is set yet. Raises ConnectError.
 
     psycopg would try every address of a name, after a wrong password too, and poolers count those.
     """

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from ehg_migrate.database.faults import ConnectError, Retry
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Target
 
@@ -29,6 +30,14 @@ C = TypeVar("C", bound=psycopg.Connection[Any])
 
 _made_by: dict[asyncio.Task[Any], Target] = {}
 """Whose login each task makes that makes one."""
+
+
+class EndlessLogin(ConnectError):
+    """A login that does not end in the target's time to connect."""
+
+    def __init__(self, target: Target) -> None:
+        TargetError.__init__(self, endless(target))  # no error of the driver's says it
+        self.retry = Retry.NEVER
 
 
 @contextmanager
@@ -112,7 +121,7 @@ class _Running:
 
 
 def login(connect: Callable[[], C], target: Target) -> C:
-    """What `connect` returns or raises. Raises TargetError where it does not end in the target's time to connect."""
+    """What `connect` returns or raises. Raises EndlessLogin where it does not end in the target's time to connect."""
     made: Future[C] = Future()
     # no pool's thread, for which Python would wait at its end
     _start(threading.Thread(target=_log_in, args=(connect, made), name="login", daemon=True))
@@ -121,7 +130,7 @@ def login(connect: Callable[[], C], target: Target) -> C:
     except TimeoutError:
         if made.done():  # one of its own
             raise
-        raise TargetError(endless(target)) from None
+        raise EndlessLogin(target) from None
     finally:
         made.cancel()
 

@@ -76,7 +76,7 @@ class Examination:
         return {**values, "hostaddr": self.address} if self.address else values
 
     def open(self) -> psycopg.Connection:
-        """One more connection, by one attempt; no setting is changed. Raises psycopg.Error, TargetError."""
+        """One more connection, by one attempt; no setting is changed. Raises psycopg.Error, ConnectError."""
         connection = login(partial(psycopg.connect, **self.parameters(), autocommit=True), self.target)
         connection.prepare_threshold = None
         self.connections.append(connection)
