@@ -15,8 +15,8 @@ _NAMED = r"(?:password|passwd|passphrase)"
 # more that SQL gives away: settings, options of foreign servers; only in quotes, since columns are called so too
 _ALIKE = r"(?:secret|api_?key|access_?key|private_?key|role_?key)"
 # A text in quotes, or one that was cut before its end. Within another one its quotes are doubled or have backslashes
-# before them, as in `EXECUTE 'ALTER ROLE a PASSWORD ''x'''` and in a line of Python. A run of
-# backslashes is passed over at once, and a quote has 99 signs at most, or a customer's text could keep us for hours.
+# before them, as in `EXECUTE 'ALTER ROLE a PASSWORD ''x'''` and in a line of Python. A run of backslashes is passed
+# over at once, and a quote has 99 signs at most, or a customer's text could keep us for hours.
 _QUOTED = (
     r"(?:[eEnN]|[uU]&)?(?:\\*(?P<empty>['\"])(?:\\*(?P=empty))+(?=[\s,;:|)\]}]|$)"
     r"|(?P<quote>\\{0,99}(?:'{1,99}|\"{1,99}))"

@@ -89,7 +89,7 @@ class Stage:
         """Until no file is so young that nothing is kept of it; where some are, the next command calls those new."""
         files = (self._work.folder / "versions").rglob("*.py")
         newest = max(file.stat().st_ctime for file in files)
-        time.sleep(max(0.0, newest + _YOUNG - time.time()))
+        time.sleep(max(0.0, newest + _YOUNG - time.time()))  # an age comes with time alone: no event tells of it
 
     def _measure(self, work: Work, command: Command) -> Measured:
         for proxy in self._proxies:

@@ -13,7 +13,7 @@ import math
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -88,7 +88,8 @@ class _Running:
             held_up = self._until_stopped()
         except BaseException:  # Ctrl-C
             if self._loop and self._task:
-                self._loop.call_soon_threadsafe(self._task.cancel)
+                with suppress(RuntimeError):  # the loop was closed a moment ago
+                    self._loop.call_soon_threadsafe(self._task.cancel)
                 self._ended.wait(_GOODBYE)
             raise
         if held_up is None and self._error:

@@ -6,15 +6,14 @@ import os
 import socket
 import struct
 
+_TCP_INFO = getattr(socket, "TCP_INFO", None)  # Linux has it
+_BYTES_RECEIVED = 128  # its place in Linux' `struct tcp_info`, since 4.1
+
 
 def shut(descriptor: int) -> None:
     """Ends the connection behind a descriptor that stays its owner's to close. Raises OSError where it has ended."""
     with socket.socket(fileno=os.dup(descriptor)) as handle:
         handle.shutdown(socket.SHUT_RDWR)
-
-
-_TCP_INFO = getattr(socket, "TCP_INFO", None)  # Linux has it
-_BYTES_RECEIVED = 128  # its place in Linux' `struct tcp_info`, since 4.1
 
 
 def received(descriptor: int) -> int:

@@ -15,10 +15,7 @@ from ehg_migrate.schema.scratch_url import given
         ("db.example.com/postgres", "require"),
         ("db.localhost/postgres", "require"),
         ("db.example.com/postgres?sslrootcert=/x.pem", "verify-full"),
-        (
-            "db.example.com/postgres?sslmode=disable",
-            "disable",
-        ),  # said in the URL itself, as for a container beside a job
+        ("db.example.com/postgres?sslmode=disable", "disable"),  # by the URL's own word: a container beside a job
         ("127.0.0.1/postgres", "prefer"),
         ("localhost/postgres", "prefer"),
         ("/postgres?host=/run/pg", "prefer"),
