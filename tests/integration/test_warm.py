@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.support.programs import wait_until
 from tests.support.warm import Kind, WarmProgram
 
 PROGRAM = """
@@ -88,3 +91,31 @@ def test_it_can_be_killed(tmp_path: Path) -> None:
         command.kill()
         assert command.wait(20) == -signal.SIGKILL
         command.kill()
+
+
+def test_one_that_hangs_tells_where(tmp_path: Path) -> None:
+    """It and the programs that it has started: they end, and each has written the line where it stood."""
+    (tmp_path / "child.py").write_text("import faulthandler, signal\nfaulthandler.enable()\nprint(1)\nsignal.pause()")
+    (tmp_path / "program.py").write_text("import subprocess, sys\n\nsubprocess.run([sys.executable, '-u', 'child.py'])")
+    out, err = tmp_path / "out", tmp_path / "err"
+    with WarmProgram("stock") as program:
+        command = program.python(tmp_path, [str(tmp_path / "program.py")], dict(os.environ), out, err)
+        wait_until(lambda: out.exists() and out.read_text() == "1\n", "its child does not run")
+        command.abort()
+        assert command.wait(20) == -signal.SIGABRT
+    assert 'program.py", line 3 in <module>' in err.read_text()
+    assert 'child.py", line 4 in <module>' in err.read_text()
+
+
+def test_one_for_which_nobody_waits_any_more(tmp_path: Path) -> None:
+    """Its end is written nowhere, once the folder for that is gone; others begin as before."""
+    gone, go = tmp_path / "gone", tmp_path / "go"
+    gone.mkdir()
+    (tmp_path / "program.py").write_text("import os, sys\nwhile not os.path.exists(sys.argv[1]): pass")
+    words, variables = [str(tmp_path / "program.py"), str(go)], dict(os.environ)
+    with WarmProgram("stock") as program:
+        lost = program.python(tmp_path, words, variables, gone / "out").pid
+        shutil.rmtree(gone)
+        go.touch()
+        wait_until(lambda: not psutil.pid_exists(lost), "it does not end")
+        assert program.python(tmp_path, words, variables, tmp_path / "out").wait(20) == 0

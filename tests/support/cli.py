@@ -16,6 +16,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import psutil
+import pytest
+
 from tests.support.session import first_in_session, session_folder
 from tests.support.warm import PROGRAM, SCRIPTS, Kind, WarmProgram, begins_alike
 
@@ -99,8 +102,20 @@ def run_python(
         return _begun(folder, [sys.executable, *command] if command[0] == "-m" else command, variables, memory)
     with tempfile.TemporaryDirectory(dir=session_folder()) as beside:
         out, err = Path(beside, "out"), Path(beside, "err")
-        code = warm_program(kind).python(folder, command, variables, out, err, memory).wait(_LONGEST)
+        begun = warm_program(kind).python(folder, command, variables, out, err, memory)
+        try:
+            code = begun.wait(_LONGEST)
+        except subprocess.TimeoutExpired:
+            servers = _at_work()
+            begun.abort()
+            pytest.fail(f"after {_LONGEST} s it had said:\n{out.read_text()}{err.read_text()}{servers}", pytrace=False)
         return Said(code, out.read_text(), err.read_text())
+
+
+def _at_work() -> str:
+    """What the servers of this machine do: a command that hangs often waits for one."""
+    titles = ("".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+    return "\n".join(sorted(t for t in titles if t.startswith("postgres: ") and not t.endswith("idle")))
 
 
 def _name(command: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
 import gc
 import importlib
 import json
@@ -127,8 +128,9 @@ def _write_down(running: dict[int, Path]) -> None:
 
 def _write(file: Path, number: int) -> None:
     new = file.with_name(f"{file.name}.new")
-    new.write_text(str(number))
-    new.rename(file)
+    with contextlib.suppress(FileNotFoundError):  # its folder has gone with who asked: nobody waits for this one
+        new.write_text(str(number))
+        new.rename(file)
 
 
 # --- the program
@@ -144,6 +146,7 @@ def _be_the_program(request: dict[str, Any]) -> NoReturn:
         opened = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, descriptor)
         os.close(opened)
+    faulthandler.enable()  # one that hangs is ended so that it tells where
     # Python's own streams stay, which write there now: a module may have kept one, as Alembic does for what it prints
     multiprocessing.util.spawnv_passfds = _fork_helper  # what starts its helpers
     code = 1
