@@ -17,8 +17,9 @@ SAVEPOINT ehg_migrate_catalog
 -- Texts of PostgreSQL's deparser follow the session. With an empty path every name outside pg_catalog is qualified; the
 -- other settings are those of a session that has set nothing. Deparsing a view waits for whoever alters its tables.
 SET LOCAL search_path = '';
--- that of the database, by which tables are made in it that say nothing of one
+-- those of the database, by which tables are made in it that say nothing of one
 SET LOCAL default_table_access_method TO DEFAULT;
+SET LOCAL default_tablespace TO DEFAULT;
 SET LOCAL timezone = 'UTC';
 SET LOCAL datestyle = 'ISO, MDY';
 SET LOCAL intervalstyle = 'postgres';

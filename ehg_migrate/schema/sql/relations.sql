@@ -16,7 +16,8 @@ SELECT CASE r.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
        jsonb_build_object(
            'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
            'access method', (SELECT nullif(amname, current_setting('default_table_access_method')) FROM pg_am a WHERE a.oid = r.relam),
-           'tablespace', (SELECT spcname FROM pg_tablespace t WHERE t.oid = r.reltablespace),
+           'tablespace', (SELECT nullif(spcname, current_setting('default_tablespace')) FROM pg_tablespace t
+                           WHERE t.oid = r.reltablespace),
            'of type', CASE WHEN r.reloftype <> 0 THEN format_type(r.reloftype, NULL) END,
            'partition by', CASE r.relkind WHEN 'p' THEN pg_get_partkeydef(r.oid) END,
            'partition of', CASE WHEN r.relispartition
@@ -114,7 +115,8 @@ SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
            'inherited only', CASE WHEN c.coninhcount > 0 AND NOT c.conislocal THEN true END,
            'index options', (SELECT jsonb_object_agg(split_part(o, '=', 1), substr(o, strpos(o, '=') + 1))
                                FROM pg_class i, unnest(i.reloptions) AS o WHERE i.oid = x.indexrelid),
-           'index tablespace', (SELECT spcname FROM pg_class i JOIN pg_tablespace t ON t.oid = i.reltablespace
+           'index tablespace', (SELECT nullif(spcname, current_setting('default_tablespace'))
+                                  FROM pg_class i JOIN pg_tablespace t ON t.oid = i.reltablespace
                                  WHERE i.oid = x.indexrelid),
            'index valid', CASE WHEN NOT x.indisvalid THEN false END,
            'clustered', CASE WHEN x.indisclustered THEN true END,
@@ -128,7 +130,11 @@ SELECT 'constraint', quote_ident(c.conname) || ' on ' || r.ident,
               GROUP BY tgconstraint) AS off ON off.tgconstraint = c.oid
   LEFT JOIN pg_index x ON x.indexrelid = c.conindid AND c.contype IN ('p', 'u', 'x')
  WHERE c.conparentid = 0 OR off.tables IS NOT NULL OR x.indisclustered OR NOT x.indisvalid
-    OR x.indexrelid IN (SELECT oid FROM pg_class WHERE relkind = 'i' AND (reloptions IS NOT NULL OR reltablespace <> 0))
+    OR x.indexrelid IN (SELECT oid FROM pg_class
+                         WHERE relkind = 'i' AND (reloptions IS NOT NULL
+                                                  OR reltablespace NOT IN (SELECT 0 UNION ALL
+                                                                           SELECT oid FROM pg_tablespace
+                                                                            WHERE spcname = current_setting('default_tablespace'))))
     OR c.oid IN (SELECT objoid FROM comments WHERE classoid = 'pg_constraint'::regclass)
 
 -- name: index
@@ -139,7 +145,8 @@ SELECT 'index', i.oid::regclass::text,
            'valid', CASE WHEN NOT x.indisvalid THEN false END,
            'attached to', (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = i.oid),
            'clustered', CASE WHEN x.indisclustered THEN true END,
-           'tablespace', (SELECT spcname FROM pg_tablespace t WHERE t.oid = i.reltablespace),
+           'tablespace', (SELECT nullif(spcname, current_setting('default_tablespace')) FROM pg_tablespace t
+                           WHERE t.oid = i.reltablespace),
            -- by number: a column that is an expression is called after what it was when it was made
            'statistics', (SELECT jsonb_object_agg(a.attnum, a.attstattarget)
                             FROM pg_attribute a WHERE a.attrelid = i.oid AND a.attstattarget >= 0)),

@@ -22,7 +22,7 @@ WITH temporary AS MATERIALIZED (
 )
 SELECT encode(sha256(convert_to(concat_ws(E'\n',
            version(), current_user, pg_postmaster_start_time(), d.oid, d.xmin, d.datdba,
-           c.list, c.still_to_come, c.epoch, current_setting('default_table_access_method'),
+           c.list, c.still_to_come, c.epoch, current_setting('default_table_access_method'), current_setting('default_tablespace'),
            -- what views show of catalogues that few may read
            (SELECT string_agg(oid || ' ' || rolname, ', ' ORDER BY oid) FROM pg_roles),
            (SELECT string_agg(umid || ' ' || umuser || ' ' || srvid, ', ' ORDER BY umid) FROM pg_user_mappings)), 'UTF8')), 'hex') AS token

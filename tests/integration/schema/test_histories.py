@@ -78,6 +78,35 @@ def test_the_access_method_by_which_a_database_makes_its_tables(bare: BareServer
     assert found["table", "public.asked_for"].definition["access method"] == "heap"
 
 
+def test_the_tablespace_by_which_a_database_makes_its_tables(bare: BareServer, copy: str) -> None:
+    """It is no fact either, of tables, indexes, keys and what partitions have of them; another one is."""
+    with bare.connect(copy) as connection:
+        connection.execute("SET allow_in_place_tablespaces = on")
+        for name in ("usual", "asked"):
+            connection.execute(f"CREATE TABLESPACE {name} LOCATION ''".encode())
+        made = """
+            CREATE TABLE {0}.orders (id int PRIMARY KEY, day date);
+            CREATE INDEX ON {0}.orders (day);
+            CREATE TABLE {0}.parts (id int PRIMARY KEY) PARTITION BY RANGE (id);
+            CREATE TABLE {0}.parts_1 PARTITION OF {0}.parts FOR VALUES FROM (1) TO (2);
+            CREATE MATERIALIZED VIEW {0}.seen AS SELECT 1 AS one"""
+        connection.execute(f"CREATE SCHEMA one; CREATE SCHEMA two; {made.format('one')}".encode())
+        connection.execute(f"ALTER DATABASE {copy} SET default_tablespace = usual".encode())
+        before = read_token(connection)
+    with bare.connect(copy) as connection:
+        assert read_token(connection) != before, "tables from before are in another one than that now"
+        connection.execute(made.format("two").encode())
+        one, two = (read_catalog(connection, Scope(only=(name,), alias=True)) for name in ("one", "two"))
+        assert differences(one, two) == ()
+        connection.execute("SET default_tablespace = asked")
+        assert read_fingerprint(connection, Scope(only=("two",), alias=True)) == two.fingerprint
+        connection.execute("CREATE TABLE two.asked_for (id int PRIMARY KEY)")
+        found = read_catalog(connection, Scope()).by_name
+        connection.execute("DROP SCHEMA one, two CASCADE")
+    assert found["table", "two.asked_for"].definition["tablespace"] == "asked"
+    assert found["constraint", "asked_for_pkey on two.asked_for"].definition["index tablespace"] == "asked"
+
+
 def test_who_grants_what_one_may_grant_anyway_makes_no_difference(bare: BareServer, copy: str) -> None:
     """A privilege that two have given, one with the right to give it on and one without, is held with that right."""
     with bare.connect(copy) as connection:
