@@ -185,7 +185,7 @@ class Claim:
             raise TargetError(another_database(self._done))
         if not version and not self._adopting:
             refuse_another(self._lock, self._target, has_foreign, elsewhere)
-            if self._canonical and not (journal or self._target.schema):
+            if self._canonical and not journal:
                 refuse_recorded(self._lock, self._target, self._canonical)
         if not (journal and version and lease):
             self._make_layout()

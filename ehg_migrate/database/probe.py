@@ -126,7 +126,7 @@ async def _read_fresh(connection: Connection, target: Target, start: float) -> R
         foreign = await _column(connection, "foreign_heads", target)
         if not foreign:
             await _refuse_hidden(connection, target, "guarded_foreign")
-    found = heads or foreign or row["has_journal"] or row["elsewhere"] or target.schema
+    found = heads or foreign or row["has_journal"] or row["elsewhere"]
     return Reading(
         heads=heads,
         foreign_heads=foreign,

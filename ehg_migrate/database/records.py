@@ -15,7 +15,7 @@ from psycopg import sql
 
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError, quoted
-from ehg_migrate.model import Target
+from ehg_migrate.model import META_SCHEMA, Target
 from ehg_migrate.redaction import one_line
 
 Canonical = Callable[[Sequence[str]], Sequence[str]]
@@ -98,6 +98,8 @@ def recorded(records: Sequence[Record], target: Target, canonical: Canonical) ->
 def _problem(record: Record, target: Target, heads: Sequence[str]) -> Problem:
     schema = one_line(record.schema)  # somebody else has named it
     place = f"{schema}.{record.table}"
+    if record.schema.startswith(META_SCHEMA):
+        return _moved(record, target, heads)
     declared = " --heads ".join(map(shlex.quote, heads))
     hint = f"`ehg-migrate adopt TARGET --heads {declared}` where that is what is applied here (`--heads base` where "
     hint += "nothing of this target is)"
@@ -107,4 +109,18 @@ def _problem(record: Record, target: Target, heads: Sequence[str]) -> Problem:
         "not_adopted",
         f"by `{place}` {quoted(tuple(heads), 8)} and what is below is applied; this tool has no record of its own here",
         hint,
+    )
+
+
+def _moved(record: Record, target: Target, heads: Sequence[str]) -> Problem:
+    """Of a record of ours: the entry had another `schema` before, or the schema another name."""
+    was, now = (sql.Identifier(name).as_string(None) for name in (one_line(record.schema), target.meta_schema))
+    former = record.schema[len(META_SCHEMA) + 1 :]
+    whose = f"schema `{one_line(former)}`" if former else "all of the database"
+    return Problem(
+        "not_adopted",
+        f"by `{one_line(record.schema)}.{record.table}`, the record of {whose}, {quoted(tuple(heads), 8)} and what is "
+        f"below is applied; this target's own is to be in schema `{target.meta_schema}`, where none is",
+        f"where it is this target's, whose entry had another `schema` or whose schema another name: ALTER SCHEMA {was} "
+        f"RENAME TO {now}; else `ehg-migrate adopt TARGET --heads base` begins anew",
     )

@@ -149,15 +149,31 @@ _ELSEWHERE = sql.SQL("""(SELECT format('%%I.%%I', nspname, relname)
 
 
 # Where other tools write down what is applied (schema, table, column): stock Alembic in any schema, under its own name
-# or the one that ours has, and Supabase's CLI. Schemas of ours are not looked into: they are other targets', or empty.
+# or the one that ours has, and Supabase's CLI. Schemas of ours are not looked into but where the record may be this
+# target's: they are other targets', or empty.
 _RECORDS = sql.SQL("""ARRAY(SELECT ARRAY[n.nspname, c.relname, a.attname]::text[]
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
           JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
-         WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND left(n.nspname, 11) <> 'ehg_migrate'
-           AND ((c.relname IN ('alembic_version', {called_as_ours}) AND a.attname = 'version_num')
-                OR (n.nspname = 'supabase_migrations' AND c.relname = 'schema_migrations' AND a.attname = 'version'))
+         WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {places}
            AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
          ORDER BY n.nspname, c.relname LIMIT 20)""")
+_OF_DATABASE = sql.SQL("""((c.relname IN ('alembic_version', {called_as_ours}) AND a.attname = 'version_num'
+                 AND (left(n.nspname, 11) <> 'ehg_migrate' OR n.nspname = 'ehg_migrate_' || current_schema()))
+                OR (n.nspname, c.relname, a.attname) = ('supabase_migrations', 'schema_migrations', 'version'))""")
+# That of all of the database, where its revisions made things in this schema; that of a schema which is not there any
+# more, since it may be called otherwise now. Where the schema is empty no record is about it.
+_OF_SCHEMA = sql.SQL("""c.relname = 'alembic_version' AND a.attname = 'version_num'
+           AND EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace({own_literal}))
+           AND (n.nspname = 'ehg_migrate' AND current_schema() = {schema}
+                OR n.nspname ~ '^ehg_migrate_[a-z0-9_]{{1,40}}$' AND n.nspname !~ '_[0-9a-f]{{12}}$'
+                   AND NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = substr(n.nspname, 13)))""")
+
+
+def _records(place: _Place) -> sql.Composable:
+    if not place.schema:
+        return _RECORDS.format(places=_OF_DATABASE.format(called_as_ours=sql.Literal(place.version[1])))
+    own = sql.Literal(sql.Identifier(place.schema).as_string(None))
+    return _RECORDS.format(places=_OF_SCHEMA.format(own_literal=own, schema=sql.Literal(place.schema)))
 
 
 # Whether row-level security chooses for our role what it sees; then nothing seen does not mean that nothing is there.
@@ -189,6 +205,6 @@ def _identifiers(place: _Place, channel: str = "", anyone: bool = False) -> dict
         "oversized": _OVERSIZED.format(meta=meta),
         "has_foreign": _HAS_FOREIGN.format(foreign_literal=foreign),
         "elsewhere": _elsewhere(place),
-        "records": _RECORDS.format(called_as_ours=sql.Literal(place.version[1])),
+        "records": _records(place),
         "channel": sql.Identifier(channel or "none"),
     }

@@ -230,5 +230,5 @@ def _refuse_foreign(driver: psycopg.Connection, target: Target, graph: Graph) ->
     row = driver.execute(query("layout", target), {"version": version_name(target)}).fetchone()
     if row and not row[1]:
         refuse_another(driver, target, row[2], row[3])
-        if not (row[0] or target.schema):
+        if not row[0]:
             refuse_recorded(driver, target, graph.known)
