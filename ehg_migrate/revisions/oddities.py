@@ -120,5 +120,7 @@ def _revision_warnings(graph: Graph, i: int, r: Revision) -> Iterator[Problem]:
 
 
 def _needless(graph: Graph, i: int) -> list[str]:
+    """Alembic looks for rows of all parents only where several have one, so where only one is needed all is well."""
     edges = graph.edges[i]
-    return [graph.revisions[e].id for e in edges if any(o != e and graph.ancestors[o] >> e & 1 for o in edges)]
+    needless = [e for e in edges if any(o != e and graph.ancestors[o] >> e & 1 for o in edges)]
+    return [graph.revisions[e].id for e in needless] if len(edges) - len(needless) > 1 else []

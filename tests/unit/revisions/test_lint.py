@@ -116,8 +116,8 @@ BROKEN = {
         "this one\n  hint: use `down_revision = None` and `depends_on`",
     ),
     "redundant_parent": Case(
-        (S1, S2, replace(A1, depends_on=("s1", "s2"))),
-        text="versions/app/a1.py: revision `a1` names `s1`, which another of its parents needs already; stock Alembic "
+        (S1, S2, replace(A1, depends_on=()), rev("a2", "a1", depends=["s1", "s2"], branch="app")),
+        text="versions/app/a2.py: revision `a2` names `s1`, which another of its parents needs already; stock Alembic "
         "stops there with a KeyError\n  hint: leave `s1` out",
     ),
     "loose_file": Case(
@@ -194,6 +194,8 @@ WHOLE = {
     "dependencies toward groups and shared": Case(
         (S1, rev("c1", depends="s1", branch="crm", labels=["crm"]), replace(A1, depends_on=("c1",))), (CRM,)
     ),
+    "a dependency that its own line needs already": Case((S1, A1, rev("a2", "a1", depends="s1", branch="app"))),
+    "dependencies of one line": Case((S1, S2, replace(A1, depends_on=("s1", "s2")))),
     "an id of 32 characters": Case((S1, A1, rev("x" * 32, "a1", branch="app"))),
     "a dependency on an id that is a label elsewhere": Case((S1, S2, replace(A1, depends_on=("s2",)))),
     "a folder without revisions": Case((S1, A1), (APP, CRM), folders=("crm",)),
