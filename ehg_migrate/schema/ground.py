@@ -26,8 +26,16 @@ from ehg_migrate.schema.scope import MIGRATOR, OFTEN_OURS, SUPABASE_ROLES
 _GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
 _HOME = "public"
 _NEW, _NEW_IN = "MAINTAIN", 170000  # a target may have what a scratch server does not know: it is no fact
-_READING = ("UTC", "ISO, MDY", "postgres")  # of a server of which nobody has set anything, as Supabase's
-_SETTINGS = ("TimeZone", "DateStyle", "IntervalStyle")
+# what a text in a revision becomes, and whether it is taken at all: their values where nobody has set any, as with Supabase
+_USUAL = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "check_function_bodies": "on",
+}
 _SOMEBODY = "ehg_migrate_owner"  # of a scratch database that whoever migrates shall not own
 _PUBLIC_CLOSED = 15  # the first major in which not everybody may create in schema public
 ROLES = ("anon", "authenticated", "service_role")
@@ -47,7 +55,7 @@ class Ground:
     prelude: str = ""  # the project's own SQL, run last
     home: str = _HOME  # the schema where what revisions make lands
     owned: bool = True  # by the migrating role: the database
-    reading: tuple[str, ...] = _READING  # values of _SETTINGS: `'2026-01-01'` in a revision is what they say
+    reading: tuple[str, ...] = tuple(_USUAL.values())  # `'2026-01-01'` in a revision is what they say
     keepers: tuple[str, ...] = ()  # of the platform's own roles those that are there
     first: tuple[str, ...] | None = field(default=None, compare=False)  # `defaults` before any revision, if known
 
@@ -60,7 +68,7 @@ class Ground:
         roles, there, public, defaults = (tuple(row[n]) for n in ("roles", "platform", "public", "defaults"))
         reading, keepers = tuple(map(str, row["reading"])), tuple(row["keepers"])
         asked = {*roles} <= {*ROLES} and {*keepers} <= {*SUPABASE_ROLES} and {*there} <= {*brought.parts()}
-        if not asked or len(reading) != len(_SETTINGS):
+        if not asked or len(reading) != len(_USUAL):
             raise ValueError("roles, schemas or settings that were not asked for")
         for privilege in public:
             _word(privilege.split(" ", 1)[0])
@@ -206,7 +214,7 @@ def at_home(connection: psycopg.Connection, ground: Ground) -> None:
     parts = [part.strip().strip('"') for part in ground.search_path.split(",")]
     path = sql.SQL(", ").join(map(sql.Literal, parts if ground.home == _HOME else (ground.home, "extensions")))
     connection.execute(sql.SQL("ALTER DATABASE {} SET search_path TO {}").format(database, path))
-    for name, value in zip(_SETTINGS, ground.reading, strict=True):
+    for name, value in zip(_USUAL, ground.reading, strict=True):
         setting = sql.SQL("ALTER DATABASE {} SET {} TO {}").format(database, sql.Identifier(name), sql.Literal(value))
         connection.execute(setting)
     if not ground.owned:

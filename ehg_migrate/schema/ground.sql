@@ -2,10 +2,12 @@
 -- what they make lands, `{alone}` whether it is all that they may change.
 SELECT current_setting('server_version_num')::int / 10000 AS major,
        current_setting('search_path') AS search_path,
-       -- how a date, a moment and an interval in a revision are read; the names of one zone are one
+       -- how a date, a moment, an interval, a backslash, a NULL and a body in a revision are read; the names of one zone are one
        ARRAY[CASE WHEN current_setting('TimeZone') IN ('UTC', 'Etc/UTC', 'GMT', 'Etc/GMT') THEN 'UTC'
                   ELSE current_setting('TimeZone') END,
-             current_setting('DateStyle'), current_setting('IntervalStyle')] AS reading,
+             current_setting('DateStyle'), current_setting('IntervalStyle'),
+             current_setting('standard_conforming_strings'), current_setting('array_nulls'),
+             current_setting('transform_null_equals'), current_setting('check_function_bodies')] AS reading,
        ARRAY(SELECT rolname::text FROM pg_roles
               WHERE rolname IN ('anon', 'authenticated', 'service_role') ORDER BY 1) AS roles,
        -- of those that are the platform's own; a revision grants to one of them what a hook of the platform calls

@@ -33,6 +33,23 @@ LOCAL = revision(
 )
 
 
+READ = revision(
+    "read",
+    up=r"""
+        CREATE TABLE texts (path text DEFAULT 'C:\temp', words text[] DEFAULT '{a,NULL}', n int CHECK (n = NULL));
+        CREATE FUNCTION counted() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM made_later';
+        REVOKE ALL ON texts FROM anon, authenticated;
+        REVOKE ALL ON FUNCTION counted() FROM PUBLIC, anon, authenticated""",
+    label="shared",
+)
+_UNUSUAL = {
+    "standard_conforming_strings": "off",
+    "array_nulls": "off",
+    "transform_null_equals": "on",
+    "check_function_bodies": "off",
+}
+
+
 def laid_out(folder: Path, make: Callable[[str], Address], pg: Cluster) -> Fleet:
     """One target as Supabase makes them, and one that reads in three other ways; each holds `written`."""
     addresses = {name: make(name) for name in ("plain", "other")}
@@ -78,3 +95,25 @@ def test_a_step_that_rewrites_a_table_in_one_time_zone_only(
     assert {key: f["level"] for key, f in found.items() if key[0] == "effect:rewrite"} == {
         ("effect:rewrite", "other"): "error"
     }
+
+
+def test_what_else_decides_what_a_text_becomes(
+    tmp_path: Path, make_database: Callable[[str], Address], pg: Cluster
+) -> None:
+    """Backslashes, a NULL in an array, a comparison with NULL, and a body that nobody looks into: no drift either."""
+    address = make_database("other")
+    with pg.admin() as c:
+        for name, value in _UNUSUAL.items():
+            c.execute(f'ALTER ROLE postgres IN DATABASE "{address.dbname}" SET {name} = {value}'.encode())
+    write_project(tmp_path, entries({"other": address}), {"shared/1": READ})
+    fleet = Fleet(tmp_path, {"other": address}, {"EHG_SCRATCH_URL": scratch_url(pg), PASSWORD_VARIABLE: pg.password})
+    said = fleet.run("upgrade", "--yes", "--verify", "always", "--lint", "always")
+    assert said.code == 0, said
+    said = fleet.run("drift", "--full", "--exit-code")
+    assert (said.code, said.out.splitlines()[-1]) == (0, "1 matches (other)"), said
+    with pg.connect(address.dbname) as c:
+        assert c.execute("INSERT INTO texts DEFAULT VALUES RETURNING path, words, n").fetchone() == (
+            "C:\temp",
+            ["a", "NULL"],
+            None,
+        )
