@@ -123,7 +123,7 @@ class Claim:
         if not answers["claim"][0][0]:
             return None
         facts, former = Facts.of(answers["facts"][0]), answers.get("clear_lease")
-        refuse_temporary(facts.default_schema, self._target)
+        refuse_home(facts.default_schema, self._target)
         return Found(
             heads=tuple(row[0] for row in answers["version_heads"]),
             unfinished=frozenset(answers["unfinished"] and self._unfinished()),
@@ -245,8 +245,17 @@ def another_database(done: Sequence[str]) -> Problem:
     )
 
 
-def refuse_temporary(schema: str | None, target: Target) -> None:
-    """Raises TargetError where the first schema of the path is that of temporary tables."""
+def refuse_home(schema: str | None, target: Target) -> None:
+    """Raises TargetError where the first schema of the path is that of temporary tables, or ours."""
+    if schema == target.meta_schema and not target.schema:
+        raise TargetError(
+            Problem(
+                "home_is_ours",
+                f"what its revisions make without naming a schema would be among our own tables: `{schema}` comes "
+                "first in the `search_path` of this role or database",
+                "ALTER ROLE, or ALTER DATABASE, ... SET search_path without it, or RESET it",
+            )
+        )
     if schema and schema.startswith("pg_temp_") and not target.schema:
         raise TargetError(
             Problem(

@@ -101,17 +101,23 @@ _STATES: dict[str, tuple[str, str, Retry]] = {
     **dict.fromkeys(("23502", "23503", "23505", "23514", "23P01"), ("statement_failed", _ROWS, Retry.NEVER)),
     "2BP01": ("statement_failed", _DEPENDS, Retry.NEVER),
 }
+IDLE_SESSION = (
+    "an `idle_session_timeout` of the role or the database ends sessions before they can put it aside: give it a "
+    "longer one with ALTER ROLE, or ALTER DATABASE, ... SET idle_session_timeout"
+)
 # SQLSTATE -> (code, hint), where it is why the server ended the connection
 _LOST = {
     "25P03": (
         "idle_in_transaction",
         "the step did nothing on the server for too long: raise `idle_in_transaction_timeout`, or split the revision",
     ),
+    "57P05": ("connection_lost", IDLE_SESSION),
     "25P04": (
         "statement_timeout",
         "the step took longer than a `transaction_timeout` that it has SET: take that out, or split the revision",
     ),
 }
+_ENDING = "57P"  # of the SQLSTATEs with which a server ends a connection; where it says nothing there is none
 # what PgBouncer says when it ends a client by a limit of its own -> the same
 _ENDED = {
     "idle transaction timeout": (
@@ -133,6 +139,10 @@ _LOOKS = {
 }
 _OF_STEPS = ("statement_failed", "exists_already")
 _DEFAULT_HINT = "correct the revision and run again"
+_ENDED_BY_ERROR = (
+    "the server ended the session for it, as it does where the role or the database has `exit_on_error` on: ALTER "
+    "ROLE, or ALTER DATABASE, ... RESET exit_on_error"
+)
 _UNREADABLE = (
     "look what somebody has made in this database: names and comments in one of SQL_ASCII may be no text (`SHOW "
     "server_encoding`), for example; rename what the message is about"
@@ -151,6 +161,8 @@ def connect_fault(error: BaseException) -> Fault:
             retry = Retry.CONNECT if again else Retry.NEVER
             return Fault(Problem(code, text, hint, sqlstate=sqlstate(error)), retry)
     state = sqlstate(error)
+    if isinstance(error, NOTHING_OF_OURS) and error.diag.severity_nonlocalized == "FATAL":
+        return Fault(Problem("connect_failed", text, _ENDED_BY_ERROR, sqlstate=state), Retry.NEVER)
     if function := _raised_in(error):
         hint = f"the function `{function}` of the database raised it, perhaps as an event trigger: correct it"
         return Fault(Problem("connect_failed", text, hint, sqlstate=state), Retry.NEVER)
@@ -210,7 +222,8 @@ def no_step(problem: Problem) -> Problem:
 
 def look_fault(error: BaseException) -> Problem:
     """An error of a statement that only looks at a schema: no step has run, and it has limits of its own."""
-    problem = no_step(run_fault(error).problem)
+    lost = isinstance(error, psycopg.OperationalError) and (sqlstate(error) or _ENDING).startswith(_ENDING)
+    problem = no_step(run_fault(error, lost=lost).problem)
     usual = _UNREADABLE if problem.hint == _DEFAULT_HINT else problem.hint
     return replace(problem, hint=_LOOKS.get(problem.code, usual))
 

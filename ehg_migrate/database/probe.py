@@ -94,6 +94,8 @@ async def read(connection: Connection, target: Target, *, exactly: bool = False)
         asked = _question("probe", target, {"target": target.name}, anyone=not exactly)
         cursor = await connection.execute(*asked)
     except NOTHING_OF_OURS:
+        if connection.closed:  # nobody can ask on
+            raise
         return await _read_fresh(connection, target, start)
     except psycopg.errors.InsufficientPrivilege as e:
         raise TargetError(_not_ours(e, target)) from e

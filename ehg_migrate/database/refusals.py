@@ -4,6 +4,8 @@ While connecting psycopg gives no SQLSTATE, so the text is all there is. Poolers
 are known.
 """
 
+from ehg_migrate.database.faults import IDLE_SESSION
+
 REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"too many authentication failures|circuit breaker open.*auth|ECIRCUITBREAKER\) too many auth",
@@ -192,6 +194,7 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
         "the pooler cannot reach the database or is being redeployed; run again in a minute",
         True,
     ),
+    (r"idle-session timeout", "connection_lost", IDLE_SESSION, True),
     (
         r"closed the connection|connection reset|broken pipe|terminating connection|unexpectedly|unexpected eof|crash",
         "connection_lost",

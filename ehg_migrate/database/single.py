@@ -17,7 +17,7 @@ import psycopg
 from psycopg.errors import InvalidSqlStatementName
 from psycopg.pq import TransactionStatus
 
-from ehg_migrate.database.claim import Facts, Found, id_length, refuse_temporary, together
+from ehg_migrate.database.claim import Facts, Found, id_length, refuse_home, together
 from ehg_migrate.database.connections import Notice, check_settings, connect_bare
 from ehg_migrate.database.faults import TAKES_NO_WRITES, ConnectError, is_lost
 from ehg_migrate.database.flight import Flight, Sent
@@ -112,7 +112,7 @@ class SingleSession(Session):
             self._lay_out(*answers["layout"][0])
             answers = self._ask(*_RESET, PREPARE_ALONE, *_HELD)  # event triggers may have set something
         facts = Facts.of(answers["facts"][0])
-        refuse_temporary(facts.default_schema, self.target)
+        refuse_home(facts.default_schema, self.target)
         # in any other mode what was read may be older than the locks
         if answers["unfinished"] or facts.isolation_level != "read committed":
             raise NeedsPair

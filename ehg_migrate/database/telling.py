@@ -33,6 +33,10 @@ NOT_SUPABASE = (
     "entry of the target has a `project_ref`, or says `platform: supabase`, in databases made since: "
     "`ehg-migrate local wipe` makes them anew. `ehg-migrate rehearse --all-branches` tries the revisions with stand-ins"
 )
+NO_PATH = (
+    "the `search_path` of this role or database leads to no schema that is there: ALTER ROLE, or ALTER DATABASE, ... "
+    "SET search_path, or RESET it; or make that schema. Where the revision has set it, correct the revision"
+)
 NO_WEBHOOKS = (
     "a Supabase project has it once somebody has switched Database Webhooks on in its dashboard, below Integrations: "
     "each project for itself"
@@ -83,6 +87,7 @@ CASES = (
         NOT_SUPABASE,
         "3F000",
     ),
+    Case(re.compile(r"^no schema has been selected to create in"), NO_PATH, "3F000"),
     Case(re.compile(r'^schema "supabase_functions" does not exist'), NO_WEBHOOKS, "3F000"),
     # that of a project, and that of our stand-in for one
     Case(re.compile(r"^Direct deletion from storage tables|are deleted by the Storage API"), STORED, "42501"),

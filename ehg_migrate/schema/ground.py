@@ -26,7 +26,7 @@ from ehg_migrate.schema.scope import MIGRATOR, OFTEN_OURS, SUPABASE_ROLES
 _GROUND = resources.files(__package__).joinpath("ground.sql").read_text(encoding="utf-8")
 _HOME = "public"
 _NEW, _NEW_IN = "MAINTAIN", 170000  # a target may have what a scratch server does not know: it is no fact
-# what a text in a revision becomes, and whether it is taken at all: their values where nobody has set any, as with Supabase
+# what a text in a revision becomes, and whether it is taken at all; the values where nobody has set any
 _USUAL = {
     "TimeZone": "UTC",
     "DateStyle": "ISO, MDY",

@@ -10,13 +10,15 @@ import psycopg
 import pytest
 
 from ehg_migrate.database.doctor import Level, examine
+from ehg_migrate.database.faults import connect_fault, look_fault, run_fault
 from ehg_migrate.database.session import lock_key
-from ehg_migrate.model import Address, Status
+from ehg_migrate.model import Address, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.support.bare import BareServer, majors
 from tests.support.cli import ehg
 from tests.support.postgres import CANARY, Cluster
+from tests.support.programs import wait_until
 from tests.support.project import revision, target_entry, write_project
 
 # a function that is more than its statements, so that the run has two connections
@@ -113,6 +115,67 @@ def test_nothing_is_made_that_goes_with_the_session(
     assert result.status is Status.SUCCEEDED, result.problem
     with pg.connect(database.dbname) as c:
         assert c.execute("SELECT to_regclass('public.s1') IS NOT NULL").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("code", ["", "import time"], ids=["one session", "two sessions"])
+def test_nothing_is_made_among_our_own_tables(
+    code: str, pg: Cluster, database: Address, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """Who wants to read the journal may put our schema first; what revisions made there, no drift would ever tell."""
+    steps = {"shared/1": revision("s1", up="CREATE TABLE s1 (n int)", up_code=code, label="shared")}
+    folder = make_project(tmp_path, {"acme": target_entry(database)}, steps)
+    set_in(pg, database, "search_path = ehg_migrate, public")
+    (result,) = Project.load(folder).upgrade().results
+    assert result.problem is not None
+    assert (result.status, result.problem.code, result.heads_after) == (Status.REFUSED, "home_is_ours", ())
+    with pg.connect(database.dbname) as c:
+        c.execute("CREATE SCHEMA IF NOT EXISTS ehg_migrate")
+    (target,) = Project.load(folder).fleet.targets
+    (finding,) = [f for f in examine(target, CANARY) if f.check == "privileges"]
+    assert (finding.level, "lands in ours" in finding.message) == (Level.ERROR, True)
+    set_in(pg, database, "search_path = public, ehg_migrate")
+    (result,) = Project.load(folder).upgrade().results
+    assert result.status is Status.SUCCEEDED, result.problem
+    with pg.connect(database.dbname) as c:
+        assert c.execute("SELECT to_regclass('public.s1') IS NOT NULL").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("path", ["''", '"$user"', "gone"])
+def test_a_path_that_leads_nowhere_is_named(path: str, pg: Cluster, database: Address, folder: Path) -> None:
+    """Else somebody would look for what is missing, or correct the revision."""
+    set_in(pg, database, f"search_path = {path}")
+    (result,) = Project.load(folder).upgrade().results
+    assert result.problem is not None
+    assert (result.status, result.problem.sqlstate) == (Status.FAILED, "3F000")
+    assert "`search_path` of this role or database" in result.problem.hint
+
+
+# --- what ends a session
+
+
+def test_a_session_that_an_error_ends_tells_why(pg: Cluster, database: Address, folder: Path) -> None:
+    """A database without our tables answers with an error, which is expected; with `exit_on_error` it is the last."""
+    set_in(pg, database, "exit_on_error = on")
+    (state,) = Project.load(folder).status()
+    assert state.problem is not None
+    assert (state.kind, "exit_on_error" in state.problem.hint) == (StateKind.UNREACHABLE, True)
+    set_in(pg, database, "exit_on_error = off")
+    (result,) = Project.load(folder).upgrade().results
+    assert result.status is Status.SUCCEEDED, result.problem
+
+
+def test_a_session_that_was_idle_for_too_long_tells_why(pg: Cluster, database: Address) -> None:
+    """Before it can put the role's limit aside; and whoever only looks at a schema has lost a connection too."""
+    set_in(pg, database, "idle_session_timeout = '100ms'")
+    with pg.connect(database.dbname) as c, pg.admin() as other:
+        there = ("SELECT FROM pg_stat_activity WHERE pid = %s", (c.info.backend_pid,))
+        wait_until(lambda: other.execute(*there).fetchone() is None, "the server ends it")
+        with pytest.raises(psycopg.OperationalError) as ended:
+            c.execute("SELECT 1")
+    assert "idle_session_timeout" in connect_fault(ended.value).problem.hint
+    assert "idle_session_timeout" in run_fault(ended.value, lost=True).problem.hint
+    assert look_fault(ended.value) == run_fault(ended.value, lost=True).problem
+    assert look_fault(psycopg.OperationalError("server closed the connection")).code == "connection_lost"
 
 
 # --- what a commit is worth

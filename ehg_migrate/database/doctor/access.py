@@ -169,6 +169,11 @@ def _tables(row: dict[str, Any], target: Target) -> Iterator[Verdict]:
             f"what revisions make without a schema is temporary: `pg_temp` comes first in {one_line(str(row['path']))}",
             f"ALTER ROLE {_name(role)} RESET search_path, or ALTER DATABASE that has set it",
         )
+    elif home == target.meta_schema:
+        yield error(
+            f"what revisions make without a schema lands in ours: `{home}` comes first in {one_line(str(row['path']))}",
+            f"ALTER ROLE {_name(role)} RESET search_path, or ALTER DATABASE that has set it",
+        )
     elif row["makes_in_public"] is False:
         grant = f"GRANT CREATE ON SCHEMA public TO {_name(role)}"
         yield warning(f"role `{role}` may not CREATE in schema `public`", grant)
