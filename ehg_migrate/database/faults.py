@@ -101,9 +101,9 @@ _STATES: dict[str, tuple[str, str, Retry]] = {
     **dict.fromkeys(("23502", "23503", "23505", "23514", "23P01"), ("statement_failed", _ROWS, Retry.NEVER)),
     "2BP01": ("statement_failed", _DEPENDS, Retry.NEVER),
 }
-IDLE_SESSION = (
-    "an `idle_session_timeout` of the role or the database ends sessions before they can put it aside: give it a "
-    "longer one with ALTER ROLE, or ALTER DATABASE, ... SET idle_session_timeout"
+TOO_SHORT = (
+    "an `idle_session_timeout` or `transaction_timeout` of the role or the database ends sessions before they can put "
+    "it aside: give it a longer one with ALTER ROLE, or ALTER DATABASE, ... SET"
 )
 # SQLSTATE -> (code, hint), where it is why the server ended the connection
 _LOST = {
@@ -111,13 +111,12 @@ _LOST = {
         "idle_in_transaction",
         "the step did nothing on the server for too long: raise `idle_in_transaction_timeout`, or split the revision",
     ),
-    "57P05": ("connection_lost", IDLE_SESSION),
+    "57P05": ("connection_lost", TOO_SHORT),
     "25P04": (
         "statement_timeout",
         "the step took longer than a `transaction_timeout` that it has SET: take that out, or split the revision",
     ),
 }
-_ENDING = "57P"  # of the SQLSTATEs with which a server ends a connection; where it says nothing there is none
 # what PgBouncer says when it ends a client by a limit of its own -> the same
 _ENDED = {
     "idle transaction timeout": (
@@ -161,7 +160,7 @@ def connect_fault(error: BaseException) -> Fault:
             retry = Retry.CONNECT if again else Retry.NEVER
             return Fault(Problem(code, text, hint, sqlstate=sqlstate(error)), retry)
     state = sqlstate(error)
-    if isinstance(error, NOTHING_OF_OURS) and error.diag.severity_nonlocalized == "FATAL":
+    if isinstance(error, NOTHING_OF_OURS) and ends_session(error):
         return Fault(Problem("connect_failed", text, _ENDED_BY_ERROR, sqlstate=state), Retry.NEVER)
     if function := _raised_in(error):
         hint = f"the function `{function}` of the database raised it, perhaps as an event trigger: correct it"
@@ -222,7 +221,8 @@ def no_step(problem: Problem) -> Problem:
 
 def look_fault(error: BaseException) -> Problem:
     """An error of a statement that only looks at a schema: no step has run, and it has limits of its own."""
-    lost = isinstance(error, psycopg.OperationalError) and (sqlstate(error) or _ENDING).startswith(_ENDING)
+    silent = isinstance(error, psycopg.OperationalError) and not sqlstate(error)
+    lost = silent or (isinstance(error, psycopg.Error) and ends_session(error))
     problem = no_step(run_fault(error, lost=lost).problem)
     usual = _UNREADABLE if problem.hint == _DEFAULT_HINT else problem.hint
     return replace(problem, hint=_LOOKS.get(problem.code, usual))
@@ -234,6 +234,11 @@ def _raised_in(error: BaseException) -> str:
     context = (getattr(diag, "context", None) or "")[:_LONGEST]
     found = re.match(r"PL/pgSQL function (?!inline_code_block)(.+?) line \d+ at RAISE", context)
     return one_line(found[1], 200) if found else ""
+
+
+def ends_session(error: psycopg.Error) -> bool:
+    """Whether the server has ended the session with it."""
+    return error.diag.severity_nonlocalized == "FATAL"
 
 
 def sqlstate(error: BaseException) -> str | None:

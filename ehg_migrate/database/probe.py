@@ -12,7 +12,7 @@ import psycopg
 from psycopg.sql import SQL, Composed
 
 from ehg_migrate.database.asking import Connection, Then, ask_all, strange
-from ehg_migrate.database.faults import NOTHING_OF_OURS
+from ehg_migrate.database.faults import NOTHING_OF_OURS, ends_session
 from ehg_migrate.database.journal import read_entry
 from ehg_migrate.database.statements import foreign_name, query, version_name
 from ehg_migrate.errors import Problem, TargetError
@@ -93,8 +93,8 @@ async def read(connection: Connection, target: Target, *, exactly: bool = False)
     try:
         asked = _question("probe", target, {"target": target.name}, anyone=not exactly)
         cursor = await connection.execute(*asked)
-    except NOTHING_OF_OURS:
-        if connection.closed:  # nobody can ask on
+    except NOTHING_OF_OURS as e:
+        if ends_session(e):
             raise
         return await _read_fresh(connection, target, start)
     except psycopg.errors.InsufficientPrivilege as e:

@@ -4,7 +4,7 @@ While connecting psycopg gives no SQLSTATE, so the text is all there is. Poolers
 are known.
 """
 
-from ehg_migrate.database.faults import IDLE_SESSION
+from ehg_migrate.database.faults import TOO_SHORT
 
 REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
     (
@@ -194,7 +194,7 @@ REFUSALS: tuple[tuple[str, str, str, bool], ...] = (
         "the pooler cannot reach the database or is being redeployed; run again in a minute",
         True,
     ),
-    (r"idle-session timeout", "connection_lost", IDLE_SESSION, True),
+    (r"due to (idle-session|transaction) timeout", "connection_lost", TOO_SHORT, True),
     (
         r"closed the connection|connection reset|broken pipe|terminating connection|unexpectedly|unexpected eof|crash",
         "connection_lost",

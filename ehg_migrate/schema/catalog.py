@@ -56,7 +56,8 @@ def message(answers: Sequence[str], connection: psycopg.BaseConnection[Any], sco
     major = connection.info.server_version // 10000
     names = _frame(major)
     before, after = ("begin", "commit") if _idle(connection) else ("savepoint", "release")
-    text = ";\n".join([names[before], names["settings"], *(_query(major, answer) for answer in answers), names[after]])
+    settings = [names[name] for name in ("settings", "limits") if name in names]
+    text = ";\n".join([names[before], *settings, *(_query(major, answer) for answer in answers), names[after]])
     return sql.SQL(text).format(**_literals(scope))
 
 

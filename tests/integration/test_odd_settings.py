@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from ehg_migrate.database.faults import connect_fault, look_fault, run_fault
 from ehg_migrate.database.session import lock_key
 from ehg_migrate.model import Address, StateKind, Status
 from ehg_migrate.project import Project
+from ehg_migrate.schema.catalog import read_catalog
+from ehg_migrate.schema.facts import Catalog
+from ehg_migrate.schema.scope import Scope
 from tests.conftest import MakeProject
 from tests.support.bare import BareServer, majors
 from tests.support.cli import ehg
@@ -159,7 +163,10 @@ def test_a_session_that_an_error_ends_tells_why(pg: Cluster, database: Address, 
     (state,) = Project.load(folder).status()
     assert state.problem is not None
     assert (state.kind, "exit_on_error" in state.problem.hint) == (StateKind.UNREACHABLE, True)
+    (drift,) = ehg(folder, "drift", "--json").json["data"]
+    assert "exit_on_error" in drift["problem"]["hint"]
     set_in(pg, database, "exit_on_error = off")
+    assert ehg(folder, "drift").code == 0, "nothing of ours is there, which is no error"
     (result,) = Project.load(folder).upgrade().results
     assert result.status is Status.SUCCEEDED, result.problem
 
@@ -227,6 +234,30 @@ def test_no_limit_of_the_database_ends_a_step(
     assert result.status is Status.SUCCEEDED, result.problem
     assert admin.execute("SELECT event FROM ehg_migrate.migration_journal").fetchall() == [("done",)] * 2
     assert _ended(admin) == 0
+
+
+def test_no_limit_of_the_database_ends_a_look(admin: psycopg.Connection) -> None:
+    """A large schema takes longer to read than any statement of an application; here it waits for a view's table."""
+    admin.execute("CREATE TABLE held (n int); CREATE VIEW seen AS SELECT n FROM held")
+    with ThreadPoolExecutor(1) as beside, _another(admin) as holder:
+        admin.execute("ALTER DATABASE postgres SET transaction_timeout = '300ms'")
+        with holder.transaction():
+            holder.execute("LOCK TABLE held")
+            looking = beside.submit(_look, admin)
+            wait_until(lambda: looking.done() or admin.execute(_WAITS).fetchone() is not None, "it waits for long")
+        assert ("view", "public.seen") in looking.result().by_name
+
+
+_WAITS = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND xact_start < now() - interval '0.5 s'"
+
+
+def _look(admin: psycopg.Connection) -> Catalog:
+    with _another(admin) as c:
+        return read_catalog(c, Scope())
+
+
+def _another(admin: psycopg.Connection) -> psycopg.Connection:
+    return psycopg.connect(host=admin.info.host, user="postgres", dbname="postgres", options="", autocommit=True)
 
 
 def test_a_limit_that_a_step_has_set_is_named_and_not_tried_again(admin: psycopg.Connection, tmp_path: Path) -> None:

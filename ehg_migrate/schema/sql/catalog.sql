@@ -38,6 +38,10 @@ SET LOCAL jit = off;
 -- no plan for several processes is worth the thinking
 SET LOCAL max_parallel_workers_per_gather = 0
 
+-- name: limits since 17
+-- The role's own would end the session; a limit of each statement there is. It puts aside what has begun before it.
+SET LOCAL transaction_timeout = 0
+
 -- name: commit
 COMMIT
 
