@@ -79,6 +79,12 @@ SELECT r.*, {now} AS now FROM {schema}runs r
 -- name: selections
 SELECT DISTINCT r.rollout, r.selector FROM {schema}runs r WHERE r.rollout IN (SELECT value FROM {elements}(:rollouts))
 
+-- name: completions
+WITH RECURSIVE those AS (SELECT r.id, r.place FROM {schema}runs r WHERE r.resumes = :id
+                          UNION
+                         SELECT r.id, r.place FROM {schema}runs r JOIN those t ON r.resumes = t.id)
+SELECT id FROM those ORDER BY place, id
+
 -- name: runs_by_id
 SELECT r.*, {now} AS now FROM {schema}runs r WHERE r.id IN (SELECT value FROM {elements}(:ids))
 

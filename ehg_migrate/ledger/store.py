@@ -161,6 +161,11 @@ class Ledger:
             found = _results(transaction, [row["id"] for row in rows], output=False)
         return tuple(read_run(row, found.get(row["id"], ())) for row in rows)
 
+    def completions(self, run_id: str) -> tuple[str, ...]:
+        """The runs that went on with this one, or with one of those, the oldest first."""
+        with self._backend.transaction(write=False) as transaction:
+            return tuple(row["id"] for row in transaction.execute("completions", id=run_id))
+
     def selections(self, rollouts: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """By rollout what its runs were to work on, however long ago that was, in no order."""
         found: dict[str, tuple[str, ...]] = {}

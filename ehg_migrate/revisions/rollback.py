@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ehg_migrate.errors import Problem, TargetError, quoted
@@ -112,6 +112,20 @@ def _nothing_completed(run: str, journal: Sequence[JournalEntry]) -> None:
             run,
             f"it did nothing here, and what it failed at was done since: by {quoted(others)}",
             f"`ehg-migrate rollback {last} -t TARGET` takes that back",
+        )
+
+
+def refuse_completed(run: str, journal: Sequence[JournalEntry], completions: Collection[str]) -> None:
+    """Raises TargetError where the run did nothing, and one of these, which completed it, did what is there now.
+
+    What was left undone by it is its matter all the same, unlike what somebody else has brought since.
+    """
+    left = {e.run for e in _changes(journal).values()}
+    if others := [other for other in completions if other in left]:
+        raise inexact(
+            run,
+            f"it did nothing here, and {quoted(others)}, which completed it, did",
+            f"`ehg-migrate rollback {shlex.quote(others[-1])} -t TARGET` takes that back",
         )
 
 

@@ -1,4 +1,4 @@
-"""A target whose entry got another `schema`, or whose schema another name: its record is where the entry does not lead."""
+"""A target whose entry got another `schema`, or whose schema another name: where its record is, and where it is not."""
 
 from __future__ import annotations
 

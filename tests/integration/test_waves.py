@@ -113,6 +113,30 @@ def test_a_failure_holds_the_next_waves_back(fleet: Fleet) -> None:
     assert fleet.held() == {name: ["s2"] for name in TARGETS}
 
 
+def test_what_another_run_completed_is_not_called_taken_back(fleet: Fleet) -> None:
+    """The targets that the first never came to hold the release all the same; what takes it back is named."""
+    in_the_way(fleet, "c")
+    first = fleet.upgrade()
+    with fleet.connect("c") as c:
+        c.execute("DROP TABLE s2")
+    completion = fleet.run(fleet.load().plan_resume(first.id))
+    assert (first.status, completion.status) == (RunStatus.FAILED, RunStatus.SUCCEEDED)
+
+    said = fleet.cli("rollback", first.id, "--yes")
+    assert (said.returncode, said.stdout.count("refused (a, b, c, d)")) == (4, 1)
+    assert f"it did nothing here, and `{completion.id}`, which completed it, did" in said.stderr
+    assert f"`ehg-migrate rollback {completion.id} -t TARGET` takes that back" in said.stderr
+    assert fleet.held() == {name: ["s2"] for name in TARGETS}
+
+    assert fleet.run(fleet.load().plan_rollback(completion.id)).status is RunStatus.SUCCEEDED
+    back = fleet.run(fleet.load().plan_rollback(first.id))
+    assert (back.status, result_of(back, "a").status) == (RunStatus.SUCCEEDED, Status.UP_TO_DATE)
+    assert fleet.held() == {name: [] for name in TARGETS}
+    assert fleet.upgrade("a").status is RunStatus.SUCCEEDED  # what somebody else brings is not its matter
+    again = fleet.run(fleet.load().plan_rollback(first.id))
+    assert (again.status, fleet.heads("a")) == (RunStatus.SUCCEEDED, ["s2"])
+
+
 def test_one_that_cannot_be_reached_holds_them_back(fleet: Fleet, pg: Cluster) -> None:
     """A canary of which nothing is known has proven nothing."""
     with pg.admin() as admin:

@@ -501,6 +501,15 @@ def who_takes_a_run_over_is_told_to_it(opener: Opener) -> None:
     assert ledger.heartbeat("r-1") is None
 
 
+def who_went_on_with_a_run_is_known(opener: Opener) -> None:
+    """And who went on with that one; a run that says so of itself is no reason to look for ever."""
+    with opened(opener) as ledger:
+        for number, resumes in enumerate(("", "r-0", "", "r-1", "r-0", "r-5")):
+            ledger.start(a_run(f"r-{number}", minute=number, resumes=resumes))
+        assert ledger.completions("r-0") == ("r-1", "r-3", "r-4")
+        assert (ledger.completions("r-2"), ledger.completions("r-5")) == ((), ("r-5",))
+
+
 def what_the_runs_of_a_rollout_were_to_work_on(opener: Opener) -> None:
     """Each selection once, of the rollouts that are asked for."""
     ledger = opened(opener)
@@ -628,6 +637,7 @@ CHECKS: tuple[Callable[[Opener], None], ...] = (
     another_host_is_judged_by_its_heartbeat,
     results_say_that_a_run_is_alive,
     who_takes_a_run_over_is_told_to_it,
+    who_went_on_with_a_run_is_known,
     what_the_runs_of_a_rollout_were_to_work_on,
     the_same_host_name_in_another_container,
     a_finished_run_never_dies,

@@ -1,0 +1,98 @@
+"""What takes a run back, by the targets' own journals; and where that would not be all that is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError
+from ehg_migrate.model import FleetPlan, Plan, Run, RunStatus, State, Status, Verb
+from ehg_migrate.project.base import Selectors
+from ehg_migrate.project.reading import ReadingProject
+
+if TYPE_CHECKING:
+    from ehg_migrate.rollout.planning import Make
+
+
+class UndoingProject(ReadingProject):
+    """A project that can say how a run is taken back."""
+
+    def plan_rollback(self, run: str, selectors: Selectors = ()) -> FleetPlan:
+        """What takes `run` back on the selected targets, by the targets' own journals. Raises UsageError.
+
+        The ledger completes the beginning of an id and names the targets; a run that it has lost can be taken back too.
+        One that changed targets which the files no longer have is not: a part must be asked for by name.
+        """
+        return self._plan_rollback(run, selectors)
+
+    def _plan_rollback(self, run: str, selectors: Selectors, *, again: bool = False) -> FleetPlan:
+        """The same; `again` for what another rollback has left, of which nothing at all may be to be taken back."""
+        from ehg_migrate.revisions.rollback import plan_rollback, refuse_completed
+        from ehg_migrate.rollout.reconcile import touched, untraced
+
+        run, found = self._find_run(run)
+        selectors = selectors or (touched(found, self.fleet.by_name) if found else ())
+        did = {r.target: r for r in found.results if r.steps} if found else {}
+        at_work = self._at_work(run, found, selectors)
+        journals = self._journals(selectors)
+        traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
+        if journals and not (again or traces or at_work or did.keys() & journals.keys()):  # a shard may be empty
+            raise UsageError(untraced(run, known=found is not None))
+
+        @cache  # only where the run has done nothing on some target, which is seldom
+        def completions() -> tuple[str, ...]:
+            return tuple(self._recorded(lambda ledger: dict.fromkeys(ledger.completions(run), True)))
+
+        def make(state: State) -> Plan:
+            entries = journals[state.target]
+            if isinstance(entries, Problem):
+                raise TargetError(entries)
+            if state.target in at_work:
+                raise TargetError(at_work[state.target])
+            graph = self._graph(self.fleet.by_name[state.target])
+            plan = plan_rollback(graph, state.target, state.heads, run, entries)
+            if state.target not in did:
+                if found and not plan.steps:
+                    refuse_completed(run, entries, completions())
+                return plan
+            from ehg_migrate.revisions.recorded import as_recorded  # seldom
+
+            return as_recorded(graph, plan, did[state.target], entries)
+
+        return replace(self._plan(Verb.ROLLBACK, selectors, make), undoes=run)
+
+    def _plan(self, verb: Verb, selectors: Selectors, make: Make) -> FleetPlan:
+        from ehg_migrate.rollout.planning import fleet_plan
+
+        return fleet_plan(verb, selectors, self._states(selectors), make)
+
+    def _find_run(self, run: str) -> tuple[str, Run | None]:
+        """The whole id of a run, and the run, by the ledger; what it does not know is taken as it is written."""
+        try:
+            found = self.show(run)
+        except LedgerError:
+            return run, None
+        except UsageError as e:
+            if e.problems[0].code == "ambiguous_run" or (not self._local and self._is_local(run)):
+                raise
+            return run, None
+        return found.id, found
+
+    def _at_work(self, name: str, run: Run | None, selectors: Selectors) -> dict[str, Problem]:
+        """Where what a run has done is not all that it will have done: somebody of it is still at work.
+
+        To be asked before the journals. Raises UsageError where that is the run itself, or may be: of one that another
+        ledger has the targets tell.
+        """
+        from ehg_migrate.rollout.reconcile import left_at_work, seen_at_work, still_running
+
+        if run is None:
+            if holders := [held for held in self.locks(selectors) if held.run == name]:
+                raise UsageError(seen_at_work(name, holders))
+            return {}
+        said = {r.target for r in run.results if r.status is not Status.INDETERMINATE}
+        unsure = [t.name for t in self.targets(selectors) if t.name in run.targets and t.name not in said]
+        if unsure and run.status is RunStatus.RUNNING:
+            raise UsageError(still_running(run))
+        return left_at_work(run, self.locks(unsure)) if unsure else {}
