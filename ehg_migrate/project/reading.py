@@ -13,7 +13,6 @@ from ehg_migrate.model import (
     Run,
     State,
     StateKind,
-    Status,
 )
 from ehg_migrate.project.base import ProjectBase, Selectors
 from ehg_migrate.redaction import one_line
@@ -39,8 +38,8 @@ class ReadingProject(ProjectBase):
 
         states = self._with_holds(self._states(selectors))
         last = self._last_results([s.target for s in states])
-        differ = [target for target, seen in last.items() if seen.status is Status.SCHEMA_DIFFERS]
-        astray = self._astray(differ) if differ else {}  # the last run may not have looked
+        doubtful = [target for target, seen in last.items() if not seen.status.good]
+        astray = self._astray(doubtful) if doubtful else {}  # the last run may have failed before anybody looked
         return with_ledger(states, last, self._same_rows, astray) if last else states
 
     def _with_holds(self, states: tuple[State, ...]) -> tuple[State, ...]:

@@ -14,7 +14,7 @@ from ehg_migrate.project.correcting import CorrectingProject
 
 if TYPE_CHECKING:
     from ehg_migrate.database.connections import Notice
-    from ehg_migrate.rollout.amending import Amendment, Place
+    from ehg_migrate.rollout.amending import Place
     from ehg_migrate.schema.correction import Corrective, Pair
     from ehg_migrate.schema.standing import Standing
 
@@ -68,12 +68,16 @@ class SchemasProject(CorrectingProject):
 
         Raises UsageError for a file that cannot be read or ends its transaction.
         """
-        from ehg_migrate.rollout.amending import Amendment
+        from ehg_migrate.rollout.amending import Amendment, amend
+        from ehg_migrate.rollout.astray import doubted_still
 
         chosen, text = self.schema_target(target), read_seed(file)
         state = self._held((chosen.name,))
-        made = Amendment("seeded", (text,), state.heads, str(file))
-        return self._amended(Verb.SEED, chosen, str(file), confirmed, notice, made)
+        made, astray = Amendment("seeded", (text,), state.heads, str(file)), self._astray((chosen.name,))
+        return self._single(
+            Verb.SEED, chosen, str(file), confirmed, notice, state.heads,
+            lambda place: doubted_still(amend(place, made), astray),
+        )  # fmt: skip
 
     def plan_creation(self, target: str, to: Selectors = ()) -> FleetPlan:
         """What `upgrade` will do to the schema of a target once it has been made. Raises GateError where it is held."""
@@ -124,7 +128,7 @@ class SchemasProject(CorrectingProject):
 
         Raises UsageError where nothing is proven.
         """
-        from ehg_migrate.rollout.amending import STALE, Amendment
+        from ehg_migrate.rollout.amending import STALE, Amendment, amend
         from ehg_migrate.schema.catalog import read_catalog
         from ehg_migrate.schema.difference import differences
         from ehg_migrate.schema.search import PREAMBLE
@@ -143,15 +147,9 @@ class SchemasProject(CorrectingProject):
             lambda c: STALE if differences(read_catalog(c, pair.scope), pair.one) else None,
             lambda c: _still_differs(found) if differences(read_catalog(c, pair.scope), pair.other) else None,
         )
-        return self._amended(Verb.SYNC, self.schema_target(found.left), found.right, confirmed, notice, made)
-
-    def _amended(
-        self, verb: Verb, target: Target, wish: str, confirmed: Collection[str], notice: Notice, amendment: Amendment
-    ) -> Run:
-        from ehg_migrate.rollout.amending import amend
-
+        target = self.schema_target(found.left)
         return self._single(
-            verb, target, wish, confirmed, notice, amendment.heads, lambda place: amend(place, amendment)
+            Verb.SYNC, target, found.right, confirmed, notice, amends.heads, lambda place: amend(place, made)
         )
 
     def _single(

@@ -31,6 +31,16 @@ def doubted(result: Result, astray: Astray) -> Result:
     return replace(result, status=Status.SCHEMA_DIFFERS, problem=problem)
 
 
+def doubted_still(result: Result, astray: Astray) -> Result:
+    """The same where rows were brought, which says nothing of the schema; who repeats that for it has them twice."""
+    told = doubted(result, astray)
+    if told.problem is None or not in_doubt(told):
+        return result
+    return replace(
+        told, problem=replace(told.problem, message=f"the file was run, and is kept; but {told.problem.message}")
+    )
+
+
 def to_be_looked_at(results: Iterable[Result], unseen: Collection[str] = ()) -> Iterator[Result]:
     """Those that got steps, now or `unseen`, and those in doubt, each as good as it is if its schema matches."""
     for result in results:

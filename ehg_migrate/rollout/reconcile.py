@@ -31,7 +31,7 @@ def with_ledger(
 ) -> tuple[State, ...]:
     """The same states, each with a note where the ledger's last word on the target is another, or on its schema.
 
-    `astray` names the run that saw a schema differ, where that is not the last.
+    `astray` names the run that saw a schema differ, where no good word on that target came later.
     """
     return tuple(
         replace(s, notes=(*s.notes, *_disagreement(s, seen, same), *_differed(s, seen, astray)))
@@ -50,8 +50,10 @@ def with_lost(states: Iterable[State], last: Mapping[str, Seen], same: Same) -> 
 
 
 def _differed(state: State, last: Seen | None, astray: Mapping[str, str]) -> tuple[Problem, ...]:
-    """Version rows are not all: nobody goes to bed on an `up_to_date` whose schema the last run called wrong."""
-    if last is None or last.running or last.status is not Status.SCHEMA_DIFFERS or state.kind in _UNREAD:
+    """Version rows are not all: nobody goes to bed on an `up_to_date` whose schema the last look called wrong."""
+    if last is None or last.running or state.kind in _UNREAD:
+        return ()
+    if last.status is not Status.SCHEMA_DIFFERS and state.target not in astray:
         return ()
     from ehg_migrate.rollout.astray import LOOK_AGAIN  # seldom
 
