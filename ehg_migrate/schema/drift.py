@@ -21,7 +21,7 @@ from ehg_migrate.model import State, Target
 from ehg_migrate.revisions.beside import Contents
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.schema.catalog import message, read_catalog_async
-from ehg_migrate.schema.difference import Difference, differences
+from ehg_migrate.schema.difference import Change, Difference, differences
 from ehg_migrate.schema.eras import Eras, as_made_now, both_eras, told
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.ground import Ground, ground_query
@@ -260,6 +260,7 @@ def _drift(state: State, there: Look, expected: Reference | Problem, read: objec
         catalog, old = as_made_now(catalog, eras)
         seen = replace(seen, notes=(*seen.notes, told(old))) if old else seen
     found = differences(left, catalog)
+    seen = replace(seen, notes=(*seen.notes, *_unmade(there, found)))
     return replace(seen, verdict=Verdict.DRIFTED if found else Verdict.MATCHES, differences=found)
 
 
@@ -274,6 +275,21 @@ def _unseen(there: Look) -> Iterator[Problem]:
             UNSEEN,
             f"not looked at, since a platform's schema would be called so: {named}",
             "write `platform: none` into the target's entry if it is yours, else `platform: supabase`",
+        )
+
+
+UNMADE = "path_not_made"
+"""The code of a note: where what revisions make lands, none of them has made."""
+
+
+def _unmade(there: Look, found: Iterable[Difference]) -> Iterator[Problem]:
+    extra = [d.identity for d in found if d.kind == "schema" and d.change is Change.EXTRA]
+    if named := [name for name in extra if name.strip('"') in there.ground.path]:
+        yield Problem(
+            UNMADE,
+            f"no revision makes {quoted(named)}, to which the `search_path` of the role leads: on a scratch database "
+            "what they make has landed elsewhere",
+            f"`prelude = FILE` in alembic.ini, with `CREATE SCHEMA {named[0]}`, makes it there",
         )
 
 

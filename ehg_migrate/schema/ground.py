@@ -47,7 +47,7 @@ class Ground:
     """Equal for two targets exactly if the same revisions become the same there."""
 
     major: int  # of PostgreSQL
-    search_path: str  # of a new session of the migrating role
+    search_path: str  # of a new session of the migrating role, whose own schema is named, if there is one
     roles: tuple[str, ...]  # of PostgREST's roles those that are there
     platform: tuple[str, ...]  # parts of `platform.sql`: what it has of a Supabase project
     public: tuple[str, ...]  # `USAGE anon`: privileges on the schema where revisions are at home
@@ -87,6 +87,11 @@ class Ground:
             return self
         first = None if self.first is None else _within(self.first, target.schema)
         return replace(self, home=target.schema, defaults=_within(self.defaults, target.schema), first=first)
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The schemas of `search_path`."""
+        return tuple(part.strip().strip('"') for part in self.search_path.split(","))
 
     @property
     def at_first(self) -> Ground:
@@ -211,8 +216,7 @@ def _lay_platform(connection: psycopg.Connection, ground: Ground, keeper: str) -
 def at_home(connection: psycopg.Connection, ground: Ground) -> None:
     """Gives the database the settings that a copy of a database does not take along."""
     database = sql.Identifier(connection.info.dbname)
-    parts = [part.strip().strip('"') for part in ground.search_path.split(",")]
-    path = sql.SQL(", ").join(map(sql.Literal, parts if ground.home == _HOME else (ground.home, "extensions")))
+    path = sql.SQL(", ").join(map(sql.Literal, ground.path if ground.home == _HOME else (ground.home, "extensions")))
     connection.execute(sql.SQL("ALTER DATABASE {} SET search_path TO {}").format(database, path))
     for name, value in zip(_USUAL, ground.reading, strict=True):
         setting = sql.SQL("ALTER DATABASE {} SET {} TO {}").format(database, sql.Identifier(name), sql.Literal(value))

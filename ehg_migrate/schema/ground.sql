@@ -1,7 +1,9 @@
 -- What stands in a target below its revisions, as one row: see `Ground`. Wants no privilege. `{home}` is the schema where
 -- what they make lands, `{alone}` whether it is all that they may change.
 SELECT current_setting('server_version_num')::int / 10000 AS major,
-       current_setting('search_path') AS search_path,
+       -- a schema called as the role; whoever is it on a scratch database is called otherwise
+       CASE WHEN to_regnamespace(quote_ident(current_user)) IS NULL THEN current_setting('search_path')
+            ELSE replace(current_setting('search_path'), '"$user"', quote_ident(current_user)) END AS search_path,
        -- how a date, a moment, an interval, a backslash, a NULL and a body in a revision are read; the names of one zone are one
        ARRAY[CASE WHEN current_setting('TimeZone') IN ('UTC', 'Etc/UTC', 'GMT', 'Etc/GMT') THEN 'UTC'
                   ELSE current_setting('TimeZone') END,

@@ -11,7 +11,7 @@ from ehg_migrate.database.probe import Reading
 from ehg_migrate.errors import Problem, some, together
 from ehg_migrate.model import Result, State, StateKind, Status
 from ehg_migrate.rollout.running import Verified
-from ehg_migrate.schema.drift import MOVED, Drift, Fleet, Looking, Verdict, find_drift
+from ehg_migrate.schema.drift import MOVED, UNMADE, Drift, Fleet, Looking, Verdict, find_drift
 from ehg_migrate.schema.reference import References
 from ehg_migrate.schema.rehearsed import elsewhere
 from ehg_migrate.schema.scratch import ScratchServers
@@ -58,10 +58,11 @@ def _judged(result: Result, drift: Drift, *, strict: bool) -> Result | None:
 
 def _differs(drift: Drift) -> Problem:
     objects = [str(d) for d in drift.differences]
+    unmade = next((f"{note.message}; {note.hint}" for note in drift.notes if note.code == UNMADE), "")
     return Problem(
         "schema_differs",
         f"every step is done, and the schema is not what the revisions produce: {some(objects, _NAMED)}",
-        "`ehg-migrate drift -t TARGET` shows each clause; was something changed by hand, now or before?",
+        unmade or "`ehg-migrate drift -t TARGET` shows each clause; was something changed by hand, now or before?",
     )
 
 

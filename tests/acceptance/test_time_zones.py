@@ -117,3 +117,22 @@ def test_what_else_decides_what_a_text_becomes(
             ["a", "NULL"],
             None,
         )
+
+
+def test_a_schema_that_is_called_as_the_role(
+    tmp_path: Path, make_database: Callable[[str], Address], pg: Cluster
+) -> None:
+    """What revisions make lands there and nowhere else; where none of them makes it, that is told, and what does."""
+    address = make_database("own")
+    with pg.admin(address.dbname) as c:
+        c.execute("CREATE SCHEMA postgres AUTHORIZATION postgres")
+    step = revision("landing", up="CREATE TABLE landed (n int)", label="shared")
+    write_project(tmp_path, entries({"own": address}), {"shared/1": step}, settings={"prelude": "prelude.sql"})
+    (tmp_path / "prelude.sql").write_text("SELECT 1")
+    fleet = Fleet(tmp_path, {"own": address}, {"EHG_SCRATCH_URL": scratch_url(pg), PASSWORD_VARIABLE: pg.password})
+    said = fleet.run("upgrade", "--yes", "--verify", "always")
+    assert (said.code, "with `CREATE SCHEMA postgres`" in said.err) == (1, True), said
+    assert "with `CREATE SCHEMA postgres`" in fleet.run("drift").everything
+    (tmp_path / "prelude.sql").write_text("CREATE SCHEMA postgres")
+    said = fleet.run("drift", "--full", "--exit-code")
+    assert (said.code, said.out.splitlines()[-1]) == (0, "1 matches (own)"), said
