@@ -54,6 +54,7 @@ class Applied:
     run: str
     git_commit: str
     heads_before: tuple[str, ...] = ()  # the version rows that it found
+    heads_after: tuple[str, ...] = ()  # and left
 
 
 def probe(
@@ -207,8 +208,8 @@ async def _applied(connection: Connection, target: Target) -> dict[str, Applied]
 
 
 def _as_applied(row: Mapping[str, object]) -> Applied:
-    found = tuple(filter(None, str(row["rows_before"]).split("\n")))
-    return Applied(str(row["checksum"]), str(row["run"]), str(row["git_commit"]), found)
+    found, left = (tuple(filter(None, str(row[name]).split("\n"))) for name in ("rows_before", "rows_after"))
+    return Applied(str(row["checksum"]), str(row["run"]), str(row["git_commit"]), found, left)
 
 
 async def _refuse_hidden(connection: Connection, target: Target, asked: str = "guarded") -> None:

@@ -156,6 +156,10 @@ def _judge_known(
         from ehg_migrate.rollout.reasons import half_taken_back  # seldom
 
         return StateKind.HALF_DONE, half_taken_back(graph, reading.heads, cut[0]), ()
+    if no_more := _stand_for_it_no_more(graph, reading.heads, details):
+        from ehg_migrate.rollout.strangers import no_more_for  # seldom
+
+        return StateKind.AHEAD, no_more_for(no_more, reading.heads, details[no_more[-1]].run), ()
     needless = overlap_note(graph, reading.heads)
     never_run = _never_run(graph, reading.heads, details)
     if needless and never_run:  # taken out, nobody would know any more that what they stand for was run
@@ -188,10 +192,16 @@ def _damage(target: Target, reading: Reading, details: Mapping[str, Applied], gr
     return lost_rows(applied, unknown, graph.canonical(applied), target.meta_schema)
 
 
+def _stand_for_it_no_more(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> tuple[str, ...]:
+    """What by the journal is applied, and these very rows stood for it when they were written: in another graph."""
+    missing = graph.ids(graph.bits(r for r in details if r in graph) & ~graph.closure(heads))
+    return tuple(r for r in missing if details[r].heads_after and set(details[r].heads_after) <= set(heads))
+
+
 def _unaccounted(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]) -> list[Problem]:
     """Revisions that the journal says are applied, and no version row does."""
-    applied, held = graph.closure(r for r in details if r in graph), graph.closure(heads)
-    if not (missing := applied & ~held):
+    held = graph.closure(heads)
+    if not (missing := graph.bits(r for r in details if r in graph) & ~held):
         return []
     from ehg_migrate.rollout.reasons import unaccounted  # seldom
 

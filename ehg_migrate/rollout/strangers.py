@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -63,6 +64,17 @@ _OTHER_ROWS = (
     "`alembic -x target=TARGET stamp --purge REV ...` writes other rows (name what it really holds of every branch), "
     "and `ehg-migrate drift -t TARGET` tells whether they are right"
 )
+
+
+def no_more_for(revisions: Sequence[str], heads: Sequence[str], run: str) -> Problem:
+    """Of revisions that these rows stood for in the checkout that wrote them, as after a squash, and here do not."""
+    return Problem(
+        "newer_checkout",
+        f"by the target's journal {quoted(revisions, 8)} is applied, and the version rows {quoted(heads, 8)} that run "
+        f"`{run}` left stood for that; in this checkout they do not: `depends_on` or `down_revision` is another",
+        "take the newer checkout, where this is the older one; else set them back, or where they are to stay so "
+        f"`alembic -x target=TARGET stamp {shlex.join(revisions)}` writes the rows that it takes now",
+    )
 
 
 def _whose_branch(target: Target, branches: Collection[str], written_as: str, fleet: Collection[str]) -> str:

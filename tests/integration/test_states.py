@@ -519,6 +519,28 @@ def test_a_row_that_was_set_back_is_set_as_the_hint_says(project: Project, datab
     assert (state(project).kind, rows(pg, database)) == (StateKind.UP_TO_DATE, {"s3"})
 
 
+def test_a_checkout_from_before_a_squash_does_nothing_again(
+    make_project: MakeProject, tmp_path: Path, database: Address, pg: Cluster
+) -> None:
+    """The row that stands for all since does not there: what the journal knows is not called pending, nor run."""
+    crm, entry = {"crm/1": making("c1", label="crm", depends=["s1"])}, {"acme": {"branches": ["crm"]}}
+    old = make_project(tmp_path / "old", entries({"acme": database}, **entry), SHARED | crm)
+    Project.load(old).upgrade()
+    squashed = {"shared/3": making("s3", label="shared"), "crm/1": making("c1", label="crm", depends=["s3"])}
+    new = make_project(tmp_path / "new", entries({"acme": database}, **entry), squashed)
+    assert ehg(new, "-x", "target=acme", "stamp", "--purge", "c1", "s3", program=ALEMBIC).code == 0
+    assert (rows(pg, database), state(Project.load(new)).kind) == ({"c1"}, StateKind.UP_TO_DATE)
+
+    found = state(Project.load(old))
+    assert found.problem is not None
+    assert (found.kind, found.problem.code, found.pending) == (StateKind.AHEAD, "newer_checkout", ())
+    assert "by the target's journal `s3` is applied, and the version rows `c1`" in found.problem.message
+    assert statuses(Project.load(old).upgrade()) == {"acme": Status.REFUSED}
+    assert "stamp s3` writes the rows that it takes now" in found.problem.hint
+    assert ehg(old, "-x", "target=acme", "stamp", "s3", program=ALEMBIC).code == 0
+    assert state(Project.load(old)).kind is StateKind.UP_TO_DATE
+
+
 def test_a_target_that_was_restored_to_an_earlier_time(project: Project, database: Address, pg: Cluster) -> None:
     """Its rows and its journal agree; that a run left it elsewhere, only the ledger knows."""
     run = project.upgrade()
