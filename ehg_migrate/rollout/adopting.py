@@ -14,6 +14,7 @@ from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Origin, Plan, Result, Status, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.planning import adopted_already
+from ehg_migrate.rollout.reasons import lock_broken
 
 
 def declared(graph: Graph, plan: Plan) -> tuple[str, ...]:
@@ -48,6 +49,8 @@ Tried = tuple[Status, tuple[str, ...], Problem | None]
 def _tried(session: Session, plan: Plan, graph: Graph, *, again: bool) -> Tried:
     """What became of it, and the version rows; `again` after an attempt that may have been committed."""
     written = again and set(session.found.heads) == set(plan.goal)
+    if session.broken_by and not written:
+        return Status.FAILED, session.leave(), lock_broken(session.broken_by)
     try:
         if not written:
             _write(session, plan, graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.conftest import MakeProject
 from tests.faults.proxy import Act, Door, FaultProxy, Rule
 from tests.integration.fleets import SHARED, entries, execute, journal, rows
 from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
 
 MakeDatabase = Callable[[str], Address]
 
@@ -104,3 +106,23 @@ def test_what_fails_before_and_behind_the_commit(
     assert result.problem
     assert (result.problem.code, result.problem.message) == ("statement_failed", "not here")
     assert rows(pg, database) == held
+
+
+def test_whom_somebody_has_ended_does_not_come_back(
+    database: Address, make_project: MakeProject, tmp_path: Path, pg: Cluster
+) -> None:
+    """`locks break` ends an adoption as it does any run: nothing is declared after it."""
+    root = make_project(tmp_path, entries({"one": database}, one={"lock_timeout": "60s"}), SHARED)
+    project = Project.load(root)
+    plan = project.plan_adoption("one")
+    execute(pg, database, layout(project.fleet.by_name["one"]).as_string())
+    with ThreadPoolExecutor(1) as pool, pg.connect(database.dbname, autocommit=False) as other:
+        other.execute("LOCK TABLE ehg_migrate.migration_journal IN EXCLUSIVE MODE")
+        adopting = pool.submit(project.run, plan)
+        waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'ehg_migrate.migration_journal'::regclass"
+        wait_until(lambda: other.execute(waiting).fetchall(), "the adoption does not come to its entries", 60)
+        Project.load(root).break_lock(Project.load(root).lock("one"))
+        other.rollback()
+        (result,) = adopting.result().results
+    assert (result.status, result.problem and result.problem.code) == (Status.FAILED, "lock_broken")
+    assert rows(pg, database) == set()
