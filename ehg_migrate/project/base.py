@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -276,10 +276,13 @@ def _unread(why: str) -> Problem:
 
 def _give_back(root: Path) -> None:
     """What root keeps in another user's project becomes that user's."""
-    if os.geteuid() == 0 and root.stat().st_uid != 0:
-        from ehg_migrate.project.ownership import give_back
+    if os.geteuid() != 0:
+        return
+    from ehg_migrate.project.ownership import give_back  # seldom
 
-        give_back(root)
+    with suppress(FileNotFoundError):  # the folder was taken away under the command, which has said what it had to say
+        if root.stat().st_uid != 0:
+            give_back(root)
 
 
 def _start_workers() -> None:

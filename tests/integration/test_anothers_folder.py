@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -175,3 +176,14 @@ def test_what_root_keeps_becomes_the_owners(
     (folder / ".ehg" / "targets.json").unlink()
     assert ehg(folder, "local", "psql", "nowhere").code == 2
     assert (folder / ".ehg" / "targets.json").stat().st_uid == nobody.pw_uid
+
+
+def test_a_project_that_is_taken_away_under_a_command(tmp_path: Path) -> None:
+    """A deployment has put another in its place; root's command ends as anybody's, in Python too."""
+    entry = target_entry(Address("127.0.0.1", 1, "u", "d", "disable"))
+    folder = write_project(tmp_path / "project", {"acme": entry}, {"shared/s1": revision("s1", label="shared")})
+    if os.geteuid() == 0:
+        os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    with Project.load(folder) as project:
+        shutil.rmtree(folder)
+        assert [t.name for t in project.targets()] == ["acme"]
