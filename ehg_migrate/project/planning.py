@@ -113,7 +113,7 @@ class PlanningProject(UndoingProject):
         Raises UsageError as `unfinished` says, and where another run has taken some of it back since; LedgerError where
         the ledger cannot be read.
         """
-        from ehg_migrate.rollout.reconcile import left_and_gone, taken_back_since, unfinished
+        from ehg_migrate.rollout.reconcile import gone_before, left_and_gone, taken_back_since, unfinished
 
         found = self.show(run)
         if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
@@ -123,7 +123,9 @@ class PlanningProject(UndoingProject):
         left = unfinished(found, failed_only=failed_only, unseen=doubtful)
         if gone := [t for t in left if t not in self.fleet.by_name]:
             raise UsageError(left_and_gone(found, gone))
-        if back := taken_back_since(found, self._last_results((*left, *doubtful)), self.show):
+        before = gone_before(found, self.fleet.waves, left) if waves and found.verb is Verb.UPGRADE else ()
+        asked = tuple(t for t in dict.fromkeys((*left, *doubtful, *before)) if t in self.fleet.by_name)
+        if back := taken_back_since(found, self._last_results(asked), self.show):
             raise UsageError(back)
         if found.verb is Verb.ROLLBACK and found.undoes:
             plan = self._plan_rollback(found.undoes, left, again=True)

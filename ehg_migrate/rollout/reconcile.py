@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.ledger import Seen
-from ehg_migrate.model import Run, RunStatus, State, StateKind, Status, Verb
+from ehg_migrate.model import Run, RunStatus, State, StateKind, Status, Verb, Wave
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
@@ -137,6 +137,14 @@ def taken_back_since(run: Run, last: Mapping[str, Seen], show: Callable[[str], R
     told = (f"{how}, on {quoted(of, 8)} by {quoted(dict.fromkeys(of.values()))}" for how, of in ways.items())
     hint = f"`{_anew(run, _named([*by]))}` does it again, where that is what you want"
     return Problem("taken_back", f"run `{run.id}` {'; '.join(told)}", f"{hint}{_without(run, by)}")
+
+
+def gone_before(run: Run, waves: Iterable[Wave], left: Collection[str]) -> tuple[str, ...]:
+    """What it has changed in waves before the last of what it has left: how they do is why the others may follow."""
+    names = [w.targets for w in waves]
+    last = max((place for place, wave in enumerate(names) if not set(wave).isdisjoint(left)), default=0)
+    before = {t for wave in names[:last] for t in wave}
+    return tuple(r.target for r in run.results if r.steps and r.target in before)
 
 
 def _without(run: Run, others: Collection[str]) -> str:

@@ -366,6 +366,21 @@ def test_a_canary_that_was_taken_back_in_the_pause_holds_the_next_wave_back(flee
     assert order(fleet)[0] == "c"
 
 
+def test_a_canary_that_was_taken_back_when_the_run_had_been_stopped(fleet: Fleet) -> None:
+    """Nothing is missing of it by the run, but what it stood for has gone: the others do not get it by `resume`."""
+    soak(fleet, 3600)
+    stop = Stop()
+    run = fleet.upgrade(notice=lambda text: stop.ask() if "the next begins" in text else None, stop=stop)
+    assert run.status is RunStatus.INTERRUPTED
+    back = fleet.run(fleet.load().plan_rollback(run.id, ["c"]))
+    said = fleet.cli("resume", run.id, "--yes")
+    assert (said.returncode, fleet.held()) == (2, {name: [] for name in TARGETS})
+    assert f"run `{run.id}` was taken back since, on `c` by `{back.id}`" in said.stderr
+    assert "without it: `ehg-migrate upgrade -t a,b,d`, which does the others" in said.stderr
+    assert fleet.cli("resume", run.id, "--yes", "--no-waves").returncode == 0
+    assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": [], "d": ["s2"]}
+
+
 def test_a_canary_that_is_down_after_the_pause_holds_the_next_wave_back(fleet: Fleet, pg: Cluster) -> None:
     """It may be for what the run did to it."""
     soak(fleet, 0.01)
