@@ -59,6 +59,11 @@ STORED = (
 NO_MEMBER = (
     "`GRANT` that role `TO CURRENT_USER` first: since PostgreSQL 16 whoever makes a role may grant it, and is not in it"
 )
+OF_DRIVER = (
+    "does the revision give a value here? It goes to the server beside the statement, with a type of its own, and not "
+    "inside it as psycopg2 sends it: `ehg-migrate docs moving#another-driver` says how it gets the type of its place. "
+    "Else correct the revision"
+)
 CASES = (
     # Alembic makes an enum that several revisions name once in a run, and again in the next one
     Case(
@@ -74,6 +79,11 @@ CASES = (
         "driver; `ehg-migrate docs moving#files-of-sql` runs whole files as they are",
         None,
     ),
+    # what the same revision may have done for years with psycopg2
+    Case(re.compile(r"^could not determine data type of parameter"), OF_DRIVER, "42P18"),
+    Case(re.compile(r" is of type .+ but expression is of type character varying"), OF_DRIVER, "42804"),
+    Case(re.compile(r"^operator does not exist: .*character varying"), OF_DRIVER, "42883"),
+    Case(re.compile(r'^syntax error at or near "\$\d'), OF_DRIVER, "42601"),
     # nobody but the target's own role has anything in our schema, nor is to have
     Case(
         re.compile(r"^permission denied for (?:schema|table|sequence) (?:ehg_migrate|migration_|alembic_version)"),

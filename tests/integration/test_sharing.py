@@ -406,3 +406,22 @@ def test_what_is_no_parameter_has_a_hint(fleet_of: MakeFleet, code: str) -> None
     problem = result_of(fleet.upgrade(), "one").problem
     assert problem
     assert (problem.where, "docs moving#files-of-sql" in problem.hint) == ("versions/shared/1.py:13", True), problem
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("op.execute(t.update().values(n=sa.literal('0')))", "is of type integer"),
+        ("op.execute(t.delete().where(sa.column('n') == sa.literal('0', sa.String)))", "operator does"),
+        ("op.execute(sa.text(\"COMMENT ON TABLE s1 IS :why\").bindparams(why='x'))", 'at or near "$1"'),
+        ("op.get_bind().exec_driver_sql(\"SELECT json_build_object('a', %s)\", (None,))", "could not determine"),
+    ],
+    ids=["column", "operator", "statement", "unknown"],
+)
+def test_a_value_that_another_driver_sends_otherwise_has_a_hint(fleet_of: MakeFleet, code: str, said: str) -> None:
+    """With psycopg2 a value has the type of its place, so a history that has always run may fail here."""
+    text = step("s1", code="t = sa.table('s1', sa.column('n'))\n" + code)
+    fleet = fleet_of(("one",), {"shared/1": text.replace("import op\n", "import op\nimport sqlalchemy as sa\n")})
+    problem = result_of(fleet.upgrade(), "one").problem
+    assert problem
+    assert (said in problem.message, "docs moving#another-driver" in problem.hint) == (True, True), problem
