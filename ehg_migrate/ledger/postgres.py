@@ -124,6 +124,10 @@ def _begin(parameters: Mapping[str, Any], patience: int, _: bool, long: bool) ->
         connection.execute(
             f"select set_config('statement_timeout', '{limit}s', true),"
             f" set_config('lock_timeout', '{patience}s', true),"
+            # our own timer ends it; those of the database would do so within a long transaction, as a migration is
+            " set_config('idle_in_transaction_session_timeout', '0', true),"
+            " case when current_setting('transaction_timeout', true) <> '0'"
+            " then set_config('transaction_timeout', '0', true) end,"
             " set_config('datestyle', 'ISO', true)"  # no other is read by the driver
         )
         yield connection
@@ -193,7 +197,11 @@ _EXPLANATIONS: dict[str, tuple[str, str, str]] = {
         "the ledger {place} does not allow it: {text}",
         f"let its owner open it once, then grant usage on schema {POSTGRES_SCHEMA} and its tables to this user",
     ),
-    "25006": ("ledger_read_only", "the ledger {place} is read-only: {text}", "name the primary server, not a standby"),
+    "25006": (
+        "ledger_read_only",
+        "the ledger {place} is read-only: {text}",
+        "name the primary server, not a standby; or is `default_transaction_read_only` on there?",
+    ),
     "53100": ("ledger_disk_full", "the disk under the ledger {place} is full", "free some space on its server"),
     "55P03": ("ledger_busy", "the ledger {place} was locked for too long: {text}", "run the command again"),
     "57014": ("ledger_busy", "the ledger {place} took too long: {text}", "run the command again"),

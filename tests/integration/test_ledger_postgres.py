@@ -21,6 +21,7 @@ from ehg_migrate.ledger.postgres import POSTGRES_SCHEMA, open_postgres
 from ehg_migrate.model import Address
 from tests.faults.proxy import Act, FaultProxy, Rule
 from tests.support.postgres import Cluster
+from tests.support.programs import wait_until
 from tests.unit.ledger.contract import CHECKS, NOON, Opener, a_result, a_run, as_the_first_schema, opened, refused
 
 
@@ -195,6 +196,17 @@ def test_a_database_with_settings_of_its_own(pg: Cluster, address: Address, open
         list(writers.map(write, "ab"))
     assert {run.started_at for run in opened(opener).runs(40)} == {NOON}
     assert len(opened(opener).runs(50)) == 40
+
+
+def test_a_database_that_ends_whoever_is_idle(pg: Cluster, address: Address, opener: Opener) -> None:
+    """A transaction of the ledger is ended by its own timer and by nothing else, as on a machine that is slow."""
+    with pg.admin() as connection:
+        connection.execute(f"ALTER DATABASE {address.dbname} SET idle_in_transaction_session_timeout = '1s'".encode())
+        old = "SELECT FROM pg_stat_activity WHERE pid = %s AND xact_start > now() - interval '1.5 s'"
+        with opener().transaction(write=True) as transaction:
+            pid = transaction.driver.info.backend_pid
+            wait_until(lambda: connection.execute(old, (pid,)).fetchone() is None, "it is old, or ended")
+            assert transaction.driver.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_migration_that_takes_long(pg: Cluster, address: Address, opener: Opener) -> None:
