@@ -1,6 +1,7 @@
 -- How large tables are, the partitions of one together: `bytes` with all indexes, `heap` without. A size waits for whoever
--- has locked its table against readers; not for long. One message and a transaction of its own, for any pooler.
-BEGIN READ ONLY;
+-- has locked its table against readers; not for long. One message and a transaction of its own, for any pooler, which waits
+-- for no writer whatever the mode of others.
+BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '10s';
 SELECT t.name, r.oid IS NOT NULL, coalesce(sum(pg_total_relation_size(p.oid)), 0)::bigint,

@@ -48,14 +48,18 @@ async def read_fingerprint_async(connection: psycopg.AsyncConnection[Any], scope
     return str((await _rows_async(connection, "fingerprint", scope))[0][0])
 
 
-def message(answers: Sequence[str], connection: psycopg.BaseConnection[Any], scope: Scope) -> sql.Composed:
+def message(
+    answers: Sequence[str], connection: psycopg.BaseConnection[Any], scope: Scope, *, behind: bool = False
+) -> sql.Composed:
     """The whole text of several statements that is sent at once; answers are `facts`, `fingerprint`, `token`.
 
-    Outside a transaction it is one of its own, so it passes a transaction pooler too.
+    It may be put `behind` other questions in a message. Outside a transaction it is one of its own, so it passes a
+    transaction pooler too.
     """
     major = connection.info.server_version // 10000
     names = _frame(major)
-    before, after = ("begin", "commit") if _idle(connection) else ("savepoint", "release")
+    first = "go on" if behind else "begin"
+    before, after = (first, "commit") if _idle(connection) else ("savepoint", "release")
     settings = [names[name] for name in ("settings", "limits") if name in names]
     text = ";\n".join([names[before], *settings, *(_query(major, answer) for answer in answers), names[after]])
     return sql.SQL(text).format(**_literals(scope))

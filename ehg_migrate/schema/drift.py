@@ -125,7 +125,8 @@ class _Answers:
 
 def _question(connection: Connection, target: Target, answers: Sequence[str]) -> sql.Composed:
     """The ground, then each of `token` and `fingerprint` that is wanted: the token before what it shall be true of."""
-    return sql.SQL("{};\n{}").format(ground_query(target), message(answers, connection, drift_scope(target)))
+    asked = message(answers, connection, drift_scope(target), behind=True)
+    return sql.SQL("{};\n{}").format(ground_query(target), asked)
 
 
 async def _ask(connection: Connection, target: Target, answers: Sequence[str]) -> _Answers:

@@ -145,7 +145,8 @@ def _unasked(target: str, questions: Sequence[Probe], problem: Problem) -> tuple
 
 
 _SETTINGS = (
-    f"SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = '{_SECONDS}s'; SET LOCAL lock_timeout = '1s';"
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;"  # by default it may be one that waits for writers
+    f" SET LOCAL statement_timeout = '{_SECONDS}s'; SET LOCAL lock_timeout = '1s';"
     " SET LOCAL row_security = off; SET LOCAL search_path = ''; SET LOCAL standard_conforming_strings = on"
 )
 _WORDS = {

@@ -8,6 +8,11 @@
 -- OID, no column number and no order of creation may reach a fact's first three columns.
 
 -- name: begin
+-- By default it may be serializable and deferrable: then it would wait until nobody writes in such a transaction any more.
+BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY
+
+-- name: go on
+-- Behind other questions in one message: with the first of them its mode is settled, and it waits no more.
 BEGIN READ ONLY
 
 -- name: savepoint
