@@ -23,14 +23,16 @@ def held(target: Target, day: str) -> Problem | None:
     return Problem("held", f"the target is held{until}: {target.hold}", hint, target.source)
 
 
-def without_held(targets: Iterable[Target], day: str) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+def without_held(
+    targets: Iterable[Target], selection: Iterable[Target], day: str
+) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     """The names of those that may be upgraded, and the others with the reason.
 
-    Raises GateError where there are only others.
+    `selection` is what a shard is a part of. Raises GateError where there are only others in that.
     """
     reasons = {t.name: held(t, day) for t in targets}
     free = tuple(name for name, reason in reasons.items() if reason is None)
     others = tuple(Skipped(name, reason) for name, reason in reasons.items() if reason is not None)
-    if others and not free:
-        raise GateError([reason for reason in reasons.values() if reason is not None])
+    if others and not free and all(held(t, day) for t in selection):
+        raise GateError([o.reason for o in others])
     return free, others

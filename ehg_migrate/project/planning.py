@@ -37,7 +37,8 @@ class PlanningProject(UndoingProject):
         refuse_base(to)
         waves = waves and self._has_waves(selectors)
         free, held = self._free(selectors)
-        plan = self._plan_upgrade(selectors, to, self._states(free, soon=soon), held)
+        states = self._states(free, soon=soon) if free or not held else ()  # no selector at all is the whole fleet
+        plan = self._plan_upgrade(selectors, to, states, held)
         return self._in_waves(plan) if waves else plan
 
     def plan_saved(self, file: Path, *, soon: bool = False) -> FleetPlan:
@@ -182,14 +183,16 @@ class PlanningProject(UndoingProject):
     def _free(self, selectors: Selectors) -> tuple[Selectors, tuple[Skipped, ...]]:
         """Selectors of those that may be upgraded, and the others, which are not even asked; locally all may be.
 
-        Raises GateError where there are only others.
+        Raises GateError where there are only others, in what a shard is a part of too.
         """
         targets = self.targets(selectors)
         if self._local or not any(t.hold for t in targets):
             return selectors, ()
         from ehg_migrate.fleet.holding import today, without_held
+        from ehg_migrate.fleet.selectors import items
 
-        return without_held(targets, today())
+        uncut = [s for s in items(selectors) if not s.startswith("shard:")]
+        return without_held(targets, self.targets(uncut), today())
 
     def _plan_upgrade(
         self, selectors: Selectors, to: Sequence[str], states: Iterable[State], held: Sequence[Skipped] = ()

@@ -68,6 +68,18 @@ def test_nothing_but_held_targets(fleet: Fleet) -> None:
     assert (fleet.tables("b"), fleet.tables("c")) == ([], [])
 
 
+def test_a_shard_of_nothing_but_held_targets(fleet: Fleet) -> None:
+    """It is a part of a selection that goes on, as one that is empty: no job of the pipeline is red for it."""
+    hold(fleet, "b", password="env:NOT_THERE_YET")
+    for number, name in enumerate(TARGETS, 1):
+        said = ehg(fleet.folder, "upgrade", "--yes", "--json", "--shard", f"{number}/3")
+        (result,) = said.json["data"]["results"]
+        assert (said.code, result["target"]) == (0, name)
+        assert result["status"] == ("skipped" if name == "b" else "succeeded")
+    assert fleet.tables("b") == []
+    assert ehg(fleet.folder, "upgrade", "--yes", "-t", "b", "--shard", "1/3").code == 4
+
+
 def test_until_that_day(fleet: Fleet) -> None:
     """A day that has come holds nothing; without a day it is held for good."""
     hold(fleet, "c", until=PAST)
