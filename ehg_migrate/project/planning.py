@@ -111,10 +111,16 @@ class PlanningProject(UndoingProject):
 
         An upgrade goes on in the fleet's waves, or at once; targets whose schema the run has not looked at are in it.
 
-        Raises UsageError as `unfinished` says, and where another run has taken some of it back since; LedgerError where
-        the ledger cannot be read.
+        Raises UsageError as `unfinished` says, where another run has taken some of it back since, and where it was to
+        bring what this checkout does not have; LedgerError where the ledger cannot be read.
         """
-        from ehg_migrate.rollout.reconcile import gone_before, left_and_gone, taken_back_since, unfinished
+        from ehg_migrate.rollout.reconcile import (
+            gone_before,
+            left_and_gone,
+            of_another_checkout,
+            taken_back_since,
+            unfinished,
+        )
 
         found = self.show(run)
         if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
@@ -128,6 +134,9 @@ class PlanningProject(UndoingProject):
         asked = tuple(t for t in dict.fromkeys((*left, *doubtful, *before)) if t in self.fleet.by_name)
         if back := taken_back_since(found, self._last_results(asked), self.show):
             raise UsageError(back)
+        known = {r.id for revisions in self.revisions.branches.values() for r in revisions}
+        if left and found.verb is Verb.UPGRADE and (absent := of_another_checkout(found, known, left)):
+            raise UsageError(absent)
         if found.verb is Verb.ROLLBACK and found.undoes:
             plan = self._plan_rollback(found.undoes, left, again=True)
         elif found.verb is Verb.DOWNGRADE:

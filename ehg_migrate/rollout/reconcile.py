@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import Problem, UsageError, quoted
 from ehg_migrate.ledger import Seen
-from ehg_migrate.model import Run, RunStatus, State, StateKind, Status, Verb, Wave
+from ehg_migrate.model import Direction, Run, RunStatus, State, StateKind, Status, Verb, Wave
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
@@ -117,6 +117,18 @@ def left_and_gone(run: Run, gone: Collection[str]) -> Problem:
     return Problem("target_gone", message, hint + _without(run, gone))
 
 
+def of_another_checkout(run: Run, known: Container[str], left: Sequence[str]) -> Problem | None:
+    """Why a run is not to be completed from here: what is not `known` would not be planned, and so not be missing."""
+    brought = (r for result in run.results for r in (*(s.revision for s in result.steps), *result.not_done))
+    if not (absent := [r for r in dict.fromkeys(brought) if r not in known]):
+        return None
+    message = f"run `{run.id}` was to bring {quoted(absent, 8)}, which this checkout does not have"
+    hint = (
+        f"use the one that has it (git commit {run.origin.git_commit or 'unknown'}); where its file was taken out for "
+    )
+    return Problem("newer_checkout", message, f"{hint}good, `{_anew(run, _named(left))}` brings what this one has")
+
+
 def _named(targets: Sequence[str]) -> str:
     return ",".join(targets) if len(targets) <= _NAMED else "NAME,..."
 
@@ -126,8 +138,9 @@ def taken_back_since(run: Run, last: Mapping[str, Seen], show: Callable[[str], R
 
     `show` gives a run of the ledger. Raises what that raises, but for a run that the ledger does not have.
     """
-    back = {i for i in {seen.run for seen in last.values()} - {run.id} if _is_of(run, show(i).undoes, show)}
-    by = {target: seen.run for target, seen in last.items() if seen.run in back}
+    others = {i: show(i) for i in {seen.run for seen in last.values()} - {run.id}}
+    back = {i for i, other in others.items() if _is_of(run, other.undoes, show)}
+    by = {t: s.run for t, s in last.items() if s.run in back or (s.run in others and _took_down(others[s.run], run, t))}
     if not by:
         return None
     ways: dict[str, dict[str, str]] = {}
@@ -153,6 +166,17 @@ def _without(run: Run, others: Collection[str]) -> str:
     rest = [t for t in run.targets if t not in good and t not in others]
     which = "it" if len(others) == 1 else "them"
     return f"; without {which}: `{_anew(run, _named(rest))}`, which does the others" if rest else ""
+
+
+def _took_down(other: Run, run: Run, target: str) -> bool:
+    """Whether a downgrade took back something that the run had brought to the target."""
+    if other.verb is not Verb.DOWNGRADE:
+        return False
+    up, down = (
+        {s.revision for r in of.results if r.target == target for s in r.steps if s.direction is way}
+        for of, way in ((run, Direction.UP), (other, Direction.DOWN))
+    )
+    return not up.isdisjoint(down)
 
 
 def _is_of(run: Run, other: str | None, show: Callable[[str], Run]) -> bool:

@@ -243,6 +243,49 @@ def test_what_was_taken_back_is_not_completed(
     assert statuses(project.run(project.plan_resume(first.id))) == {"b": Status.UP_TO_DATE}
 
 
+def test_what_a_downgrade_took_back_is_not_completed(
+    pg: Cluster, project: Project, addresses: dict[str, Address]
+) -> None:
+    """As after a rollback, where the run had brought it; what it had not is no matter of the run."""
+    project.upgrade(["c"], to=["s2"])
+    for name in "bc":
+        execute(pg, addresses[name], "CREATE TABLE both_of ()")
+    run = project.upgrade(["b", "c"])
+    assert statuses(run) == {"b": Status.FAILED, "c": Status.FAILED}
+    back = project.downgrade("b", ["s2"])
+    project.downgrade("c", ["s3a", "s3b"])
+    for name in "bc":
+        execute(pg, addresses[name], "DROP TABLE both_of")
+    with pytest.raises(UsageError) as caught:
+        project.plan_resume(run.id)
+    assert str(caught.value) == (
+        f"run `{run.id}` was taken back since, on `b` by `{back.id}`\n"
+        "  hint: `ehg-migrate upgrade -t b` does it again, where that is what you want; without it: "
+        "`ehg-migrate upgrade -t c`, which does the others"
+    )
+    assert statuses(project.upgrade(["b"])) == {"b": Status.SUCCEEDED}
+    assert statuses(project.run(project.plan_resume(run.id))) == {"b": Status.UP_TO_DATE, "c": Status.SUCCEEDED}
+
+
+def test_an_older_checkout_completes_nothing_that_it_does_not_have(
+    pg: Cluster, project: Project, addresses: dict[str, Address]
+) -> None:
+    """There nothing would be missing, and the run would be called complete where the targets lack what it was for."""
+    root = project.settings.root
+    add_revision(root, "shared/7", revision("s6", "s5", up="CREATE TABLE newest ()"))
+    execute(pg, addresses["c"], "CREATE TABLE newest ()")
+    run = reload(project).upgrade(["c"])
+    assert statuses(run) == {"c": Status.FAILED}
+    (root / "versions/shared/7.py").unlink()
+    for failed_only in (False, True):
+        with pytest.raises(UsageError) as caught:
+            reload(project).plan_resume(run.id, failed_only=failed_only)
+        assert caught.value.problems[0].code == "newer_checkout"
+        assert f"run `{run.id}` was to bring `s6`, which this checkout does not have" in str(caught.value)
+        assert "`ehg-migrate upgrade -t c` brings what this one has" in str(caught.value)
+    assert statuses(reload(project).upgrade(["c"])) == {"c": Status.UP_TO_DATE}
+
+
 def test_without_the_ledger_the_journals_suffice(pg: Cluster, project: Project, addresses: dict[str, Address]) -> None:
     """The file of the ledger is gone; the whole id is then needed, the targets are found."""
     run = project.upgrade(["a", "b"])
