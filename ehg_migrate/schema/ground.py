@@ -35,6 +35,7 @@ _USUAL = {
     "array_nulls": "on",
     "transform_null_equals": "off",
     "check_function_bodies": "on",
+    "quote_all_identifiers": "off",  # in a path that a function takes along
 }
 _SOMEBODY = "ehg_migrate_owner"  # of a scratch database that whoever migrates shall not own
 _PUBLIC_CLOSED = 15  # the first major in which not everybody may create in schema public

@@ -9,7 +9,8 @@ SELECT current_setting('server_version_num')::int / 10000 AS major,
                   ELSE current_setting('TimeZone') END,
              current_setting('DateStyle'), current_setting('IntervalStyle'),
              current_setting('standard_conforming_strings'), current_setting('array_nulls'),
-             current_setting('transform_null_equals'), current_setting('check_function_bodies')] AS reading,
+             current_setting('transform_null_equals'), current_setting('check_function_bodies'),
+             current_setting('quote_all_identifiers')] AS reading,
        ARRAY(SELECT rolname::text FROM pg_roles
               WHERE rolname IN ('anon', 'authenticated', 'service_role') ORDER BY 1) AS roles,
        -- of those that are the platform's own; a revision grants to one of them what a hook of the platform calls

@@ -38,6 +38,7 @@ READ = revision(
     up=r"""
         CREATE TABLE texts (path text DEFAULT 'C:\temp', words text[] DEFAULT '{a,NULL}', n int CHECK (n = NULL));
         CREATE FUNCTION counted() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM made_later';
+        ALTER FUNCTION counted() SET search_path FROM CURRENT;
         REVOKE ALL ON texts FROM anon, authenticated;
         REVOKE ALL ON FUNCTION counted() FROM PUBLIC, anon, authenticated""",
     label="shared",
@@ -47,6 +48,7 @@ _UNUSUAL = {
     "array_nulls": "off",
     "transform_null_equals": "on",
     "check_function_bodies": "off",
+    "quote_all_identifiers": "on",
 }
 
 
@@ -100,7 +102,7 @@ def test_a_step_that_rewrites_a_table_in_one_time_zone_only(
 def test_what_else_decides_what_a_text_becomes(
     tmp_path: Path, make_database: Callable[[str], Address], pg: Cluster
 ) -> None:
-    """Backslashes, a NULL in an array, a comparison with NULL, and a body that nobody looks into: no drift either."""
+    """Backslashes, NULL in an array, a comparison with NULL, a body that nobody looks into, quotes: no drift."""
     address = make_database("other")
     with pg.admin() as c:
         for name, value in _UNUSUAL.items():

@@ -5,14 +5,14 @@
 -- the fact, if any. A clause that is as PostgreSQL makes it by itself is NULL, and so left out. A subquery for each row
 -- must not join: without nested loops it reads a whole catalogue each time, so a join that finds all at once stands in
 -- FROM. Joins cost their planning, too, so what can be joined once to all facts is. Braces are put in by `catalog.py`. No
--- OID, no column number and no order of creation may reach a fact's first three columns.
+-- OID, no column number and no order of creation may reach a fact's first three columns. The transaction says its mode: by
+-- default it may be serializable and deferrable, and would wait until nobody writes in such a one any more. Behind other
+-- questions of the message (`go on`) it cannot say so, and does not wait, since the first of them has settled that.
 
 -- name: begin
--- By default it may be serializable and deferrable: then it would wait until nobody writes in such a transaction any more.
 BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY
 
 -- name: go on
--- Behind other questions in one message: with the first of them its mode is settled, and it waits no more.
 BEGIN READ ONLY
 
 -- name: savepoint

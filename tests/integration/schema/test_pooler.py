@@ -26,7 +26,7 @@ def test_through_a_transaction_pooler(pg: Cluster, bouncer_transaction: PgBounce
 
 def test_one_message(pg: Cluster, database: Address) -> None:
     """The server gets all statements of a reading in one message: it logs them as one text."""
-    marker = "BEGIN READ ONLY"
+    marker = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
     with pg.connect(database.dbname) as connection, pg.connect(database.dbname) as watching:
         read_fingerprint(connection, Scope())
         seen = watching.execute(
