@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 
-from ehg_migrate.errors import Problem, TargetError, UsageError
+from ehg_migrate.errors import GateError, Problem, TargetError, UsageError
 from ehg_migrate.model import (
     FleetPlan,
     Plan,
@@ -54,7 +54,12 @@ class PlanningProject(UndoingProject):
         if not saved.targets:
             return saved  # of an empty part of a selection; no selector at all would be the whole fleet
         refuse_strangers(saved, self.fleet.by_name)
-        now = self.plan(saved.targets, saved.wish, soon=soon, waves=bool(saved.waves))
+        try:
+            now = self.plan(saved.targets, saved.wish, soon=soon, waves=bool(saved.waves))
+        except GateError:  # all are held
+            if saved.plans or saved.blocked:
+                raise
+            return saved  # of a shard where all were held, too
         return held_to(saved, self.with_entries(now), lambda target: self._graph(self.fleet.by_name[target]))
 
     def with_entries(self, plan: FleetPlan) -> FleetPlan:

@@ -70,14 +70,19 @@ def test_nothing_but_held_targets(fleet: Fleet) -> None:
 
 def test_a_shard_of_nothing_but_held_targets(fleet: Fleet) -> None:
     """It is a part of a selection that goes on, as one that is empty: no job of the pipeline is red for it."""
-    hold(fleet, "b", password="env:NOT_THERE_YET")
+    hold(fleet, "b")
     for number, name in enumerate(TARGETS, 1):
         said = ehg(fleet.folder, "upgrade", "--yes", "--json", "--shard", f"{number}/3")
         (result,) = said.json["data"]["results"]
         assert (said.code, result["target"]) == (0, name)
         assert result["status"] == ("skipped" if name == "b" else "succeeded")
+    assert ehg(fleet.folder, "plan", "--shard", "2/3", "-o", "plan.json").code == 0
+    assert ehg(fleet.folder, "upgrade", "--plan", "plan.json", "--yes").code == 0
     assert fleet.tables("b") == []
     assert ehg(fleet.folder, "upgrade", "--yes", "-t", "b", "--shard", "1/3").code == 4
+    hold(fleet)  # the plan has no steps for it
+    said = ehg(fleet.folder, "upgrade", "--plan", "plan.json", "--yes")
+    assert (said.code, fleet.tables("b")) == (4, [])
 
 
 def test_until_that_day(fleet: Fleet) -> None:
