@@ -176,7 +176,7 @@ class LintingProject(ProvingProject):
             cases = {p.target: self._case(p, looks, scratch) for p in plans}
             unknown.update((target, case) for target, case in cases.items() if isinstance(case, Problem))
             settings = replace(self.settings, lint_ignore=frozenset())  # what is kept must not hang on it
-            rehearsing = Rehearsing(settings, scratch, references, back=back)
+            rehearsing = Rehearsing(settings, scratch, references, notice, back=back)
             digests = {p.target: p.digest for p in plans}
             known = [case for case in cases.values() if not isinstance(case, Problem)]
             return list(outcomes(known, digests, rehearsing, Known(self.settings), notice, most=most))

@@ -188,7 +188,7 @@ class ProvingProject(PlanningProject):
     ) -> Iterator[Rehearsal]:
         from ehg_migrate.schema.rehearsal import Rehearsing, furthest_first, grouped
 
-        rehearsing = Rehearsing(self.settings, scratch, references)
+        rehearsing = Rehearsing(self.settings, scratch, references, notice)
         for case in furthest_first(grouped(cases)):
             notice(case.told)
             yield rehearsing.run(case)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -9,6 +10,7 @@ from itertools import takewhile
 import psycopg
 from psycopg import sql
 
+from ehg_migrate.database.connections import Notice
 from ehg_migrate.database.trace import Trace, loads
 from ehg_migrate.errors import LocalServerError, Problem, some
 from ehg_migrate.model import Direction, Result, Status, Step, Target, Verb
@@ -36,6 +38,7 @@ from ehg_migrate.schema.scratch_hints import hint_on_scratch
 from ehg_migrate.schema.strain import strains
 from ehg_migrate.settings import Settings
 
+TELLS_EVERY = 30.0  # seconds: each run of a step loads its file anew, and all that it imports
 _NAMED = 5  # targets that a line names
 # an object is there, or is not: what somebody has changed on the targets may be why
 _OF_OBJECTS = {"42P06", "42P07", "42701", "42710", "42723", "42P01", "42703", "42704", "42883", "3F000"}
@@ -106,9 +109,10 @@ class Rehearsing:
     """
 
     def __init__(
-        self, settings: Settings, servers: ScratchServers, references: References, *, back: bool = True
+        self, settings: Settings, servers: ScratchServers, references: References, notice: Notice, *, back: bool = True
     ) -> None:
         self.back = back
+        self._notice = notice
         self._settings = settings
         self._servers = servers
         self._references = references
@@ -170,7 +174,12 @@ class Rehearsing:
         if known and known[-1].phase == "forward":
             return
         before = _read(scratch, database, case.start)
-        for step, key in zip(case.steps[len(known) :], case.keys[len(known) :], strict=True):
+        told = time.monotonic()
+        rest = zip(case.steps[len(known) :], case.keys[len(known) :], strict=True)
+        for number, (step, key) in enumerate(rest, len(known)):
+            if number > len(known) and time.monotonic() - told >= TELLS_EVERY:
+                self._notice(f"rehearsed {number} of {len(case.steps)} steps")
+                told = time.monotonic()
             done, after = self._step(scratch, case, database, step, before)
             self._known[key] = done
             yield done

@@ -52,7 +52,7 @@ class Kit:
             self._stack = stack.pop_all()
         self.label = self.servers.label(MAJOR, api_roles=True)
         self.references = References(self.project.settings, self.servers, nobody)
-        self.rehearsing = Rehearsing(self.project.settings, self.servers, self.references)
+        self.rehearsing = Rehearsing(self.project.settings, self.servers, self.references, nobody)
         self._contents = Contents(self.project.settings)
         return self
 

@@ -137,3 +137,15 @@ def test_a_file_that_a_revision_reads_is_a_part_of_it(
     assert lost()
     upgrade("a")
     assert (verdict("a"), verdict("b")) == ("matches", "drifted")
+
+
+def test_who_waits_long_is_told_how_far_it_is(
+    pg: Cluster, make_database: Callable[[str], Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that import much take seconds each, three times: nobody is to think that it hangs."""
+    monkeypatch.setattr(rehearsal, "TELLS_EVERY", 0)
+    steps = {"shared/a": step("a", None, label="shared"), "shared/b": step("b", "a"), "shared/c": step("c", "b")}
+    project = make_fleet(pg, tmp_path, {"one": make_database("one")}, steps).load()
+    told: list[str] = []
+    project.judged(project.plan(), "always", notice=told.append)
+    assert told == ["rehearsing 3 steps for one", "rehearsed 1 of 3 steps", "rehearsed 2 of 3 steps"]
