@@ -44,8 +44,9 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_session_is_ended_until_its_work_is_over() -> None:
     """More than once: its connection may not have stood the first time."""
     session, process = Ends(), Ends()
-    with Watchdog(0.01, process.abort) as dog:
-        dog.guard(session)  # type: ignore[arg-type]  # all of one that is asked for
+    dog = Watchdog(0.01, process.abort)
+    dog.guard(session)  # type: ignore[arg-type]  # all of one that is asked for
+    with dog:
         assert session.wait(2)
         assert dog.expired
     dog._thread.join(LONGEST)
