@@ -278,10 +278,10 @@ def _give_back(root: Path) -> None:
     """What root keeps in another user's project becomes that user's."""
     if os.geteuid() != 0:
         return
-    from ehg_migrate.project.ownership import give_back  # seldom
-
     with suppress(FileNotFoundError):  # the folder was taken away under the command, which has said what it had to say
         if root.stat().st_uid != 0:
+            from ehg_migrate.project.ownership import give_back  # seldom
+
             give_back(root)
 
 

@@ -23,6 +23,7 @@ import socket
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -199,7 +200,10 @@ def _run(program: str, *arguments: str) -> None:
 def _fork_helper(program: bytes, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
     """In place of `python -c TEXT ...`: a fork that runs the text with these descriptors, and has no others."""
     sys.stdout.flush()  # or the fork could say it too
-    pid = os.fork()
+    with warnings.catch_warnings():
+        # from Python 3.12 on, of locks that other threads may hold: here those do no more than wait for answers
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid:
         return pid
     try:

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+import psutil
+
 from tests.support.programs import wait_until
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -74,12 +76,18 @@ class Command:
             self.send_signal(signal.SIGKILL)
 
     def abort(self) -> None:
-        """It and what it has started end at once; those of them that are Python's write first where they stand."""
-        for number in (signal.SIGABRT, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.wait(5)
+        """It and what it has started end at once; each of them that is Python's writes first where it stands."""
+        group = self.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGSTOP)  # or one may go on by the end of another
+        for pid in psutil.pids():
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                if os.getpgid(pid) == group:
+                    os.kill(pid, signal.SIGABRT)
+                    os.kill(pid, signal.SIGCONT)
+                    _wait_for_end(psutil.Process(pid), 5)  # or the texts of two would be one
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 class WarmProgram:
@@ -128,6 +136,13 @@ class WarmProgram:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _wait_for_end(process: psutil.Process, seconds: float) -> None:
+    """Or so long. Raises psutil.NoSuchProcess where nothing of it is left."""
+    deadline = time.monotonic() + seconds
+    while process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.005)  # another's child, too
 
 
 def begins_alike(variables: Mapping[str, str]) -> bool:
