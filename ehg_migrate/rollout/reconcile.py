@@ -125,8 +125,9 @@ def of_another_checkout(run: Run, known: Container[str], left: Sequence[str]) ->
     message = f"run `{run.id}` was to bring {quoted(absent, 8)}, which this checkout does not have"
     hint = (
         f"use the one that has it (git commit {run.origin.git_commit or 'unknown'}); where its file was taken out for "
+        f"good, `{_anew(run, _named(left))}` brings what this one has"
     )
-    return Problem("newer_checkout", message, f"{hint}good, `{_anew(run, _named(left))}` brings what this one has")
+    return Problem("newer_checkout", message, hint)
 
 
 def _named(targets: Sequence[str]) -> str:
