@@ -76,7 +76,10 @@ class Users:
 
     def _environment(self) -> dict[str, str]:
         outer = {name: None for name in environment() if name.startswith("PYTEST_")}
-        return environment({**outer, **self.variables})
+        # a pytest that ends removes what those before it have left beside its own: for minutes, if that is much
+        temporary = self.folder.with_name(f"{self.folder.name}-temporary")
+        temporary.mkdir(exist_ok=True)
+        return environment({**outer, "PYTEST_DEBUG_TEMPROOT": str(temporary), **self.variables})
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A run of pytest, from nothing."""
