@@ -17,6 +17,9 @@ BROKEN = frozenset({Status.FAILED, Status.INDETERMINATE, Status.REFUSED})
 STOPPED = frozenset({Status.CANCELLED, Status.NOT_ATTEMPTED})
 NOTHING: frozenset[Status] = frozenset()
 
+SOON = "4s"
+"""The deadline of targets on which something will hang: what does not hang is done by then on a slow machine, too."""
+
 PROOF = r"LISTEN|pg_notify"  # that an endpoint is in session mode: an upgrade's is asked for beside the probes
 
 # (regular expression of the SQL, how many such messages a step brings about, weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 
-from tests.faults.fault import BROKEN, RUNNER, Fault, busy_target, commit, moment
+from tests.faults.fault import BROKEN, RUNNER, SOON, Fault, busy_target, commit, moment
 from tests.faults.proxy import Act, Door, Rule
 from tests.faults.scene import Scene
 
@@ -54,19 +54,19 @@ def half_open(scene: Scene, rng: random.Random) -> Fault:
 
 def server_side_cut(scene: Scene, rng: random.Random) -> Fault:
     """The server gets a reset, the client waits for an answer that never comes."""
-    scene.lay_out(deadline="2s")
+    scene.lay_out(deadline=SOON)
     return Fault("server_side_cut", [moment(scene, rng, Act.CUT_SERVER, application=RUNNER)], BROKEN, hides=True)
 
 
 def stall(scene: Scene, rng: random.Random) -> Fault:
     """Nothing goes through any more until the client gives up."""
-    scene.lay_out(deadline="2s")
+    scene.lay_out(deadline=SOON)
     return Fault("stall", [moment(scene, rng, Act.STALL, application=RUNNER)], BROKEN)
 
 
 def freeze(scene: Scene, rng: random.Random) -> Fault:
     """The same, and what the client sent arrives when everybody has given up: a COMMIT, perhaps."""
-    scene.lay_out(deadline="2s")
+    scene.lay_out(deadline=SOON)
     make = commit if rng.random() < 0.5 else moment
     return Fault("freeze", [make(scene, rng, Act.FREEZE, application=RUNNER)], BROKEN, hides=True)
 

@@ -8,7 +8,7 @@ import random
 import signal
 import threading
 
-from tests.faults.fault import BROKEN, NOTHING, RUNNER, STOPPED, Fault, call_time, moment, told
+from tests.faults.fault import BROKEN, NOTHING, RUNNER, SOON, STOPPED, Fault, call_time, moment, told
 from tests.faults.proxy import Act, Link
 from tests.faults.scene import Scene
 
@@ -123,7 +123,7 @@ def server_down(scene: Scene, rng: random.Random) -> Fault:
 
 def server_stopped(scene: Scene, rng: random.Random) -> Fault:
     """The server with all its backends stands still (SIGSTOP) and goes on when healed, with what it was told."""
-    scene.lay_out(deadline="2s", connect_timeout=1)
+    scene.lay_out(deadline=SOON, connect_timeout=1)
     cluster = scene.place.cluster
 
     def stop(link: Link) -> None:
@@ -155,7 +155,7 @@ def pooler_stopped(scene: Scene, rng: random.Random) -> Fault:
     assert bouncer is not None
     nap = rng.random() < 0.4
     if not nap:
-        scene.lay_out(deadline="2s", connect_timeout=1)
+        scene.lay_out(deadline=SOON, connect_timeout=1)
 
     def stop(link: Link) -> None:
         os.kill(bouncer.pid, signal.SIGSTOP)

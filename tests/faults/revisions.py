@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 
 from ehg_migrate.model import Status
-from tests.faults.fault import BROKEN, Fault, busy_target
+from tests.faults.fault import BROKEN, SOON, Fault, busy_target
 from tests.faults.histories import text
 from tests.faults.scene import Scene
 
@@ -46,7 +46,7 @@ def bad_revision(scene: Scene, rng: random.Random) -> Fault:
 
 def hanging_revision(scene: Scene, rng: random.Random) -> Fault:
     """One revision does all its work and then never ends; one outside the database is over after a grace, and rare."""
-    scene.lay_out(deadline="2s")
+    scene.lay_out(deadline=SOON)
     how = rng.choices(list(_HANGS), (4, 4, 1))[0]
     return _ending(scene, rng, "hangs", _HANGS[how], how)
 
