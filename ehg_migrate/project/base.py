@@ -232,25 +232,25 @@ class ProjectBase:
         return journals(targets, passwords, self._at_once, limit)
 
     def _last_results(self, targets: Sequence[str]) -> Mapping[str, Seen]:
-        return self._recorded(lambda ledger: ledger.last_results(targets))
+        return self._recorded(lambda ledger: ledger.last_results(targets), {})
 
     def _astray(self, targets: Sequence[str]) -> Mapping[str, str]:
         """Those whose schema the ledger last saw to differ, with the run that saw it."""
-        return self._recorded(lambda ledger: ledger.astray(targets))
+        return self._recorded(lambda ledger: ledger.astray(targets), {})
 
-    def _recorded(self, ask: Callable[[Ledger], dict[str, T]]) -> Mapping[str, T]:
-        """What the ledger says; nothing where there is none yet, or it fails, which `unread` says then."""
+    def _recorded(self, ask: Callable[[Ledger], T], nothing: T) -> T:
+        """What the ledger says; `nothing` where there is none yet, or it fails, which `unread` says then."""
         path = self.settings.ledger_file(local=self._local)
         try:
             if path is not None and not is_there(path):
-                return {}  # looking must not make one
+                return nothing  # looking must not make one
             with self.ledger() as ledger:
                 return ask(ledger)
         except LedgerError as e:
             self.unread = _unread(e.problems[0].message)
         except OSError as e:  # it stands in a folder that another user has closed
             self.unread = _unread(str(e))
-        return {}
+        return nothing
 
 
 def _found(root: Path | str) -> Path:

@@ -42,7 +42,7 @@ class UndoingProject(ReadingProject):
 
         @cache  # only where the run has done nothing on some target, which is seldom
         def completions() -> tuple[str, ...]:
-            return tuple(self._recorded(lambda ledger: dict.fromkeys(ledger.completions(run), True)))
+            return self._recorded(lambda ledger: ledger.completions(run), ())
 
         def make(state: State) -> Plan:
             entries = journals[state.target]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Literal, Self
 
 import psutil
 
-from tests.support.programs import wait_until
+from tests.support.programs import holds_within, wait_until
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 PROGRAM = str(SCRIPTS / "ehg-migrate")
@@ -58,11 +58,10 @@ class Command:
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit code. Raises subprocess.TimeoutExpired."""
-        deadline = time.monotonic() + timeout if timeout is not None else None
-        while (code := self.poll()) is None:
-            if deadline is not None and time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(str(self.said), timeout or 0)
-            time.sleep(0.005)  # it is a child of another process: its end can be seen here, and not be waited for
+        if not holds_within(lambda: self.poll() is not None, math.inf if timeout is None else timeout):
+            raise subprocess.TimeoutExpired(str(self.said), timeout or 0)
+        code = self.poll()
+        assert code is not None
         return code
 
     def send_signal(self, number: int) -> None:
@@ -85,7 +84,9 @@ class Command:
                 if os.getpgid(pid) == group:
                     os.kill(pid, signal.SIGABRT)
                     os.kill(pid, signal.SIGCONT)
-                    _wait_for_end(psutil.Process(pid), 5)  # or the texts of two would be one
+                    process = psutil.Process(pid)
+                    # before the next, or the texts of two would be one
+                    holds_within(lambda process=process: process.status() == psutil.STATUS_ZOMBIE, 5)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
 
@@ -136,13 +137,6 @@ class WarmProgram:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def _wait_for_end(process: psutil.Process, seconds: float) -> None:
-    """Or so long. Raises psutil.NoSuchProcess where nothing of it is left."""
-    deadline = time.monotonic() + seconds
-    while process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.005)  # another's child, too
 
 
 def begins_alike(variables: Mapping[str, str]) -> bool:
