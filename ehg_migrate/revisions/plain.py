@@ -71,6 +71,21 @@ def sets_transaction(source: bytes) -> bool:
     return bool(_SETS_TRANSACTION.search(source))
 
 
+def imports_first(source: bytes) -> tuple[list[ast.stmt], bool]:
+    """The imports of a revision file up to where it does anything else but define names, and whether that is all of it.
+
+    Raises SyntaxError, ValueError.
+    """
+    names, found = _Names(), list[ast.stmt]()
+    for node in parsed(source).body:
+        harmless = names.take(node)
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level):
+            found.append(node)
+        elif not harmless:
+            return found, False
+    return found, True
+
+
 class _Names:
     """What the names of a module stand for, statement by statement."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from ehg_migrate.errors import Problem
-from ehg_migrate.model import Origin, Plan, Result, Target
+from ehg_migrate.model import Origin, Plan, Result, Step, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.settings import Settings
 
@@ -37,6 +37,7 @@ class Job:
     output: str  # the file that takes what revisions print
     known: Mapping[str, tuple[str, str]]  # revision -> (branch, checksum), for the journal
     files: tuple[str, ...] = ()  # of revisions, relative to the project: those that must be loaded, in order
+    beforehand: tuple[str, ...] = ()  # of such files those whose imports may be done for several workers at once
     beside: Mapping[str, str] = field(default_factory=dict)  # files that its steps take in: path -> checksum
     look: Problem | None = None  # why the worker before died: find out what it left, and do nothing
     clean: bool = False  # its revisions leave nothing behind in their process, which may then serve another target
@@ -60,10 +61,15 @@ class Job:
         return f"Job({self.target.name!r}, {self.plan.verb!s}, run={self.run!r})"  # never the password
 
 
-def files_to_load(plan: Plan, graph: Graph) -> tuple[str, ...]:
+def files_to_load(steps: Iterable[Step], graph: Graph) -> tuple[str, ...]:
     """In Alembic's order: those of the steps, and whatever may do something for them when it is loaded."""
-    ids = {s.revision for s in plan.steps}
+    ids = {s.revision for s in steps}
     return tuple(r.path for r in graph.revisions if r.id in ids or not r.is_silent)
+
+
+def import_more(settings: Settings, steps: Iterable[Step], graph: Graph) -> bool:
+    """Whether these steps, or the project's models, import more than every worker has anyway."""
+    return bool(settings.metadata) or not all(graph[s.revision].is_silent for s in steps)
 
 
 def known_revisions(plan: Plan, graph: Graph) -> dict[str, tuple[str, str]]:

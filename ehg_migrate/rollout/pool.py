@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
@@ -18,6 +18,7 @@ from ehg_migrate.database.hosts import Hosts
 from ehg_migrate.errors import Problem
 from ehg_migrate.model import Result, Status
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Watch
+from ehg_migrate.rollout.offshoot import Offshoots
 from ehg_migrate.rollout.reasons import worker_ended, worker_overdue
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.rollout.worker import read_output
@@ -27,6 +28,7 @@ _AHEAD = os.cpu_count() or 1  # workers of a host that find out what the others 
 # seconds that these take where a server is near, and where it is proven; where it is far, they are little
 _LEAD, _LEAD_PROVEN, _LEAD_PER_STEP = 0.2, 0.05, 0.02
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
+_SHORT_TICK = 0.02  # where there is a place, and what is waited for tells nobody
 _NO_WORKER = (
     "is there memory, are there too many processes (`ulimit -u`) or open files (`ulimit -n`), has `TMPDIR` more than "
     "70 characters? then run again, perhaps with a lower `--parallel`"
@@ -53,7 +55,9 @@ class _Running:
 class Pool:
     """Runs jobs in processes. Never raises for a target: a worker that dies is looked after by another."""
 
-    def __init__(self, parallel: int, watch: Watch, stop: Stop) -> None:
+    def __init__(self, parallel: int, watch: Watch, stop: Stop, offshoots: Offshoots | None = None) -> None:
+        """`offshoots` that outlive its run are ended by who has made them."""
+        self._offshoots = offshoots
         self._parallel = parallel  # less where the machine has not had enough for as many
         self._watch = watch
         self._stop = stop
@@ -65,26 +69,33 @@ class Pool:
         """One Result for each job, as they end."""
         self._waiting = waiting = list(jobs)
         self._hosts = self._hosts_of(waiting)
-        self._workers = Workforce(waiting)
+        self._workers = Workforce(waiting, self._offshoots)
         self._stop.heard_by.append(self._tell_to_stop)
         try:
             while waiting or self._running:
                 if over := self._stop.over:
                     yield from self._given_up()
                 while len(self._running) < self._parallel and self._stop.over == over:
-                    job = take_next(waiting, self._hosts)
+                    job = take_next(waiting, self._hosts, self._workers.waited_for)
                     if job is None:
                         break
                     yield from self._start(job)
                 if not waiting:
                     self._workers.dismiss()
-                yield from self._listen(self._hosts.pause_left(_TICK) if waiting else _TICK)
+                yield from self._listen(self._pause())
         finally:
             self._stop.heard_by.remove(self._tell_to_stop)
             for running in list(self._running.values()):
                 running.worker.process.kill()
-            self._workers.dismiss()
+            self._workers.end()
             self._heard.close()
+
+    def _pause(self) -> float:
+        """Seconds until something else may begin than what is heard of."""
+        if not self._waiting:
+            return _TICK
+        longest = _SHORT_TICK if len(self._running) < self._parallel else _TICK
+        return self._hosts.pause_left(longest)
 
     def _given_up(self) -> list[Result]:
         """Those that will not begin; a look at what a worker has left begins unless nobody waits for it."""
@@ -215,10 +226,10 @@ class Pool:
                 running.worker.process.kill()
 
 
-def take_next(waiting: list[Job], hosts: Hosts) -> Job | None:
+def take_next(waiting: list[Job], hosts: Hosts, waited_for: Callable[[Job], bool] = lambda _: False) -> Job | None:
     """The first job whose host has a place, no longer waiting; a full host does not hold up the others."""
     for i, job in enumerate(waiting):
-        if hosts.may_begin(job.target):
+        if hosts.may_begin(job.target) and not waited_for(job):
             return waiting.pop(i)
     return None
 

@@ -13,7 +13,16 @@ from ehg_migrate.errors import Problem
 from ehg_migrate.model import Origin, Plan, Result, Status, Target
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.executor import Execute
-from ehg_migrate.rollout.jobs import Event, EventKind, Job, Learned, Watch, files_to_load, known_revisions
+from ehg_migrate.rollout.jobs import (
+    Event,
+    EventKind,
+    Job,
+    Learned,
+    Watch,
+    files_to_load,
+    import_more,
+    known_revisions,
+)
 from ehg_migrate.rollout.outputs import no_folder, output_folder
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.settings import Settings
@@ -84,7 +93,7 @@ def _none_begun(plans: Sequence[Plan], problem: Problem, watch: Watch) -> Iterat
 def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) -> Job:
     target = work.reach.targets[plan.target]
     graph = work.reach.graph(target)
-    files = files_to_load(plan, graph)
+    files = files_to_load(plan.steps, graph)
     return Job(
         settings=settings,
         target=target,
@@ -96,6 +105,7 @@ def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) 
         output=str(folder / f"{number}.out"),
         known=known_revisions(plan, graph),
         files=files,
+        beforehand=files if import_more(settings, plan.steps, graph) else (),
         beside=work.reach.beside.get(plan.target, {}),
         clean=not settings.metadata and _is_clean(plan, graph, files),
         learned=Learned(proven=place(target) in work.reach.proven),

@@ -26,6 +26,7 @@ from ehg_migrate.errors import LACKING_THREADS, Problem, TargetError, described,
 from ehg_migrate.model import Result, Status
 from ehg_migrate.redaction import longest, one_line, register, safe
 from ehg_migrate.rollout.jobs import Event, EventKind, Job, Learned
+from ehg_migrate.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -35,24 +36,40 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KEPT = 8000  # characters of the end of a revision's output that go into the Result: a crash's stack must fit
 
 
-def main(job: Job, pipe: Pipe, environ: dict[str, str], secrets: tuple[str, ...]) -> None:
+def main(job: Job, pipe: Pipe, environ: dict[str, str] | None, secrets: tuple[str, ...]) -> None:
     """The worker process: answers with Events and, last, one Result. Never raises. `secrets` are masked.
 
-    It ends after its job, or serves another one where this one cannot have left anything behind.
+    It ends after its job, or serves another one where this one cannot have left anything behind. Without `environ` it
+    was forked of an offshoot, which has begun so, and imported what the job imports.
     """
+    if environ is None:
+        _resume(job.settings)
+    else:
+        begin(job.settings, environ)
+    for number in count(1):
+        for secret in secrets:  # other targets' too: a revision may print all its variables
+            register(secret)
+        _serve(job, pipe, last=number == _MOST)
+        job, secrets = _next(pipe)
+
+
+def begin(settings: Settings, environ: dict[str, str]) -> None:
+    """What every process does first that loads revisions, or what they import."""
     # Ctrl-C in a terminal reaches the whole process group; the parent decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.clear()  # the fork server's is that of the moment it was started
     os.environ.update(environ)
     forget_environment()
-    os.chdir(job.settings.root)
-    _limit_memory(job.settings.worker_memory)
-    for number in count(1):
-        for secret in secrets:  # other targets' too: a revision may print all its variables
-            register(secret)
-        _serve(job, pipe, last=number == _MOST)
-        job, secrets = _next(pipe)
+    os.chdir(settings.root)
+    _limit_memory(settings.worker_memory)
+
+
+def _resume(settings: Settings) -> None:
+    from ehg_migrate.rollout.importing import resume
+
+    os.chdir(settings.root)
+    resume()
 
 
 def _serve(job: Job, pipe: Pipe, *, last: bool) -> None:

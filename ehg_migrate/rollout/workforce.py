@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.context import ForkServerProcess
@@ -14,6 +14,7 @@ from multiprocessing.context import ForkServerProcess
 from ehg_migrate.redaction import known
 from ehg_migrate.rollout.forkserver import context, start_server, without_main
 from ehg_migrate.rollout.jobs import Job, Learned
+from ehg_migrate.rollout.offshoot import Offshoot, Offshoots, forking_from
 from ehg_migrate.rollout.sharing import Shared
 from ehg_migrate.rollout.worker import main
 from ehg_migrate.turns import PROCESS
@@ -47,10 +48,16 @@ class Worker:
 class Workforce:
     """Workers for these jobs, each told what others have found out."""
 
-    def __init__(self, jobs: Iterable[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], offshoots: Offshoots | None = None) -> None:
         self._context = context()
         self._shared = Shared.of(jobs)
+        self._lent = offshoots is not None
+        self._offshoots = offshoots or Offshoots(jobs)
         self._free: list[Worker] = []  # those that wait for another job
+
+    def waited_for(self, job: Job) -> bool:
+        """Whether the job had better begin later: what it imports is being imported, for all that do."""
+        return self._offshoots.waited_for(job)
 
     def send(self, job: Job, room: int) -> Worker:
         """A worker that has begun this job; where none is free a new one, beside at most `room` that are.
@@ -73,6 +80,12 @@ class Workforce:
         while len(self._free) > kept:
             self._free.pop().end()
 
+    def end(self) -> None:
+        """Ends those that wait, and what only they were forked of."""
+        self.dismiss()
+        if not self._lent:
+            self._offshoots.end()
+
     def _hired(self, job: Job) -> Worker | None:
         """One that has done another job, if this one is such a job too."""
         while job.clean and self._free:
@@ -86,6 +99,11 @@ class Workforce:
 
     def _started(self, job: Job, room: int) -> Worker:
         self.dismiss(room)
+        if offshoot := self._offshoots.ready(job):
+            try:
+                return self._forked(job, offshoot)
+            except (OSError, EOFError):  # it was killed, perhaps
+                self._offshoots.lose(job)
         for _ in range(_LOOKS):
             with contextlib.suppress(ConnectionRefusedError):  # the fork server ends; only when it has, another is made
                 return self._forked_again(job)
@@ -103,16 +121,16 @@ class Workforce:
         except (ConnectionError, EOFError):
             return self._forked(job)
 
-    def _forked(self, job: Job) -> Worker:
+    def _forked(self, job: Job, offshoot: Offshoot | None = None) -> Worker:
         ours, theirs = multiprocessing.Pipe()
         told: set[bytes] = set()
         with PROCESS:
             environ = dict(os.environ)
-        arguments = self._shared.give(job, told), theirs, environ, known()
+        arguments = self._shared.give(job, told), theirs, None if offshoot else environ, known()
         process = self._context.Process(target=main, args=arguments, daemon=False)
         try:
             start_server()
-            with without_main():
+            with without_main(), forking_from(offshoot) if offshoot else contextlib.nullcontext():
                 process.start()
         except (OSError, EOFError):
             ours.close()

@@ -23,6 +23,7 @@ from ehg_migrate.errors import LocalServerError, Problem
 from ehg_migrate.model import Limits, Origin, Plan, Result, Status, Step, Verb
 from ehg_migrate.rollout.executor import check_workers
 from ehg_migrate.rollout.jobs import Job, files_to_load, known_revisions, unwatched
+from ehg_migrate.rollout.offshoot import Offshoots
 from ehg_migrate.rollout.outputs import no_folder, output_folder
 from ehg_migrate.rollout.pool import Pool
 from ehg_migrate.rollout.stop import Stop
@@ -179,10 +180,13 @@ class Work:
     steps: tuple[Step, ...]
     verb: Verb = Verb.UPGRADE
     trace: str = ""  # the file that takes what the step, which is then its only one, did to the server
+    beforehand: tuple[str, ...] = ()  # files whose imports are done once for this and other work
 
 
-def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], stop: Stop) -> Iterator[Result]:
-    """Runs all of it, in workers as everywhere, and gives each Result as it comes.
+def run_on_scratch(
+    settings: Settings, scratch: Scratch, work: Sequence[Work], stop: Stop, offshoots: Offshoots | None = None
+) -> Iterator[Result]:
+    """Runs all of it, in workers as everywhere, and gives each Result as it comes. `offshoots` stay for other work.
 
     Raises LocalServerError, and UsageError in a process that may start no workers.
     """
@@ -192,7 +196,7 @@ def run_on_scratch(settings: Settings, scratch: Scratch, work: Sequence[Work], s
     run, origin = new_run_id(), _origin(settings.root)
     with scratch_folder() as folder:
         jobs = [_job(settings, scratch, w, run, origin, folder) for w in work]
-        yield from Pool(settings.parallel, unwatched, stop).run(jobs)
+        yield from Pool(settings.parallel, unwatched, stop, offshoots).run(jobs)
 
 
 def _job(settings: Settings, scratch: Scratch, work: Work, run: str, origin: Origin, folder: Path) -> Job:
@@ -208,7 +212,8 @@ def _job(settings: Settings, scratch: Scratch, work: Work, run: str, origin: Ori
         origin=origin,
         output=str(folder / f"{work.database}.out"),
         known=known_revisions(plan, graph),
-        files=files_to_load(plan, graph),
+        files=files_to_load(work.steps, graph),
+        beforehand=work.beforehand,
         trace=work.trace,
     )
 

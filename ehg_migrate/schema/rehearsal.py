@@ -15,6 +15,8 @@ from ehg_migrate.database.trace import Trace, loads
 from ehg_migrate.errors import LocalServerError, Problem, some
 from ehg_migrate.model import Direction, Result, Status, Step, Target, Verb
 from ehg_migrate.revisions.rules import EFFECT_RULE
+from ehg_migrate.rollout.jobs import files_to_load, import_more
+from ehg_migrate.rollout.offshoot import Offshoots
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.as_is import bring
 from ehg_migrate.schema.catalog import read_catalog
@@ -117,6 +119,8 @@ class Rehearsing:
         self._servers = servers
         self._references = references
         self._known: dict[str, RehearsedStep] = {}
+        self._offshoots = Offshoots()
+        self._imports: tuple[str, ...] = ()  # files of the case whose imports are done once for all its runs
         self._ignored = {r.removeprefix(EFFECT_RULE) for r in settings.lint_ignore if r.startswith(EFFECT_RULE)}
 
     def run(self, case: Case) -> Rehearsal:
@@ -124,6 +128,7 @@ class Rehearsing:
         goal = case.steps[-1].heads_after
         ground = case.start.ground
         plain = Rehearsal(case.targets, case.start.heads, goal, drift=case.drift, major=ground.major)
+        self._imports = self._files(case)
         try:
             scratch = self._servers.get(ground.major, api_roles=bool(ground.roles))
             return self._on(scratch, case, replace(plain, server_version=scratch.version))
@@ -131,6 +136,16 @@ class Rehearsing:
             return replace(plain, problem=no_reference(e.problems[0].message, e.problems[0].hint))
         except psycopg.Error as e:
             return replace(plain, problem=no_reference(f"the scratch server fails: {e}", "try again"))
+        finally:
+            self._offshoots.end()
+
+    def _files(self, case: Case) -> tuple[str, ...]:
+        """Those whose imports all runs of the case have in common, as a target's own run has."""
+        steps, graph = case.steps, case.start.graph
+        several = self.back or len(steps) > 1
+        files = files_to_load(steps, graph) if several and import_more(self._settings, steps, graph) else ()
+        self._offshoots.want(files)
+        return files
 
     def _on(self, scratch: Scratch, case: Case, plain: Rehearsal) -> Rehearsal:
         if case.there is None and self._known.keys() >= set(case.keys):  # by a case that came by this state
@@ -161,8 +176,8 @@ class Rehearsing:
         known = tuple(self._known[key] for key in takewhile(self._known.__contains__, case.keys))
         if known and known[-1].phase != "forward":
             steps = case.steps[: len(known)]
-            work = Work(case.start, database, steps)
-            (result,) = run_on_scratch(self._settings, scratch, [work], Stop())
+            work = Work(case.start, database, steps, beforehand=self._imports)
+            (result,) = run_on_scratch(self._settings, scratch, [work], Stop(), self._offshoots)
             if result.status is not Status.SUCCEEDED:  # as where a revision makes a role, which is there now
                 return broken(result, steps, scratch.version)
         return known
@@ -244,8 +259,8 @@ class Rehearsing:
 
     def _run(self, scratch: Scratch, case: Case, database: str, step: Step, trace: str = "") -> Result:
         verb = Verb.UPGRADE if step.direction is Direction.UP else Verb.DOWNGRADE
-        work = Work(case.start, database, (step,), verb, trace)
-        (result,) = run_on_scratch(self._settings, scratch, [work], Stop())
+        work = Work(case.start, database, (step,), verb, trace, self._imports)
+        (result,) = run_on_scratch(self._settings, scratch, [work], Stop(), self._offshoots)
         return result
 
 
