@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING
 
 from ehg_migrate.errors import LedgerError, Problem, TargetError, UsageError
@@ -34,15 +34,12 @@ class UndoingProject(ReadingProject):
         run, found = self._find_run(run)
         selectors = selectors or (touched(found, self.fleet.by_name) if found else ())
         did = {r.target: r for r in found.results if r.steps} if found else {}
-        at_work = self._at_work(run, found, selectors)
+        completions = self._completions(run) if found else ()
+        at_work = self._at_work(run, found, completions, selectors)
         journals = self._journals(selectors)
         traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
         if journals and not (again or traces or at_work or did.keys() & journals.keys()):  # a shard may be empty
             raise UsageError(untraced(run, known=found is not None))
-
-        @cache  # only where the run has done nothing on some target, which is seldom
-        def completions() -> tuple[str, ...]:
-            return self._recorded(lambda ledger: ledger.completions(run), ())
 
         def make(state: State) -> Plan:
             entries = journals[state.target]
@@ -54,7 +51,7 @@ class UndoingProject(ReadingProject):
             plan = plan_rollback(graph, state.target, state.heads, run, entries)
             if state.target not in did:
                 if found and not plan.steps:
-                    refuse_completed(run, entries, completions())
+                    refuse_completed(run, entries, [c.id for c in completions])
                 return plan
             from ehg_migrate.revisions.recorded import as_recorded  # seldom
 
@@ -66,6 +63,10 @@ class UndoingProject(ReadingProject):
         from ehg_migrate.rollout.planning import fleet_plan
 
         return fleet_plan(verb, selectors, self._states(selectors), make)
+
+    def _completions(self, run: str) -> Sequence[Run]:
+        """The runs that completed it, by the ledger, or are about to, the oldest first."""
+        return self._recorded(lambda ledger: [ledger.run(other) for other in ledger.completions(run)], [])
 
     def _find_run(self, run: str) -> tuple[str, Run | None]:
         """The whole id of a run, and the run, by the ledger; what it does not know is taken as it is written."""
@@ -79,11 +80,13 @@ class UndoingProject(ReadingProject):
             return run, None
         return found.id, found
 
-    def _at_work(self, name: str, run: Run | None, selectors: Selectors) -> dict[str, Problem]:
+    def _at_work(
+        self, name: str, run: Run | None, completions: Sequence[Run], selectors: Selectors
+    ) -> dict[str, Problem]:
         """Where what a run has done is not all that it will have done: somebody of it is still at work.
 
-        To be asked before the journals. Raises UsageError where that is the run itself, or may be: of one that another
-        ledger has the targets tell.
+        To be asked before the journals. Raises UsageError where that is the run itself, or may be, or what completes
+        it: of one that another ledger has the targets tell.
         """
         from ehg_migrate.rollout.reconcile import left_at_work, seen_at_work, still_running
 
@@ -91,8 +94,11 @@ class UndoingProject(ReadingProject):
             if holders := [held for held in self.locks(selectors) if held.run == name]:
                 raise UsageError(seen_at_work(name, holders))
             return {}
-        said = {r.target for r in run.results if r.status is not Status.INDETERMINATE}
-        unsure = [t.name for t in self.targets(selectors) if t.name in run.targets and t.name not in said]
-        if unsure and run.status is RunStatus.RUNNING:
-            raise UsageError(still_running(run))
-        return left_at_work(run, self.locks(unsure)) if unsure else {}
+        at_work: dict[str, Problem] = {}
+        for other in (run, *completions):
+            said = {r.target for r in other.results if r.status is not Status.INDETERMINATE}
+            unsure = [t.name for t in self.targets(selectors) if t.name in other.targets and t.name not in said]
+            if unsure and other.status is RunStatus.RUNNING:
+                raise UsageError(still_running(other))
+            at_work |= left_at_work(other, self.locks(unsure)) if unsure else {}
+        return at_work

@@ -256,7 +256,8 @@ def still_running(run: Run) -> Problem:
     """What such a run has done is not all that it will have done."""
     where = f"process {run.origin.pid} on {run.origin.host}"
     hint = "let it end, or stop it there (Ctrl-C, or SIGTERM to that process); then again"
-    return Problem("still_running", f"run `{run.id}` is still at work: {where}", hint)
+    of = f", which completes `{run.resumes}`," if run.resumes else ""
+    return Problem("still_running", f"run `{run.id}`{of} is still at work: {where}", hint)
 
 
 def seen_at_work(run: str, holders: Sequence[Held]) -> Problem:
