@@ -319,6 +319,12 @@ SELECT seq, run, event, revision, direction, branch, checksum, heads_before, hea
 SELECT left(revision, 1001) FROM {meta}.migration_journal
  WHERE target_name = %(target)s AND run = %(run)s AND event = 'done' LIMIT 100001
 
+-- name: came_since
+-- Who has written behind an entry, but for what changed nothing.
+SELECT left(run, 1001) FROM {meta}.migration_journal
+ WHERE target_name = ANY{called} AND seq > %(seq)s AND run <> %(run)s AND event <> 'failed'
+ GROUP BY run ORDER BY min(seq) LIMIT 101
+
 -- name: oversized
 SELECT {oversized} AS oversized
 

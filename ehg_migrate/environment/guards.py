@@ -9,7 +9,7 @@ from pathlib import Path
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.statements import query, version_name
 from ehg_migrate.errors import Problem, TargetError, quoted
-from ehg_migrate.model import Direction, Step
+from ehg_migrate.model import Direction, Plan, Step
 from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.revisions.loading import is_as_planned
 
@@ -52,6 +52,19 @@ def refuse_damaged_rows(session: Session, graph: Graph) -> None:
         from ehg_migrate.database.damage import lost_rows  # seldom
 
         raise TargetError(lost_rows(applied))
+
+
+def check_journal(session: Session, plan: Plan) -> None:
+    """Raises TargetError if somebody has worked here since a rollback was planned: what is there may be theirs.
+
+    The version rows do not tell: what was taken back and done again leaves the same.
+    """
+    if not plan.journal:
+        return
+    asked = {"target": session.target.name, "seq": plan.journal, "run": session.journal.run}
+    if came := [row[0] for row in session.lock.execute(query("came_since", session.target), asked).fetchall()]:
+        message = f"since the rollback was planned the target was changed by {quoted(came, 8)}"
+        raise TargetError(Problem("stale_plan", message, "`ehg-migrate history TARGET` shows what it did; plan again"))
 
 
 def check_files(root: Path, steps: tuple[Step, ...], beside: Mapping[str, str]) -> None:

@@ -101,6 +101,7 @@ class Plan:
     steps: tuple[Step, ...]
     notes: tuple[Problem, ...] = ()
     undoes: str | None = None  # the run that a rollback takes back
+    journal: int = 0  # the newest entry of the target's journal that a rollback was planned by
 
     @property
     def revisions(self) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def _plan_back(
     steps = graph.steps(heads, goal)
     _same_steps(run, left, steps)
     notes = overlap_note(graph, heads) if left or not own else (_taken_back(run, since[-1].run),)
-    return Plan(target, Verb.ROLLBACK, heads, goal, steps, notes, undoes=run)
+    return Plan(target, Verb.ROLLBACK, heads, goal, steps, notes, undoes=run, journal=since[-1].seq)
 
 
 def _changes(entries: Iterable[JournalEntry]) -> dict[str, JournalEntry]:

@@ -15,13 +15,14 @@ from ehg_migrate.database.claim import ANOTHER_DATABASE, another_database
 from ehg_migrate.database.faults import Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session, is_proven
 from ehg_migrate.database.single import NeedsPair, SingleSession
-from ehg_migrate.environment.guards import check_files, check_steps, half_done, leftovers, was_started
+from ehg_migrate.environment.guards import check_files, check_journal, check_steps, half_done, leftovers, was_started
 from ehg_migrate.environment.hosting import sqlalchemy_connection
 from ehg_migrate.environment.naming import Past
 from ehg_migrate.environment.replaying import waited
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import Result, Status, Step, StepResult
 from ehg_migrate.revisions.loading import has_our_environment
+from ehg_migrate.rollout.edited import done_otherwise
 from ehg_migrate.rollout.jobs import Job
 from ehg_migrate.rollout.normalizing import normalize
 from ehg_migrate.rollout.reasons import (
@@ -32,6 +33,7 @@ from ehg_migrate.rollout.reasons import (
     not_readable,
     stale_plan,
     still_true,
+    undone_meanwhile,
     wrong_heads,
 )
 from ehg_migrate.rollout.stepping import WORKER_LOST, StepFailed, Stepper, Tells, after_failure
@@ -40,6 +42,7 @@ from ehg_migrate.rollout.watch import Watchdog
 _RECONNECTS = 3  # after a connection was lost in the middle
 # losses that the same step brings about again: it takes too long, or closes the connection by itself
 _AGAIN_THE_SAME = ("idle_in_transaction", "statement_timeout", "revision_raised")
+_READ = (ANOTHER_DATABASE, "stale_plan", "taken_back")  # what is said of a target that was read
 
 
 class _Lost(Exception):
@@ -61,7 +64,7 @@ class Execution:
     teller: Tells
     end: Callable[[Result], NoReturn]
     done: list[StepResult] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)  # those of `done` that another runner did meanwhile
+    others: list[Step] = field(default_factory=list)  # those of `done` that another runner did meanwhile
     notes: list[Problem] = field(default_factory=list)
     lost: StepFailed | None = None  # what ended the session before
     begun: float = field(default_factory=time.monotonic)
@@ -121,10 +124,9 @@ class Execution:
         and it can be told who blocks it.
         """
         job, steps = self.job, self.job.plan.steps
-        if any((s.checksum, s.direction) in waited for s in steps):
-            return False
-        usual = job.clean and not (job.again or job.trace or job.target.schema) and job.target.limits.retries > 0
-        as_planned = usual and set(job.plan.heads) == set(steps[0].heads_before)
+        waits = any((s.checksum, s.direction) in waited for s in steps)
+        usual = job.clean and not (waits or job.again or job.trace or job.target.schema)
+        as_planned = usual and job.target.limits.retries > 0 and set(job.plan.heads) == set(steps[0].heads_before)
         return as_planned and is_proven(job.target) and has_our_environment(job.settings)
 
     def _session(self, *, single: bool = False) -> Session:
@@ -156,6 +158,7 @@ class Execution:
             if steps and session.broken_by:
                 return self._result(Status.FAILED, heads, lock_broken(session.broken_by))
             check_steps(session, steps)
+            check_journal(session, self.job.plan)
             check_files(self.job.settings.root, steps, self.job.beside)
         except TargetError as e:
             return self._result(Status.INDETERMINATE if self._begun else Status.REFUSED, heads, e.problem)
@@ -181,10 +184,16 @@ class Execution:
 
     def _remaining(self, session: Session, *, resuming: bool) -> tuple[Step, ...]:
         """The steps still to do on a target as it was entered. Raises TargetError if the plan is not for its heads."""
-        heads = session.found.heads
-        if resuming:
-            self._still_there(session)
-        plan, now, number = self.job.plan, set(heads), len(self.done)
+        if not resuming:
+            return self._from_heads(session, resuming=False)
+        ours = self._ours(session)
+        steps = self._from_heads(session, resuming=True)
+        if back := [s.revision for s in steps if s.revision in ours]:
+            raise TargetError(undone_meanwhile(back))
+        return steps
+
+    def _from_heads(self, session: Session, *, resuming: bool) -> tuple[Step, ...]:
+        plan, now, number = self.job.plan, set(session.found.heads), len(self.done)
         if now == set(plan.steps[number - 1].heads_after if number else plan.heads):
             return plan.steps[number:]
         if resuming:
@@ -196,21 +205,23 @@ class Execution:
             if resuming:
                 self._count(session, plan.steps)
             else:
-                self.notes.append(BY_ANOTHER)
+                self.notes += [BY_ANOTHER, *done_otherwise(session, plan.steps)]
             return ()
-        raise TargetError(stale_plan(plan.heads, heads))
+        raise TargetError(stale_plan(plan.heads, session.found.heads))
 
-    def _still_there(self, session: Session) -> None:
-        """Raises TargetError where this run has committed steps, and they are not in the journal of who answers now."""
-        own = [s.revision for s in self._own]
-        if own and not session.journal.done(session.lock).issuperset(own):
+    def _ours(self, session: Session) -> frozenset[str]:
+        """What this run has done here by the journal. Raises TargetError where that lacks what it has committed."""
+        ours, own = session.journal.done(session.lock), [s.revision for s in self._own]
+        if not ours.issuperset(own):
             raise TargetError(another_database(own))
+        return ours
 
     def _count(self, session: Session, committed: tuple[Step, ...]) -> None:
         """Steps whose rows are there were committed, although nobody told us; by whom the journal says."""
         if unheard := committed[len(self.done) :]:
             ours = session.journal.done(session.lock)
-            self.others += [s.revision for s in unheard if s.revision not in ours]
+            self.others += (others := [s for s in unheard if s.revision not in ours])
+            self.notes += done_otherwise(session, others)
             self.done += [StepResult(s.revision, s.direction, s.branch, 0.0) for s in unheard]
 
     @property
@@ -220,7 +231,7 @@ class Execution:
 
     @property
     def _own(self) -> tuple[StepResult, ...]:
-        return tuple(s for s in self.done if s.revision not in self.others)
+        return tuple(s for s in self.done if s.revision not in {o.revision for o in self.others})
 
     def _finished(self, session: Session, failure: StepFailed | None) -> Result:
         heads, plan = session.heads() if failure else session.leave(), self.job.plan
@@ -267,7 +278,7 @@ class Execution:
             return self._result(Status.INDETERMINATE, heads, None)
 
     def _could_not_look(self, lost: StepFailed, why: Problem) -> Result:
-        told = why if why.code == ANOTHER_DATABASE else not_readable(lost.fault.problem, lost.step, why)
+        told = why if why.code in _READ else not_readable(lost.fault.problem, lost.step, why)
         return self._result(Status.INDETERMINATE, (), told)
 
     def _left_in_between(self, why: Problem) -> Result:
@@ -285,5 +296,5 @@ class Execution:
             steps=self._own,
             not_done=() if status.good else plan.revisions[len(self.done) :],
             problem=problem,
-            notes=(*still_true(plan.notes, self.done), *self.notes, *by_another(self.others)),
+            notes=(*still_true(plan.notes, self.done), *self.notes, *by_another([s.revision for s in self.others])),
         )

@@ -203,6 +203,15 @@ def stale_plan(planned: tuple[str, ...], found: tuple[str, ...]) -> Problem:
     )
 
 
+def undone_meanwhile(revisions: Sequence[str]) -> Problem:
+    """A run that comes back to a target does nothing again that somebody took back while it was away."""
+    return Problem(
+        "taken_back",
+        f"while this run had lost its session {quoted(revisions, 8)}, which it had done here, was taken back",
+        "`ehg-migrate history TARGET` shows who did that; if it is to be done after all, run again",
+    )
+
+
 def deadline_reached(deadline: float, then: str = " and the connection closed") -> Problem:
     """The worker has ended its own work."""
     return Problem(

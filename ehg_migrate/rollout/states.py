@@ -243,16 +243,10 @@ def _edited(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]
     for revision in graph.ids(graph.closure(heads)):
         known = details.get(revision)
         if known and known.checksum and known.checksum != graph[revision].checksum:
-            notes.append(
-                Problem(
-                    "edited_file",
-                    f"revision `{revision}` was edited after run `{known.run}` applied it here "
-                    f"(checksum {known.checksum[:12]}, now {graph[revision].checksum[:12]})",
-                    "put the change into a new revision and restore the file"
-                    + (f" from commit {known.git_commit[:12]}" if known.git_commit else ""),
-                    graph[revision].path,
-                )
-            )
+            from ehg_migrate.rollout.edited import edited_file  # seldom
+
+            r = graph[revision]
+            notes.append(edited_file(r.id, r.path, r.checksum, known.checksum, known.run, known.git_commit))
     return notes
 
 
