@@ -226,14 +226,15 @@ def _as_recorded(graph: Graph, run: str, heads: tuple[str, ...], last: JournalEn
 
 
 def _same_steps(run: str, left: Mapping[str, JournalEntry], planned: Iterable[Step]) -> None:
-    """The planned steps must be what is left of the run, reversed; anything else means that the graph has changed."""
+    """The planned steps must be what is left of the run, reversed; else the graph has changed, or a script has run."""
     opposite = {"up": "down", "down": "up"}
     if sorted((r, opposite[e.direction]) for r, e in left.items()) != sorted(
         (s.revision, s.direction) for s in planned
     ):
         raise inexact(
             run,
-            "the steps back are not the run's own steps reversed: `down_revision` or `depends_on` changed since",
+            "the steps back are not the run's own steps reversed: `down_revision` or `depends_on` changed since, or a "
+            "script of `ehg-migrate plan --sql`, which no journal tells of, has done a part of them",
             "use the checkout that applied it, or "
             "`ehg-migrate downgrade TARGET --to REV`, which shows what it would do",
         )

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from ehg_migrate.errors import Problem
-from ehg_migrate.model import Address, StateKind
+from ehg_migrate.model import Address, StateKind, Status
 from ehg_migrate.project import Project
 from tests.conftest import MakeProject
 from tests.integration.fleets import SHARED, entries, tables
@@ -55,6 +55,25 @@ def test_a_script_does_what_an_upgrade_does(
     by_hand, by_run = project.status()
     assert (by_hand.kind, by_hand.heads, by_hand.notes) == (StateKind.UP_TO_DATE, by_run.heads, ())
     assert pg.dump_schema(addresses["by_hand"].dbname, ()) == pg.dump_schema(addresses["by_run"].dbname, ())
+
+
+def test_what_a_script_did_is_told_where_a_run_cannot_be_taken_back(
+    pg: Cluster, make_database: MakeDatabase, make_project: MakeProject, tmp_path: Path
+) -> None:
+    """It is in no journal: the run after it goes back exactly, the one before it does not, and nobody edited a file."""
+    address = make_database("db")
+    project = Project.load(make_project(tmp_path, entries({"acme": address}), SHARED))
+    first = project.upgrade(to=["s1"])
+    (script,) = project.sql(project.plan(to=["s2"]))
+    play(pg, address, script)
+    last = project.upgrade()
+    (result,) = project.rollback(last.id).results
+    assert (result.status, result.heads_after) == (Status.SUCCEEDED, ("s2",))
+    (result,) = project.rollback(first.id).results
+    assert (result.status, result.heads_after) == (Status.REFUSED, ("s2",))
+    assert result.problem is not None
+    assert "or a script of `ehg-migrate plan --sql`" in result.problem.message
+    assert "--to base" in result.problem.hint
 
 
 SETS = """\

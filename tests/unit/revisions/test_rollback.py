@@ -351,7 +351,8 @@ def test_a_changed_graph_is_refused() -> None:
         rollback(book, "B", graph)
     assert str(caught.value) == (
         "run `B` cannot be taken back exactly: the steps back are not the run's own steps reversed: `down_revision` or "
-        "`depends_on` changed since\n"
+        "`depends_on` changed since, or a script of `ehg-migrate plan --sql`, which no journal tells of, has done a "
+        "part of them\n"
         "  hint: use the checkout that applied it, or "
         "`ehg-migrate downgrade TARGET --to s1`, which shows what it would do"
     )
