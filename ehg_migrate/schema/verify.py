@@ -10,6 +10,7 @@ from dataclasses import replace
 from ehg_migrate.database.probe import Reading
 from ehg_migrate.errors import Problem, some, together
 from ehg_migrate.model import Result, State, StateKind, Status
+from ehg_migrate.revisions.graph import Graph
 from ehg_migrate.rollout.running import Verified
 from ehg_migrate.schema.drift import MOVED, UNMADE, Drift, Fleet, Looking, Verdict, find_drift
 from ehg_migrate.schema.reference import References
@@ -28,7 +29,7 @@ def verify(
 
     `strict`: a target whose schema cannot be judged is not good either. Else too many different states are left alone.
     """
-    states = len({(t.branches, r.heads_after) for t, r in zip(fleet.targets, results, strict=True)})
+    states = len({_held(fleet.graph(t), r.heads_after) for t, r in zip(fleet.targets, results, strict=True)})
     if states > _STATES and not strict:
         return Verified(notes=(_too_many(len(results), states),))
     start = time.monotonic()
@@ -37,6 +38,11 @@ def verify(
     by_target = {r.target: r for r in results}
     judged = (_judged(by_target[d.target], d, strict=strict) for d in found)
     return Verified(tuple(r for r in judged if r), tuple(_notes(found, time.monotonic() - start)))
+
+
+def _held(graph: Graph, heads: Sequence[str]) -> frozenset[str]:
+    """The files of these heads: one state for all who hold them, whatever else their branches have for each."""
+    return frozenset(graph[h].path if h in graph else h for h in heads)
 
 
 def _state(result: Result, reading: Reading | Problem) -> State:

@@ -135,3 +135,19 @@ def test_too_many_different_states(
     said = fleet.run("upgrade", "--yes")
     assert said.code == 0, said
     assert "not verified: 9 targets are in 9 different states" in said.err
+
+
+def test_targets_with_branches_of_their_own_may_be_in_one_state(
+    tmp_path: Path, make_project: MakeProject, make_database: Callable[[str], Address], pg: Cluster
+) -> None:
+    """Where nothing of their branches is applied yet, a state is what is applied: all are looked at."""
+    names = [f"own{n}" for n in range(9)]
+    revisions = {f"{n}/1": revision(f"of_{n}", up=f"CREATE TABLE {n} (id int)", label=n) for n in names}
+    revisions["shared/1"] = revision("one", up="CREATE TABLE one (id int)", label="shared")
+    addresses = {name: make_database(name) for name in names}
+    execute(pg, addresses["own3"], "CREATE TABLE by_hand (id int)")
+    make_project(tmp_path, entries(addresses), revisions, settings={"verify": "auto"})
+    fleet = Fleet(tmp_path, addresses, {"EHG_SCRATCH_URL": scratch_url(pg)})
+    said = fleet.run("upgrade", "--yes", "--to", "one")
+    assert (said.code, "1 schema_differs (own3)" in said.out) == (1, True), said
+    assert "the schemas of 9 targets were held against the revisions" in said.err
