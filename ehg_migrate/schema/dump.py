@@ -22,11 +22,13 @@ _VOLATILE = (  # what stands at the top, and how often
     (re.compile(r"^-- Dumped (?:from|by) .*\n", re.MULTILINE), 2),
     (re.compile(r"^SET transaction_timeout = 0;\n", re.MULTILINE), 1),  # PostgreSQL 17 has it, and it is the default
 )
-# whose options are passwords, so no catalogue of ours has them either
-_USER_MAPPING = re.compile(
-    r"^--\n-- Name: USER MAPPING [^\n]*; Type: USER MAPPING; [^\n]*\n--\n\n"
-    r"CREATE USER MAPPING FOR (?:[^;'\"]|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")*;\n\n\n",
-    re.MULTILINE,
+# A user mapping, whose options are passwords, so no catalogue of ours has them either; and what else may look like one:
+# a body or a comment is somebody's text. Nothing is given back (`+`), or a row of quotes could be read in endless ways.
+_PIECE = re.compile(
+    r"(?P<mapping>^--\n-- Name: USER MAPPING [^\n]*; Type: USER MAPPING; [^\n]*\n--\n\n"
+    r"CREATE USER MAPPING FOR (?:[^;'\"]|'(?:[^']|'')*+'|\"(?:[^\"]|\"\")*+\")*+;\n\n\n)"
+    r"|--[^\n]*|'(?:[^']|'')*+'|\"(?:[^\"]|\"\")*+\"|(?<![\w$])\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)|(?P<order>\\)",
+    re.MULTILINE | re.DOTALL,
 )
 # servers of late 2026 stamp each column with it, others do not know it
 _ATTVER = re.compile(r"^ALTER (?:FOREIGN )?TABLE [^;\n]* SET \(pg_attver=[^,)]*\);\n", re.MULTILINE)
@@ -49,7 +51,10 @@ def dump_schema(target: Target, password: str | None, scope: Scope) -> str:
         raise TargetError(_failed(target, str(e))) from e
     if done.returncode:
         raise TargetError(_failed(target, done.stderr.decode(errors="replace")))
-    return _stable(done.stdout.decode(), scope, key)
+    try:
+        return _stable(done.stdout.decode(), scope, key)
+    except ValueError as e:  # it is no UTF-8, perhaps
+        raise TargetError(_failed(target, str(e))) from e
 
 
 def _options(scope: Scope, key: str) -> Iterator[str]:
@@ -77,7 +82,13 @@ def _stable(text: str, scope: Scope, key: str) -> str:
         text = pattern.sub("", text, count=times)
     for role in scope.without_roles:  # their default privileges are the platform's, and only it may grant them
         text = re.sub(rf"^ALTER DEFAULT PRIVILEGES FOR ROLE {role} .*;\n", "", text, flags=re.MULTILINE)
-    return _USER_MAPPING.sub("", _ATTVER.sub("", text))
+    return _PIECE.sub(_kept, _ATTVER.sub("", text))
+
+
+def _kept(piece: re.Match[str]) -> str:
+    if piece["order"]:  # no SQL has one; psql would do what it says, a command of the shell too
+        raise ValueError("a backslash stands in its answer outside of quotes, where psql would obey it")
+    return "" if piece["mapping"] else piece[0]
 
 
 def _failed(target: Target, said: str) -> Problem:

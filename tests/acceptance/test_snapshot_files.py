@@ -318,6 +318,18 @@ def test_as_sql_has_no_password_of_a_user_mapping(world: World) -> None:
         c.execute(text.encode())
 
 
+def test_as_sql_what_only_looks_like_a_user_mapping_is_kept(world: World) -> None:
+    """A body that begins one takes nothing along of what comes behind it, and none keeps us for hours."""
+    head = "\n--\n-- Name: USER MAPPING a; Type: USER MAPPING; Schema: -; Owner: c\n--\n\nCREATE USER MAPPING FOR "
+    for name, end in (("a_quote", "'"), ("b_row_of_quotes", "'" * 81)):
+        body = sql.Literal(f"BEGIN RETURN 1; END /*{head}{end}\n*/").as_string(None)
+        world.execute("one", f"CREATE FUNCTION {name}() RETURNS text LANGUAGE plpgsql AS {body}")
+    assert world.ehg("snapshot", "one", "--sql", "one.sql").code == 0
+    world.execute("built", (world.folder / "one.sql").read_text())
+    said = world.ehg("compare", "one", "built", "--exit-code")
+    assert said.code == 0, said
+
+
 def test_as_sql_for_one_schema(world: World) -> None:
     """Only that schema, and it makes it anew."""
     assert world.ehg("snapshot", "one/..", "--sql", "one.sql").code == 0

@@ -29,7 +29,7 @@ def alter_dictionary(before: Fact, after: Fact, between: Between) -> Iterator[Wa
         yield (*run(f"ALTER TEXT SEARCH DICTIONARY {after.identity} ({changed})"), *anew)
 
 
-_OPTION = re.compile(r"""("(?:[^"]|"")*"|[^\s,"'=]+) = E?'(?:[^'\\]|''|\\.)*'""", re.DOTALL)
+_OPTION = re.compile(r"""(?<![^\s,])("(?:[^"]|"")*+"|[^\s,"'=]++) = E?'(?:[^'\\]|''|\\.)*'""", re.DOTALL)
 
 
 def create_configuration(fact: Fact, _: Between) -> Ways:

@@ -65,7 +65,7 @@ def run(*texts: str, destructive: bool = False) -> Ways:
 
 
 _PART = re.compile(r'"(?:[^"]|"")*"|[^."]+')
-_UP_TO_ON = re.compile(r'((?:"(?:[^"]|"")*"|[^"])+?) on (.+)', re.DOTALL)
+_UP_TO_ON = re.compile(r'((?:"(?:[^"]|"")*+"|[^"])+?) on (.+)', re.DOTALL)  # `+`: a row of quotes is read in one way
 
 
 def last(name: str) -> str:
