@@ -62,9 +62,15 @@ _CONTROL = re.compile(
     re.MULTILINE,
 )
 
-# what pipelines read in a log as a command to them: `::error::` at the beginning of a line, behind blanks too, and
-# `##[error]` (both GitHub), `##vso[task.setvariable ...]` (Azure), `##teamcity[...]` anywhere
-_COMMAND = re.compile(r"^(?P<first>[ \t]*:)(?=:)|(?P<anywhere>#)(?=#\w*\[)", re.MULTILINE)
+# what pipelines read in a log as a command to them: `::error::` at the beginning of a line, behind blanks of any kind
+# too, and `##[error]` (both GitHub), `##vso[task.setvariable ...]` (Azure), `##teamcity[...]` anywhere
+_COMMAND = re.compile(r"^(?P<first>[^\S\n]*:)(?=:)|(?P<anywhere>#)(?=#\w*\[)", re.MULTILINE)
+# the same where SQL must be what it is: a cast may begin a line too, and no type is called like one of these
+_COMMAND_IN_SQL = re.compile(
+    r"^[^\S\n]*::(?:add-(?:mask|matcher|path)|debug|echo|(?:end)?group|error|notice|remove-matcher|save-state|"
+    r"set-(?:env|output)|stop-commands|warning)\b|##\w*\[",
+    re.MULTILINE,
+)
 
 _LOOKED_AT = 10  # times the length that is kept
 
@@ -126,6 +132,11 @@ def without_secrets(text: str) -> str:
 def inert(text: str) -> str:
     """The same text with a blank in whatever a pipeline would obey if it stood in its log: for words of others."""
     return _COMMAND.sub(r"\g<0> ", text)
+
+
+def is_inert(statement: str) -> bool:
+    """Whether no pipeline would obey a line of this SQL if it stood in its log."""
+    return _COMMAND_IN_SQL.search(statement) is None
 
 
 def one_line(text: str, length: int = 1000) -> str:

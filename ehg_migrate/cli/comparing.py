@@ -74,8 +74,8 @@ def compare(
 
 _NOT_SHOWN = Problem(
     "not_shown",
-    "a statement cannot be printed as it was proven: a password of this project stands in it, or in a name what a "
-    "terminal would obey",
+    "a statement cannot be printed as it was proven: a password of this project stands in it, or what a terminal or a "
+    "pipeline would obey",
     "a revision (`--from-drift`) or `schema sync` carries it without printing it",
 )
 

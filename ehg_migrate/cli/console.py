@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from ehg_migrate.errors import Problem, named_in
-from ehg_migrate.redaction import inert, printable, redact_known, safe, without_secrets
+from ehg_migrate.redaction import inert, is_inert, printable, redact_known, safe, without_secrets
 
 _READER_GONE = 141  # what a shell says of a program that a closed pipe has ended
 _HINT = "hint: "
@@ -75,8 +75,8 @@ def script(lines: Iterable[str], *, exact: bool = False) -> None:
 
 
 def changes(sql: str, *, as_json: bool) -> bool:
-    """Whether a statement is printed as another, even `exact`: in JSON nothing is left out."""
-    return (redact_known(sql) if as_json else _as_it_is(sql)) != sql
+    """Whether a statement cannot be printed as it is, even `exact`, or not into a log: in JSON nothing is left out."""
+    return redact_known(sql) != sql if as_json else not (_as_it_is(sql) == sql and is_inert(sql))
 
 
 def own(lines: Iterable[str]) -> None:
@@ -180,7 +180,8 @@ def _lines(lines: Iterable[str] | str) -> Iterable[str]:
 
 
 def _as_it_is(text: str) -> str:
-    return printable(redact_known(text))
+    shown = printable(redact_known(text))
+    return inert(shown) if shown.startswith("--") else shown  # a comment of ours, about a name of somebody's
 
 
 def _safe_texts(value: Any, hide: Callable[[str], str], *, name: bool = False) -> Any:

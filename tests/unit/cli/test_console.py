@@ -139,7 +139,10 @@ def test_a_message_of_many_lines_says_nothing_in_our_name(capsys: pytest.Capture
     assert capsys.readouterr().err == "error: one\n    error: two\n      hint: threefour\n"
 
 
-@pytest.mark.parametrize("said", ["::error::x", "  ::set-output name=a::b", "x ##[error]y", "##vso[task.complete]"])
+@pytest.mark.parametrize(
+    "said",
+    ["::error::x", "  ::set-output name=a::b", "\u00a0\u3000::error::x", "x ##[error]y", "##vso[task.complete]"],
+)
 def test_no_word_of_a_server_is_a_command_to_a_pipeline(said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """GitHub and Azure obey what stands in a log: the first at the beginning of a line, the last two anywhere in it.
 
