@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from urllib.parse import quote_plus
 
@@ -71,6 +72,10 @@ _COMMAND_IN_SQL = re.compile(
     r"set-(?:env|output)|stop-commands|warning)\b|##\w*\[",
     re.MULTILINE,
 )
+
+# what stands in the place of the rest, where PostgreSQL shows 64 signs of a value, and SQLAlchemy, which puts a blank
+# before it, 300 of a parameter
+_CUT = "..."
 
 _LOOKED_AT = 10  # times the length that is kept
 
@@ -155,21 +160,48 @@ def _without(text: str, forms: tuple[str, ...], patterns: tuple[re.Pattern[str],
     """
     found: list[tuple[int, int]] = []
     for form in forms:
-        start = text.find(form)
-        while start >= 0:
-            found.append((start, start + len(form)))
-            start = text.find(form, start + 1)
+        found += ((start, start + len(form)) for start in _places(text, form))
     for pattern in patterns:
         match = pattern.search(text)
         while match:
             found.append(match.span())
             match = pattern.search(text, match.start() + 1)
+    if _CUT in text:
+        found += _pieces(text, forms)
     kept, end = [], 0
     for start, stop in sorted(found):
         if start >= end:
             kept += [text[end:start], MASK]
         end = max(end, stop)
     return "".join((*kept, text[end:])) if found else text
+
+
+def _pieces(text: str, forms: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """Beginnings of a form that was cut behind them, and ends of one that was cut before."""
+    yield from _begun(text, forms)
+    mirrored = _begun(text[::-1], tuple(form[::-1] for form in forms))
+    yield from ((len(text) - stop, len(text) - start) for start, stop in mirrored)
+
+
+def _begun(text: str, forms: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    for form in forms:
+        for start in _places(text, form[:_SHORTEST]):
+            stop = start + _alike(form, text[start : start + len(form)])
+            cut = text.find(_CUT, start + _SHORTEST, stop + len(_CUT) + 1)  # a secret may have a dot there, too
+            if cut >= 0 and text[stop:cut] in ("", " "):
+                yield start, min(cut, stop)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many signs of two texts are the same, from their beginning on."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _places(text: str, piece: str) -> Iterator[int]:
+    place = text.find(piece)
+    while place >= 0:
+        yield place
+        place = text.find(piece, place + 1)
 
 
 def _mask(match: re.Match[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+from psycopg import sql
 
 from ehg_migrate.model import Address
 from ehg_migrate.project import Project
@@ -354,6 +355,51 @@ def test_a_password_in_the_ledgers_url(tmp_path: Path) -> None:
         said = ehg(tmp_path, *command.split())
         assert (said.code, "it has a password in it" in said.err) == (2, True), said.err
         assert_clean(said.everything, "the output")
+
+
+CUTS = """
+import os
+from sqlalchemy import text
+secret = os.environ["EHG_LONG"]
+bind = op.get_bind()
+try:
+    bind.execute(text("SELECT nothing(:it)"), {"it": secret})
+except Exception as e:
+    print(e)
+    raise RuntimeError(str(e))
+"""
+"""SQLAlchemy shows the beginning and the end of a long parameter, in whatever a revision makes of its error."""
+
+KEEPS = """
+import os
+op.get_bind().exec_driver_sql("CREATE TABLE kept (it text, whose text NOT NULL)")
+op.get_bind().exec_driver_sql("INSERT INTO kept VALUES (%s)", (os.environ["EHG_LONG"],))
+"""
+"""PostgreSQL shows the beginning of each value of a row that it refuses."""
+
+
+@pytest.mark.parametrize("code", [CUTS, KEEPS], ids=["a parameter", "a row"])
+def test_a_long_password_of_which_a_piece_is_shown(
+    code: str, make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
+) -> None:
+    """As tokens are that stand for a password."""
+    address, secret = make_database("canary"), "".join(f"{n:x}." for n in range(1000, 1400))
+    with pg.admin(address.dbname) as c:
+        c.execute(sql.SQL("CREATE ROLE long SUPERUSER LOGIN PASSWORD {}").format(sql.Literal(secret)))
+    try:
+        entry = target_entry(replace(address, user="long"), password="env:EHG_LONG")
+        write_project(tmp_path, {"a": entry}, {"shared/s1": revision("s1", label="shared", up_code=code)})
+        said = [ehg(tmp_path, *c.split(), EHG_LONG=secret) for c in ("upgrade --yes", "history a --json")]
+    finally:
+        with pg.admin(address.dbname) as c:
+            c.execute("DROP OWNED BY long; DROP ROLE long")
+    assert said[0].code == 1
+    for one in said:
+        assert "***" in one.everything
+        for piece in (secret[:20], secret[-20:]):
+            assert piece not in one.everything
+    for path in (p for p in (tmp_path / ".ehg").rglob("*") if p.is_file()):
+        assert secret[:20].encode() not in path.read_bytes()
 
 
 def test_a_wrong_password_is_not_repeated_either(make_database: Callable[[str], Address], tmp_path: Path) -> None:

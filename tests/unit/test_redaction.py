@@ -139,6 +139,20 @@ def test_a_shortened_text_shows_no_piece(secret: str, before: int) -> None:
     assert longest() >= len(secret)
 
 
+@given(
+    secret=SECRETS,
+    text=st.sampled_from(["row contains (1, {}..., null)", "('{} ... (9 characters truncated) ... {}',)"]),
+)
+def test_a_secret_that_others_have_cut_shows_no_piece(secret: str, text: str) -> None:
+    """PostgreSQL shows the beginning of a value, SQLAlchemy its beginning and its end."""
+    redaction._known.clear()
+    secret = f"<begin>{secret}<end>"
+    register(secret)
+    for form in (secret, repr(secret)[1:-1]):
+        shown = redact(text.format(form[:9], form[-9:]))
+        assert shown == text.format(MASK, MASK)
+
+
 LITERALS = [
     # text, what is shown
     ("ALTER ROLE a PASSWORD 'x'", "ALTER ROLE a PASSWORD '***'"),
@@ -232,6 +246,8 @@ def test_a_very_short_password_masks_no_words() -> None:
         "password %L' ," * 50_000,
         "set_config('" * 50_000,
         "secret" + "key" * 50_000,
+        "a se..." * 50_000,
+        "...d %" * 50_000,
     ],
 )
 def test_no_text_takes_long(text: str) -> None:
