@@ -173,7 +173,8 @@ def _problem(error: BaseException) -> Problem:
         return Problem("alembic", str(error), _CATCH_UP if str(error) == _BEHIND else "")
     if isinstance(error, psycopg.Error) or hasattr(error, "orig"):
         return run_fault(error, lost=bool(getattr(error, "connection_invalidated", False))).problem
-    sys.stderr.write(safe("".join(traceback.format_exception(error))))  # a revision's own fault: its author wants this
+    # a revision's own fault: its author wants this; what it says may be what it has read in the target
+    sys.stderr.write(inert(safe("".join(traceback.format_exception(error)))))
     return Problem("revision_raised", described(error))
 
 

@@ -171,7 +171,11 @@ def _parents(fact: Fact) -> list[str]:
     return [d["partition of"]] if "partition of" in d else list(d.get("inherits") or ())
 
 
-_CASCADES = re.compile(r"REFERENCES (.+?)\(.* ON DELETE CASCADE")
+# read from its beginning, quotes and all: a column may be called `REFERENCES a(`, again and again
+_CASCADES = re.compile(
+    r'FOREIGN KEY \((?:"(?:[^"]|"")*+"|[^")])*+\) REFERENCES ((?:"(?:[^"]|"")*+"|[^"(])++)\('
+    r'(?:"(?:[^"]|"")*+"|[^")])*+\)[^"]* ON DELETE CASCADE'
+)
 
 
 def _deleted_along(before: Catalog, trace: Trace) -> Iterator[Effect]:
@@ -186,7 +190,7 @@ def _deleted_along(before: Catalog, trace: Trace) -> Iterator[Effect]:
 
 def _cascade(fact: Fact) -> re.Match[str] | None:
     """The table whose rows take those of a foreign key's along, as the first group."""
-    return _CASCADES.search(fact.definition["definition"]) if fact.definition.get("type") == "foreign key" else None
+    return _CASCADES.match(fact.definition["definition"]) if fact.definition.get("type") == "foreign key" else None
 
 
 def _is_table(catalog: Catalog, name: str) -> bool:

@@ -790,3 +790,14 @@ class TestPython:
         """Under `ehg-migrate` the logging sections mean nothing: a result's output is what its revisions printed."""
         result = Project.load(place.folder).upgrade(("acme",)).results[0]
         assert (result.status, result.output) == (Status.SUCCEEDED, "")
+
+
+def test_what_a_revision_has_read_and_raises_commands_no_pipeline(place: Place) -> None:
+    """Its traceback is shown, for its author; the words in it may be rows of whoever writes into the target."""
+    code = "raise ValueError(op.get_bind().exec_driver_sql(\"SELECT E'x\\\\n::error::y\\\\n#' || '#vso[z]'\").scalar())"
+    add_revision(place.folder, "beta/b2", revision("b2", "b1", up_code=code))
+    said = place.run("-x", "target=beta", "upgrade", "heads")
+    assert said.returncode == FAILED
+    assert "Traceback" in said.stderr
+    assert "ValueError: x" in said.stderr
+    assert re.search(r"^\s*::|##", said.stdout + said.stderr, re.MULTILINE) is None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ehg_migrate.schema.effects import FACT_RULES, effects
+from ehg_migrate.schema.effects import FACT_RULES, _cascade, effects
 from ehg_migrate.schema.facts import Catalog, Fact
 
 OPEN = {"grants": {"anon": "SELECT"}}
@@ -92,3 +92,24 @@ def test_a_sequence_that_goes_with_its_column() -> None:
         "dropped sequence s.q",
         "lost_data table s.t",
     ]
+
+
+_ODD = '"' + "REFERENCES a(" * 3000 + '"'
+
+
+@pytest.mark.parametrize(
+    ("definition", "table"),
+    [
+        ("FOREIGN KEY (a, b) REFERENCES public.x(a, b) ON UPDATE CASCADE ON DELETE CASCADE DEFERRABLE", "public.x"),
+        ('FOREIGN KEY ("b) ""c") REFERENCES "p.q"."x("(a) MATCH FULL ON DELETE CASCADE NOT VALID', '"p.q"."x("'),
+        ("FOREIGN KEY (a) REFERENCES x(a) ON DELETE SET NULL (a)", ""),
+        ('FOREIGN KEY (" ON DELETE CASCADE") REFERENCES x(a)', ""),
+        ('FOREIGN KEY (a, PERIOD b) REFERENCES x(a, PERIOD " ON DELETE CASCADE")', ""),
+        (f"FOREIGN KEY ({_ODD}) REFERENCES x(a) ON DELETE CASCADE", "x"),
+        (f"FOREIGN KEY ({_ODD}) REFERENCES x({_ODD})", ""),
+    ],
+)
+def test_whose_rows_take_others_along(definition: str, table: str) -> None:
+    """Whatever columns are called, and at once: one that takes long is stopped by the time limit of the tests."""
+    found = _cascade(Fact("constraint", "k on t", {"type": "foreign key", "definition": definition}))
+    assert (found[1] if found else "") == table
