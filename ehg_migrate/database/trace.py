@@ -32,7 +32,7 @@ class Sent:
 
     line: int  # of the revision's file; 0 where it is not known
     tags: tuple[str, ...]  # PostgreSQL's words for what was done: `ALTER TABLE`, `UPDATE`, `DO`
-    held: tuple[str, ...] = ()  # tables that the step had locked against readers before it, and still has
+    held: tuple[str, ...] = ()  # two of the tables that the step had locked against readers before it, and still has
     touched: tuple[Touch, ...] = ()
 
 

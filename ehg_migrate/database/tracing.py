@@ -102,7 +102,7 @@ class Tracer:
         touched = tuple(self._touches(former, now, not _CHANGES_ROWS.isdisjoint(tags)))
         if self._driver.autocommit and self._driver.info.transaction_status == TransactionStatus.IDLE:
             touched = (*touched, *self._rewritten_unseen(self._objects()))
-        self._sent.append(Sent(self._line(), tags, tuple(sorted(self._tables(still))), touched))
+        self._sent.append(Sent(self._line(), tags, self._two_of(still), touched))
         self._seen = {**former, **now} if self._driver.autocommit else now
 
     def _is_quiet(self) -> bool:
@@ -135,12 +135,14 @@ class Tracer:
                 # TRUNCATE reads the empty table once for each index; what keeps the rows reads them once more
                 emptied=rewritten and not kept and seen.scans - old.scans <= table.indexes,
             )
-            if touch.locks or touch.rewritten or touch.scanned or touch.written:
+            # what was only locked before is not told again: a step of many tables would tell of all with each statement
+            if touch.locked or touch.rewritten or touch.scanned or touch.written:
                 yield touch
 
-    def _tables(self, oids: set[int]) -> set[str]:
+    def _two_of(self, oids: set[int]) -> tuple[str, ...]:
+        """The first two tables: they tell whether there is one, and one beside any other."""
         found = (self._before.get((_RELATION, oid)) for oid in oids)
-        return {o.root or o.name for o in found if o is not None and o.kind in ("table", "materialized view")}
+        return tuple(sorted({o.root or o.name for o in found if o and o.kind in ("table", "materialized view")}))[:2]
 
     def _line(self) -> int:
         """The line of the revision's file that sends this."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from ehg_migrate.database.trace import EXCLUSIVE, Sent, Touch, Trace
+from ehg_migrate.errors import some
 from ehg_migrate.schema.effects import Effect, effect
 
 _ROWS = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "SELECT"})
@@ -16,6 +17,7 @@ _REWRITES = frozenset({"CLUSTER", "VACUUM", "REFRESH MATERIALIZED VIEW"})
 _CODE = frozenset({("DO",), ("CALL",), ("SELECT",)})
 """What runs code of which nothing is seen but its effects."""
 
+_NAMED = 5  # tables that a message names
 _WRITER_LOCK = "ShareLock"  # of an index that is built: readers go on
 
 
@@ -76,7 +78,7 @@ def _many_locks(trace: Trace) -> Iterator[Effect]:
     tables = sorted({t.table for sent in trace.sent for t in sent.touched if EXCLUSIVE in t.locks})
     if len(tables) > 1:
         line = next(s.line for s in trace.sent for t in s.touched if EXCLUSIVE in t.locks and t.table != tables[0])
-        yield effect("many_locks", ", ".join(tables), tuple(tables), line)
+        yield effect("many_locks", some(tables, _NAMED), tuple(tables), line)
 
 
 def _thrown_away(sent: Sent, touch: Touch) -> bool:

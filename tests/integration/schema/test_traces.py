@@ -255,6 +255,27 @@ def test_what_a_step_asks(ground: TargetConnection, before: Catalog, tmp_path: P
     assert strains(trace, RULES) == ()
 
 
+def test_a_step_of_many_tables(ground: TargetConnection, tmp_path: Path) -> None:
+    """What is told of a statement does not grow with the tables that were locked before it; nor does a message."""
+    tables = [f"many_{i:02}" for i in range(30)]
+    ground.execute("; ".join(f"CREATE TABLE {t} (id int)" for t in tables))
+    ground.commit()
+    try:
+        columns = tuple(f"ALTER TABLE {t} ADD COLUMN x int" for t in tables)
+        trace = watched(ground, (*columns, "UPDATE many_29 SET x = 1"), tmp_path / "trace")
+    finally:
+        ground.rollback()
+        ground.execute(f"DROP TABLE {', '.join(tables)}")
+        ground.commit()
+    told = [[t.table for t in s.touched] for s in trace.sent]
+    assert told == [*([f"public.{t}"] for t in tables), ["public.many_29"]]
+    assert {s.held for s in trace.sent[2:]} == {("public.many_00", "public.many_01")}
+    found = {e.rule: e for e in strains(trace)}
+    assert found["held_lock"].tables == ("public.many_29",)
+    assert len(found["many_locks"].tables) == 30
+    assert found["many_locks"].identity.endswith("public.many_03, public.many_04 and 25 more")
+
+
 def test_a_key_that_is_not_enforced_wants_no_index(bare: BareServer) -> None:
     """Nothing looks it up, on 18, which has such keys; one that is enforced is found on every version."""
     keys = resources.files("ehg_migrate.database").joinpath("trace_keys.sql").read_bytes()
