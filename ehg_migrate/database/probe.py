@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LONGEST = 1000  # characters of a row that is a name
 _MOST = 10_000  # such rows
 _MOST_APPLIED = 100_000  # revisions that a journal may know
+_MOST_NAMED = 100_000  # characters of the version rows that an entry names
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,10 @@ async def _applied(connection: Connection, target: Target) -> dict[str, Applied]
 
 
 def _as_applied(row: Mapping[str, object]) -> Applied:
-    found, left = (tuple(filter(None, str(row[name]).split("\n"))) for name in ("rows_before", "rows_after"))
+    texts = [str(row[name]) for name in ("rows_before", "rows_after")]
+    if max(map(len, texts)) > _MOST_NAMED:  # of a list that was cut nothing could be said
+        raise TargetError(strange(f"its journal names version rows of more than {_MOST_NAMED:,} characters"))
+    found, left = (tuple(filter(None, text.split("\n"))) for text in texts)
     return Applied(str(row["checksum"]), str(row["run"]), str(row["git_commit"]), found, left)
 
 

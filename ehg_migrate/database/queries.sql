@@ -60,10 +60,11 @@ SELECT {records} AS records
 SELECT left(version_num::text, 1001) AS version_num FROM {version} ORDER BY 1 LIMIT 10001
 
 -- name: applied_checksums
--- Which file each applied revision had when it was applied, and the version rows that it found and left, a line each.
+-- Which file each applied revision had when it was applied, and the version rows that it found and left, a line each: of a
+-- few hundred branches, all of them.
 SELECT left(revision, 1001) AS revision, left(checksum, 1001) AS checksum, left(run, 1001) AS run,
-       left(git_commit, 1001) AS git_commit, left(array_to_string(heads_before, E'\n'), 1001) AS rows_before,
-       left(array_to_string(heads_after, E'\n'), 1001) AS rows_after
+       left(git_commit, 1001) AS git_commit, left(array_to_string(heads_before, E'\n'), 100001) AS rows_before,
+       left(array_to_string(heads_after, E'\n'), 100001) AS rows_after
   FROM (SELECT DISTINCT ON (revision) * FROM {meta}.migration_journal
          WHERE target_name = ANY{called} AND event IN ('done', 'stamped', 'adopted')
          ORDER BY revision, seq DESC) AS latest

@@ -1174,6 +1174,18 @@ class TestARevisionThatWasPutBelow:
         assert (result.status, [n.code for n in result.notes]) == (Status.SUCCEEDED, ["never_run", "edited_file"])
         assert (state(behind).kind, noted(state(behind))[0]) == (StateKind.UP_TO_DATE, note)
 
+    def test_it_is_noted_among_many_heads(self, project: Project) -> None:
+        """However many version rows were there when it was applied, and however long their names are."""
+        many = [f"g{i:02}_with_a_name_of_forty_characters_each" for i in range(50)]
+        for name in many:
+            add_revision(project.settings.root, f"shared/{name}", revision(name, "s1"))
+        Project.load(project.settings.root).upgrade(to=many)
+        Project.load(project.settings.root).upgrade(to=["s2"])
+        add_revision(project.settings.root, "shared/1x", making("x1", "s1"))
+        add_revision(project.settings.root, "shared/2", making("s2", "x1"))
+        found = state(project)
+        assert (len(found.heads), [n.code for n in found.notes]) == (51, ["never_run", "edited_file"])
+
     def test_the_hint_mends_it(self, behind: Project, database: Address, pg: Cluster) -> None:
         """With the file as it was, and a merge, what is missing is pending, and is run."""
         behind.upgrade()
