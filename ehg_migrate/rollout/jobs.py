@@ -37,7 +37,7 @@ class Job:
     output: str  # the file that takes what revisions print
     known: Mapping[str, tuple[str, str]]  # revision -> (branch, checksum), for the journal
     files: tuple[str, ...] = ()  # of revisions, relative to the project: those that must be loaded, in order
-    beforehand: tuple[str, ...] = ()  # of such files those whose imports may be done for several workers at once
+    beforehand: tuple[str, ...] | None = None  # such files whose imports may be done for several workers at once
     beside: Mapping[str, str] = field(default_factory=dict)  # files that its steps take in: path -> checksum
     look: Problem | None = None  # why the worker before died: find out what it left, and do nothing
     clean: bool = False  # its revisions leave nothing behind in their process, which may then serve another target
@@ -67,9 +67,13 @@ def files_to_load(steps: Iterable[Step], graph: Graph) -> tuple[str, ...]:
     return tuple(r.path for r in graph.revisions if r.id in ids or not r.is_silent)
 
 
-def import_more(settings: Settings, steps: Iterable[Step], graph: Graph) -> bool:
-    """Whether these steps, or the project's models, import more than every worker has anyway."""
-    return bool(settings.metadata) or not all(graph[s.revision].is_silent for s in steps)
+def files_that_import(settings: Settings, graph: Graph) -> tuple[str, ...] | None:
+    """Those of them that may import more than every worker has anyway: none where only the project's models do.
+
+    None where nothing does.
+    """
+    files = tuple(r.path for r in graph.revisions if not r.is_silent)
+    return files if files or settings.metadata else None
 
 
 def known_revisions(plan: Plan, graph: Graph) -> dict[str, tuple[str, str]]:

@@ -28,12 +28,15 @@ _LONGEST = 120.0  # seconds after which an import is taken for one that hangs
 _MOST = 4  # at a time: each keeps what it has imported in memory
 _KEY = 32  # bytes; multiprocessing's own number
 
+Files = tuple[str, ...]
+"""Those of revisions whose imports are done, behind those of the project's models."""
+
 
 class Offshoot(forkserver.ForkServer):
     """One of them, on the runner's side: ready when it has imported everything, or never."""
 
-    def __init__(self, job: Job) -> None:
-        """Starts it, and does not wait. Raises OSError, EOFError where there can be none."""
+    def __init__(self, job: Job, files: Files) -> None:
+        """Starts it for this job and others, and does not wait. Raises OSError, EOFError where there can be none."""
         super().__init__()
         self._begun = time.monotonic()
         self._forkserver_authkey = os.urandom(_KEY)  # only asked for by Python 3.14 and later
@@ -49,7 +52,7 @@ class Offshoot(forkserver.ForkServer):
             self._forkserver_address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
             listener.bind(self._forkserver_address)
             listener.listen()
-            given = job, listener, alive, theirs, self._forkserver_authkey, environ, known(), _LONGEST
+            given = job, files, listener, alive, theirs, self._forkserver_authkey, environ, known(), _LONGEST
             self._process = context().Process(target=_serve, args=given, daemon=False)
             with without_main():
                 self._process.start()
@@ -80,13 +83,16 @@ class Offshoots:
     """One for each set of files whose imports at least two of these jobs have before them."""
 
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
-        self._wanted = Counter(job.beforehand for job in jobs if job.beforehand)
-        self._made: dict[tuple[str, ...], Offshoot] = {}
+        jobs = tuple(jobs)
+        self._wanted = Counter(job.beforehand for job in jobs if job.beforehand is not None)
+        # models come first, whatever a target has of its own behind them
+        self._wanted[()] = sum(bool(job.settings.metadata) for job in jobs if job.beforehand is not None)
+        self._made: dict[Files, Offshoot] = {}
         self._may_be = sys.platform == "linux"  # elsewhere nobody tells whether an import has left threads
 
-    def want(self, files: tuple[str, ...]) -> None:
+    def want(self, files: Files | None) -> None:
         """These have several jobs before them that are not known yet."""
-        if files:
+        if files is not None:
             self._wanted[files] += 2
 
     def waited_for(self, job: Job) -> bool:
@@ -98,13 +104,13 @@ class Offshoots:
         return False
 
     def ready(self, job: Job) -> Offshoot | None:
-        """One that has imported what this job imports."""
-        offshoot = self._made.get(job.beforehand)
+        """One that has imported what this job imports, or the first of it."""
+        offshoot = self._made.get(self._shared(job))
         return offshoot if offshoot and offshoot.ready else None
 
     def lose(self, job: Job) -> None:
-        """It is no more."""
-        self._made.pop(job.beforehand).end()
+        """Nothing more is forked of it. What was, may still be at work."""
+        self._made[self._shared(job)].ready = False
         self._may_be = False
 
     def end(self) -> None:
@@ -112,11 +118,16 @@ class Offshoots:
         while self._made:
             self._made.popitem()[1].end()
 
+    def _shared(self, job: Job) -> Files:
+        return job.beforehand if job.beforehand and self._wanted[job.beforehand] > 1 else ()
+
     def _of(self, job: Job) -> Offshoot | None:
-        files = job.beforehand
+        if job.beforehand is None or job.look:  # which loads nothing
+            return None
+        files = self._shared(job)
         if files not in self._made and self._may_be and self._wanted[files] > 1 and len(self._made) < _MOST:
             try:
-                self._made[files] = Offshoot(job)
+                self._made[files] = Offshoot(job, files)
             except (OSError, EOFError):  # the workers themselves say what is lacking
                 self._may_be = False
         return self._made.get(files)
@@ -135,8 +146,8 @@ def forking_from(offshoot: Offshoot) -> Iterator[None]:
 
 
 def _serve(
-    job: Job, listener: socket.socket, alive: Pipe, told: Pipe, key: bytes, environ: dict[str, str],
-    secrets: tuple[str, ...], longest: float,
+    job: Job, files: Files, listener: socket.socket, alive: Pipe, told: Pipe, key: bytes,
+    environ: dict[str, str], secrets: tuple[str, ...], longest: float,
 ) -> None:  # fmt: skip
     """The process: tells why it is of no use, or "", and serves then until nobody wants a worker any more."""
     for secret in secrets:
@@ -144,7 +155,7 @@ def _serve(
     begin(job.settings, environ)
     from ehg_migrate.rollout.importing import bring  # with Alembic
 
-    why = bring(job.settings, job.target, job.beforehand, longest)
+    why = bring(job.settings, job.target, files, longest)
     told.send(why)
     told.close()
     if why:

@@ -19,8 +19,8 @@ from ehg_migrate.rollout.jobs import (
     Job,
     Learned,
     Watch,
+    files_that_import,
     files_to_load,
-    import_more,
     known_revisions,
 )
 from ehg_migrate.rollout.outputs import no_folder, output_folder
@@ -105,7 +105,7 @@ def _job(settings: Settings, work: Work, plan: Plan, folder: Path, number: int) 
         output=str(folder / f"{number}.out"),
         known=known_revisions(plan, graph),
         files=files,
-        beforehand=files if import_more(settings, plan.steps, graph) else (),
+        beforehand=files_that_import(settings, graph),
         beside=work.reach.beside.get(plan.target, {}),
         clean=not settings.metadata and _is_clean(plan, graph, files),
         learned=Learned(proven=place(target) in work.reach.proven),

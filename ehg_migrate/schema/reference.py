@@ -180,7 +180,7 @@ class Work:
     steps: tuple[Step, ...]
     verb: Verb = Verb.UPGRADE
     trace: str = ""  # the file that takes what the step, which is then its only one, did to the server
-    beforehand: tuple[str, ...] = ()  # files whose imports are done once for this and other work
+    beforehand: tuple[str, ...] | None = None  # files whose imports are done once for this and other work
 
 
 def run_on_scratch(

@@ -15,7 +15,7 @@ from ehg_migrate.database.trace import Trace, loads
 from ehg_migrate.errors import LocalServerError, Problem, some
 from ehg_migrate.model import Direction, Result, Status, Step, Target, Verb
 from ehg_migrate.revisions.rules import EFFECT_RULE
-from ehg_migrate.rollout.jobs import files_to_load, import_more
+from ehg_migrate.rollout.jobs import files_that_import
 from ehg_migrate.rollout.offshoot import Offshoots
 from ehg_migrate.rollout.stop import Stop
 from ehg_migrate.schema.as_is import bring
@@ -120,7 +120,7 @@ class Rehearsing:
         self._references = references
         self._known: dict[str, RehearsedStep] = {}
         self._offshoots = Offshoots()
-        self._imports: tuple[str, ...] = ()  # files of the case whose imports are done once for all its runs
+        self._imports: tuple[str, ...] | None = None  # files of the case whose imports are done once for all its runs
         self._ignored = {r.removeprefix(EFFECT_RULE) for r in settings.lint_ignore if r.startswith(EFFECT_RULE)}
 
     def run(self, case: Case) -> Rehearsal:
@@ -128,7 +128,9 @@ class Rehearsing:
         goal = case.steps[-1].heads_after
         ground = case.start.ground
         plain = Rehearsal(case.targets, case.start.heads, goal, drift=case.drift, major=ground.major)
-        self._imports = self._files(case)
+        self._imports = files_that_import(self._settings, case.start.graph)
+        if self.back or len(case.steps) > 1:
+            self._offshoots.want(self._imports)
         try:
             scratch = self._servers.get(ground.major, api_roles=bool(ground.roles))
             return self._on(scratch, case, replace(plain, server_version=scratch.version))
@@ -138,14 +140,6 @@ class Rehearsing:
             return replace(plain, problem=no_reference(f"the scratch server fails: {e}", "try again"))
         finally:
             self._offshoots.end()
-
-    def _files(self, case: Case) -> tuple[str, ...]:
-        """Those whose imports all runs of the case have in common, as a target's own run has."""
-        steps, graph = case.steps, case.start.graph
-        several = self.back or len(steps) > 1
-        files = files_to_load(steps, graph) if several and import_more(self._settings, steps, graph) else ()
-        self._offshoots.want(files)
-        return files
 
     def _on(self, scratch: Scratch, case: Case, plain: Rehearsal) -> Rehearsal:
         if case.there is None and self._known.keys() >= set(case.keys):  # by a case that came by this state

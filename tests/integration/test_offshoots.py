@@ -109,6 +109,18 @@ def test_models_and_modules_are_imported_once(fleet: MakeFleet, told: Told) -> N
     assert not any(psutil.pid_exists(process) for process in told.processes)
 
 
+def test_models_are_shared_by_who_has_more_to_import(fleet: MakeFleet, told: Told) -> None:
+    """Each target has a file of its own that does something when it is loaded, and the models come before that."""
+    made = fleet(_MODELS, metadata="shared = app:Base")
+    for name in NAMES:
+        own = f"import os\nos.environ['OF'] = {name!r}\n{step(f'o_{name}', None, label=name, depends=('s1',))}"
+        made.write(f"{name}/o", own)
+    assert made.upgrade().status is RunStatus.SUCCEEDED
+    assert [o.why for o in told.offshoots] == [""]
+    assert imported(made) == told.processes
+    assert made.held() == {name: [f"o_{name}"] for name in NAMES}
+
+
 def test_one_target_needs_none(fleet: MakeFleet, told: Told) -> None:
     """It would only be a process more."""
     made = fleet()
