@@ -112,12 +112,12 @@ def test_an_empty_database(pg: Cluster, make_database: MakeDatabase, tmp_path: P
 
 
 def test_a_downgrade_and_a_rollback(wire: Wire) -> None:
-    """They cost what the upgrade did."""
+    """They cost what the upgrade did; a rollback asks who came since it was planned, too."""
     for path in ("shared/b", "shared/c", "shared/d"):
         wire.fleet.write(path, FOUR[path])
     run = wire.fleet.upgrade()
     assert wire.costs(wire.fleet.load().plan_downgrade("one", ["c"])) == (12, 65)
-    assert wire.costs(wire.fleet.load().plan_rollback(run.id)) == (14, 116)
+    assert wire.costs(wire.fleet.load().plan_rollback(run.id)) == (15, 121)
 
 
 def test_nothing_to_do_and_a_look(wire: Wire) -> None:
