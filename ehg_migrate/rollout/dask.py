@@ -34,8 +34,8 @@ _PATIENCE = "10s"  # for the scheduler to answer
 _SILENCE = 3.0  # seconds without a word from the cluster, after each of which it is asked whether it has a worker
 _LAST_WORDS = 10.0  # seconds that tasks get to end after the second wish to stop
 _LOOK_EVERY = 0.5  # seconds between two looks of a task whether it shall stop
-_GONE = (OSError, RuntimeError)
-"""What a client raises whose scheduler has gone: at first, and when it has given it up and closed itself."""
+_GONE = (OSError, RuntimeError, AttributeError)
+"""What a client raises whose scheduler has gone: at first, when it has given it up, and when it has closed itself."""
 
 _BEGUN, _ASKED, _HEARD, _WITHDRAWN = "begun", "asked", "heard", "withdrawn"
 

@@ -184,10 +184,10 @@ class Execution:
 
     def _remaining(self, session: Session, *, resuming: bool) -> tuple[Step, ...]:
         """The steps still to do on a target as it was entered. Raises TargetError if the plan is not for its heads."""
-        if not resuming:
+        if not (resuming or self.job.remote):
             return self._from_heads(session, resuming=False)
         ours = self._ours(session)
-        steps = self._from_heads(session, resuming=True)
+        steps = self._from_heads(session, resuming=resuming)
         if back := [s.revision for s in steps if s.revision in ours]:
             raise TargetError(undone_meanwhile(back))
         return steps

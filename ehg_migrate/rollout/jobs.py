@@ -42,6 +42,7 @@ class Job:
     look: Problem | None = None  # why the worker before died: find out what it left, and do nothing
     clean: bool = False  # its revisions leave nothing behind in their process, which may then serve another target
     again: bool = False  # a worker was lost that may have begun: go on from wherever it came to
+    remote: bool = False  # on another machine than its runner's, who may have given it to somebody else meanwhile
     completed_by: str = ""  # what does what is missing of its run, for hints; nothing where nobody asks for that
     trace: str = ""  # the file that takes what its one step did to the server; for rehearsals
     learned: Learned = NOTHING_LEARNED  # before, or by other workers of the run

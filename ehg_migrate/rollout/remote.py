@@ -54,7 +54,8 @@ def _at_home(job: Job) -> Job:
     _prove_steps(job, settings)
     target = _target(job.target, root)
     password = resolve(target, root)  # and the same name may lead elsewhere from here, so nothing of its mode is known
-    return replace(job, settings=settings, target=target, password=password, learned=NOTHING_LEARNED)
+    here = replace(job, settings=settings, target=target, password=password, learned=NOTHING_LEARNED)
+    return replace(here, remote=True)
 
 
 def _prove_steps(job: Job, settings: Settings) -> None:

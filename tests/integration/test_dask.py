@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import indent
 from typing import NoReturn, cast
 
+import psutil
 import pytest
 from distributed import Client, Future
 from distributed.comm import CommClosedError
 
+from ehg_migrate.database.session import lock_key
 from ehg_migrate.model import Address, RunStatus, Status
-from ehg_migrate.rollout.dask import DaskExecutor, connected
+from ehg_migrate.rollout.dask import DaskExecutor, _hear, connected
 from ehg_migrate.rollout.jobs import Event, EventKind, Job
 from ehg_migrate.rollout.stop import Stop
 from tests.support.dask import DaskCluster
@@ -163,6 +166,31 @@ def test_worker_killed_and_somebody_was_at_its_target(fleet_of: MakeFleet, pg: C
     fleet.check("t0", holds=["s1"])
 
 
+def test_a_worker_that_wakes_up_when_its_run_is_over(fleet_of: MakeFleet, pg: Cluster) -> None:
+    """It stood still before it had the lock; its target was given to another and then taken back: it does nothing."""
+    fleet = fleet_of(1)
+    make_fleet(pg, fleet.folder, fleet.addresses, REVISIONS, {"t0": {"queue_timeout": "5min"}})
+    quick = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3 s", PASSWORD_VARIABLE: pg.password}
+    with DaskCluster(2, **quick) as dask, fleet.connect("t0") as c:
+        c.execute("SELECT pg_advisory_lock(%s)", (lock_key(fleet.load().fleet.by_name["t0"]),))
+        c.commit()
+        going = fleet.background(lambda: fleet.upgrade(executor=dask.executor))
+        wait_until(lambda: len(fleet.notices("t0")) == 1, "nobody waits for the lock", 60)
+        sessions = "SELECT client_port FROM pg_stat_activity WHERE pid = ANY(%s)"
+        ((port,), *_) = c.execute(sessions, ([*fleet.backends("t0")],)).fetchall()
+        c.commit()
+        asleep = dask.stop_worker_with(port)
+        wait_until(lambda: len(fleet.notices("t0")) == 2, "its target was not given to the other worker", 60)
+        c.execute("SELECT pg_advisory_unlock_all()")
+        run = going.result(60)
+        assert fleet.load().rollback(run.id).status is RunStatus.SUCCEEDED
+        asleep.resume()
+        wait_until(lambda: not asleep.is_running() or asleep.status() == psutil.STATUS_ZOMBIE, "it does not end", 60)
+    assert [r.status for r in run.results] == [Status.SUCCEEDED]
+    assert [r for r, by in fleet.runs_of("t0") if by == run.id] == ["s1", "s2", "s3"]
+    fleet.check(holds=[])
+
+
 def test_worker_killed_in_a_run_that_was_stopped(fleet_of: MakeFleet, pg: Cluster, tmp_path: Path) -> None:
     """The other worker begins no step any more; what the first one left is looked at."""
     gate = Gate(tmp_path / "gate")
@@ -265,6 +293,20 @@ def test_stop(dask: DaskCluster, fleet_of: MakeFleet, tmp_path: Path) -> None:
         (Status.NOT_ATTEMPTED, []),
     ]
     fleet.check()
+
+
+def test_a_task_whose_client_has_closed_itself_is_stopped(dask: DaskCluster) -> None:
+    """Nobody is there any more who could want its next step."""
+    stop = Stop()
+    client = Client(dask.address, set_as_default=False)
+    client.close()
+    listening = threading.Thread(target=_hear, args=(client, "topic", stop, over := threading.Event()))
+    listening.start()
+    try:
+        wait_until(lambda: bool(stop.asked), "it was not told to stop")
+    finally:
+        over.set()
+        listening.join()
 
 
 def test_a_result_that_is_on_its_way(dask: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,16 @@ class DaskCluster:
         (worker,) = [p for p in psutil.Process(pid).parents() if p.pid in ours]
         worker.kill()
 
+    def stop_worker_with(self, port: int) -> psutil.Process:
+        """Lets stand still the worker, and its process that has this local port; gives that process."""
+        for worker in map(psutil.Process, [p.pid for p in self._processes[1:]]):
+            for process in worker.children(recursive=True):
+                if any(c.laddr and c.laddr.port == port for c in process.net_connections()):
+                    process.suspend()
+                    worker.suspend()
+                    return process
+        raise LookupError(port)
+
     def _start(self, what: str, *arguments: str) -> _Process:
         """The first of each kind in a session is started as from a shell, others from what has imported it already."""
         command = [str(SCRIPTS / "dask"), what, *arguments, *_WHERE]
