@@ -81,7 +81,8 @@ def _too_many(targets: int, states: int) -> Problem:
     return Problem(
         "not_verified",
         f"not verified: {targets} targets are in {states} different states, each to be built on a scratch database",
-        "`ehg-migrate drift` holds them against their revisions; so does `--verify always`",
+        "`ehg-migrate drift` holds them against their revisions; with `--verify always` the next run looks at all that "
+        "it changes, and not at these again",
     )
 
 

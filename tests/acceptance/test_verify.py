@@ -135,6 +135,10 @@ def test_too_many_different_states(
     said = fleet.run("upgrade", "--yes")
     assert said.code == 0, said
     assert "not verified: 9 targets are in 9 different states" in said.err
+    assert "`ehg-migrate drift` holds them against their revisions" in said.err
+    assert "the next run looks at all that it changes, and not at these again" in said.err
+    again = fleet.run("upgrade", "--yes", "--verify", "always")
+    assert (again.code, "held against the revisions in" in again.err) == (0, False), again
 
 
 def test_targets_with_branches_of_their_own_may_be_in_one_state(
