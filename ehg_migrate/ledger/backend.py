@@ -81,7 +81,8 @@ class Backend:
         try:
             with self.begin(write, long) as driver:
                 yield Transaction(driver, self.dialect)
-        except (sqlite3.Error, psycopg.Error, UnicodeError) as e:  # a host `a..b`, which nobody can look up
+        # a host `a..b`, which nobody can look up; JSON in JSON in JSON, ten thousand times
+        except (sqlite3.Error, psycopg.Error, UnicodeError, RecursionError) as e:
             raise LedgerError(self.explain(e)) from e
 
 

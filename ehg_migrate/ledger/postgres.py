@@ -229,6 +229,7 @@ def _explain(place: str, error: BaseException) -> Problem:
     sqlstate: str | None = getattr(error, "sqlstate", None)
     text = first_line(error)
     key = sqlstate or next((state for part, state in _LOGIN_TEXTS.items() if re.search(part, str(error))), "")
-    connecting = sqlstate is None or sqlstate[:2] == "08" or sqlstate[:3] == "57P"
+    answered = isinstance(error, RecursionError)
+    connecting = not answered and (sqlstate is None or sqlstate[:2] == "08" or sqlstate[:3] == "57P")
     code, message, hint = _EXPLANATIONS.get(key, _UNREACHABLE if connecting else _OTHER)
     return Problem(code, message.format(place=place, text=text), hint, sqlstate=sqlstate)

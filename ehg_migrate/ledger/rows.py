@@ -120,7 +120,7 @@ def read_seen(row: Row, run: Row) -> Seen:
     try:
         running = RunStatus(run["status"]) is RunStatus.RUNNING and not is_dead(run)
         return Seen(run["id"], running, Status(row["status"]), tuple(map(str, row["heads_after"])), row["seconds"])
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, RecursionError) as e:
         raise _not_understood(f"the result of `{row['target']}` in run `{run['id']}`", e) from e
 
 
@@ -140,7 +140,7 @@ def _in_order(targets: list[str], results: tuple[Result, ...]) -> tuple[Result, 
 def _load(type_: type[T], form: dict[str, Any], what: str) -> T:
     try:
         return json_form.load(type_, json_form.dump(form))
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise _not_understood(what, e) from e
 
 

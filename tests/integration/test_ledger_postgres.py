@@ -150,6 +150,19 @@ def test_a_table_that_was_dropped(pg: Cluster, address: Address, opener: Opener)
             ledger.last_results(["acme"])
 
 
+@pytest.mark.parametrize(("deep", "code"), [(600, "ledger_row"), (5000, "ledger_error")])
+def test_json_that_is_too_deep(pg: Cluster, address: Address, opener: Opener, deep: int, code: str) -> None:
+    """Whoever may write into a ledger that many share ends nobody's command by it: it is told as any other damage."""
+    with opened(opener) as ledger:
+        ledger.start(a_run("r-1"))
+        with pg.admin(address.dbname) as connection:
+            spoilt = f"update {POSTGRES_SCHEMA}.runs set notes = %s"
+            connection.execute(spoilt.encode(), (f"{'[' * deep}{']' * deep}",))
+        with pytest.raises(LedgerError) as caught:
+            ledger.run("r-1")
+    assert [p.code for p in caught.value.problems] == [code]
+
+
 def test_no_connection_stays(pg: Cluster, address: Address, opener: Opener) -> None:
     """Between its operations the ledger holds no connection, so it takes none from a pooler's limit."""
     ledger = opened(opener)

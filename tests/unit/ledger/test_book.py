@@ -114,7 +114,14 @@ def test_a_run_whose_ledger_has_failed_once_says_that_it_is_alive(
 
 @pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize(
-    ("spoilt", "code"), [("verb = 'unheard of'", "ledger_row"), ("targets = 'acme'", "ledger_error")]
+    ("spoilt", "code"),
+    [
+        ("verb = 'unheard of'", "ledger_row"),
+        ("targets = 'acme'", "ledger_error"),
+        (f"notes = '{'[' * 600}{']' * 600}'", "ledger_row"),
+        (f"targets = '{'[' * 60_000}{']' * 60_000}'", "ledger_error"),
+    ],
+    ids=["word", "no JSON", "deep JSON", "deeper JSON"],
 )
 def test_a_run_before_that_cannot_be_read(tmp_path: Path, spoilt: str, code: str, *, short: bool) -> None:
     """A newer tool may have written it, or a hand: it is said, and this run is recorded all the same."""
