@@ -87,8 +87,9 @@ def _parse(url: str) -> _Place:
         _refuse("it cannot be read")
     if parts.scheme not in _SCHEMES:
         _refuse(f"`{parts.scheme}` is neither `sqlite` nor `postgresql`")
-    if parts.password is not None or "password" in dict(options):
-        _refuse("it has a password in it")
+    # a `/`, `?` or `#` of a password ends the place where one is looked for, and what follows would be shown
+    if parts.password is not None or "password" in dict(options) or "@" in parts.path + parts.query + parts.fragment:
+        _refuse("it has a password in it, or what may be a part of one (else write `@` as `%40`)")
     if not parts.path.removeprefix("/"):
         _refuse("it names no database")
     unknown = sorted(set(dict(options)) - _QUERY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg import conninfo
 
@@ -18,6 +20,15 @@ _HEEDED = frozenset({"user", "password", "host", "port", "dbname", "sslmode", "s
 
 def given(url: str) -> tuple[Address, str | None]:
     """The server of a URL and its password. Raises LocalServerError, without showing what stands in the URL."""
+    if re.fullmatch(r"(?:[^@/]*@)?[^@]*", url.partition("://")[2]) is None:
+        # libpq would take what stands behind it for a name, and so would all that is said of the server
+        raise LocalServerError(
+            Problem(
+                "scratch_url",
+                f"a sign of a password may stand in `{VARIABLE}` as it is; it is not shown",
+                "in a URL `@` is written `%40`, `/` is `%2F`, and `%` is `%25`",
+            )
+        )
     try:
         parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items() if value is not None}
         port = int(parts.get("port", "5432"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from ehg_migrate.errors import LocalServerError
@@ -35,3 +37,13 @@ def test_what_is_no_name_of_a_host(host: str) -> None:
     with pytest.raises(LocalServerError) as caught:
         Scratch(address, password).connect("postgres")
     assert caught.value.problems[0].code == "scratch"
+
+
+@pytest.mark.parametrize("password", ["1/s3cr3t-in-it", "x@s3cr3t-in-it", "x@1/s3cr3t-in-it", "s3cr3t-in-it@/x"])
+def test_a_password_that_is_not_written_as_in_a_url(password: str) -> None:
+    """A piece of it would be a host or a database, and be named in all that is said of the server."""
+    with pytest.raises(LocalServerError) as caught:
+        given(f"postgresql://me:{password}@db.example.com/postgres")
+    assert caught.value.problems[0].code == "scratch_url"
+    assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+    assert given("postgresql://me:a%40%2F?#b@db.example.com/d%40e")[1] == "a@/?#b"
