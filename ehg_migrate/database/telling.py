@@ -47,6 +47,10 @@ NO_EXTENSION = (
     "(`ehg-migrate local wipe` makes them anew); revisions with others are tried by `ehg-migrate rehearse "
     "--all-branches`, where `EHG_SCRATCH_URL` names a server that has them"
 )
+NO_LOCKS = (
+    "the step locks more objects in one transaction than the server has room for: split the revision, or raise "
+    "`max_locks_per_transaction` there"
+)
 NOT_OWNED = (
     "only its owner may: let that one say ALTER ... OWNER TO, or GRANT its role to that of this target; then run "
     "again. What is Supabase's own (`auth.users`, `storage.objects`, ...) bears policies and triggers and no other "
@@ -114,8 +118,7 @@ CASES = (
     ),
     Case(
         re.compile(r"out of shared memory"),
-        "the step locks more objects in one transaction than the server has room for: split the revision, or raise "
-        "`max_locks_per_transaction` there",
+        NO_LOCKS,
         "53200",
     ),
     Case(re.compile(r"user request"), "somebody cancelled the statement", "57014", "cancelled"),

@@ -19,6 +19,7 @@ from ehg_migrate.model import Address
 _START = 60.0  # seconds; a start after a crash replays the log first
 _STOP = 30.0
 _POLL = 0.05
+_LOCKS = 256  # of each session; four times the usual, since `compare --sql` makes all that differs in one transaction
 _OWN_LOCALES = 17  # the first major that brings locales of its own
 
 # Nothing waits for the disk: what is lost with the machine can be made again. `wal_level` as on Supabase.
@@ -178,7 +179,7 @@ def _started(place: Place, lock: int) -> bool:
     if place.log.exists():
         place.log.replace(place.log.with_suffix(".previous.log"))
     argv: list[str | Path] = [place.bin() / "pg_ctl", "-D", place.data.name, "-w", "-t", str(int(_START))]
-    argv += ["-l", place.log.name, "-o", f"-k {place.sockets}", "start"]
+    argv += ["-l", place.log.name, "-o", f"-k {place.sockets} -c max_locks_per_transaction={_LOCKS}", "start"]
     return run(argv, place.account, place.root, _START + 10, keep=(lock,)).returncode == 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ehg_migrate.database.telling import NO_EXTENSION, NO_MEMBER, NO_WEBHOOKS, OTHER_ROLE, STORED
+from ehg_migrate.database.telling import NO_EXTENSION, NO_LOCKS, NO_MEMBER, NO_WEBHOOKS, OTHER_ROLE, STORED
 from ehg_migrate.errors import Problem
 from ehg_migrate.schema.scratch_url import VARIABLE
 
@@ -13,6 +13,10 @@ PRELUDE = "let a SQL file make what revisions rely on: `prelude = FILE` in alemb
 _SERVER = (
     f"name a server that has it in `{VARIABLE}`, such as a container of Supabase's PostgreSQL; the embedded one has "
     "`vector`, what every Supabase project is given, and no other"
+)
+_LOCKS = (
+    "the step locks more objects in one transaction than the scratch server has room for: split the revision, or name "
+    f"a server with a higher `max_locks_per_transaction` in `{VARIABLE}`"
 )
 _LEFT = "an earlier revision makes it, too, or the downgrade of this one leaves it there: correct that"
 _HINTS: Mapping[str | None, str] = {
@@ -43,6 +47,8 @@ def hint_on_scratch(problem: Problem, otherwise: str) -> str:
         return _BROUGHT_ALREADY
     if problem.hint == NO_EXTENSION:
         return _SERVER
+    if problem.hint == NO_LOCKS:
+        return _LOCKS
     if problem.hint in (OTHER_ROLE, NO_MEMBER, NO_WEBHOOKS, STORED):  # the step's own doing, on any server
         return problem.hint
     return of_role or _HINTS.get(problem.sqlstate, otherwise)

@@ -130,6 +130,13 @@ def test_it_is_a_postgresql_18_like_supabases(home: Path) -> None:
         assert server.program("pg_dump").exists()
 
 
+def test_a_transaction_has_room_for_many_locks(home: Path) -> None:
+    """As on a server of somebody with many tables, where one statement may lock all of them."""
+    with LocalServer(home) as server:
+        many = "SELECT count(pg_advisory_xact_lock(i)) FROM generate_series(1, 60000) AS i"
+        assert ask(server.address("postgres"), many) == 60000
+
+
 def test_databases_are_made_once_and_belong_to_the_migrating_role(home: Path) -> None:
     """Those that were missing are returned; any name is quoted; they are still there the next time."""
     names = ["acme", "Acme", 'we"ird; --', "acme"]

@@ -276,3 +276,11 @@ def test_a_role_that_a_step_has_kept() -> None:
     assert "`op.execute('RESET ROLE')`" in hint_on_scratch(kept, "")
     other = run_fault(psycopg.errors.InsufficientPrivilege("permission denied for schema other")).problem
     assert "no superuser" in hint_on_scratch(other, "")
+
+
+def test_a_scratch_server_without_room_for_locks() -> None:
+    """Another one is named: the setting of the embedded one is nobody's to raise."""
+    problem = run_fault(psycopg.errors.OutOfMemory("out of shared memory")).problem
+    assert "raise `max_locks_per_transaction` there" in problem.hint
+    hint = hint_on_scratch(problem, problem.hint)
+    assert "higher `max_locks_per_transaction` in `EHG_SCRATCH_URL`" in hint
