@@ -45,9 +45,12 @@ def _names(revisions: Sequence[Revision]) -> tuple[dict[str, int], dict[str, int
 
 
 def _taken(what: str, revision: Revision, other: Revision) -> Problem:
+    places = f"in `{other.path}` and in `{revision.path}`"
+    if other is revision:
+        places = f"`{revision.path}` has it as its revision id, too"
     return Problem(
         "duplicate_id" if what.startswith("revision") else "duplicate_label",
-        f"{what} is used twice: in `{other.path}` and in `{revision.path}`",
+        f"{what} is used twice: {places}",
         "give one of them another name",
         where=revision.path,
     )

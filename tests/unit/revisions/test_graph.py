@@ -108,6 +108,12 @@ MISTAKES = {
         "versions/app/a1.py: branch label `s1` is used twice: in `versions/shared/s1.py` and in `versions/app/a1.py`\n"
         "  hint: give one of them another name",
     ),
+    "label that is its own id": (
+        (rev("s1", labels=["s1"]),),
+        "duplicate_label",
+        "versions/shared/s1.py: branch label `s1` is used twice: `versions/shared/s1.py` has it as its revision id, too\n"
+        "  hint: give one of them another name",
+    ),
     "self-dependency": (
         (rev("s1", depends="s1"),),
         "cycle",
