@@ -32,6 +32,7 @@ from ehg_migrate.schema.confining import confine, drop_role, make_role
 from ehg_migrate.schema.scratch_url import VARIABLE, given
 
 _LOCKS = 0x65686773  # "ehgs": the first half of the advisory locks of scratch users
+_SWEEPING = _LOCKS + 1  # who has this one drops what the dead have left
 _MINE = re.compile(r"ehg_scratch_([0-9]+)_[0-9]+")
 _KEPT = "ehg_kept_"
 _MOST_KEPT = 24  # databases of about 8 MB; the longest unused goes first
@@ -162,18 +163,24 @@ class Scratch:
             "SELECT split_part(current_setting('server_version'), ' ', 1),"
             " current_setting('server_version_num')::int / 10000"
         )
-        for name in self._databases():
-            mine = _MINE.fullmatch(name)
-            if mine and not self._alive(int(mine[1])):
-                self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+        ((alone,),) = self._rows("SELECT pg_try_advisory_lock(%s, 0)", _SWEEPING)
+        if alone:  # a role that two drop is an error for one of them
+            self._sweep()
+            self._rows("SELECT pg_advisory_unlock(%s, 0)", _SWEEPING)
+
+    def _sweep(self) -> None:
+        """Drops what users have left who were killed."""
+        for name in filter(self._is_left, self._databases()):
+            self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
         for (name,) in self._rows("SELECT rolname FROM pg_roles") if self.ours else ():
-            mine = _MINE.fullmatch(name)
-            if mine and not self._alive(int(mine[1])):
+            if self._is_left(name):
                 self._drop_role(name)
 
-    def _alive(self, token: int) -> bool:
-        question = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
-        return bool(self._rows(question, _LOCKS, token))
+    def _is_left(self, name: str) -> bool:
+        """Whether a user made it who does not live any more."""
+        mine = _MINE.fullmatch(name)
+        alive = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
+        return mine is not None and not self._rows(alive, _LOCKS, int(mine[1]))
 
     def _create(self, template: str, owner: str | None = None) -> str:
         self._count += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ehg_migrate.schema.brought import BROUGHT, bring
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.ground import Ground, at_home, default_of, ground_query, lay
 from ehg_migrate.schema.scope import Scope
-from ehg_migrate.schema.scratch import Scratch, ScratchServers, nearest
+from ehg_migrate.schema.scratch import _SWEEPING, Scratch, ScratchServers, nearest
 from ehg_migrate.schema.scratch_url import given
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
@@ -96,6 +97,24 @@ def test_what_a_killed_user_left(scratch: Scratch, pg: Cluster) -> None:
     with Scratch(pg.address("postgres"), pg.password):
         assert "ehg_scratch_7_1" not in databases(pg)
         assert mine in databases(pg)
+
+
+def test_what_a_killed_user_left_when_two_come_at_once(pg: Cluster) -> None:
+    """One of them takes it away, and the other does not fail of that."""
+
+    def enter() -> str:
+        with Scratch(pg.superuser_address("postgres"), pg.password, ours=True) as other:
+            return other.version
+
+    with pg.admin() as first, pg.admin() as c, ThreadPoolExecutor() as pool:
+        first.execute("CREATE ROLE ehg_scratch_7_1")
+        first.execute("SELECT pg_advisory_lock(%s, 0)", (_SWEEPING,))
+        with first.transaction():
+            first.execute("DROP ROLE ehg_scratch_7_1")
+            second = pool.submit(enter)
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DROP ROLE%'"
+            wait_until(lambda: second.done() or bool(c.execute(waiting).fetchone()), "it does not come", 30)
+        assert second.result(30)
 
 
 def test_a_server_that_ends_the_session(pg: Cluster) -> None:
