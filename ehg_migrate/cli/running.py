@@ -171,7 +171,8 @@ def retry(run: str, waves: bool, yes: bool, **how: Any) -> int:
 
 def _again(run: str, yes: bool, how: dict[str, Any], *, failed_only: bool, waves: bool) -> int:
     with options.opened(**options.where(how)) as project:
-        plan = project.plan_resume(run, failed_only=failed_only, waves=waves, soon=how["executor"] == "local")
+        soon = how["executor"] == "local"
+        plan = project.plan_resume(run, failed_only=failed_only, waves=waves, soon=soon, verify=how["verify"])
         if plan.verb is Verb.UPGRADE:
             return _carry_out(project, plan, yes, how, _YES)
         return _carry_out(project, plan, yes, how, _wary(plan, str(plan.resumes)))

@@ -111,10 +111,13 @@ class PlanningProject(UndoingProject):
 
         return replace(self._plan(Verb.ADOPT, (found.name,), make), wish=tuple(heads))
 
-    def plan_resume(self, run: str, *, failed_only: bool = False, waves: bool = True, soon: bool = False) -> FleetPlan:
+    def plan_resume(
+        self, run: str, *, failed_only: bool = False, waves: bool = True, soon: bool = False, verify: str | None = None
+    ) -> FleetPlan:
         """What is missing of a run, planned anew from what its targets hold: all of it, or only what failed.
 
-        An upgrade goes on in the fleet's waves, or at once; targets whose schema the run has not looked at are in it.
+        An upgrade goes on in the fleet's waves, or at once; targets whose schema the run has not looked at are in it,
+        unless by `verify`, as in `run`, nobody would look now.
 
         Raises UsageError as `unfinished` says, where another run has taken some of it back since, and where it was to
         bring what this checkout does not have; LedgerError where the ledger cannot be read.
@@ -131,7 +134,7 @@ class PlanningProject(UndoingProject):
         if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
             hint = f"say `ehg-migrate schema {found.verb}` again: it does what is missing"
             raise UsageError(Problem("not_resumable", f"run `{run}` was one of `schema {found.verb}`", hint))
-        doubtful = () if failed_only else self._not_looked_at(found)
+        doubtful = () if failed_only else self._not_looked_at(found, verify or self.settings.verify)
         left = unfinished(found, failed_only=failed_only, unseen=doubtful)
         if gone := [t for t in left if t not in self.fleet.by_name]:
             raise UsageError(left_and_gone(found, gone))
@@ -153,11 +156,11 @@ class PlanningProject(UndoingProject):
             plan = replace(plan, unseen=doubtful)
         return replace(plan, resumes=found.id, rollout=found.rollout)
 
-    def _not_looked_at(self, run: Run) -> tuple[str, ...]:
+    def _not_looked_at(self, run: Run, verify: str) -> tuple[str, ...]:
         """The targets at whose schema `resume` looks, since the run may not have done so."""
         from ehg_migrate.rollout.reconcile import unseen
 
-        looks = run.verb is Verb.UPGRADE and not (run.saved_plan or self._local or self.settings.verify == "never")
+        looks = run.verb is Verb.UPGRADE and not (run.saved_plan or self._local or verify == "never")
         return tuple(t for t in unseen(run) if t in self.fleet.by_name) if looks else ()
 
     def protected(self, plan: FleetPlan) -> tuple[str, ...]:

@@ -185,8 +185,9 @@ def test_a_stopped_wave_is_looked_at_before_the_next(
     assert fleet.held() == {"a": ["s1"], "b": ["s1"], "c": ["s2"], "d": ["s1"]}
 
 
+@pytest.mark.parametrize("word", [None, "auto"], ids=["by the settings", "by a word against them"])
 def test_the_last_target_of_a_stopped_run_is_looked_at(
-    fleet: Fleet, pg: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, pg: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str | None
 ) -> None:
     """Nothing else is missing of such a run, so `resume` does only what its note says that it does."""
     monkeypatch.setenv("EHG_SCRATCH_URL", scratch_url(pg))
@@ -195,8 +196,9 @@ def test_the_last_target_of_a_stopped_run_is_looked_at(
         c.execute("ALTER TABLE s1 DROP COLUMN n")
     gate, stop = Gate(tmp_path / "gate"), Stop()
     fleet.write("shared/s2", step("s2", "s1", gate.code))
-    verifying(fleet, "auto")
-    future = fleet.background(lambda: fleet.run(fleet.load().plan(("c",)), stop=stop))
+    if word is None:
+        verifying(fleet, "auto")
+    future = fleet.background(lambda: fleet.run(fleet.load().plan(("c",)), stop=stop, verify=word))
     assert gate.pid
     stop.ask()
     gate.open()
@@ -206,8 +208,10 @@ def test_the_last_target_of_a_stopped_run_is_looked_at(
     with pytest.raises(UsageError) as raised:
         fleet.load().plan_resume(run.id, failed_only=True)
     assert [p.code for p in raised.value.problems] == ["nothing_left"]
-    again = fleet.run(fleet.load().plan_resume(run.id))
+    again = fleet.run(fleet.load().plan_resume(run.id, verify=word), verify=word)
     assert [(r.target, r.status, r.steps) for r in again.results] == [("c", Status.SCHEMA_DIFFERS, ())]
+    with pytest.raises(UsageError, match="nothing of run"):
+        fleet.load().plan_resume(run.id, verify="never")
 
 
 def test_a_stopped_rollback_says_who_looks(
