@@ -34,6 +34,8 @@ SET LOCAL quote_all_identifiers = off;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL lock_timeout = '5s';
 SET LOCAL statement_timeout = '2min';
+-- who waits for it gives up before that: of a large schema it would go on working for nobody
+SET LOCAL client_connection_check_interval = '500ms';
 SET LOCAL work_mem = '32MB';
 -- the planner knows nothing of the sizes of WITH queries; nested loops over them made 2,000 tables take eight times longer,
 -- sorting them for a merge up to a tenth

@@ -9,13 +9,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ehg_migrate.schema.catalog import read_catalog, read_fingerprint, read_token
+from ehg_migrate.database.sockets import shut
+from ehg_migrate.schema.catalog import message, read_catalog, read_fingerprint, read_token
 from ehg_migrate.schema.difference import Clause, differences, notes
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.proof import correct
 from ehg_migrate.schema.scope import Scope
 from tests.integration.schema.mutations import base, written_for
 from tests.support.bare import BareServer, majors
+from tests.support.programs import wait_until
 
 OWNERS = Scope(owners=True)
 _PARTS = re.split(r"^-- name: (.+)\n", Path(__file__).with_name("histories.sql").read_text(), flags=re.MULTILINE)
@@ -231,6 +233,23 @@ def test_a_reading_leaves_nothing_behind(bare: BareServer, copy: str) -> None:
             assert ("table", "app.mine") in read_catalog(connection, OWNERS).by_name
             assert connection.execute(settings).fetchone() == before
         assert ("table", "app.mine") in read_catalog(connection, OWNERS).by_name
+
+
+def test_a_reading_that_was_given_up_ends_on_the_server(bare: BareServer, copy: str) -> None:
+    """Whoever has no more time for it closes the connection: the server would work on for two minutes."""
+    waiting = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+    with bare.connect(copy) as altering, bare.connect(copy) as watching, bare.connect(copy) as reading:
+        pid = reading.info.backend_pid
+        text = message(("facts",), reading, OWNERS).as_string(reading)
+        text = text.replace("lock_timeout = '5s'", "lock_timeout = 0")
+        with altering.transaction():
+            altering.execute("ALTER TABLE app.orders ADD COLUMN blocked integer")
+            reading.pgconn.send_query(text.encode())
+            wait_until(lambda: watching.execute(waiting, (pid,)).fetchone() is not None, "the reading waits", 60)
+            shut(reading.pgconn.socket)
+            reading.close()
+            gone = "SELECT FROM pg_stat_activity WHERE pid = %s"
+            wait_until(lambda: watching.execute(gone, (pid,)).fetchone() is None, "its end on the server", 60)
 
 
 def test_a_reading_that_fails_leaves_the_connection_usable(bare: BareServer, copy: str) -> None:
