@@ -111,7 +111,8 @@ MISTAKES = {
     "label that is its own id": (
         (rev("s1", labels=["s1"]),),
         "duplicate_label",
-        "versions/shared/s1.py: branch label `s1` is used twice: `versions/shared/s1.py` has it as its revision id, too\n"
+        "versions/shared/s1.py: branch label `s1` is used twice: "
+        "`versions/shared/s1.py` has it as its revision id, too\n"
         "  hint: give one of them another name",
     ),
     "self-dependency": (
