@@ -87,7 +87,10 @@ def was_started(session: Session, revision: str) -> tuple[str, ...] | None:
     row = session.lock.execute(
         query("started_detail", session.target), {"target": session.target.name, "revision": revision}
     ).fetchone()
-    return tuple(json.loads(row[0])["invalid_indexes"]) if row else None
+    try:
+        return tuple(map(str, json.loads(row[0])["invalid_indexes"])) if row else None
+    except (ValueError, TypeError, LookupError, RecursionError):  # no note of ours, so none was there before
+        return ()
 
 
 def refuse_half_done(session: Session, steps: tuple[Step, ...]) -> None:

@@ -121,6 +121,29 @@ def test_no_line_of_what_stands_in_a_target_is_ours_or_a_command(
     assert [line for line in script.splitlines() if line and not line.startswith("--")] == []
 
 
+FORGED = ["x", "[]", "{}", "null", '{"invalid_indexes": 7}', '{"invalid_indexes": [[{}]]}', "[" * 60_000]
+
+
+def test_a_step_that_somebody_says_was_begun(
+    make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path
+) -> None:
+    """Whatever is noted of it: it is done, where it has left nothing, and it is no fault of ours."""
+    addresses = {f"t{n}": make_database("begun") for n in range(len(FORGED))}
+    write_project(tmp_path, entries(addresses), {"shared/1": revision("s1", label="shared")})
+    assert ehg(tmp_path, "upgrade", "--yes", **{PASSWORD_VARIABLE: CANARY}).code == 0
+    for address, detail in zip(addresses.values(), FORGED, strict=True):
+        begun = sql.SQL(
+            "INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch, checksum,"
+            " heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version, detail)"
+            " SELECT target_name, run, 'started', 's2', 'up', branch, checksum, heads_after, heads_after, now(), 1,"
+            " actor, host, git_commit, tool_version, {} FROM ehg_migrate.migration_journal"
+        )
+        execute(pg, address, begun.format(sql.Literal(detail)).as_string(None))
+    add_revision(tmp_path, "shared/2", revision("s2", "s1"))
+    said = ehg(tmp_path, "upgrade", "--yes", **{PASSWORD_VARIABLE: CANARY})
+    assert (said.code, f"{len(FORGED)} succeeded" in said.out) == (0, True), said
+
+
 _JOURNAL = """INSERT INTO ehg_migrate.migration_journal (seq, target_name, run, event, revision, direction, branch,
     checksum, heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version, detail)
     SELECT seq + n, target_name, run, '{event}', {revision}, direction, branch, checksum, heads_before, heads_after,
