@@ -29,10 +29,11 @@ class Book:
 
     Results are written by a thread, as many together as have come while it wrote those before: a disk, or a line to a
     ledger far away, must not keep workers waiting for their next target. A ledger that has failed is left alone until
-    the end of the run, when all that it lacks is tried once more. A run that is `short`, since no work on a target
-    belongs to it, is written whole in the end, in one transaction. One that is left by an exception, as by Ctrl-C in a
-    program that lives on, was interrupted: else it would count as running for as long as that does. One that was
-    asleep, and that another run takes back or completes meanwhile, must not go on: `taken_over` is called then, once.
+    it takes a heartbeat again, or the run ends; then it gets all that it lacks. A run that is `short`, since no work
+    on a target belongs to it, is written whole in the end, in one transaction. One that is left by an exception, as by
+    Ctrl-C in a program that lives on, was interrupted: else it would count as running for as long as that does. One
+    that was asleep, and that another run takes back or completes meanwhile, must not go on: `taken_over` is called
+    then, once.
     A ledger that was set back meanwhile, as by a backup that was restored, gets what it has lost of the run again.
     """
 
@@ -93,7 +94,9 @@ class Book:
             if results := [r for r in came if r]:
                 self._write_down(results)
             if not last and self._ledger and time.monotonic() >= said + _HEARTBEAT:
-                self._try(self._beat)
+                if self._try(self._beat) and self._failed:
+                    self._failed = False
+                    self._catch_up()
                 said = time.monotonic()
 
     def _beat(self) -> None:

@@ -112,6 +112,25 @@ def test_a_run_whose_ledger_has_failed_once_says_that_it_is_alive(
         book.finish(RunStatus.SUCCEEDED)
 
 
+def test_what_a_ledger_missed_is_written_as_soon_as_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run may last for hours after that: written at its end, it would be the newest word on what others did since."""
+    monkeypatch.setattr(writing, "_HEARTBEAT", 0.05)
+    file, away = tmp_path / "ledger.sqlite", tmp_path / "away.sqlite"
+    with Book(opener(tmp_path), a_run("r-1")) as book:
+        file.rename(away)
+        book.record(a_result("acme"))
+        wait_until(lambda: bool(book.notes), "nobody missed the ledger", 60)
+        away.rename(file)
+        with opener(tmp_path)() as ledger:
+            wait_until(lambda: len(ledger.run("r-1").results) == 1, "it was not written", 60)
+            ledger.start(a_run("r-2"))
+            ledger.record("r-2", a_result("acme", status=Status.SCHEMA_DIFFERS))
+            book.finish(RunStatus.SUCCEEDED)
+            assert ledger.last_results(["acme"])["acme"].run == "r-2"
+            assert ledger.astray(["acme"]) == {"acme": "r-2"}
+    assert "ledger_incomplete" not in [n.code for n in book.notes]
+
+
 @pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize(
     ("spoilt", "code"),
