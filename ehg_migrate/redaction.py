@@ -187,7 +187,7 @@ def _begun(text: str, forms: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     for form in forms:
         for start in _places(text, form[:_SHORTEST]):
             stop = start + _alike(form, text[start : start + len(form)])
-            cut = text.find(_CUT, start + _SHORTEST, stop + len(_CUT) + 1)  # a secret may have a dot there, too
+            cut = text.rfind(_CUT, start + _SHORTEST, stop + len(_CUT) + 1)  # a secret may have dots there, too
             if cut >= 0 and text[stop:cut] in ("", " "):
                 yield start, min(cut, stop)
 
