@@ -141,20 +141,40 @@ SELECT k.name AS target, k.run_id, k.status, k.heads_after, k.seconds
 -- Targets whose schema was seen to differ, and of which nothing good was said since: the newest run that saw it first. One
 -- that did not look says `differed_before`, and comes last.
 -- What was said under the same name of another database counts against a target, as its host may have changed, and never
--- for it.
-WITH asked AS (SELECT substr(value, 17) AS name, trim(substr(value, 1, 16)) AS identity FROM {elements}(:asked))
-SELECT a.name AS target, s.run_id
-  FROM asked a JOIN {schema}results s
-    ON s.status = 'schema_differs' AND (s.target = a.name OR (s.identity = a.identity AND s.identity <> ''))
- WHERE NOT EXISTS (SELECT 1 FROM {schema}results l
-                    WHERE l.status IN ('succeeded', 'up_to_date')
-                      AND (   l.recorded_at > s.recorded_at
-                           OR (l.recorded_at = s.recorded_at AND l.run_id = s.run_id AND l.attempt > s.attempt))
-                      AND (   (l.identity = a.identity AND l.identity <> '')
-                           OR (l.identity = s.identity AND l.identity <> '')
-                           OR (l.target = s.target AND l.identity = '' AND s.identity = '')))
- ORDER BY CASE WHEN replace(cast(s.problem AS text), '"differed_before"', '') <> cast(s.problem AS text) THEN 1 ELSE 0 END,
-          s.recorded_at DESC
+-- for it. The newest good word is looked up once for each database, and not for each result that differed: one that nobody
+-- mends has thousands.
+WITH asked AS (SELECT substr(value, 17) AS name, trim(substr(value, 1, 16)) AS identity FROM {elements}(:asked)),
+     differing AS (SELECT a.name, a.identity AS theirs, s.identity, s.target, s.run_id, s.attempt, s.recorded_at,
+                          CASE WHEN replace(cast(s.problem AS text), '"differed_before"', '') <> cast(s.problem AS text)
+                               THEN 1 ELSE 0 END AS repeated
+                     FROM asked a JOIN {schema}results s
+                       ON s.status = 'schema_differs'
+                      AND (s.target = a.name OR (s.identity = a.identity AND s.identity <> ''))),
+     whose AS (SELECT theirs AS identity, '' AS target FROM differing WHERE theirs <> ''
+               UNION SELECT identity, '' FROM differing WHERE identity <> ''
+               UNION SELECT '', target FROM differing WHERE identity = ''),
+     -- grouped, so that SQLite does it once
+     good AS (SELECT w.identity, '' AS target, max(g.recorded_at) AS newest
+                FROM whose w JOIN {schema}results g ON g.identity = w.identity
+               WHERE w.identity <> '' AND g.status IN ('succeeded', 'up_to_date') GROUP BY w.identity
+              UNION ALL
+              SELECT '' AS identity, w.target, max(g.recorded_at)
+                FROM whose w JOIN {schema}results g ON g.target = w.target AND g.identity = ''
+               WHERE w.identity = '' AND g.status IN ('succeeded', 'up_to_date') GROUP BY w.target),
+     mended AS (SELECT d.name, d.run_id, d.target, d.attempt
+                  FROM differing d JOIN good g
+                    ON g.newest > d.recorded_at
+                   AND (g.identity IN (d.theirs, d.identity) AND g.identity <> ''
+                        OR g.identity = '' AND d.identity = '' AND g.target = d.target))
+SELECT d.name AS target, d.run_id
+  FROM differing d
+ WHERE (d.name, d.run_id, d.target, d.attempt) NOT IN (SELECT name, run_id, target, attempt FROM mended)
+   AND NOT EXISTS (SELECT 1 FROM {schema}results l  -- a later attempt of the same moment
+                    WHERE l.run_id = d.run_id AND l.attempt > d.attempt AND l.recorded_at = d.recorded_at
+                      AND l.status IN ('succeeded', 'up_to_date')
+                      AND (l.identity IN (d.theirs, d.identity) AND l.identity <> ''
+                           OR l.identity = '' AND d.identity = '' AND l.target = d.target))
+ ORDER BY d.repeated, d.recorded_at DESC
 
 -- name: outlived
 -- Runs that were last heard of before a moment, and that nothing stands on any more. Kept, with all their results, are those

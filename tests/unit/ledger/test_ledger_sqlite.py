@@ -317,6 +317,34 @@ def _with(backend: Backend, change: Callable[[sqlite3.Connection], object]) -> B
     return replace(backend, begin=changed)
 
 
+_OLD_RESULTS = """
+    WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n <= :many)
+    INSERT INTO results (run_id, target, identity, attempt, status, heads_before, heads_after, steps, not_done, problem,
+                         notes, output, seconds, recorded_at)
+    SELECT 'old-' || n, target, identity, attempt, CASE WHEN n <= :many / 2 THEN 'succeeded' ELSE 'schema_differs' END,
+           heads_before, heads_after, steps, not_done, problem, notes, output, seconds,
+           printf('2030-01-01T00:00:%09.6f+00:00', n / 1000.0)
+      FROM numbers CROSS JOIN (SELECT * FROM results WHERE run_id = 'r-1')"""
+
+
+def _effort(folder: Path, many: int) -> int:
+    """How much SQLite does to find that a target is astray, of which the ledger has so many results."""
+    url_of_it = f"sqlite:///{folder / str(many)}"
+    with opened(partial(open_sqlite, url_of_it)) as ledger:
+        ledger.enter(a_run("r-1", results=(a_result("acme"),)))
+    with closing(sqlite3.connect(folder / str(many))) as file, file:
+        file.execute(_OLD_RESULTS, {"many": many})
+    done: list[None] = []
+    counting = _with(open_sqlite(url_of_it), lambda c: c.set_progress_handler(lambda: done.append(None), 100))
+    assert Ledger(counting).astray(["acme"]) == {"acme": f"old-{many + 1}"}
+    return len(done)
+
+
+def test_a_target_that_nobody_mends_costs_no_more_each_time(tmp_path: Path) -> None:
+    """It differed a thousand times, after a thousand good ones: each of them is looked at once."""
+    assert _effort(tmp_path, 800) < 6 * _effort(tmp_path, 200)
+
+
 QUESTIONS = (
     methodcaller("runs", 9),
     methodcaller("run", "r-1"),
