@@ -9,6 +9,7 @@ import sys
 import types
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from multiprocessing.util import Finalize
@@ -39,6 +40,7 @@ def start_server() -> None:
         former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             forkserver.ensure_running()
+            _end_with_us()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
@@ -48,6 +50,18 @@ def start_early() -> None:
     context()
     with suppress(OSError, EOFError):
         start_server()
+
+
+@cache
+def _end_with_us() -> None:
+    """It ends by itself, but not while it imports: who reads what a stopped command says by a pipe waited for that."""
+    Finalize(None, _kill, exitpriority=1)
+
+
+def _kill() -> None:
+    if server := forkserver._forkserver._forkserver_pid:  # type: ignore[attr-defined]
+        with suppress(ProcessLookupError):
+            os.kill(server, signal.SIGKILL)
 
 
 def _give_folder() -> None:

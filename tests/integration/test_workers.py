@@ -81,6 +81,15 @@ if os.fork() == 0:
 # the same, of a worker that then dies: its sessions, and their locks, do not live on in that process
 _FORK_AND_DIE = f"{_FORK}os._exit(3)"
 
+# a fork server that takes long to start
+_HANGS = """
+import pathlib, sys, time
+if "forkserver" in " ".join(sys.orig_argv):
+    pathlib.Path({mark!r}).touch()
+    while not pathlib.Path({door!r}).exists():
+        time.sleep(0.05)
+"""
+
 CASES = {
     "fine": Case("", Status.SUCCEEDED),
     "raises": Case(
@@ -662,6 +671,25 @@ def test_ctrl_c_while_workers_start_and_targets_still_answer(two: Callable[..., 
     wait_until(lambda: not any(child.is_running() for child in children), "the fork server ends")
     assert len(fleet.load().runs()) == 1
     assert fleet.heads("other") == ["o1"]
+
+
+def test_a_stopped_command_holds_no_pipe(two: Callable[..., Fleet]) -> None:
+    """A fork server that still imports has ended with it: what reads both would wait for it."""
+    fleet = two()
+    fleet.upgrade()
+    fleet.write("shared/s2", step("s2", "s1"))
+    beside = fleet.folder / "beside"
+    beside.mkdir()
+    (beside / "sitecustomize.py").write_text(_HANGS.format(mark=str(beside / "there"), door=str(beside / "go")))
+    try:
+        with fleet.connect("acme") as c, c.transaction():
+            c.execute("LOCK TABLE ehg_migrate.migration_journal")
+            with fleet.command("upgrade", "--yes", PYTHONPATH=str(beside)) as process:
+                wait_until((beside / "there").exists, "no fork server", 20)
+                interrupt(process)
+                assert fleet.end(process).returncode == 130
+    finally:
+        (beside / "go").touch()
 
 
 def test_workers_of_a_killed_command_begin_no_further_step(two: Callable[..., Fleet], gate: Gate) -> None:
