@@ -244,8 +244,9 @@ def test_one_that_is_killed_is_done_without(fleet: MakeFleet, told: Told, gate: 
     """Nobody tells of its worker's end any more, so that one is ended too, and its target looked at."""
     made = fleet(code=gate.code)
     future = made.background(lambda: made.upgrade(parallel=1))
-    assert gate.pid
+    worker = psutil.Process(gate.pid)
     os.kill(told.processes[0], signal.SIGKILL)
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "it goes on")
     gate.open()
     run = future.result(60)
     assert [(r.status, code_of(r)) for r in run.results] == [
