@@ -103,6 +103,11 @@ class Offshoots:
         self._may_be = self._may_be and offshoot.ready is not False  # what one cannot keep, no other one can
         return False
 
+    @property
+    def importing(self) -> bool:
+        """Whether one of them still is, and is waited for."""
+        return any(offshoot.waited_for for offshoot in self._made.values())
+
     def ready(self, job: Job) -> Offshoot | None:
         """One that has imported what this job imports, or the first of it."""
         offshoot = self._made.get(self._shared(job))

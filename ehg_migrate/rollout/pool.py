@@ -28,7 +28,7 @@ _AHEAD = os.cpu_count() or 1  # workers of a host that find out what the others 
 # seconds that these take where a server is near, and where it is proven; where it is far, they are little
 _LEAD, _LEAD_PROVEN, _LEAD_PER_STEP = 0.2, 0.05, 0.02
 _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
-_SHORT_TICK = 0.02  # where there is a place, and what is waited for tells nobody
+_SHORT_TICK = 0.02  # while what several import is imported, whose end wakes nobody
 _NO_WORKER = (
     "is there memory, are there too many processes (`ulimit -u`) or open files (`ulimit -n`), has `TMPDIR` more than "
     "70 characters? then run again, perhaps with a lower `--parallel`"
@@ -94,8 +94,7 @@ class Pool:
         """Seconds until something else may begin than what is heard of."""
         if not self._waiting:
             return _TICK
-        longest = _SHORT_TICK if len(self._running) < self._parallel else _TICK
-        return self._hosts.pause_left(longest)
+        return self._hosts.pause_left(_SHORT_TICK if self._workers.importing else _TICK)
 
     def _given_up(self) -> list[Result]:
         """Those that will not begin; a look at what a worker has left begins unless nobody waits for it."""

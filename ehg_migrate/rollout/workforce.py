@@ -59,6 +59,11 @@ class Workforce:
         """Whether the job had better begin later: what it imports is being imported, for all that do."""
         return self._offshoots.waited_for(job)
 
+    @property
+    def importing(self) -> bool:
+        """Whether anything is."""
+        return self._offshoots.importing
+
     def send(self, job: Job, room: int) -> Worker:
         """A worker that has begun this job; where none is free a new one, beside at most `room` that are.
 

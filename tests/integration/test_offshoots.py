@@ -37,7 +37,6 @@ from sqlalchemy.orm import DeclarativeBase
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention={"uq": "by_models_%(table_name)s"})
 """
-_LEAVES = "an import leaves a thread, a process or something open"
 
 
 @pytest.fixture
@@ -149,9 +148,10 @@ def test_what_an_import_changes_is_so_in_workers(fleet: MakeFleet, told: Told) -
 @pytest.mark.parametrize(
     "app",
     [
-        "import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
         'kept = open("imported")',
-        "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])",
+        # it ends with the process that imports
+        "import subprocess; child = subprocess.Popen(['tail', '--pid', str(os.getpid()), '-f', '/dev/null'])",
         'print("hello")',
         'import sys; sys.stderr.write("a warning\\n")',
         'os.mkdir("elsewhere") if not os.path.exists("elsewhere") else None; os.chdir("elsewhere")',
@@ -293,8 +293,8 @@ def test_an_import_that_hangs_is_ended(
     monkeypatch.setattr(offshoot, "_LONGEST", 1.0)
     made = fleet(
         f"if not os.path.exists('first'):\n    os.mkdir('first')\n{_indented(gate.code)}",
-        "import os, time\nfirst = open('imported').readline().strip()\n"
-        "while os.path.exists(f'/proc/{first}'):\n    time.sleep(0.01)",
+        "import contextlib, psutil\nwith contextlib.suppress(psutil.NoSuchProcess):\n"
+        "    psutil.Process(int(open('imported').readline())).wait(60)",
         {name: {"deadline": "60s"} for name in NAMES},
     )
     assert made.upgrade().status is RunStatus.SUCCEEDED

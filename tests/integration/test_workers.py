@@ -81,13 +81,12 @@ if os.fork() == 0:
 # the same, of a worker that then dies: its sessions, and their locks, do not live on in that process
 _FORK_AND_DIE = f"{_FORK}os._exit(3)"
 
-# a fork server that takes long to start
+# a fork server that does not start before somebody opens this pipe for writing
 _HANGS = """
-import pathlib, sys, time
+import pathlib, sys
 if "forkserver" in " ".join(sys.orig_argv):
     pathlib.Path({mark!r}).touch()
-    while not pathlib.Path({door!r}).exists():
-        time.sleep(0.05)
+    open({door!r}).close()
 """
 
 CASES = {
@@ -680,6 +679,7 @@ def test_a_stopped_command_holds_no_pipe(two: Callable[..., Fleet]) -> None:
     fleet.write("shared/s2", step("s2", "s1"))
     beside = fleet.folder / "beside"
     beside.mkdir()
+    os.mkfifo(beside / "go")
     (beside / "sitecustomize.py").write_text(_HANGS.format(mark=str(beside / "there"), door=str(beside / "go")))
     try:
         with fleet.connect("acme") as c, c.transaction():
@@ -689,7 +689,7 @@ def test_a_stopped_command_holds_no_pipe(two: Callable[..., Fleet]) -> None:
                 interrupt(process)
                 assert fleet.end(process).returncode == 130
     finally:
-        (beside / "go").touch()
+        os.close(os.open(beside / "go", os.O_RDWR))  # also where nobody reads there any more
 
 
 def test_workers_of_a_killed_command_begin_no_further_step(two: Callable[..., Fleet], gate: Gate) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -89,18 +89,25 @@ def test_a_run_that_another_takes_over_hears_it_once(tmp_path: Path, monkeypatch
     ]
 
 
-def test_a_run_whose_ledger_has_failed_once_says_that_it_is_alive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its results wait for the end then, and however fast they come, others hear that it is at work."""
-    monkeypatch.setattr(writing, "_HEARTBEAT", 1.0)
-    file, away = tmp_path / "ledger.sqlite", tmp_path / "away.sqlite"
-    with Book(opener(tmp_path), a_run("r-1")) as book:
+@contextmanager
+def missed_by_its_ledger(folder: Path) -> Iterator[Book]:
+    """The book of a run whose ledger was away when `acme` was done, and is back."""
+    file, away = folder / "ledger.sqlite", folder / "away.sqlite"
+    with Book(opener(folder), a_run("r-1")) as book:
         file.rename(away)
         book.record(a_result("acme"))
         wait_until(lambda: bool(book.notes), "nobody missed the ledger", 60)
         away.rename(file)
-        with closing(sqlite3.connect(file)) as ledger:
+        yield book
+
+
+def test_a_run_whose_ledger_has_failed_once_says_that_it_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its results wait then, and however fast they come, others hear that it is at work."""
+    monkeypatch.setattr(writing, "_HEARTBEAT", 1.0)
+    with missed_by_its_ledger(tmp_path) as book:
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as ledger:
             ledger.execute("UPDATE runs SET heartbeat_at = '2001-01-01T00:00:00+00:00'")
             ledger.commit()
 
@@ -115,19 +122,13 @@ def test_a_run_whose_ledger_has_failed_once_says_that_it_is_alive(
 def test_what_a_ledger_missed_is_written_as_soon_as_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run may last for hours after that: written at its end, it would be the newest word on what others did since."""
     monkeypatch.setattr(writing, "_HEARTBEAT", 0.05)
-    file, away = tmp_path / "ledger.sqlite", tmp_path / "away.sqlite"
-    with Book(opener(tmp_path), a_run("r-1")) as book:
-        file.rename(away)
-        book.record(a_result("acme"))
-        wait_until(lambda: bool(book.notes), "nobody missed the ledger", 60)
-        away.rename(file)
-        with opener(tmp_path)() as ledger:
-            wait_until(lambda: len(ledger.run("r-1").results) == 1, "it was not written", 60)
-            ledger.start(a_run("r-2"))
-            ledger.record("r-2", a_result("acme", status=Status.SCHEMA_DIFFERS))
-            book.finish(RunStatus.SUCCEEDED)
-            assert ledger.last_results(["acme"])["acme"].run == "r-2"
-            assert ledger.astray(["acme"]) == {"acme": "r-2"}
+    with missed_by_its_ledger(tmp_path) as book, opener(tmp_path)() as ledger:
+        wait_until(lambda: len(ledger.run("r-1").results) == 1, "it was not written", 60)
+        ledger.start(a_run("r-2"))
+        ledger.record("r-2", a_result("acme", status=Status.SCHEMA_DIFFERS))
+        book.finish(RunStatus.SUCCEEDED)
+        assert ledger.last_results(["acme"])["acme"].run == "r-2"
+        assert ledger.astray(["acme"]) == {"acme": "r-2"}
     assert "ledger_incomplete" not in [n.code for n in book.notes]
 
 
