@@ -91,7 +91,9 @@ def lacks_threads(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and str(error) == "can't start new thread"  # Python's words, all it says
 
 
-LACKING_THREADS = "are there too many processes (`ulimit -u`)? then run again, perhaps with a lower `--parallel`"
+LACKING_THREADS = (
+    "are there too many processes (`ulimit -u`)? then run again, perhaps with a lower `parallel` in alembic.ini"
+)
 
 
 class EhgMigrateError(Exception):

@@ -31,7 +31,7 @@ _TICK = 0.2  # seconds between two looks at deadlines and at a wish to stop
 _SHORT_TICK = 0.02  # while what several import is imported, whose end wakes nobody
 _NO_WORKER = (
     "is there memory, are there too many processes (`ulimit -u`) or open files (`ulimit -n`), has `TMPDIR` more than "
-    "70 characters? then run again, perhaps with a lower `--parallel`"
+    "70 characters? then run again, perhaps with a lower `parallel` in alembic.ini"
 )
 _GRACE = 5.0  # seconds after its deadline that a worker gets to say what it found
 
