@@ -93,7 +93,7 @@ class Book:
             last = None in came
             if results := [r for r in came if r]:
                 self._write_down(results)
-            if not last and self._ledger and time.monotonic() >= said + _HEARTBEAT:
+            if not last and time.monotonic() >= said + _HEARTBEAT:
                 if self._try(self._beat) and self._failed:
                     self._failed = False
                     self._catch_up()

@@ -132,6 +132,25 @@ def test_what_a_ledger_missed_is_written_as_soon_as_it_is_back(tmp_path: Path, m
     assert "ledger_incomplete" not in [n.code for n in book.notes]
 
 
+def test_a_ledger_that_was_away_at_the_start_has_the_run_as_soon_as_it_is_back(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks for it there finds it at work, and what it did is not the newest word on what others did since."""
+    monkeypatch.setattr(writing, "_HEARTBEAT", 0.05)
+    with Book(opener(place), a_run("r-1")) as book:
+        book.record(a_result("acme"))
+        place.unlink()
+        wait_until(lambda: place.exists() and opener(place)().holds("r-1"), "it was not begun there", 60)
+        with opener(place)() as ledger:
+            wait_until(lambda: len(ledger.run("r-1").results) == 1, "it was not written", 60)
+            assert ledger.run("r-1").status is RunStatus.RUNNING
+            ledger.start(a_run("r-2"))
+            ledger.record("r-2", a_result("acme"))
+            book.finish(RunStatus.SUCCEEDED)
+            assert ledger.last_results(["acme"])["acme"].run == "r-2"
+    assert [n.code for n in book.notes] == ["ledger_folder"]
+
+
 @pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize(
     ("spoilt", "code"),
