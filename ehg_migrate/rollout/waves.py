@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ehg_migrate.database.probe import Reading, probe
@@ -20,7 +20,7 @@ _NAMED = 5  # targets that a reason names
 _NO_WAVES = "--no-waves"
 
 Look = Callable[[Sequence[Result]], Sequence[tuple[Result, str]]]
-"""Of targets that a wave has changed those that are not any more what it made of them: their results by now, and in
+"""Of targets that a run has changed those that are not any more what it made of them: their results by now, and in
 words what they are.
 """
 
@@ -56,9 +56,10 @@ def end_wave(
 ) -> tuple[Result, ...]:
     """Holds the others back if a target of the wave is not where it should be; else waits for as long as it soaks.
 
-    Who has seen meanwhile that it does not do well takes it back, perhaps from elsewhere: so it is looked at again.
-    What is then said of its targets is given back, where it is something else. A wish to stop holds the others back by
-    itself: what it has cut short did not end badly.
+    So it does where another run has done meanwhile what was to be done: that is as young. Who has seen by now that
+    targets do not do well takes them back, perhaps from elsewhere: so those of this wave and of the ones before it are
+    looked at again, where people were given time for it. What is then said of them is given back, where it is something
+    else. A wish to stop holds the others back by itself: what it has cut short did not end badly.
     """
     if stop.asked:
         return ()
@@ -66,16 +67,25 @@ def end_wave(
     if bad := [results[t] for t in wave.targets if not results[t].status.good]:
         stop.enough = _held_back(wave, bad, stop.enough, in_spite)
         return ()
-    changed = [results[t] for t in wave.targets if results[t].status is Status.SUCCEEDED]
-    if wave.soak and changed and any(p.steps for p in plan.plans if p.target in following):
+    busy = {p.target for p in plan.plans if p.steps}
+    if busy.isdisjoint(following):
+        return ()
+    if wave.soak and not busy.isdisjoint(wave.targets):
         notice(f"wave `{wave.name}` is done; the next begins in {wave.soak:g} s")
         _wait(wave.soak, stop)
-        if not stop.over and (lost := look(changed)):
-            which = some([f"{result.target} {instead}" for result, instead in lost], _NAMED)
-            why = f"wave `{wave.name}` did not stay as it was left ({which}), so the next did not begin"
-            stop.enough = Enough(why, in_spite, of_wave=True)
-            return tuple(result for result, _ in lost if result not in changed)
-    return ()
+    waves = plan.waves[: plan.waves.index(wave) + 1]
+    left = [results[t] for w in waves for t in w.targets if t in busy]
+    if stop.over or not any(w.soak for w in waves) or not (lost := look(left)):
+        return ()
+    stop.enough = Enough(_not_stayed(waves, lost), in_spite, of_wave=True)
+    return tuple(result for result, _ in lost if result not in left)
+
+
+def _not_stayed(waves: Iterable[Wave], lost: Sequence[tuple[Result, str]]) -> str:
+    names = [w.name for w in waves if any(result.target in w.targets for result, _ in lost)]
+    which = some([f"{result.target} {instead}" for result, instead in lost], _NAMED)
+    how = "wave {} did not stay as it was left" if len(names) == 1 else "waves {} did not stay as they were left"
+    return f"{how.format(quoted(names, _NAMED))} ({which}), so the next did not begin"
 
 
 def not_as_left(results: Sequence[Result], reach: Reach, at_once: int) -> list[tuple[Result, str]]:
@@ -100,7 +110,7 @@ def _by_now(graph: Graph, left: Result, reading: Reading | Problem) -> tuple[Res
     instead = f"holds {quoted(reading.heads, _NAMED)}"
     hint = "`ehg-migrate history TARGET` shows who took it back"
     problem = Problem(
-        "not_as_left", f"when its wave had paused it was not any more as the run had left it: it {instead}", hint
+        "not_as_left", f"before the next wave it was not any more as the run had left it: it {instead}", hint
     )
     return replace(left, status=Status.FAILED, heads_after=reading.heads, problem=problem), instead
 

@@ -370,6 +370,34 @@ def test_a_canary_that_was_taken_back_in_the_pause_holds_the_next_wave_back(flee
     assert order(fleet)[0] == "c"
 
 
+def test_a_canary_that_was_taken_back_behind_its_pause_holds_later_waves_back(fleet: Fleet) -> None:
+    """While the wave behind it is at work: people look at canaries for longer than its pause."""
+    soak(fleet, 0.01)
+
+    def hear(text: str) -> None:
+        if "wave 2 of 3" in text:
+            assert fleet.load().rollback(fleet.load().runs()[0].id, ["c"]).status is RunStatus.SUCCEEDED
+
+    run = fleet.upgrade(notice=hear)
+    assert [(result_of(run, n).status, code_of(result_of(run, n))) for n in "cbad"] == [
+        (Status.FAILED, "not_as_left"), (Status.SUCCEEDED, ""), *[(Status.NOT_ATTEMPTED, "not_attempted")] * 2,
+    ]  # fmt: skip
+    problem = result_of(run, "a").problem
+    assert problem is not None
+    assert problem.message == "wave `canary` did not stay as it was left (c holds nothing), so the next did not begin"
+    assert fleet.held() == {"a": [], "b": ["s2"], "c": [], "d": []}
+
+
+def test_a_canary_that_another_run_has_done_just_now_is_waited_for(fleet: Fleet) -> None:
+    """Two pipelines at once: the second must not go past the pause of the first."""
+    soak(fleet, 0.01)
+    plan, said = fleet.plan(), list[str]()
+    assert fleet.upgrade("c").status is RunStatus.SUCCEEDED
+    run = fleet.run(plan, notice=said.append)
+    assert [result_of(run, n).status for n in "cbad"] == [Status.UP_TO_DATE, *[Status.SUCCEEDED] * 3]
+    assert said[1] == "wave `canary` is done; the next begins in 0.01 s"
+
+
 def test_a_canary_that_was_taken_back_when_the_run_had_been_stopped(fleet: Fleet) -> None:
     """Nothing is missing of it by the run, but what it stood for has gone: the others do not get it by `resume`."""
     soak(fleet, 3600)
