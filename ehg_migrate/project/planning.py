@@ -11,6 +11,7 @@ from ehg_migrate.errors import GateError, Problem, TargetError, UsageError
 from ehg_migrate.model import (
     FleetPlan,
     Plan,
+    Result,
     Run,
     Skipped,
     State,
@@ -125,6 +126,7 @@ class PlanningProject(UndoingProject):
         from ehg_migrate.rollout.reconcile import (
             gone_before,
             left_and_gone,
+            not_stayed,
             of_another_checkout,
             taken_back_since,
             unfinished,
@@ -138,13 +140,16 @@ class PlanningProject(UndoingProject):
         left = unfinished(found, failed_only=failed_only, unseen=doubtful)
         if gone := [t for t in left if t not in self.fleet.by_name]:
             raise UsageError(left_and_gone(found, gone))
-        before = gone_before(found, self.fleet.waves, left) if waves and found.verb is Verb.UPGRADE else ()
-        asked = tuple(t for t in dict.fromkeys((*left, *doubtful, *before)) if t in self.fleet.by_name)
+        in_waves = waves and self.fleet.waves and found.verb is Verb.UPGRADE
+        before = gone_before(self._brought(found), self.fleet.waves, left) if in_waves else ()
+        asked = tuple(dict.fromkeys((*left, *doubtful, *(r.target for r in before))))
         if back := taken_back_since(found, self._last_results(asked), self.show):
             raise UsageError(back)
         known = {r.id for revisions in self.revisions.branches.values() for r in revisions}
         if left and found.verb is Verb.UPGRADE and (absent := of_another_checkout(found, known, left)):
             raise UsageError(absent)
+        if moved := self._moved(before):
+            raise UsageError(not_stayed(found, moved))
         if found.verb is Verb.ROLLBACK and found.undoes:
             plan = self._plan_rollback(found.undoes, left, again=True)
         elif found.verb is Verb.DOWNGRADE:
@@ -162,6 +167,30 @@ class PlanningProject(UndoingProject):
 
         looks = run.verb is Verb.UPGRADE and not (run.saved_plan or self._local or verify == "never")
         return tuple(t for t in unseen(run) if t in self.fleet.by_name) if looks else ()
+
+    def _brought(self, run: Run) -> tuple[Result, ...]:
+        """What a run has changed, and before that the one that it completes, and so on."""
+        own = tuple(r for r in run.results if r.steps)
+        if not run.resumes:
+            return own
+        try:
+            return (*self._brought(self.show(run.resumes)), *own)
+        except UsageError:  # the ledger has lost it
+            return own
+
+    def _moved(self, left: Sequence[Result]) -> Sequence[tuple[Result, str]]:
+        """Those that are not as they were left, from the targets themselves, and what they are; not where held."""
+        if not left:
+            return ()
+        from ehg_migrate.fleet.holding import held, today
+        from ehg_migrate.rollout.runner import Reach
+        from ehg_migrate.rollout.waves import not_as_left
+
+        day = today()
+        free = [r.target for r in left if self._local or not held(self.fleet.by_name[r.target], day)]
+        targets, passwords = self._reach(free) if free else ((), {})
+        reach = Reach({t.name: t for t in targets}, passwords, self._graph)
+        return not_as_left([r for r in left if r.target in reach.targets], reach, self._at_once)
 
     def protected(self, plan: FleetPlan) -> tuple[str, ...]:
         """The targets that the plan would change and that only a person may change; locally there are none."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import Problem, UsageError, quoted
+from ehg_migrate.errors import Problem, UsageError, quoted, some
 from ehg_migrate.ledger import Seen
-from ehg_migrate.model import Direction, Run, RunStatus, State, StateKind, Status, Verb, Wave
+from ehg_migrate.model import Direction, Result, Run, RunStatus, State, StateKind, Status, Verb, Wave
 
 if TYPE_CHECKING:
     from ehg_migrate.database.locks import Held
@@ -153,12 +153,21 @@ def taken_back_since(run: Run, last: Mapping[str, Seen], show: Callable[[str], R
     return Problem("taken_back", f"run `{run.id}` {'; '.join(told)}", f"{hint}{_without(run, by)}")
 
 
-def gone_before(run: Run, waves: Iterable[Wave], left: Collection[str]) -> tuple[str, ...]:
-    """What it has changed in waves before the last of what it has left: how they do is why the others may follow."""
+def gone_before(brought: Iterable[Result], waves: Iterable[Wave], left: Collection[str]) -> tuple[Result, ...]:
+    """What was changed in waves before the last of what is left: how they do is why the others may follow."""
     names = [w.targets for w in waves]
     last = max((place for place, wave in enumerate(names) if not set(wave).isdisjoint(left)), default=0)
-    before = {t for wave in names[:last] for t in wave}
-    return tuple(r.target for r in run.results if r.steps and r.target in before)
+    before = {t for wave in names[:last] for t in wave if t not in left}
+    return tuple({r.target: r for r in brought if r.target in before}.values())
+
+
+def not_stayed(run: Run, moved: Sequence[tuple[Result, str]]) -> Problem:
+    """Why a run is not to be completed: an earlier wave is not any more as it was left, whoever has done that."""
+    names = [result.target for result, _ in moved]
+    which = some([f"{result.target} {instead}" for result, instead in moved], _NAMED)
+    message = f"earlier waves of run `{run.id}` did not stay as they were left: {which}"
+    hint = f"`ehg-migrate history {names[0]}` shows who took it back; `{_anew(run, _named(names))}` does it again"
+    return Problem("not_as_left", message, f"{hint}{_without(run, names)}; `--no-waves` does not ask")
 
 
 def _without(run: Run, others: Collection[str]) -> str:

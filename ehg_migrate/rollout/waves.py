@@ -104,8 +104,8 @@ def _by_now(graph: Graph, left: Result, reading: Reading | Problem) -> tuple[Res
     """
     if isinstance(reading, Problem):
         return left, "cannot be read"
-    held = graph.closure(h for h in reading.heads if h in graph)
-    if not graph.closure(left.heads_after) & ~held:
+    left_there, held = (graph.closure(h for h in heads if h in graph) for heads in (left.heads_after, reading.heads))
+    if not left_there & ~held:
         return left, ""
     instead = f"holds {quoted(reading.heads, _NAMED)}"
     hint = "`ehg-migrate history TARGET` shows who took it back"

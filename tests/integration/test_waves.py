@@ -413,6 +413,22 @@ def test_a_canary_that_was_taken_back_when_the_run_had_been_stopped(fleet: Fleet
     assert fleet.held() == {"a": ["s2"], "b": ["s2"], "c": [], "d": ["s2"]}
 
 
+def test_a_canary_that_is_not_as_it_was_left_when_others_are_to_follow(fleet: Fleet) -> None:
+    """Restored, or taken back by stock Alembic: no ledger knows of it, and a `resume` of a `resume` asks the target."""
+    soak(fleet, 3600)
+    stop = Stop()
+    run = fleet.upgrade(notice=lambda text: stop.ask() if "the next begins" in text else None, stop=stop)
+    cut = fleet.run(fleet.load().plan_resume(run.id), stop=stop)
+    with fleet.connect("c") as c:
+        c.execute("DROP TABLE s1, s2; DROP SCHEMA ehg_migrate CASCADE")
+    with pytest.raises(UsageError) as raised:
+        fleet.load().plan_resume(cut.id)
+    (problem,) = raised.value.problems
+    assert problem.code == "not_as_left"
+    assert problem.message == f"earlier waves of run `{cut.id}` did not stay as they were left: c holds nothing"
+    assert "without it: `ehg-migrate upgrade -t a,b,d`, which does the others" in problem.hint
+
+
 def test_a_canary_that_is_down_after_the_pause_holds_the_next_wave_back(fleet: Fleet, pg: Cluster) -> None:
     """It may be for what the run did to it."""
     soak(fleet, 0.01)
