@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import Problem, TargetError, UsageError, of_target
+from ehg_migrate.errors import Problem, TargetError, UsageError, of_target, quoted
 from ehg_migrate.model import FleetPlan, Plan, Result, Run, State, Status, Target, Verb
 from ehg_migrate.project.base import Selectors, nobody, several
 from ehg_migrate.project.correcting import CorrectingProject
@@ -109,19 +109,29 @@ class SchemasProject(CorrectingProject):
     def amends(self, source: str, target: str, *, destructive: bool = False, notice: Notice = nobody) -> Amends:
         """Statements that bring the schema of `target` to what `source` is, proven on a clone. Changes nothing.
 
-        Raises UsageError, and TargetError where one cannot be read.
+        Raises UsageError, and TargetError where one cannot be read, or where revisions separate them.
         """
         from ehg_migrate.schema.correction import Pair, make_alike
 
         sides = self._side(self.schema_target(target).name), self._side(self.schema_target(source).name)
-        heads = self._held((sides[0].target,)).heads
         (one, scope), (other, _) = self._read(sides, {})
+        heads = self._same_revisions(source, target)  # after that: what the rows say now was there then
         pair = Pair(target, one, source, other, scope)
         if one.fingerprint == other.fingerprint:
             return Amends(_alike(pair), pair, heads)
         origin = self._origin(sides, one, scope, {})
         with self._scratch(notice) as (servers, _):
             return Amends(make_alike(servers, origin, pair, notice, destructive=destructive), pair, heads)
+
+    def _same_revisions(self, source: str, target: str) -> tuple[str, ...]:
+        """What the target holds. Raises TargetError where a revision would have to be done: as SQL it is in no row."""
+        plan = self.plan_sync(source, target)
+        for state in plan.blocked:
+            raise TargetError(of_target(state.trouble, state.target))
+        (made,) = plan.plans
+        if made.steps:
+            raise TargetError(of_target(_moved(source, made), made.target))
+        return made.heads
 
     def make_amends(self, amends: Amends, confirmed: Collection[str] = (), notice: Notice = nobody) -> Run:
         """Runs them in one transaction, which is kept only where the schema was and becomes what was proven.
@@ -204,6 +214,13 @@ def _alike(pair: Pair) -> Corrective:
     from ehg_migrate.schema.correction import Corrective
 
     return Corrective(pair.left, pair.right, 0, proven=True)
+
+
+def _moved(source: str, plan: Plan) -> Problem:
+    """Somebody has migrated one of both since the revisions were planned."""
+    message = f"it or `{source}` was moved since revisions were planned: {quoted(plan.revisions, 8)} separates them"
+    hint = f"`ehg-migrate schema sync {source} TARGET` again does revisions first; what they do must not come as SQL"
+    return Problem("moved", message, hint)
 
 
 def _still_differs(found: Corrective) -> Problem:

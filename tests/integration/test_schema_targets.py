@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ehg_migrate.errors import UsageError
+from ehg_migrate.errors import TargetError, UsageError
 from ehg_migrate.model import Address, StateKind, Status
 from ehg_migrate.project import Project
 from tests.acceptance.test_drift import scratch_url
@@ -180,3 +180,21 @@ def test_locally(world: World) -> None:
         assert set(statuses(project.upgrade()).values()) == {Status.SUCCEEDED}
         assert len({project.local_address(n).dbname for n in ("dev", "odd", "main")}) == 1
         assert {s.kind for s in project.status()} == {StateKind.UP_TO_DATE}
+
+
+def test_what_separates_two_schemas_behind_their_revisions(
+    make_database: Callable[[str], Address], pg: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run has moved one of both since: its revision is not brought as SQL, which no version row would tell."""
+    monkeypatch.setenv("EHG_TEST_PASSWORD", pg.password)
+    address = make_database("moving")
+    execute(pg, address, "CREATE SCHEMA dev", "CREATE SCHEMA qa")
+    targets = {name: target_entry(address, schema=name) for name in ("dev", "qa")}
+    project = Project.load(
+        write_project(tmp_path, targets, {"shared/s1": revision("s1", up="CREATE TABLE s1 (n int)", label="shared")})
+    )
+    assert statuses(project.upgrade(["dev"])) == {"dev": Status.SUCCEEDED}
+    for source, target in (("dev", "qa"), ("qa", "dev")):
+        with pytest.raises(TargetError, match="`s1` separates them") as raised:
+            project.amends(source, target)
+        assert raised.value.problem.code == "moved"
