@@ -173,12 +173,14 @@ class Book:
         self._in(lambda ledger: ledger.record(self.run.id, *results))
 
     def _in(self, action: Callable[[Ledger], T]) -> T:
-        """What it gives; a ledger that has lost the run is told of it anew."""
+        """What it gives; a ledger that has lost the run is told of it anew, and of all its results."""
         ledger = self._opened()
         try:
             return action(ledger)
         except UnknownRun:
             ledger.start(self.run)
+            self._late = list(self._told.values())
+            self._catch_up()
             return action(ledger)
 
     def _opened(self) -> Ledger:

@@ -210,6 +210,24 @@ def test_a_ledger_that_was_set_back_has_the_whole_run(tmp_path: Path, back_to: s
     assert found == {"acme": Status.SCHEMA_DIFFERS, **({"bolt": Status.SUCCEEDED} if more else {})}
 
 
+def test_what_a_ledger_has_lost_is_written_as_soon_as_it_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A standby in its place that lagged behind: the run goes on, and its results come before what others do then."""
+    monkeypatch.setattr(writing, "_HEARTBEAT", 0.05)
+    with opener(tmp_path)() as ledger, Book(opener(tmp_path), a_run("r-1")) as book:
+        book.record(a_result("acme"))
+        wait_until(lambda: len(ledger.run("r-1").results) == 1, "nobody wrote", 60)
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as file:
+            file.executescript("BEGIN; DELETE FROM results; DELETE FROM runs; COMMIT")
+        wait_until(lambda: ledger.holds("r-1") and len(ledger.run("r-1").results) == 1, "it was not written again", 20)
+        ledger.start(a_run("r-2"))
+        ledger.record("r-2", a_result("acme"))
+        book.finish(RunStatus.SUCCEEDED)
+        assert ledger.last_results(["acme"])["acme"].run == "r-2"
+    assert book.notes == []
+
+
 def test_what_a_ledger_that_was_set_back_does_not_take_again_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
