@@ -225,11 +225,11 @@ WITH ours AS MATERIALIZED (
                                    FROM (SELECT $re$\((?:[^()']|'(?:[^']|'')*'|@)*\)$re$ AS one) AS ones) AS insides
                         ) AS patterns) AS nested
 ), namesakes AS MATERIALIZED (
-    -- For regular expressions, between bars and as JSON has them: the names of what stands in the one schema, and what else
-    -- the columns of a relation are called that is called like the schema.
-    SELECT string_agg(escaped, '|') FILTER (WHERE stands) AS names,
-           string_agg(escaped, '|') FILTER (WHERE NOT stands) AS columns
-      FROM (SELECT regexp_replace(replace(quote_ident(name), '"', $re$\"$re$), $re$(\W)$re$, $re$\\\1$re$, 'g'), bool_or(stands)
+    -- As JSON has them: the names of what stands in the one schema, as keys, since a schema may have more than a regular
+    -- expression bears; and for one, between bars, what else the columns of a relation are called that is called like it.
+    SELECT coalesce(jsonb_object_agg(told.name, 1) FILTER (WHERE stands), '{{}}') AS names,
+           string_agg(regexp_replace(told.name, $re$(\W)$re$, $re$\\\1$re$, 'g'), '|') FILTER (WHERE NOT stands) AS columns
+      FROM (SELECT replace(quote_ident(name), '"', $re$\"$re$), bool_or(stands)
               FROM (SELECT relname, true FROM pg_class WHERE relnamespace IN (SELECT oid FROM ours)
                     UNION ALL SELECT proname, true FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours)
                     UNION ALL SELECT typname, true FROM pg_type WHERE typnamespace IN (SELECT oid FROM ours)
@@ -245,7 +245,7 @@ WITH ours AS MATERIALIZED (
                                WHERE c.relnamespace IN (SELECT oid FROM ours) AND c.relname = {alias} AND NOT a.attisdropped
                    ) AS given (name, stands)
              WHERE {alias} <> ''
-             GROUP BY 1) AS told (escaped, stands)
+             GROUP BY 1) AS told (name, stands)
 ), named AS MATERIALIZED (
     SELECT kind,
            CASE WHEN {alias} = '' THEN ident ELSE regexp_replace(ident, pattern, '$schema', 'g') END AS ident,
@@ -256,7 +256,13 @@ WITH ours AS MATERIALIZED (
                          CASE WHEN kind IN ('function', 'procedure') THEN body_pattern ELSE json_pattern END
                          -- what follows has a say where an alias or a variable is called like the schema, or else a table
                          || CASE WHEN strpos(replace(def, plain || '.', ''), plain) > 0 AND def ~ alone
-                                 THEN $re$(?=\.(?:(?:$re$ || names || $re$)(?:[^\w$]|$)|[^\w"\\*]))|$re$ || operator
+                                 THEN $re$(?=\.(?:$re$
+                                      || coalesce((SELECT '(?:' || string_agg(DISTINCT regexp_replace(found[1], $re$(\W)$re$,
+                                                                                                      $re$\\\1$re$, 'g'), '|')
+                                                          || $re$)(?:[^\w$]|$)|$re$
+                                                     FROM regexp_matches(def, follower, 'g') AS found
+                                                    WHERE names ? found[1]), '')
+                                      || $re$[^\w"\\*]))|$re$ || operator
                                  ELSE coalesce($re$(?!\.(?:(?:$re$ || columns || $re$)(?:[^\w$]|$)|\*))|$re$ || operator, '') END,
                          '$schema', 'g') END AS def
       FROM flat
@@ -266,12 +272,13 @@ WITH ours AS MATERIALIZED (
                         $re$(?:(?<![\w$.'])$re$ || json_name || $re$(?=\.)|(?<=')$re$ || json_name || $re$(?=\.[^']*'::reg))$re$,
                         json_plain,
                         $re$(?<![\w$'"])$re$ || json_name || $re$(?![\w$.'])$re$,
-                        $re$(?<=OPERATOR\()$re$ || json_name || $re$(?=\.)$re$
+                        $re$(?<=OPERATOR\()$re$ || json_name || $re$(?=\.)$re$,
+                        $re$(?<=$re$ || json_name || $re$)\.(\w+|\\"(?:[^"\\]|\\"\\")+\\")$re$
                    FROM quote_ident({alias}) AS quoted,
                         replace(quoted, '"', $re$\"$re$) AS json_plain,
                         regexp_replace(quoted, $re$(\W)$re$, $re$\\\1$re$, 'g') AS name,
                         regexp_replace(json_plain, $re$(\W)$re$, $re$\\\1$re$, 'g') AS json_name
-                ) AS alias (pattern, body_pattern, json_pattern, plain, alone, operator)
+                ) AS alias (pattern, body_pattern, json_pattern, plain, alone, operator, follower)
      CROSS JOIN namesakes
 )
 

@@ -94,4 +94,26 @@ def test_what_is_called_like_its_schema_keeps_its_name(base: psycopg.Connection,
     assert found_bodies == [(body,) for body in written]
 
 
+def test_many_names_are_no_regular_expression(base: psycopg.Connection) -> None:
+    """Of all that stands in a schema PostgreSQL would refuse one, where something is called like the schema."""
+    statements = (
+        """DO $$ BEGIN FOR i IN 1..1500 LOOP
+            EXECUTE 'CREATE TYPE {0}.' || rpad('t' || i, 60, 'abcdefghij') ; END LOOP; END $$""",
+        'CREATE TABLE {0}."Odd "" one" (id int)',
+        'CREATE VIEW {0}.read AS SELECT "dev".id FROM {0}."Odd "" one" "dev"',
+    )
+    one = _read(base, "dev", *statements)
+    assert '$schema."Odd "" one"' in str(one.by_name["view", "$schema.read"].definition["query"])
+    assert differences(one, _read(base, "staging", *statements)) == ()
+
+
+def test_an_empty_schema_says_what_it_is(base: psycopg.Connection) -> None:
+    """Also where its comment has its name: without any other name its fact was lost, and no fingerprint knew it."""
+    with base.transaction(force_rollback=True):
+        base.execute("CREATE SCHEMA dev; COMMENT ON SCHEMA dev IS 'of dev alone'; CREATE SCHEMA staging")
+        one, two = (read_catalog(base, schema_scope(name, Scope())) for name in ("dev", "staging"))
+    assert one.by_name["schema", "$schema"].definition == {"comment": "of dev alone"}
+    assert one.fingerprint != two.fingerprint
+
+
 _BODIES = "SELECT prosrc FROM pg_proc WHERE proname = 'all' AND pronamespace = quote_ident(%s)::regnamespace"
