@@ -212,5 +212,5 @@ def _silent(target: Target) -> Problem:
         "no_answer",
         f"no answer within {target.limits.look:g} s, which `connect_timeout` and `answer_timeout` are together",
         "the server is too busy, a pooler does not pass it on, or somebody has locked the version table: "
-        "`ehg-migrate doctor -t TARGET` tells which; else raise `answer_timeout`",
+        "`ehg-migrate doctor -t TARGET` tells which; else raise `answer_timeout`, as the look at a large schema wants",
     )

@@ -131,8 +131,9 @@ _ENDED = {
 _LONGEST = 20_000
 # code -> hint, where a schema was only looked at: the limits of the entry are not for that
 _LOOKS = {
-    "statement_timeout": "look again when the server has less to do; if it stays, is a `statement_timeout` of the role "
-    "or the database shorter than two minutes? ALTER ROLE, or ALTER DATABASE, ... SET statement_timeout",
+    "statement_timeout": "look again when the server has less to do; if it stays, raise `answer_timeout` of the entry "
+    "for a large schema, or what the role or the database has: ALTER ROLE, or ALTER DATABASE, ... SET "
+    "statement_timeout",
     "lock_timeout": "another session alters what is looked at: `ehg-migrate doctor -t TARGET` names it, or long "
     "transactions; end it, or look again when it is done",
 }

@@ -20,6 +20,9 @@ _PARTS = ("relations", "rules", "routines", "types", "operators", "searching", "
 """Files of `sql/` with the branches of the query, each named `-- name: KIND`, `-- name: KIND since 15`, ..."""
 
 
+_SCRATCH = 900.0  # seconds that a reading may take where no target is asked, which has its own limit
+
+
 def read_catalog(connection: psycopg.Connection[Any], scope: Scope) -> Catalog:
     """All facts in scope. One round trip in autocommit; inside an open transaction its own view is read, unchanged.
 
@@ -38,23 +41,28 @@ def read_token(connection: psycopg.Connection[Any]) -> str:
     return str(_rows(connection, "token", Scope())[0][0])
 
 
-async def read_catalog_async(connection: psycopg.AsyncConnection[Any], scope: Scope) -> Catalog:
-    """`read_catalog` for many targets at once, in `database.asking.ask_all`."""
-    return _catalog(await _rows_async(connection, "facts", scope), connection)
+async def read_catalog_async(connection: psycopg.AsyncConnection[Any], scope: Scope, longest: float) -> Catalog:
+    """`read_catalog` for many targets at once, in `database.asking.ask_all`, of which `longest` is `limits.look`."""
+    return _catalog(await _rows_async(connection, "facts", scope, longest), connection)
 
 
-async def read_fingerprint_async(connection: psycopg.AsyncConnection[Any], scope: Scope) -> str:
-    """`read_fingerprint` for many targets at once, in `database.asking.ask_all`."""
-    return str((await _rows_async(connection, "fingerprint", scope))[0][0])
+async def read_fingerprint_async(connection: psycopg.AsyncConnection[Any], scope: Scope, longest: float) -> str:
+    """`read_fingerprint`, likewise."""
+    return str((await _rows_async(connection, "fingerprint", scope, longest))[0][0])
 
 
 def message(
-    answers: Sequence[str], connection: psycopg.BaseConnection[Any], scope: Scope, *, behind: bool = False
+    answers: Sequence[str],
+    connection: psycopg.BaseConnection[Any],
+    scope: Scope,
+    longest: float = _SCRATCH,
+    *,
+    behind: bool = False,
 ) -> sql.Composed:
     """The whole text of several statements that is sent at once; answers are `facts`, `fingerprint`, `token`.
 
-    It may be put `behind` other questions in a message. Outside a transaction it is one of its own, so it passes a
-    transaction pooler too.
+    Each may take `longest` seconds, 0 being no limit. It may be put `behind` other questions in a message. Outside a
+    transaction it is one of its own, so it passes a transaction pooler too.
     """
     major = connection.info.server_version // 10000
     names = _frame(major)
@@ -62,7 +70,7 @@ def message(
     before, after = (first, "commit") if _idle(connection) else ("savepoint", "release")
     settings = [names[name] for name in ("settings", "limits") if name in names]
     text = ";\n".join([names[before], *settings, *(_query(major, answer) for answer in answers), names[after]])
-    return sql.SQL(text).format(**_literals(scope))
+    return sql.SQL(text).format(longest=sql.Literal(f"{longest * 1000:.0f}ms"), **_literals(scope))
 
 
 def _rows(connection: psycopg.Connection[Any], answer: str, scope: Scope) -> list[tuple[Any, ...]]:
@@ -78,11 +86,13 @@ def _rows(connection: psycopg.Connection[Any], answer: str, scope: Scope) -> lis
         return cursor.fetchall()
 
 
-async def _rows_async(connection: psycopg.AsyncConnection[Any], answer: str, scope: Scope) -> list[tuple[Any, ...]]:
+async def _rows_async(
+    connection: psycopg.AsyncConnection[Any], answer: str, scope: Scope, longest: float
+) -> list[tuple[Any, ...]]:
     ours = _idle(connection)
     async with connection.cursor(row_factory=tuple_rows) as cursor:
         try:
-            await cursor.execute(message((answer,), connection, scope), prepare=False)
+            await cursor.execute(message((answer,), connection, scope, longest), prepare=False)
         except psycopg.Error:
             if ours and not connection.closed:
                 await connection.rollback()

@@ -125,7 +125,7 @@ def read_sides(
 
     async def ask(connection: Connection, target: Target) -> dict[Side, Catalog]:
         mine = {s: scope for s, scope in sides.items() if s.target == target.name}
-        return {s: await _read(connection, scope) for s, scope in mine.items()}
+        return {s: await _read(connection, scope, target) for s, scope in mine.items()}
 
     found: dict[Side, Catalog] = {}
     for name, answer in ask_all(targets, passwords, at_once, ask).items():
@@ -161,10 +161,10 @@ def find_clusters(
     """A fingerprint of each target, and the catalogue of one target in each group where there is more than one."""
 
     async def ask_fingerprint(connection: Connection, target: Target) -> str:
-        return await _translated(read_fingerprint_async(connection, scope(target)))
+        return await _translated(read_fingerprint_async(connection, scope(target), target.limits.look))
 
     async def ask_catalog(connection: Connection, target: Target) -> Catalog:
-        return await _read(connection, scope(target))
+        return await _read(connection, scope(target), target)
 
     answers = ask_all(targets, passwords, at_once, ask_fingerprint)
     groups = grouped({name: answer for name, answer in answers.items() if isinstance(answer, str)})
@@ -176,8 +176,8 @@ def find_clusters(
     return Grouping(clusters(groups, catalogs), tuple(Unread(n, p) for n, p in problems.items()))
 
 
-async def _read(connection: Connection, scope: Scope) -> Catalog:
-    return await _translated(read_catalog_async(connection, scope))
+async def _read(connection: Connection, scope: Scope, target: Target) -> Catalog:
+    return await _translated(read_catalog_async(connection, scope, target.limits.look))
 
 
 async def _translated(reading: Awaitable[T]) -> T:

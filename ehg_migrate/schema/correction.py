@@ -88,7 +88,8 @@ def read_origin(target: Target, passwords: Passwords, scope: Scope, prelude: str
                 row = await cursor.fetchone()
             assert row is not None
             ground = Ground.of(row, prelude, target.platform).below(target)
-            return Origin(await read_catalog_async(connection, scope), scope, ground, await read_given(connection))
+            catalog = await read_catalog_async(connection, scope, target.limits.look)
+            return Origin(catalog, scope, ground, await read_given(connection))
         except psycopg.Error as e:
             raise TargetError(look_fault(e)) from e
 

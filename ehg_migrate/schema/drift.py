@@ -125,7 +125,7 @@ class _Answers:
 
 def _question(connection: Connection, target: Target, answers: Sequence[str]) -> sql.Composed:
     """The ground, then each of `token` and `fingerprint` that is wanted: the token before what it shall be true of."""
-    asked = message(answers, connection, drift_scope(target), behind=True)
+    asked = message(answers, connection, drift_scope(target), target.limits.look, behind=True)
     return sql.SQL("{};\n{}").format(ground_query(target), asked)
 
 
@@ -226,7 +226,7 @@ async def read_there(connection: Connection, target: Target) -> tuple[Catalog, t
     """The catalogue in which a target is held against a reference, and its heads just before. Raises TargetError."""
     try:
         reading = await read_state(connection, target)
-        return await read_catalog_async(connection, drift_scope(target)), reading.heads
+        return await read_catalog_async(connection, drift_scope(target), target.limits.look), reading.heads
     except psycopg.Error as e:
         raise TargetError(look_fault(e)) from e
 

@@ -75,7 +75,7 @@ class Measuring:
 
 async def _measure(connection: Connection, target: Target) -> Measure:
     """Raises psycopg.Error, also where a table stays locked."""
-    fingerprint = await read_fingerprint_async(connection, drift_scope(target))
+    fingerprint = await read_fingerprint_async(connection, drift_scope(target), target.limits.look)
     async with connection.transaction():
         await connection.execute("SET LOCAL lock_timeout = '2s'")
         row = await (await connection.execute(_SIZES, (target.schema,))).fetchone()

@@ -33,7 +33,8 @@ SET LOCAL bytea_output = 'hex';
 SET LOCAL quote_all_identifiers = off;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL lock_timeout = '5s';
-SET LOCAL statement_timeout = '2min';
+-- whoever asks gives it up before that
+SET LOCAL statement_timeout = {longest};
 -- who waits for it gives up before that: of a large schema it would go on working for nobody
 SET LOCAL client_connection_check_interval = '500ms';
 SET LOCAL work_mem = '32MB';

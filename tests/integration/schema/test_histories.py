@@ -236,7 +236,7 @@ def test_a_reading_leaves_nothing_behind(bare: BareServer, copy: str) -> None:
 
 
 def test_a_reading_that_was_given_up_ends_on_the_server(bare: BareServer, copy: str) -> None:
-    """Whoever has no more time for it closes the connection: the server would work on for two minutes."""
+    """Whoever has no more time for it closes the connection: the server would work on for nobody."""
     waiting = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
     with bare.connect(copy) as altering, bare.connect(copy) as watching, bare.connect(copy) as reading:
         pid = reading.info.backend_pid
@@ -250,6 +250,19 @@ def test_a_reading_that_was_given_up_ends_on_the_server(bare: BareServer, copy: 
             reading.close()
             gone = "SELECT FROM pg_stat_activity WHERE pid = %s"
             wait_until(lambda: watching.execute(gone, (pid,)).fetchone() is None, "its end on the server", 60)
+
+
+def test_a_reading_has_the_time_that_its_target_gives(bare: BareServer, copy: str) -> None:
+    """As long as `answer_timeout` says, whatever the role says; it had two minutes, and no setting gave it more."""
+    with bare.connect(copy) as reading:
+        reading.execute("SET statement_timeout = '1min'")
+        for longest, expected in ((300, "5min"), (0, "0")):
+            text = message(("token",), reading, OWNERS, longest).as_string(reading)
+            cursor = reading.execute(f"{text.removesuffix('COMMIT')}SHOW statement_timeout; COMMIT".encode())
+            answers = [cursor.fetchall() for _ in iter(cursor.nextset, None) if cursor.description]
+            assert answers[-1] == [(expected,)]
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            reading.execute(message(("facts",), reading, OWNERS, 0.001))
 
 
 def test_a_reading_that_fails_leaves_the_connection_usable(bare: BareServer, copy: str) -> None:

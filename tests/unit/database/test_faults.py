@@ -248,14 +248,14 @@ def test_a_secret_in_the_words_of_an_error_is_masked(
         (
             psycopg.errors.QueryCanceled("statement timeout"),
             "statement_timeout",
-            "ALTER DATABASE, ... SET statement_timeout",
+            "raise `answer_timeout` of the entry for a large schema, or what the role",
         ),
         (psycopg.errors.LockNotAvailable("lock timeout"), "lock_timeout", "look again when it is done"),
         (psycopg.errors.DiskFull("no space"), "disk_full", "free space on the server"),
     ],
 )
 def test_what_a_look_fails_with(error: psycopg.Error, code: str, hint: str) -> None:
-    """No limit of the entry holds for a look, and no revision is at fault: the hint speaks of neither."""
+    """No limit of steps holds for a look, and no revision is at fault: the hint speaks of neither."""
     problem = look_fault(error)
     assert problem.code == code
     assert hint in problem.hint
