@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from alembic import context
 
@@ -27,7 +27,8 @@ def settle(session: Session, recorder: Recorder, graph: Graph, *, purges: bool) 
     before = session.found.heads
     if purges:
         entries = driver.execute(query("applied_checksums", target), {"target": target.name}).fetchall()
-        changes = restated(graph, before, heads, {row[0]: row[1] for row in entries})
+        cut = frozenset(revision for _, revision in session.found.unfinished)
+        changes = restated(graph, before, heads, {row[0]: row[1] for row in entries}, cut)
     else:
         changes = changed(graph, before, heads)
     recorder.settle(heads, changes, driver)
@@ -40,15 +41,19 @@ def changed(graph: Graph, before: tuple[str, ...], after: tuple[str, ...]) -> It
 
 
 def restated(
-    graph: Graph, before: tuple[str, ...], after: tuple[str, ...], applied: Mapping[str, str]
+    graph: Graph, before: tuple[str, ...], after: tuple[str, ...], applied: Mapping[str, str], cut: Collection[str]
 ) -> Iterator[tuple[str, Direction]]:
-    """What a journal lacks that by its entries has these revisions `applied` (id -> checksum)."""
+    """What a journal lacks that by its entries has these revisions `applied` (id -> checksum), and the steps of others
+    `cut` outside a transaction: whoever says anew what is there has looked what they left.
+    """
     has = graph.closure(after)
-    for revision in sorted({*before, *applied}):
+    for revision in sorted({*before, *applied, *cut}):
         if revision not in graph:  # a row that nobody here knows, or what was squashed
             yield revision, Direction.DOWN
-    had = graph.closure(h for h in before if h in graph) | graph.bits(r for r in applied if r in graph)
-    same = graph.bits(r for r, checksum in applied.items() if r in graph and checksum == graph[r].checksum)
+    had = graph.closure(h for h in before if h in graph) | graph.bits(r for r in (*applied, *cut) if r in graph)
+    same = graph.bits(
+        r for r, checksum in applied.items() if r in graph and r not in cut and checksum == graph[r].checksum
+    )
     yield from _in_order(graph, had & ~has, has & ~same)
 
 

@@ -108,6 +108,23 @@ def never_run(revisions: Sequence[str], above: Revision, run: str) -> Problem:
     )
 
 
+def half_done(graph: Graph, heads: Sequence[str], direction: str, revision: str) -> Problem:
+    """A step that was cut outside a transaction. One whose file is gone is finished nowhere; a stamp ends this."""
+    finish = "upgrade -t TARGET" if direction == Direction.UP else "downgrade TARGET --to REV"
+    here = revision in graph
+    where = "" if here else "from the checkout that has it "
+    hint = f"`ehg-migrate {finish}` {where}finishes it, or names what it left behind"
+    if not here:
+        hint += "; where its file was taken out for good: take away by hand what `ehg-migrate drift -t TARGET` shows "
+        hint += f"of it, and `alembic -x target=TARGET stamp --purge {shlex.join(heads) or 'base'}` ends this note"
+    return Problem(
+        "half_done",
+        f"revision `{revision}` began outside a transaction and nobody saw it end",
+        hint,
+        graph[revision].path if here else "",
+    )
+
+
 def half_taken_back(graph: Graph, heads: tuple[str, ...], revision: str) -> Problem:
     """A revision whose downgrade was cut outside a transaction: its row is there, a part of its schema may be gone."""
     r = graph[revision]

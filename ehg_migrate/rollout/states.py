@@ -251,16 +251,11 @@ def _edited(graph: Graph, heads: tuple[str, ...], details: Mapping[str, Applied]
 
 
 def _half_done(reading: Reading, graph: Graph) -> list[Problem]:
-    return [
-        Problem(
-            "half_done",
-            f"revision `{r}` began outside a transaction and nobody saw it end",
-            f"`ehg-migrate {'upgrade -t TARGET' if direction == 'up' else 'downgrade TARGET --to REV'}` "
-            f"{'' if r in graph else 'from the checkout that has it '}finishes it, or names what it left behind",
-            graph[r].path if r in graph else "",
-        )
-        for direction, _, r in (u.partition(" ") for u in reading.unfinished)
-    ]
+    if not reading.unfinished:
+        return []
+    from ehg_migrate.rollout.reasons import half_done  # seldom
+
+    return [half_done(graph, reading.heads, *u.split(" ", 1)) for u in reading.unfinished]
 
 
 def _pending(heads: tuple[str, ...], goal: tuple[str, ...], graph: Graph) -> tuple[str, ...]:

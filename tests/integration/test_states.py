@@ -1137,7 +1137,8 @@ def test_a_step_that_was_cut_outside_a_transaction_is_noted(project: Project, da
     assert noted(state(project)) == [
         "revision `s4` began outside a transaction and nobody saw it end\n"
         "  hint: `ehg-migrate upgrade -t TARGET` from the checkout that has it finishes it, or names what it left "
-        "behind"
+        "behind; where its file was taken out for good: take away by hand what `ehg-migrate drift -t TARGET` shows of "
+        "it, and `alembic -x target=TARGET stamp --purge s3` ends this note"
     ]
     add_revision(project.settings.root, "shared/4", revision("s4", "s3", up="SELECT 1"))
     (result,) = Project.load(project.settings.root).upgrade().results

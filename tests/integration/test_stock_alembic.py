@@ -324,7 +324,10 @@ class TestOneTarget:
         assert place.heads(place.acme) == ["a2"]
 
     def test_a_stamp_says_what_a_squash_has_left(self, place: Place) -> None:
-        """With `--purge` all is said anew: what is gone is not applied any more, and a file counts as it is now."""
+        """With `--purge` all is said anew: what is gone is not applied any more, and a file counts as it is now.
+
+        Of a step that was cut outside a transaction, too, be its file here or gone: nobody could finish it.
+        """
         place.good("upgrade", "heads")
         (place.folder / "versions/shared/s1.py").unlink()
         add_revision(place.folder, "shared/s2", table("s2", label="shared"))
@@ -332,13 +335,24 @@ class TestOneTarget:
         add_revision(place.folder, "acme/a1", table("a1", label="acme", depends=("c1",)))
         project = Project.load(place.folder)
         assert {n.code for n in project.status(["acme"])[0].notes} == {"edited_file"}
+        for cut, direction in (("zz", "up"), ("a2", "down")):
+            with place.pg.connect(place.acme.dbname) as c:
+                c.execute(
+                    "INSERT INTO ehg_migrate.migration_journal (target_name, run, event, revision, direction, branch,"
+                    " checksum, heads_before, heads_after, started_at, seconds, actor, host, git_commit, tool_version)"
+                    " SELECT target_name, run, 'started', %s, %s, branch, checksum, heads_after, heads_before, now(),"
+                    " 1, actor, host, git_commit, tool_version FROM ehg_migrate.migration_journal LIMIT 1",
+                    (cut, direction),
+                )
         before = place.ask(place.acme, JOURNAL)
         place.good("-x", "target=acme", "stamp", "--purge", "a2")
         assert [e[1:4] for e in place.ask(place.acme, JOURNAL)[len(before) :]] == [
             ("stamped", "s1", "down"),
+            ("stamped", "zz", "down"),
             ("stamped", "s2", "up"),
             ("stamped", "c1", "up"),
             ("stamped", "a1", "up"),
+            ("stamped", "a2", "up"),
         ]
         (state,) = Project.load(place.folder).status(["acme"])
         assert (state.kind, state.heads, state.notes) == (StateKind.UP_TO_DATE, ("a2",), ())
