@@ -138,13 +138,16 @@ class PlanningProject(UndoingProject):
             raise UsageError(Problem("not_resumable", f"run `{run}` was one of `schema {found.verb}`", hint))
         doubtful = () if failed_only else self._not_looked_at(found, verify or self.settings.verify)
         left = unfinished(found, failed_only=failed_only, unseen=doubtful)
-        if gone := [t for t in left if t not in self.fleet.by_name]:
-            raise UsageError(left_and_gone(found, gone))
+        gone = [t for t in left if t not in self.fleet.by_name]
         in_waves = waves and self.fleet.waves and found.verb is Verb.UPGRADE
         before = gone_before(self._brought(found), self.fleet.waves, left) if in_waves else ()
-        asked = tuple(dict.fromkeys((*left, *doubtful, *(r.target for r in before))))
-        if back := taken_back_since(found, self._last_results(asked), self.show):
+        asked = dict.fromkeys((*left, *doubtful, *(r.target for r in before)))
+        last = self._last_results(tuple(t for t in asked if t in self.fleet.by_name))
+        # first, for what is said of those that are gone has a command that brings the rest of it
+        if back := taken_back_since(found, last, self.show, gone):
             raise UsageError(back)
+        if gone:
+            raise UsageError(left_and_gone(found, gone))
         known = {r.id for revisions in self.revisions.branches.values() for r in revisions}
         if left and found.verb is Verb.UPGRADE and (absent := of_another_checkout(found, known, left)):
             raise UsageError(absent)

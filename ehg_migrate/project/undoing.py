@@ -37,9 +37,12 @@ class UndoingProject(ReadingProject):
         completions = self._completions(run) if found else ()
         at_work = self._at_work(run, found, completions, selectors)
         journals = self._journals(selectors)
-        traces = any(isinstance(j, Problem) or any(e.run == run for e in j) for j in journals.values())
-        if journals and not (again or traces or at_work or did.keys() & journals.keys()):  # a shard may be empty
-            raise UsageError(untraced(run, known=found is not None))
+        unread = [target for target, j in journals.items() if isinstance(j, Problem)]
+        traces = any(e.run == run for j in journals.values() if not isinstance(j, Problem) for e in j)
+        # of a run that nobody knows the others must not be called as they were before it: its id may be misspelt
+        in_vain = len(unread) < len(journals) if found is None else not unread
+        if in_vain and journals and not (again or traces or at_work or did.keys() & journals.keys()):
+            raise UsageError(untraced(run, unread, known=found is not None))
 
         def make(state: State) -> Plan:
             entries = journals[state.target]

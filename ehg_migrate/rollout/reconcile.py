@@ -134,10 +134,13 @@ def _named(targets: Sequence[str]) -> str:
     return ",".join(targets) if len(targets) <= _NAMED else "NAME,..."
 
 
-def taken_back_since(run: Run, last: Mapping[str, Seen], show: Callable[[str], Run]) -> Problem | None:
+def taken_back_since(
+    run: Run, last: Mapping[str, Seen], show: Callable[[str], Run], gone: Collection[str] = ()
+) -> Problem | None:
     """Why a run is not to be completed: the ledger's `last` word on some of its targets is that it was taken back.
 
-    `show` gives a run of the ledger. Raises what that raises, but for a run that the ledger does not have.
+    `show` gives a run of the ledger; what is `gone` from targets/ nobody can bring anything. Raises what `show` raises,
+    but for a run that the ledger does not have.
     """
     others = {i: show(i) for i in {seen.run for seen in last.values()} - {run.id}}
     back = {i for i, other in others.items() if _is_of(run, other.undoes, show)}
@@ -150,7 +153,7 @@ def taken_back_since(run: Run, last: Mapping[str, Seen], show: Callable[[str], R
         ways.setdefault("was to be taken back since, in vain" if vain else "was taken back since", {})[target] = other
     told = (f"{how}, on {quoted(of, 8)} by {quoted(dict.fromkeys(of.values()))}" for how, of in ways.items())
     hint = f"`{_anew(run, _named([*by]))}` does it again, where that is what you want"
-    return Problem("taken_back", f"run `{run.id}` {'; '.join(told)}", f"{hint}{_without(run, by)}")
+    return Problem("taken_back", f"run `{run.id}` {'; '.join(told)}", f"{hint}{_without(run, by, gone)}")
 
 
 def gone_before(brought: Iterable[Result], waves: Iterable[Wave], left: Collection[str]) -> tuple[Result, ...]:
@@ -170,10 +173,10 @@ def not_stayed(run: Run, moved: Sequence[tuple[Result, str]]) -> Problem:
     return Problem("not_as_left", message, f"{hint}{_without(run, names)}; `--no-waves` does not ask")
 
 
-def _without(run: Run, others: Collection[str]) -> str:
+def _without(run: Run, others: Collection[str], gone: Collection[str] = ()) -> str:
     """What does the rest of a run, where these targets of it are left alone; nothing where there is no rest."""
     good = {r.target for r in run.results if r.status.good}
-    rest = [t for t in run.targets if t not in good and t not in others]
+    rest = [t for t in run.targets if not (t in good or t in others or t in gone)]
     which = "it" if len(others) == 1 else "them"
     return f"; without {which}: `{_anew(run, _named(rest))}`, which does the others" if rest else ""
 
@@ -228,13 +231,17 @@ def _gone(run: str, gone: Sequence[str], rest: Sequence[str]) -> Problem:
     return Problem("target_gone", f"run `{run}` also worked on {quoted(gone, 8)}, which targets/ does not have", hint)
 
 
-def untraced(run: str, *, known: bool) -> Problem:
-    """A run of which no journal knows, nor the ledger that it did anything."""
+def untraced(run: str, unread: Sequence[str], *, known: bool) -> Problem:
+    """A run of which no journal knows, nor the ledger that it did anything; those of `unread` could not be asked."""
     if known:
         hint = f"`ehg-migrate show {run}` tells how it ended"
         return Problem("nothing_left", f"run `{run}` changed no selected target, so nothing is to be taken back", hint)
     hint = "`ehg-migrate runs` lists the runs, `ehg-migrate history TARGET` what was done to a target"
-    return Problem("unknown_run", f"no selected target has a trace of run `{run}`", hint)
+    message = f"no selected target has a trace of run `{run}`"
+    if unread:
+        message += f", of those that can be read: {quoted(unread, _NAMED)} cannot"
+        hint += f"; if it was there: `ehg-migrate rollback {shlex.quote(run)} -t {_named(unread)}`"
+    return Problem("unknown_run", message, hint)
 
 
 def unseen(run: Run) -> tuple[str, ...]:

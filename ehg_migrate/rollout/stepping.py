@@ -25,7 +25,7 @@ from ehg_migrate.environment.pipelining import NotAsAssumed
 from ehg_migrate.environment.recording import Known, Recorder
 from ehg_migrate.environment.resending import learn_steps, send_steps
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError, described
-from ehg_migrate.model import Direction, Status, Step, StepResult
+from ehg_migrate.model import Direction, Status, Step, StepResult, Verb
 from ehg_migrate.redaction import one_line
 from ehg_migrate.revisions.loading import line_of, raised_by
 from ehg_migrate.rollout.jobs import EventKind, Job
@@ -33,6 +33,11 @@ from ehg_migrate.rollout.reasons import is_there
 from ehg_migrate.rollout.watch import BlockerWatch
 
 _LONGEST_WAIT = 30.0  # seconds between two attempts of a step
+_BACK = (Verb.ROLLBACK, Direction.DOWN)
+_OTHER_FILE = (
+    "a corrected revision is another file, which a rollback refuses: it names what to say then, `ehg-migrate downgrade "
+    "TARGET --to REV`"
+)
 _NO_MEMORY = "there is no more memory, or `worker_memory` in alembic.ini allows no more: work in parts, or in SQL"
 WORKER_LOST = Fault(Problem("worker_lost", "the worker that did this step was lost", "run again"), Retry.LOOK)
 _TICK = 0.2  # seconds between two looks, while waiting, whether it is still worth it
@@ -241,6 +246,8 @@ class Stepper:
         problem = replace(problem, where=line_of(error, self._job.settings.versions) or problem.where or step.path)
         if problem.hint == THERE and step.direction is Direction.UP:
             problem = replace(problem, hint=is_there(step, self._job.plan.notes))
+        if "correct the revision" in problem.hint and (self._job.plan.verb, step.direction) == _BACK:
+            problem = replace(problem, hint=f"{problem.hint}; {_OTHER_FILE}")
         if blockers and problem.code in ("lock_timeout", "statement_timeout"):
             problem = replace(problem, message=f"{problem.message}; blocked by {blockers}")
         return Fault(problem, fault.retry)

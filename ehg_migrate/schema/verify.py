@@ -18,6 +18,11 @@ from ehg_migrate.schema.rehearsed import elsewhere
 from ehg_migrate.schema.scratch import ScratchServers
 
 _NAMED = 5  # objects that a message names before the rest is counted
+_MEND = (
+    "`ehg-migrate drift -t TARGET` shows each clause: put back what was changed by hand, or keep it in a revision "
+    "(`ehg-migrate revision --from-drift TARGET --branch TARGET -m WHY`); then `ehg-migrate upgrade -t TARGET --verify "
+    "always` looks again"
+)
 _STATES = 8  # different states that are worth a replay each when nobody has asked for it
 
 
@@ -68,7 +73,7 @@ def _differs(drift: Drift) -> Problem:
     return Problem(
         "schema_differs",
         f"every step is done, and the schema is not what the revisions produce: {some(objects, _NAMED)}",
-        unmade or "`ehg-migrate drift -t TARGET` shows each clause; was something changed by hand, now or before?",
+        unmade or _MEND,
     )
 
 

@@ -210,6 +210,12 @@ def test_a_rollback_that_failed_goes_on_when_it_is_called_again(
     execute(pg, addresses["c"], "CREATE VIEW by_hand AS SELECT name FROM person")
     stopped = project.rollback(run.id)
     assert statuses(stopped) == {"c": Status.FAILED}
+    (result,) = stopped.results
+    assert result.problem
+    assert result.problem.hint.endswith(
+        "else correct the revision; a corrected revision is another file, which a "
+        "rollback refuses: it names what to say then, `ehg-migrate downgrade TARGET --to REV`"
+    )
     assert rows(pg, addresses["c"]) == {"s2"}
     execute(pg, addresses["c"], "DROP VIEW by_hand")
     if again == "rollback":
@@ -222,12 +228,16 @@ def test_a_rollback_that_failed_goes_on_when_it_is_called_again(
 
 @pytest.mark.parametrize("resumed", [False, True], ids=["itself", "what resumed it"])
 def test_what_was_taken_back_is_not_completed(
-    resumed: bool, pg: Cluster, project: Project, addresses: dict[str, Address]
+    resumed: bool, pg: Cluster, project: Project, addresses: dict[str, Address], make_project: MakeProject
 ) -> None:
-    """A job that resumes what failed would bring it to the targets again, behind whoever has taken it back."""
-    execute(pg, addresses["b"], "CREATE TABLE person ()")
+    """A job that resumes what failed would bring it to the targets again, behind whoever has taken it back.
+
+    Where another of its targets has gone meanwhile, too: the hint of that would do so.
+    """
+    for name in "bc":
+        execute(pg, addresses[name], "CREATE TABLE person ()")
     first = failed = project.upgrade()
-    assert statuses(failed) == {"a": Status.SUCCEEDED, "b": Status.FAILED, "c": Status.SUCCEEDED}
+    assert statuses(failed) == {"a": Status.SUCCEEDED, "b": Status.FAILED, "c": Status.FAILED}
     if resumed:
         failed = project.run(project.plan_resume(first.id))
     back = project.rollback(failed.id)
@@ -235,12 +245,21 @@ def test_what_was_taken_back_is_not_completed(
         with pytest.raises(UsageError) as caught:
             project.plan_resume(first.id, failed_only=failed_only)
         assert str(caught.value) == (
-            f"run `{first.id}` was taken back since, on `b` by `{back.id}`\n"
-            "  hint: `ehg-migrate upgrade -t b` does it again, where that is what you want"
+            f"run `{first.id}` was taken back since, on `b`, `c` by `{back.id}`\n"
+            "  hint: `ehg-migrate upgrade -t b,c` does it again, where that is what you want"
         )
-    execute(pg, addresses["b"], "DROP TABLE person")
-    assert statuses(project.upgrade(["b"])) == {"b": Status.SUCCEEDED}
-    assert statuses(project.run(project.plan_resume(first.id))) == {"b": Status.UP_TO_DATE}
+    left = {name: a for name, a in addresses.items() if name != "c"}
+    make_project(project.settings.root, entries(left, a={"branches": ["crm"]}, b={"branches": ["crm"]}), {})
+    with pytest.raises(UsageError) as caught:
+        reload(project).plan_resume(first.id)
+    assert str(caught.value) == (
+        f"run `{first.id}` was taken back since, on `b` by `{back.id}`\n"
+        "  hint: `ehg-migrate upgrade -t b` does it again, where that is what you want"
+    )
+    for name in "bc":
+        execute(pg, addresses[name], "DROP TABLE person")
+    assert statuses(project.upgrade(["b", "c"])) == {"b": Status.SUCCEEDED, "c": Status.SUCCEEDED}
+    assert statuses(project.run(project.plan_resume(first.id))) == {"b": Status.UP_TO_DATE, "c": Status.UP_TO_DATE}
 
 
 def test_what_a_downgrade_took_back_is_not_completed(
@@ -313,6 +332,23 @@ def test_an_unknown_run_is_a_mistake(project: Project) -> None:
         "no selected target has a trace of run `20200101-000000-nobody`\n"
         "  hint: `ehg-migrate runs` lists the runs, `ehg-migrate history TARGET` what was done to a target"
     )
+
+
+def test_an_unknown_run_is_a_mistake_where_a_target_is_down_too(
+    pg: Cluster, project: Project, addresses: dict[str, Address]
+) -> None:
+    """Nobody is called as he was before a run whose id is misspelt, for one who cannot be asked."""
+    with pg.admin() as c:
+        c.execute(f"ALTER DATABASE {addresses['b'].dbname} ALLOW_CONNECTIONS false".encode())
+    with pytest.raises(UsageError) as caught:
+        project.plan_rollback("20200101-000000-nobody")
+    assert str(caught.value) == (
+        "no selected target has a trace of run `20200101-000000-nobody`, of those that can be read: `b` cannot\n"
+        "  hint: `ehg-migrate runs` lists the runs, `ehg-migrate history TARGET` what was done to a target; if it was "
+        "there: `ehg-migrate rollback 20200101-000000-nobody -t b`"
+    )
+    (alone,) = project.plan_rollback("20200101-000000-nobody", ["b"]).blocked
+    assert alone.trouble.code == "connect_failed"
 
 
 def test_a_run_that_changed_nothing_is_not_called_unknown(project: Project) -> None:
