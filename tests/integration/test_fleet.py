@@ -38,7 +38,7 @@ GROUPS = {"crm": NAMES[0:5], "eu": NAMES[3:9]}
 OWN = NAMES[:10]
 """The targets that have revisions of their own; the others have an empty folder."""
 
-DATABASES = 200
+DATABASES = 100
 
 
 def expected(name: str) -> set[str]:
@@ -328,7 +328,7 @@ def test_a_wrong_upgrade_to_is_said_before_any_connection(
 # --- two hundred
 
 
-def test_two_hundred_databases(pg_own: Cluster, make_project: MakeProject, tmp_path: Path) -> None:
+def test_a_hundred_databases(pg_own: Cluster, make_project: MakeProject, tmp_path: Path) -> None:
     """Eight at a time all are upgraded; a status then takes one connection and one query for each, no more."""
     names = [f"db{n:03d}" for n in range(DATABASES)]
     _create(pg_own, names)
