@@ -93,6 +93,11 @@ class Journal:
         asked = query("done_in_run", self.target), {"target": self.target.name, "run": self.run}
         return frozenset(row[0] for row in connection.execute(*asked).fetchall())
 
+    def has(self, connection: psycopg.Connection, event: str) -> bool:
+        """Whether this run has such an entry here. Raises psycopg.Error."""
+        asked = query("has_event", self.target), {"target": self.target.name, "run": self.run, "event": event}
+        return connection.execute(*asked).fetchone() is not None
+
     def send(self, flight: Flight, entry: Entry, transaction: str) -> None:
         """Lets it go along.
 

@@ -320,6 +320,10 @@ SELECT seq, run, event, revision, direction, branch, checksum, heads_before, hea
 SELECT left(revision, 1001) FROM {meta}.migration_journal
  WHERE target_name = %(target)s AND run = %(run)s AND event = 'done' LIMIT 100001
 
+-- name: has_event
+SELECT 1 FROM {meta}.migration_journal
+ WHERE target_name = %(target)s AND run = %(run)s AND event = %(event)s LIMIT 1
+
 -- name: came_since
 -- Who has written behind an entry, but for what changed nothing.
 SELECT left(run, 1001) FROM {meta}.migration_journal

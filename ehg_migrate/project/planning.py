@@ -135,6 +135,8 @@ class PlanningProject(UndoingProject):
         found = self.show(run)
         if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
             hint = f"say `ehg-migrate schema {found.verb}` again: it does what is missing"
+            if found.verb is Verb.SEED:  # rows would be there twice
+                hint = f"where `ehg-migrate history {found.selector}` has it, its rows are kept: again they come twice"
             raise UsageError(Problem("not_resumable", f"run `{run}` was one of `schema {found.verb}`", hint))
         doubtful = () if failed_only else self._not_looked_at(found, verify or self.settings.verify)
         left = unfinished(found, failed_only=failed_only, unseen=doubtful)

@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import psycopg
 
@@ -21,6 +22,7 @@ from ehg_migrate.database.statements import query
 from ehg_migrate.errors import Problem, TargetError
 from ehg_migrate.model import GATES, Origin, Result, Status, Target
 from ehg_migrate.revisions.graph import Graph
+from ehg_migrate.rollout.reasons import lock_broken
 
 Judge = Callable[[psycopg.Connection], Problem | None]
 """Looks at the schema in the open transaction: why it must not go on, if so."""
@@ -50,8 +52,13 @@ class Place:
 
 
 def amend(place: Place, amendment: Amendment) -> Result:
-    """All of it or nothing. Never raises for the target."""
-    return _worked(place, amendment.heads, lambda session: _amended(session, amendment))
+    """All of it or nothing, and never twice. Never raises for the target."""
+    kept = partial(_is_journalled, event=amendment.event)
+    look = (
+        f"look before anything else: where `ehg-migrate history TARGET` has run `{place.run}`, all of it is kept; else "
+        "nothing is, and it may be run again"
+    )
+    return _worked(place, amendment.heads, lambda session: _amended(session, amendment), kept, look)
 
 
 def make_schema(place: Place, graph: Graph, heads: tuple[str, ...]) -> Result:
@@ -59,23 +66,54 @@ def make_schema(place: Place, graph: Graph, heads: tuple[str, ...]) -> Result:
 
     A schema that is there and empty is as good as one made now; any other is refused. Never raises for the target.
     """
-    return _worked(place, heads, lambda session: _made(session, graph))
+    return _worked(place, heads, lambda session: _made(session, graph), _is_made, "run again")
 
 
-def _worked(place: Place, heads: tuple[str, ...], work: Callable[[Session], None]) -> Result:
+def _worked(
+    place: Place, heads: tuple[str, ...], work: Callable[[Session], None], kept: Callable[[Session], bool], look: str
+) -> Result:
+    """`kept` tells in another session what became of the work; where that cannot be had, `look` is what to do."""
     start, name = time.monotonic(), place.target.name
-    session = Session(place.target, place.password, place.run, place.origin, place.notice)
     try:
-        with session:
+        with _session(place) as session:
             problem = _tried(session, work)
             after = session.heads() if problem else session.leave()
     except TargetError as e:
         status = Status.FAILED if isinstance(e, ConnectError) else Status.REFUSED
         return Result(name, status, heads, heads, problem=e.problem, seconds=time.monotonic() - start)
     except psycopg.Error as e:  # the end of the transaction was not heard of
-        return Result(name, Status.INDETERMINATE, heads, problem=run_fault(e, lost=True).problem)
+        result = _left(place, heads, kept, run_fault(e, lost=True).problem, look)
+        return replace(result, seconds=time.monotonic() - start)
     status = Status.SUCCEEDED if problem is None else Status.REFUSED if problem.code in GATES else Status.FAILED
     return Result(name, status, heads, after, problem=problem, seconds=time.monotonic() - start)
+
+
+def _session(place: Place, *, begun: bool = False) -> Session:
+    return Session(place.target, place.password, place.run, place.origin, place.notice, begun=begun)
+
+
+def _left(place: Place, heads: tuple[str, ...], kept: Callable[[Session], bool], lost: Problem, look: str) -> Result:
+    """What a session has left that was lost, seen under its locks, so that its last statement has ended."""
+    name = place.target.name
+    try:
+        with _session(place, begun=True) as session:
+            there, broken_by = kept(session), session.broken_by
+            after = session.leave()
+    except (TargetError, psycopg.Error):
+        return Result(name, Status.INDETERMINATE, heads, problem=replace(lost, hint=look))
+    if there:
+        return Result(name, Status.SUCCEEDED, heads, after)
+    return Result(name, Status.FAILED, heads, after, problem=lock_broken(broken_by) if broken_by else lost)
+
+
+def _is_journalled(session: Session, event: str) -> bool:
+    """Its entry is of the same transaction."""
+    return session.journal.has(session.lock, event)
+
+
+def _is_made(session: Session) -> bool:
+    row = session.lock.execute(query("is_empty"), {"own": session.target.schema}).fetchone()
+    return row is not None and not session.found.heads
 
 
 def _tried(session: Session, work: Callable[[Session], None]) -> Problem | None:

@@ -1,4 +1,4 @@
-"""Adopting over a line that breaks: what was committed is done, and what nobody knows is not called failed."""
+"""What no worker does, over a line that breaks: what was committed is done, what nobody knows is not called failed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from ehg_migrate.database.origin import find_origin
 from ehg_migrate.database.statements import layout
-from ehg_migrate.model import Address, Result, Status
+from ehg_migrate.model import Address, Result, Status, Target
 from ehg_migrate.project import Project
+from ehg_migrate.rollout.amending import Amendment, Place, amend
 from tests.conftest import MakeProject
 from tests.faults.proxy import Act, Door, FaultProxy, Rule
-from tests.integration.fleets import SHARED, entries, execute, journal, rows
+from tests.integration.fleets import SHARED, column, entries, execute, journal, rows
 from tests.support.postgres import Cluster
 from tests.support.programs import wait_until
 
@@ -126,3 +128,27 @@ def test_whom_somebody_has_ended_does_not_come_back(
         (result,) = adopting.result().results
     assert (result.status, result.problem and result.problem.code) == (Status.FAILED, "lock_broken")
     assert rows(pg, database) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "status", "kept"),
+    [
+        (Rule(Act.CUT, match="INSERT INTO .*migration_journal"), Status.FAILED, False),
+        (Rule(Act.LOSE_ANSWER, nth=2, match="^COMMIT$"), Status.SUCCEEDED, True),
+        (Rule(Act.LOSE_ANSWER, match="pg_advisory_unlock_all"), Status.SUCCEEDED, True),
+    ],
+    ids=["before", "its end", "behind it"],
+)
+def test_rows_that_are_brought(
+    rule: Rule, status: Status, kept: bool, proxy: FaultProxy, pg: Cluster, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Nobody is told to bring them again who has them: they would be there twice."""
+    made = make_database("seeded")
+    execute(pg, made, "CREATE SCHEMA one", "CREATE TABLE one.notes (n int)")
+    address = replace(made, host=proxy.host, port=proxy.port)
+    target = Target("one", address, (), schema="one", version_table_schema="ehg_migrate_one")
+    place = Place(target, pg.password, "run", find_origin(tmp_path), lambda _: None)
+    proxy.rules.append(replace(rule, seen={}))
+    result = amend(place, Amendment("seeded", ["INSERT INTO notes VALUES (1)"], (), "rows.sql"))
+    assert (proxy.rules[0].applied, result.status) == (1, status), result
+    assert column(pg, made, "SELECT n FROM one.notes") == ({1} if kept else set())
