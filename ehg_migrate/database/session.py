@@ -133,11 +133,12 @@ class Session:
 
     def _give_back(self, *asked: str) -> dict[str, list[tuple[Any, ...]]]:
         with letting_go(self.work):  # first, or the next runner finds the one lock free and must wait for the other
-            values, asked = {"key": self._key}, (*asked, "RESET ALL")
-            try:
-                return together(self.lock, self.target, (*asked, "drop_lease", "unlock"), values)
-            except TAKES_NO_WRITES:  # our name stays behind, until the next runner puts his there
-                return together(self.lock, self.target, (*asked, "unlock"), values)
+            values, back = {"key": self._key}, (*asked, "RESET ALL", "unlock")
+            try:  # the name first, while `lock_timeout` holds: somebody may have locked that table
+                return together(self.lock, self.target, ("drop_lease", *back), values)
+            except (*TAKES_NO_WRITES, psycopg.errors.LockNotAvailable):
+                # it stays behind, until the next runner puts his there
+                return together(self.lock, self.target, back, values)
 
     def heads(self) -> tuple[str, ...]:
         """The version rows now, read on the lock's connection, which no revision can have left in a transaction."""

@@ -20,7 +20,7 @@ from psycopg import sql
 from ehg_migrate.database.session import Session, lock_key
 from ehg_migrate.database.statements import query
 from ehg_migrate.errors import TargetError
-from ehg_migrate.model import Address, Origin, Result, RunStatus, Status, Target
+from ehg_migrate.model import Address, Limits, Origin, Result, RunStatus, Status, Target
 from tests.support.postgres import CANARY, Cluster
 from tests.support.programs import wait_until
 from tests.support.project import PASSWORD_VARIABLE
@@ -326,6 +326,25 @@ def test_a_session_that_is_to_end_itself_ends_the_others_first(pg: Cluster, data
             first.execute(query("end_holders"), {"pids": pids})
         left = "SELECT FROM pg_stat_activity WHERE pid = ANY(%s)"
         wait_until(lambda: not c.execute(left, (pids,)).fetchall(), "a session is left", 5)
+
+
+@pytest.mark.parametrize("how", ["LOCK TABLE ehg_migrate.migration_lease", "DELETE FROM ehg_migrate.migration_lease"])
+def test_a_lease_that_somebody_keeps_locked(pg: Cluster, make_database: Callable[[str], Address], how: str) -> None:
+    """As a psql does, or a pg_restore in one transaction: the work is done, and nobody waits there without a limit."""
+    address = make_database("kept")
+    target = Target("acme", address, (), limits=Limits(lock=0.1))
+    with pg.connect(address.dbname, autocommit=False) as other:
+        session = Session(target, CANARY, "r1", Origin("me", "here", 1, "", "")).__enter__()
+        other.execute(how.encode())
+        with ThreadPoolExecutor(1) as pool:
+            left = pool.submit(session.leave)
+            try:
+                assert left.result(20) == ()
+            finally:
+                other.rollback()
+        session.__exit__(None, None, None)
+    with Session(target, CANARY, "r2", Origin("me", "here", 1, "", "")) as session:
+        assert session.broken_by == ""
 
 
 def test_a_lock_whose_lease_somebody_has_dropped(one: MakeFleet) -> None:
