@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from functools import lru_cache
-from urllib.parse import quote_plus
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, lru_cache
+from urllib.parse import quote_plus, unquote
 
 MASK = "***"
 
@@ -77,6 +77,8 @@ _COMMAND_IN_SQL = re.compile(
 # before it, 300 of a parameter
 _CUT = "..."
 
+# beginnings that are looked for one by one; of more each place of the text is looked at, which long texts feel
+_FEW = 64
 _LOOKED_AT = 10  # times the length that is kept
 
 _known: set[str] = set()
@@ -95,7 +97,7 @@ def known() -> tuple[str, ...]:
 
 def longest() -> int:
     """How many characters the longest form of a secret has: so much of a cut text may be a piece of one."""
-    return max((len(form) for form in _forms(frozenset(_known))), default=0)
+    return max((len(form) for forms in _forms(len(_known))[0].values() for form in forms), default=0)
 
 
 def redact(text: str) -> str:
@@ -112,8 +114,7 @@ def redact_known(text: str) -> str:
 
     For SQL, which must be what it is: in a schema `password = crypt(...)` is no secret, and masked another statement.
     """
-    secrets = frozenset(_known)
-    return _without(text, _forms(secrets), _encoded(secrets) if "%" in text else ())
+    return _without(text, _encoded_in(text) if "%" in text else ())
 
 
 def printable(text: str) -> str:
@@ -153,13 +154,14 @@ def one_line(text: str, length: int = 1000) -> str:
     return " ".join(shown.split())[:length]
 
 
-def _without(text: str, forms: tuple[str, ...], patterns: tuple[re.Pattern[str], ...]) -> str:
-    """The text with all of it masked that belongs to any form, or that a pattern finds.
+def _without(text: str, patterns: Iterable[re.Pattern[str]]) -> str:
+    """The text with all of it masked that belongs to any form of a secret, or that a pattern finds.
 
     One may begin within another, or be a part of it.
     """
     found: list[tuple[int, int]] = []
-    for form in forms:
+    near = _near(text, _forms(len(_known))[0])
+    for form in near:
         found += ((start, start + len(form)) for start in _places(text, form))
     for pattern in patterns:
         match = pattern.search(text)
@@ -167,7 +169,7 @@ def _without(text: str, forms: tuple[str, ...], patterns: tuple[re.Pattern[str],
             found.append(match.span())
             match = pattern.search(text, match.start() + 1)
     if _CUT in text:
-        found += _pieces(text, forms)
+        found += _pieces(text, near)
     kept, end = [], 0
     for start, stop in sorted(found):
         if start >= end:
@@ -176,14 +178,15 @@ def _without(text: str, forms: tuple[str, ...], patterns: tuple[re.Pattern[str],
     return "".join((*kept, text[end:])) if found else text
 
 
-def _pieces(text: str, forms: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+def _pieces(text: str, near: Iterable[str]) -> Iterator[tuple[int, int]]:
     """Beginnings of a form that was cut behind them, and ends of one that was cut before."""
-    yield from _begun(text, forms)
-    mirrored = _begun(text[::-1], tuple(form[::-1] for form in forms))
+    yield from _begun(text, near)
+    mirror = text[::-1]
+    mirrored = _begun(mirror, _near(mirror, _forms(len(_known))[1]))
     yield from ((len(text) - stop, len(text) - start) for start, stop in mirrored)
 
 
-def _begun(text: str, forms: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+def _begun(text: str, forms: Iterable[str]) -> Iterator[tuple[int, int]]:
     for form in forms:
         for start in _places(text, form[:_SHORTEST]):
             stop = start + _alike(form, text[start : start + len(form)])
@@ -213,10 +216,28 @@ def _mask(match: re.Match[str]) -> str:
     return f"{match['key']}{quote}{MASK}{quote}"
 
 
+def _near(text: str, by_beginning: Mapping[str, Iterable[str]]) -> list[str]:
+    """What may stand in the text, since its beginning does: a fleet has thousands of secrets, a text few of them."""
+    if len(by_beginning) > _FEW:
+        pieces = (text[i : i + _SHORTEST] for i in range(len(text) - _SHORTEST + 1))
+        there = {piece for piece in pieces if piece in by_beginning}
+    else:
+        there = {beginning for beginning in by_beginning if beginning in text}
+    return [one for beginning in there for one in by_beginning[beginning]]
+
+
 @lru_cache(maxsize=1)
-def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
-    """All that a secret can look like."""
-    return tuple({form for secret in secrets for form in _written(secret) if len(form) >= _SHORTEST})
+def _forms(known: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """All that secrets can look like, by its beginning, and the same from the end on. `known`: made anew for more."""
+    forms = {form for secret in frozenset(_known) for form in _written(secret) if len(form) >= _SHORTEST}
+    return _by_beginning((f, f) for f in forms), _by_beginning((f[::-1], f[::-1]) for f in forms)
+
+
+def _by_beginning(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, one in named:
+        found.setdefault(name[:_SHORTEST], []).append(one)
+    return found
 
 
 def _written(secret: str) -> set[str]:
@@ -239,10 +260,23 @@ def _written(secret: str) -> set[str]:
     }
 
 
-@lru_cache(maxsize=1)
-def _encoded(secrets: frozenset[str]) -> tuple[re.Pattern[str], ...]:
+def _encoded_in(text: str) -> Iterator[re.Pattern[str]]:
     """For URLs, whatever characters their writer chose to encode."""
-    return tuple(re.compile("".join(map(_either, secret))) for secret in secrets)
+    middles, others = _middles(len(_known))
+    return map(_encoded, (*_near(unquote(text).replace("+", " "), middles), *others))
+
+
+@lru_cache(maxsize=1)
+def _middles(known: int) -> tuple[dict[str, list[str]], list[str]]:
+    """Secrets by their third to sixth sign, since a percent sign before may take two digits; then all others."""
+    secrets = frozenset(_known)
+    plain = {s for s in secrets if len(s) >= 2 + _SHORTEST and "%" not in s[: 2 + _SHORTEST]}
+    return _by_beginning((s[2:].replace("+", " "), s) for s in plain), sorted(secrets - plain)
+
+
+@cache
+def _encoded(secret: str) -> re.Pattern[str]:
+    return re.compile("".join(map(_either, secret)))
 
 
 def _either(character: str) -> str:
