@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 
 from ehg_migrate.errors import ConfigurationError, Problem
-from ehg_migrate.fleet.private import read_private
+from ehg_migrate.fleet.private import MANY, read_private
 from ehg_migrate.fleet.problems import Refused
 
 _LINE = re.compile(r"(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)")
@@ -34,7 +34,7 @@ def load_env_file(path: Path) -> None:
     Raises ConfigurationError with every wrong line, or if others than the owner may read the file; then nothing is set.
     """
     try:
-        text = read_private(path, str(path))
+        text = read_private(path, str(path), MANY)
     except Refused as refused:
         raise ConfigurationError(refused.at(str(path))) from None
     found: dict[str, str] = {}

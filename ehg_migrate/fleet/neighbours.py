@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ehg_migrate.fleet.build import Built
 from ehg_migrate.fleet.problems import Report
@@ -11,14 +11,29 @@ from ehg_migrate.model import Target
 
 def refuse_neighbours(built: Sequence[Built], report: Report) -> None:
     """Reports each target that cannot stand beside one before it."""
-    before: dict[tuple[str | int, ...], list[Built]] = {}
-    for one in built:
-        others = before.setdefault(one.identity, [])
+    # the first that is so in its database, and its place: thousands of schemas of one are not held against each other
+    first: dict[tuple[object, ...], tuple[int, Target]] = {}
+    for place, one in enumerate(built):
+        met = dict(first[key] for key in _meets(one) if key in first)
         # the same name twice was reported as that
-        for other in (o for o in others if o.target.name != one.target.name):
-            if _refused(one.target, other.target, report):
+        for other in (met[at] for at in sorted(met) if met[at].name != one.target.name):
+            if _refused(one.target, other, report):
                 break
-        others.append(one)
+        for key in _is(one):
+            first.setdefault(key, (place, one.target))
+
+
+def _is(one: Built) -> Iterator[tuple[object, ...]]:
+    t = one.target
+    yield one.identity, "schema", t.schema
+    yield one.identity, "part" if t.schema else "whole"
+    yield one.identity, "versions", t.version_table_schema, t.version_table
+
+
+def _meets(one: Built) -> Iterator[tuple[object, ...]]:
+    """What another must not be beside it."""
+    place, kind, versions = _is(one)
+    yield from (place, (one.identity, "whole" if kind[1] == "part" else "part"), versions)
 
 
 def _refused(one: Target, other: Target, report: Report) -> bool:

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from ehg_migrate.fleet.private import read_private
+from ehg_migrate.fleet.private import MANY, read_private
 from ehg_migrate.fleet.problems import Refused
 from ehg_migrate.redaction import register
 
@@ -19,7 +19,7 @@ _LINE = re.compile(r"(?:(?:[^:\\]|\\.)*:){4}(?P<password>(?:[^:\\]|\\.|\\$)+)")
 def register_passwords(path: Path) -> None:
     """All passwords of the file; none where libpq would not read it either."""
     with contextlib.suppress(Refused):
-        for line in read_private(path, str(path)).replace("\r\n", "\n").split("\n"):
+        for line in read_private(path, str(path), MANY).replace("\r\n", "\n").split("\n"):
             if match := _LINE.match(line):
                 register(re.sub(r"\\(.)", r"\1", match["password"]))
 

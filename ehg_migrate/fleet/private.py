@@ -11,6 +11,8 @@ from pathlib import Path
 from ehg_migrate.fleet.problems import Refused
 
 LARGEST = 64 * 1024
+MANY = 4 * 1024 * 1024
+"""The same of a file with a line for each target: 2,000 passwords are 150 KB."""
 _OTHERS = 0o077
 _OTHERS_OF_ROOTS = 0o037
 _MOUNTED = (
@@ -24,14 +26,14 @@ def resolved(path: str, root: Path) -> Path:
     return root / os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises where there is no home
 
 
-def read_private(path: Path, shown: str) -> str:
+def read_private(path: Path, shown: str, largest: int = LARGEST) -> str:
     """The text of a small regular file that neither group nor others may touch. Raises Refused.
 
     A file of root's that somebody else reads may be read by its group, as libpq has it for keys: so are secrets mounted
     into containers whose user is not root. `shown` is the path as the user wrote it.
     """
     try:
-        data = read_bytes(path, LARGEST, lambda found: _check_readers(found, path, shown))
+        data = read_bytes(path, largest, lambda found: _check_readers(found, path, shown))
     except (OSError, ValueError) as e:
         if isinstance(e, Refused):
             raise
@@ -40,8 +42,10 @@ def read_private(path: Path, shown: str) -> str:
             f"let this user read it; {_MOUNTED}" if isinstance(e, PermissionError) else "create it, or correct the path"
         )
         raise Refused("secret_file", f"the file `{shown}` cannot be read: {reason}", hint) from e
-    if len(data) > LARGEST:
-        raise Refused("secret_file", f"the file `{shown}` is larger than 64 KiB", "put nothing else into it")
+    if len(data) > largest:
+        raise Refused(
+            "secret_file", f"the file `{shown}` is larger than {largest >> 10} KiB", "put nothing else into it"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

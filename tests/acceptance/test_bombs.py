@@ -39,7 +39,7 @@ BOMBS = {
     "10 MB of targets": ("targets/x.yaml", "#" * TEN_MEGABYTES, "larger than 1 MiB"),
     "10 MB of alembic.ini": ("alembic.ini", "#" * TEN_MEGABYTES, "larger than 1 MiB"),
     "10 MB of secret": ("secret", "x" * TEN_MEGABYTES, "larger than 64 KiB"),
-    "10 MB of .env": (".env", f"{PASSWORD_VARIABLE}={'x' * TEN_MEGABYTES}", "larger than 64 KiB"),
+    "10 MB of .env": (".env", f"{PASSWORD_VARIABLE}={'x' * TEN_MEGABYTES}", "larger than 4096 KiB"),
     "10 MB of revision": ("versions/shared/s1.py", "x = (" + "[" * TEN_MEGABYTES, "too many nested parentheses"),
 }
 

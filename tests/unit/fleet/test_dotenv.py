@@ -105,3 +105,11 @@ def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_env_file(_env_file(tmp_path, "x\ny\n"))
     assert len(caught.value.problems) == 2
+
+
+@pytest.mark.usefixtures("_environment")
+def test_a_line_for_each_of_thousands_of_targets(tmp_path: Path) -> None:
+    """64 KiB, which a secret may have, are not a thousand passwords with names that say whose they are."""
+    lines = (f"EHG_CUSTOMER_{number}_DB_PASSWORD={number:024}\n" for number in range(3000))
+    load_env_file(_env_file(tmp_path, "".join(lines)))
+    assert os.environ["EHG_CUSTOMER_2999_DB_PASSWORD"] == f"{2999:024}"

@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ import pytest
 
 from ehg_migrate.errors import Problem
 from ehg_migrate.fleet import load_fleet
+from ehg_migrate.fleet.build import Built
+from ehg_migrate.fleet.neighbours import refuse_neighbours
+from ehg_migrate.fleet.problems import Report
 from ehg_migrate.model import Address, Limits, SecretRef, Target, Wave, meta_schema
 
 REF = "abcdefghijklmnopqrst"
@@ -106,6 +111,17 @@ def test_url_options(project: Project) -> None:
     assert target.address.passfile == str(root / "pg")
     assert target.address.sslrootcert == str(root / "ca.crt")
     assert (target.limits.connect, target.password) == (7.0, None)
+
+
+def test_thousands_of_schemas_of_one_database(project: Project) -> None:
+    """Each would be held against all before it: half a minute of pairs."""
+    one = _one(project("targets: {acme: {url: 'postgresql://u@h/a', schema: s, password: env:X}}\n"))
+    names = [f"s{number}" for number in range(3000)]
+    many = [Built(replace(one, name=n, schema=n, version_table_schema=n), ("h", "a")) for n in names]
+    begun, report = time.process_time(), Report()
+    refuse_neighbours([*many, Built(replace(one, schema="s7", name="late"), ("h", "a"))], report)
+    assert time.process_time() - begun < 2
+    assert [p.message[:36] for p in report] == ["`late` and `s7` are the same schema:"]
 
 
 def test_the_same_database_is_known_by_any_name(project: Project) -> None:

@@ -351,6 +351,15 @@ def test_passfile(tmp_path: Path) -> None:
     assert redact(SECRET) == "***"
 
 
+def test_a_passfile_of_thousands(tmp_path: Path) -> None:
+    """libpq reads a file of any size; one of more than 64 KiB had passwords that were masked nowhere."""
+    path = tmp_path / "pgpass"
+    path.write_text("".join(f"customer-{number}.db.example.com:*:*:*:{number:05}{SECRET}\n" for number in range(2000)))
+    path.chmod(0o600)
+    assert resolve(_target(None, passfile=str(path)), tmp_path) is None
+    assert redact(f"it is 01999{SECRET}") == "it is ***"
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_the_default_passfile_is_masked_too(named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where an entry names nothing, libpq looks into ~/.pgpass or PGPASSFILE: what stands there is masked as well."""
