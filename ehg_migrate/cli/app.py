@@ -66,6 +66,8 @@ def run() -> None:
         console.note("interrupted")
         code = 130
     except click.ClickException as e:
+        if isinstance(e, click.UsageError):
+            _forget_former(sys.argv[1:])
         said = io.StringIO()
         e.show(said)
         console.note(said.getvalue().splitlines())
@@ -80,6 +82,12 @@ def run() -> None:
         _tell_unexpected(e)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _forget_former(words: list[str]) -> None:
+    from ehg_migrate.cli.options import forget_former  # seldom
+
+    forget_former(words)
 
 
 def _tell_unexpected(error: Exception) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
@@ -24,6 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _WRITTEN = "ehg_migrate.written"  # in a command's context: the files that it will write, and the options that say so
 _OURS = (b'<testsuite name="ehg-migrate', b"<title>ehg-migrate", b'"name": "ehg-migrate"')  # JUnit, HTML, SARIF
 _ENV_FILE = "ehg_migrate.env_file"  # there, too: the file of `--env-file`
+_FORMER = ("--junit", "--html", "--sarif")  # their options
 _HEAD = 1000  # bytes, among which one of these stands
 
 
@@ -144,6 +145,15 @@ def _forget(file: Path) -> None:
         head = opened.read(_HEAD)
     if any(mark in head for mark in _OURS):
         file.unlink()
+
+
+def forget_former(words: Sequence[str]) -> None:
+    """The same for a command line that could not be understood, of whose options none was asked."""
+    for word, following in zip(words, (*words[1:], ""), strict=True):
+        name, given, value = word.partition("=")
+        if name in _FORMER:
+            with suppress(OSError):
+                _forget(Path(value if given else following).resolve())
 
 
 def report(name: str, text: str) -> Callable[[F], F]:

@@ -235,8 +235,8 @@ def _incomplete(targets: list[str]) -> Problem:
 
 
 def _died(dead: tuple[Run, ...], run: Run) -> list[Problem]:
-    """The run before this one, if its process is gone and this one does not complete it already."""
-    others = [r for r in dead if r.id not in (run.id, run.resumes)]
+    """The run before this one, if its process is gone and this one does not complete it or take it back."""
+    others = [r for r in dead if r.id not in (run.id, run.resumes, run.undoes)]
     if not others:
         return []
     from ehg_migrate.rollout.reasons import died  # seldom
