@@ -107,7 +107,9 @@ def _do_all(settings: Settings, plan: FleetPlan, work: Work, how: How, book: Boo
             book.record(result)
             failed += [done.target] if done.status in _FAILURES else []
             how.stop.enough = how.stop.enough or _enough(failed, how.max_failures)
-        results |= {r.target: r for r in _verified(how, [results[t] for t in wave.targets], plan.unseen, book)}
+        results |= {
+            r.target: r for r in _verified(how, [results[t] for t in wave.targets], plan.unseen, book, settings)
+        }
         for result in filter(in_doubt, (results[t] for t in wave.targets)):  # nobody has told why
             how.watch(Event(result.target, EventKind.FINISHED, result=result))
         if following := waves[place:]:
@@ -156,13 +158,15 @@ def _worked(settings: Settings, verb: Verb, work: Work, how: How) -> Iterator[Re
         yield from run_plans(settings, work, how.execute, how.watch, how.stop)
 
 
-def _verified(how: How, results: Sequence[Result], unseen: Collection[str], book: Book) -> tuple[Result, ...]:
+def _verified(
+    how: How, results: Sequence[Result], unseen: Collection[str], book: Book, settings: Settings
+) -> tuple[Result, ...]:
     """The results that are others after the look; none where the run was stopped, since nobody wants to wait then."""
     if how.verify is None:
         return ()
     due = tuple(to_be_looked_at(results, unseen))
     if how.stop.asked:
-        book.notes += [_not_looked_at(due, book.run)] if due else []
+        book.notes += [_not_looked_at(due, book.run, settings.verify)] if due else []
         return ()
     verified = how.verify(due, how.notice)
     before = {r.target: r for r in results}
@@ -175,9 +179,10 @@ def _verified(how: How, results: Sequence[Result], unseen: Collection[str], book
     return changed
 
 
-def _not_looked_at(due: Sequence[Result], run: Run) -> Problem:
+def _not_looked_at(due: Sequence[Result], run: Run, by_default: str) -> Problem:
     named = some([r.target for r in due], _NAMED)
-    hint = f"`ehg-migrate resume {run.id}` looks, before it goes on to another wave; so does `ehg-migrate drift`"
+    looking = f"{run.id} --verify auto" if by_default == "never" else run.id  # as this run was told to
+    hint = f"`ehg-migrate resume {looking}` looks, before it goes on to another wave; so does `ehg-migrate drift`"
     if run.verb is not Verb.UPGRADE:  # `resume` takes back what is left, and no more
         hint = "`ehg-migrate drift` looks"
     elif run.saved_plan:

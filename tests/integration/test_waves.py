@@ -204,7 +204,8 @@ def test_the_last_target_of_a_stopped_run_is_looked_at(
     gate.open()
     run = future.result(60)
     assert (run.status, result_of(run, "c").status) == (RunStatus.INTERRUPTED, Status.SUCCEEDED)
-    assert f"`ehg-migrate resume {run.id}` looks" in run.notes[0].hint
+    way = " --verify auto" if word else ""
+    assert f"`ehg-migrate resume {run.id}{way}` looks" in run.notes[0].hint
     with pytest.raises(UsageError) as raised:
         fleet.load().plan_resume(run.id, failed_only=True)
     assert [p.code for p in raised.value.problems] == ["nothing_left"]
