@@ -66,12 +66,13 @@ class SchemasProject(CorrectingProject):
     def seed(self, target: str, file: Path, confirmed: Collection[str] = (), notice: Notice = nobody) -> Run:
         """Runs a file of SQL in the schema of a target, in one transaction, which must leave other schemas alone.
 
-        Raises UsageError for a file that cannot be read or ends its transaction.
+        Raises UsageError for a file that cannot be read or ends its transaction, GateError where the target is held.
         """
         from ehg_migrate.rollout.amending import Amendment, amend
         from ehg_migrate.rollout.astray import doubted_still
 
         chosen, text = self.schema_target(target), read_seed(file)
+        self._free((chosen.name,))
         state = self._held((chosen.name,))
         made, astray = Amendment("seeded", (text,), state.heads, str(file)), self._astray((chosen.name,))
         return self._single(

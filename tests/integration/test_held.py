@@ -68,6 +68,17 @@ def test_nothing_but_held_targets(fleet: Fleet) -> None:
     assert (fleet.tables("b"), fleet.tables("c")) == ([], [])
 
 
+def test_a_schema_that_is_held_gets_no_rows(fleet: Fleet, tmp_path: Path) -> None:
+    """Nor is it made: it is asked nothing."""
+    hold(fleet, "a", schema="app", password="env:NOT_THERE_YET")
+    file = tmp_path / "rows.sql"
+    file.write_text("SELECT 1")
+    for change in (lambda p: p.seed("a", file), lambda p: p.plan_creation("a")):
+        with pytest.raises(GateError) as caught:
+            change(fleet.load())
+        assert [p.code for p in caught.value.problems] == ["held"]
+
+
 def test_a_shard_of_nothing_but_held_targets(fleet: Fleet) -> None:
     """It is a part of a selection that goes on, as one that is empty: no job of the pipeline is red for it."""
     hold(fleet, "b")
