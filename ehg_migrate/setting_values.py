@@ -139,7 +139,19 @@ def anchored(root: Path, url: str) -> str:
 
 
 def module_folders(root: Path, text: str) -> tuple[Path, ...]:
-    """The folders of the project that `prepend_sys_path` names, however it separates them; what is none is left out."""
+    """The folders of the project that `prepend_sys_path` names; what is none is left out."""
+    return tuple(sorted(f for f in _named(root, text) if f != root and f.is_relative_to(root) and f.is_dir()))
+
+
+def lie_elsewhere(root: Path, text: str) -> bool:
+    """Whether a folder that `version_locations` names holds files, and is neither in versions/ nor around it."""
+    versions = root / "versions"
+    others = (f for f in _named(root, text) if not (f.is_relative_to(versions) or versions.is_relative_to(f)))
+    full = {f.resolve() for f in others if any(f.glob("*.py"))}
+    return bool(full) and not full.issubset(f.resolve() for f in (versions, *versions.glob("*")))  # by links
+
+
+def _named(root: Path, text: str) -> set[Path]:
+    """What may be the paths in it, however it separates them."""
     pieces = {*text.splitlines(), *text.split(os.pathsep), *re.findall(r"[^\s,;:'\"\[\]]+", text)}
-    folders = {Path(os.path.normpath(root / piece.strip())) for piece in pieces if "\0" not in piece}
-    return tuple(sorted(f for f in folders if f != root and f.is_relative_to(root) and f.is_dir()))
+    return {Path(os.path.normpath(root / piece.strip())) for piece in pieces if "\0" not in piece}

@@ -261,14 +261,17 @@ def _settings(root: Path, parser: configparser.ConfigParser, problems: list[Prob
         large_table=read("large_table", "100MB", values.large),
         environment=read("script_location", "", str, "alembic"),
         module_folders=read("prepend_sys_path", "", partial(values.module_folders, root), "alembic"),
-        odd=frozenset(_odd(parser)),
+        odd=frozenset(_odd(root, parser)),
     )
 
 
-def _odd(parser: configparser.ConfigParser) -> Iterator[str]:
+def _odd(root: Path, parser: configparser.ConfigParser) -> Iterator[str]:
     ours = parser.get("alembic", "script_location", raw=True, fallback="") == f"{_OURS}:environment"
     if ours and not parser.has_option("alembic", "version_locations"):  # stock commands look beside our env.py
         yield "no_version_locations"
+    with contextlib.suppress(configparser.InterpolationError, OSError):  # stock Alembic says that, where it is asked
+        if values.lie_elsewhere(root, parser.get("alembic", "version_locations", fallback="")):
+            yield "other_locations"
     if parser.get("alembic", "sqlalchemy.url", raw=True, fallback=""):
         yield "ignored_url"
 

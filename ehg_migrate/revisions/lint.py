@@ -21,7 +21,7 @@ LONGEST_ID = 255
 RULES = (
     frozenset({"second_head", "second_base", "no_label", "long_id", "label_dependency", "crossing_down_revision"})
     | {"redundant_parent", "dependency_direction", "loose_file", "same_id_in_branches", "unused_branch"}
-    | {"no_version_locations", "ignored_url", "label_of_another"}
+    | {"no_version_locations", "other_locations", "ignored_url", "label_of_another"}
 )  # fmt: skip
 """The rules whose findings are warnings, so that `lint_ignore` may name them."""
 
@@ -32,6 +32,12 @@ _OF_ALEMBIC_INI = (
         "stock `alembic` looks for revisions in the installed package, and writes new ones there",
         "write `version_locations = %(here)s/versions`, `recursive_version_locations = true` and "
         "`revision_environment = true`",
+        "alembic.ini: [alembic]",
+    ),
+    Problem(
+        "other_locations",
+        "`version_locations` names a folder outside of versions/: no target gets the revisions in it",
+        "move them into folders of versions/, and name only those (`ehg-migrate docs moving`)",
         "alembic.ini: [alembic]",
     ),
     Problem(

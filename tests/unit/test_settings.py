@@ -77,6 +77,34 @@ def test_where_stock_commands_look(tmp_path: Path, lines: str, pyproject: str, l
     )
 
 
+@pytest.mark.parametrize(
+    ("locations", "outside"),
+    [
+        ("%(here)s/db", True),
+        ("%(here)s/versions\n  %(here)s/db", True),
+        ("versions, db", True),
+        ("versions:db", True),
+        ("db2", True),  # of a link: where its files are
+        ("%(here)s/versions/shared", False),
+        ("%(here)s/versions %(here)s/versions/crm", False),
+        (".", False),  # versions/ is in it
+        ("empty gone", False),
+        ("linked", False),  # from versions/
+        ("%(nowhere)s/db", False),
+    ],
+)
+def test_revisions_elsewhere(tmp_path: Path, locations: str, outside: bool) -> None:
+    """What stock Alembic would run and nobody here does; a folder without any is none."""
+    for folder in ("db", "empty", "linked", "versions/shared"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("db/s2.py", "linked/c1.py", "setup.py", "versions/shared/s1.py"):
+        (tmp_path / file).touch()
+    (tmp_path / "db2").symlink_to("db")
+    (tmp_path / "versions" / "crm").symlink_to("../linked")
+    found = read_settings(written(tmp_path, f"[alembic]\nversion_locations = {locations}\n"))
+    assert found.odd == ({"other_locations"} if outside else set())
+
+
 def test_what_is_proven(tmp_path: Path) -> None:
     """By default a run is verified where that can be; the prelude is the text of a file that lies by alembic.ini."""
     found = read_settings(written(tmp_path, ""))

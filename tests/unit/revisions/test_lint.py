@@ -58,6 +58,12 @@ BROKEN = {
         "`revision_environment = true`",
         odd=("no_version_locations",),
     ),
+    "other_locations": Case(
+        (S1, A1),
+        text="alembic.ini: [alembic]: `version_locations` names a folder outside of versions/: no target gets the "
+        "revisions in it\n  hint: move them into folders of versions/, and name only those (`ehg-migrate docs moving`)",
+        odd=("other_locations",),
+    ),
     "ignored_url": Case(
         (S1, A1),
         text="alembic.ini: [alembic]: nothing connects to this `sqlalchemy.url`, and a password in it can be read by "
