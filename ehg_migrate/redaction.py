@@ -228,7 +228,10 @@ def _near(text: str, by_beginning: Mapping[str, Iterable[str]]) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _forms(known: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """All that secrets can look like, by its beginning, and the same from the end on. `known`: made anew for more."""
+    """All that secrets can look like, by its beginning, and the same from the end on.
+
+    `known` is how many: they only become more, and one that comes while these are made has them made anew.
+    """
     forms = {form for secret in frozenset(_known) for form in _written(secret) if len(form) >= _SHORTEST}
     return _by_beginning((f, f) for f in forms), _by_beginning((f[::-1], f[::-1]) for f in forms)
 
