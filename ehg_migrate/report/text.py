@@ -163,7 +163,10 @@ def result_lines(result: Result) -> Iterator[str]:
 def _held(result: Result) -> str:
     if result.status is Status.INDETERMINATE and not result.heads_after:
         return "what it holds is not known"
-    return f"holds {names(result.heads_after)}" if result.heads_after or result.steps else "holds what it held"
+    if result.heads_after:
+        return f"holds {names(result.heads_after)}"
+    # where it was not read, the heads of before stand for those after
+    return "holds nothing" if result.heads_before or result.steps else "holds what it held"
 
 
 def run_lines(run: Run) -> Iterator[str]:

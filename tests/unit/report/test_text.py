@@ -203,6 +203,11 @@ def test_a_failure_before_the_first_step() -> None:
     assert "  holds what it held" in list(text.result_lines(failed("a", not_done=("r1",))))
 
 
+def test_a_target_that_was_emptied_meanwhile() -> None:
+    """It was read, and does not hold what it held."""
+    assert "  holds nothing" in list(text.result_lines(failed("a", heads_before=("r1",), not_done=("r2",))))
+
+
 def test_a_target_that_could_not_be_looked_at() -> None:
     """Whatever was done before, nothing is claimed about its heads: not that they stayed, nor that there are none."""
     for steps in ((), (done("r1"),)):
