@@ -14,7 +14,7 @@ from ehg_migrate.redaction import one_line
 from ehg_migrate.schema.catalog import read_catalog
 from ehg_migrate.schema.corrections import Between, Statement, Step, Way, steps
 from ehg_migrate.schema.corrections.common import SELF
-from ehg_migrate.schema.corrections.dependants import dependants
+from ehg_migrate.schema.corrections.dependants import Known, as_the_server_names, dependants
 from ehg_migrate.schema.corrections.words import OWNER, dollars, literal
 from ehg_migrate.schema.facts import Catalog
 from ehg_migrate.schema.owners import read_owners, returning
@@ -108,8 +108,10 @@ class Search:
             self._try(step)
 
     def _round(self, todo: list[Step]) -> None:
-        for step in self._passes(todo):
-            self._past_dependants(step)
+        if stuck := self._passes(todo):
+            between, known = Between(self.current, self._goal), as_the_server_names(self.current, self._named)
+            for step in stuck:
+                self._past_dependants(step, between, known)
 
     def _passes(self, todo: list[Step]) -> list[Step]:
         """Runs what can be run, again and again while that frees others; gives what cannot."""
@@ -142,12 +144,11 @@ class Search:
         self.done.extend(way)
         return True
 
-    def _past_dependants(self, step: Step) -> None:
+    def _past_dependants(self, step: Step, between: Between, known: Known) -> None:
         """Takes away what is in the way and can be made anew, if the step can be run then; else nothing is changed."""
-        between = Between(self.current, self._goal)
         if not between.present(step.kind, step.identity):
             return
-        found = self._dependants(step, between)
+        found = self._dependants(step, between, known)
         cheap = [s for s in found if s.kind in _CHEAP]
         if not (cheap and self._without(cheap, step)) and found != cheap:
             self._without(found, step)
@@ -165,11 +166,10 @@ class Search:
     def _named(self, text: str) -> str:
         return named(text, self._scope)
 
-    def _dependants(self, step: Step, between: Between) -> list[Step]:
+    def _dependants(self, step: Step, between: Between, known: Known) -> list[Step]:
         try:
             with self._connection.transaction():
-                found = dependants(self._connection, step.kind, step.identity, between, self._named)
-                return list(found)
+                return list(dependants(self._connection, step.kind, self._named(step.identity), between, known))
         except psycopg.Error:  # another step of this round has taken it away
             if self._connection.closed:
                 raise

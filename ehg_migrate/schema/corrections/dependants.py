@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -12,8 +12,9 @@ from psycopg import sql
 
 from ehg_migrate.schema.corrections import Between, Step, dropping
 from ehg_migrate.schema.corrections.words import last, place, rest, run
-from ehg_migrate.schema.facts import Fact
+from ehg_migrate.schema.facts import Catalog, Fact
 
+Known = Mapping[tuple[str, str], Fact]
 _QUERY = resources.files(__package__).joinpath("dependants.sql").read_text(encoding="utf-8")
 _RELATION = "SELECT 'pg_class'::regclass::oid, {name}::regclass::oid, 0, 0"
 _TYPE = "SELECT 'pg_type'::regclass::oid, {name}::regtype::oid, 0, 0"
@@ -39,19 +40,26 @@ _KEPT = ("schema", "table", "column", "foreign table", "sequence", "enum", "comp
 """What is never taken away for the sake of something else: it holds values, or its columns do."""
 
 
+def as_the_server_names(catalog: Catalog, named: Callable[[str], str]) -> Known:
+    """The facts by kind and by what the server calls them: to be made once for a catalogue, which may be large.
+
+    `named` gives what a fact calls an object the name that the server knows: a schema's own may not count.
+    """
+    return {(f.kind, _plain(named(f.identity))): f for f in catalog.facts}
+
+
 def dependants(
-    connection: psycopg.Connection[Any], kind: str, identity: str, between: Between, named: Callable[[str], str]
+    connection: psycopg.Connection[Any], kind: str, name: str, between: Between, known: Known
 ) -> Iterator[Step]:
     """Steps that take away all that depends on an object and can be made anew, the farthest first.
 
-    `named` gives what a fact calls an object the name that the server knows: a schema's own may not count.
+    Its name and those of `known`, the facts that `between` begins with, are the server's.
     """
     address = _ADDRESSES.get(kind)
     if address is None:
         return
-    known = {(f.kind, _plain(named(f.identity))): f for f in between.current.facts}
-    for type_, name in connection.execute(_query(address, kind, named(identity))).fetchall():
-        step = _step(str(type_), str(name), known, between)
+    for type_, other in connection.execute(_query(address, kind, name)).fetchall():
+        step = _step(str(type_), str(other), known, between)
         if step:
             yield step
 
@@ -66,7 +74,7 @@ def _query(address: str, kind: str, identity: str) -> sql.Composed:
     return sql.SQL(_QUERY).format(address=root)
 
 
-def _step(type_: str, name: str, known: dict[tuple[str, str], Fact], between: Between) -> Step | None:
+def _step(type_: str, name: str, known: Known, between: Between) -> Step | None:
     if type_ == "default value":
         fact = known.get(("column", _plain(name.removeprefix("for "))))
         column = fact.identity if fact else name.removeprefix("for ")
