@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import re
+import shlex
 import sys
 import traceback
 import warnings
@@ -59,7 +60,7 @@ def new_revision(
     heads = _heads(history, branch)
     if len(heads) > 1:
         listed = quoted(heads)
-        hint = "merge them with `alembic merge` first"
+        hint = f"merge them with `alembic merge -m WHY {shlex.join(heads)}` first"
         raise UsageError(Problem("second_head", f"branch `{branch}` has {len(heads)} heads: {listed}", hint))
     with _folder(settings.versions / branch) as folder:
         script = _revision(settings, folder, branch, message, heads, depends_on, autogenerate, local)

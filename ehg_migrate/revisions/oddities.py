@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
@@ -44,11 +45,14 @@ def _second_heads(graph: Graph) -> Iterator[Problem]:
         apart = next((p for p in pairs if not above[graph.index[p[0].id]] & above[graph.index[p[1].id]]), None)
         if apart:
             one, other = apart
+            own = graph.bits(r.id for r in graph.revisions if r.branch == branch)
+            heads = graph.ids(graph.maximal(own & (above[graph.index[one.id]] | above[graph.index[other.id]])))
             yield Problem(
                 "second_head",
                 f"branch `{branch}` has a second head: `{one.path}` and `{other.path}` both continue revision "
                 f"`{parent}`",
-                "merge them with `alembic merge`, or set `down_revision` of one that no target has yet to the other",
+                f"merge them with `alembic merge -m WHY {shlex.join(heads)}`, or set `down_revision` of one that no "
+                "target has yet to the other",
                 other.path,
             )
 

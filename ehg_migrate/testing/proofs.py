@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from textwrap import dedent
 
 from ehg_migrate.environment.matching import unmatched
@@ -21,7 +22,8 @@ def second_heads(branch: Branch) -> str:
     if len(heads) == 1:
         return ""
     lines = [f"branch `{branch}` has {number(len(heads), 'head')}:", *(f"  {r.id} ({r.path})" for r in heads)]
-    hint = "  hint: merge them with `alembic merge`, or set `down_revision` of one that no target has yet to the other"
+    merge = f"`alembic merge -m WHY {shlex.join(r.id for r in heads)}`"
+    hint = f"  hint: merge them with {merge}, or set `down_revision` of one that no target has yet to the other"
     return "\n".join([*lines, hint])
 
 

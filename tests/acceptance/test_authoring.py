@@ -148,7 +148,8 @@ def test_a_branch_of_two_heads_is_not_continued(fleet: Path) -> None:
     before = tree(fleet / "versions")
     said = ehg(fleet, "revision", "-m", "which")
     assert said.code == 2
-    assert "error: branch `shared` has 2 heads: `x1`, `x2`\n  hint: merge them with `alembic merge` first\n" in said.err
+    hint = "  hint: merge them with `alembic merge -m WHY x1 x2` first\n"
+    assert f"error: branch `shared` has 2 heads: `x1`, `x2`\n{hint}" in said.err
     assert tree(fleet / "versions") == before
 
 

@@ -184,7 +184,11 @@ FAULTS = (
         "two heads",
         {f"shared/2{x}": revision(f"notes2{x}", "notes1") for x in "ab"},
         frozenset({"test_single_head_revision[shared]"}),
-        ("branch `shared` has 2 heads:", "notes2a (versions/shared/2a.py)", "merge them with `alembic merge`"),
+        (
+            "branch `shared` has 2 heads:",
+            "notes2a (versions/shared/2a.py)",
+            "with `alembic merge -m WHY notes2a notes2b`",
+        ),
     ),
     Fault(
         "a revision that fails",

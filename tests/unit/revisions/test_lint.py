@@ -75,13 +75,15 @@ BROKEN = {
         (S1, S2, rev("s2b", "s1"), A1),
         text="versions/shared/s2b.py: branch `shared` has a second head: `versions/shared/s2.py` and "
         "`versions/shared/s2b.py` both continue revision `s1`\n"
-        "  hint: merge them with `alembic merge`, or set `down_revision` of one that no target has yet to the other",
+        "  hint: merge them with `alembic merge -m WHY s2 s2b`, or set `down_revision` of one that no target has yet "
+        "to the other",
     ),
     "second_head beside a merge": Case(
         (S1, S2, rev("s2b", "s1"), rev("x1", "s2"), rev("x2", "s2", labels=["x"]), rev("m", ["x1", "x2"]), A1),
         text="versions/shared/s2b.py: branch `shared` has a second head: `versions/shared/s2.py` and "
         "`versions/shared/s2b.py` both continue revision `s1`\n"
-        "  hint: merge them with `alembic merge`, or set `down_revision` of one that no target has yet to the other",
+        "  hint: merge them with `alembic merge -m WHY m s2b`, or set `down_revision` of one that no target has yet "
+        "to the other",
     ),
     "second_base": Case(
         (S1, rev("t1"), A1),
