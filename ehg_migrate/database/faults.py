@@ -40,7 +40,7 @@ TAKES_NO_WRITES = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.DiskFul
 
 # Where a step fails on one target, its file is seldom wrong: others have applied it, and an edited one is another.
 THERE = "made by hand, or by something that was cut: look what it is; take it out of the way, and run again"
-_GONE = (
+GONE = (
     "was it taken away here by hand (`ehg-migrate drift -t TARGET` tells)? make it anew and run again; else correct "
     "the revision"
 )
@@ -97,7 +97,7 @@ _STATES: dict[str, tuple[str, str, Retry]] = {
         ("42P07", "42701", "42710", "42723", "42P06"),
         ("exists_already", THERE, Retry.NEVER),
     ),
-    **dict.fromkeys(("42P01", "42703", "42704", "3F000"), ("statement_failed", _GONE, Retry.NEVER)),
+    **dict.fromkeys(("42P01", "42703", "42704", "3F000"), ("statement_failed", GONE, Retry.NEVER)),
     **dict.fromkeys(("23502", "23503", "23505", "23514", "23P01"), ("statement_failed", _ROWS, Retry.NEVER)),
     "2BP01": ("statement_failed", _DEPENDS, Retry.NEVER),
 }

@@ -176,6 +176,16 @@ def is_there(step: Step, notes: Iterable[Problem] = ()) -> str:
     )
 
 
+def is_gone(step: Step) -> str:
+    """What to do where a downgrade finds nothing of what it takes away: somebody was faster, by hand."""
+    after = step.heads_after or ("base",)
+    return (
+        f"was it taken away here by hand? If `ehg-migrate compare TARGET {_heads(after)}` shows nothing of this step "
+        f"any more, `alembic -x target=TARGET stamp --purge {shlex.join(after)}` says that it is taken back; else make "
+        "it anew and run again, or correct the revision"
+    )
+
+
 def _heads(rows: Sequence[str]) -> str:
     """What these rows produce, as a side of `compare` in a shell."""
     return shlex.quote(f"heads:{','.join(rows)}")

@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from ehg_migrate.database.faults import THERE, Fault, Retry, is_lost, run_fault
+from ehg_migrate.database.faults import GONE, THERE, Fault, Retry, is_lost, run_fault
 from ehg_migrate.database.session import Session
 from ehg_migrate.database.single import NeedsPair, SingleSession
 from ehg_migrate.environment.guards import drop_hint, leftovers
@@ -29,7 +29,7 @@ from ehg_migrate.model import Direction, Status, Step, StepResult, Verb
 from ehg_migrate.redaction import one_line
 from ehg_migrate.revisions.loading import line_of, raised_by
 from ehg_migrate.rollout.jobs import EventKind, Job
-from ehg_migrate.rollout.reasons import is_there
+from ehg_migrate.rollout.reasons import is_gone, is_there
 from ehg_migrate.rollout.watch import BlockerWatch
 
 _LONGEST_WAIT = 30.0  # seconds between two attempts of a step
@@ -246,6 +246,8 @@ class Stepper:
         problem = replace(problem, where=line_of(error, self._job.settings.versions) or problem.where or step.path)
         if problem.hint == THERE and step.direction is Direction.UP:
             problem = replace(problem, hint=is_there(step, self._job.plan.notes))
+        if problem.hint == GONE and step.direction is Direction.DOWN:
+            problem = replace(problem, hint=is_gone(step))
         if "correct the revision" in problem.hint and (self._job.plan.verb, step.direction) == _BACK:
             problem = replace(problem, hint=f"{problem.hint}; {_OTHER_FILE}")
         if blockers and problem.code in ("lock_timeout", "statement_timeout"):

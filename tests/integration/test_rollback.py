@@ -226,6 +226,20 @@ def test_a_rollback_that_failed_goes_on_when_it_is_called_again(
     assert rows(pg, addresses["c"]) == set()
 
 
+def test_what_somebody_took_away_by_hand_before_the_rollback(
+    pg: Cluster, project: Project, addresses: dict[str, Address]
+) -> None:
+    """The hint does not want it made anew, only to be dropped."""
+    run = project.upgrade(["c"], to=["s1"])
+    execute(pg, addresses["c"], "DROP TYPE mood")
+    (result,) = project.rollback(run.id).results
+    assert result.problem
+    assert result.problem.hint.startswith(
+        "was it taken away here by hand? If `ehg-migrate compare TARGET heads:base` shows nothing of this step any "
+        "more, `alembic -x target=TARGET stamp --purge base` says that it is taken back; else make it anew"
+    )
+
+
 @pytest.mark.parametrize("resumed", [False, True], ids=["itself", "what resumed it"])
 def test_what_was_taken_back_is_not_completed(
     resumed: bool, pg: Cluster, project: Project, addresses: dict[str, Address], make_project: MakeProject
