@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ehg_migrate.errors import GateError, Problem, TargetError, UsageError
 from ehg_migrate.model import (
+    Direction,
     FleetPlan,
     Plan,
     Result,
@@ -163,7 +164,7 @@ class PlanningProject(UndoingProject):
             plan = self.plan_adoption(left[0], found.wish)
         else:
             plan = self.plan(tuple(dict.fromkeys((*left, *doubtful))), found.wish, waves=waves, soon=soon)
-            plan = replace(plan, unseen=doubtful)
+            plan = replace(self._never_again(found, plan), unseen=doubtful)
         return replace(plan, resumes=found.id, rollout=found.rollout)
 
     def _not_looked_at(self, run: Run, verify: str) -> tuple[str, ...]:
@@ -172,6 +173,25 @@ class PlanningProject(UndoingProject):
 
         looks = run.verb is Verb.UPGRADE and not (run.saved_plan or self._local or verify == "never")
         return tuple(t for t in unseen(run) if t in self.fleet.by_name) if looks else ()
+
+    def _never_again(self, run: Run, plan: FleetPlan) -> FleetPlan:
+        """The plan. Raises UsageError where it does again what the run has done, and another has taken back since.
+
+        By the target's journal, since stock Alembic is in no ledger: another run was last, and went down. A journal
+        without the run is that of a database that was restored.
+        """
+        did = {r.target: {s.revision for s in r.steps} for r in run.results}
+        again = [p.target for p in plan.plans if not did.get(p.target, set()).isdisjoint(s.revision for s in p.steps)]
+        by: dict[str, str] = {}
+        for target, journal in (self._journals(again) if again else {}).items():
+            done = [] if isinstance(journal, Problem) else [(e.run, e.direction) for e in journal if e.event == "done"]
+            if run.id in dict(done) and done[-1][1] == Direction.DOWN:  # by another: an upgrade only goes up
+                by[target] = done[-1][0]
+        if by:
+            from ehg_migrate.rollout.reconcile import taken_back_by
+
+            raise UsageError(taken_back_by(run, by))
+        return plan
 
     def _brought(self, run: Run) -> tuple[Result, ...]:
         """What a run has changed, and before that the one that it completes, and so on."""

@@ -156,6 +156,13 @@ def taken_back_since(
     return Problem("taken_back", f"run `{run.id}` {'; '.join(told)}", f"{hint}{_without(run, by, gone)}")
 
 
+def taken_back_by(run: Run, by: Mapping[str, str]) -> Problem:
+    """Why a run is not to be completed: by their journals these targets were taken back, by the run that they name."""
+    message = f"run `{run.id}` was taken back since, on {quoted(by, 8)} by {quoted(dict.fromkeys(by.values()))}"
+    hint = f"`{_anew(run, _named([*by]))}` does it again, where that is what you want"
+    return Problem("taken_back", message, f"{hint}{_without(run, by)}")
+
+
 def gone_before(brought: Iterable[Result], waves: Iterable[Wave], left: Collection[str]) -> tuple[Result, ...]:
     """What was changed in waves before the last of what is left: how they do is why the others may follow."""
     names = [w.targets for w in waves]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,23 @@ def test_what_was_taken_back_while_a_run_had_lost_its_session(
     assert ([s.revision for s in result.steps], list(result.heads_after)) == (["s1", "s2"], left)
     fleet.check(holds=[r for r in ("s1", "s2") if r not in back])
     fleet.check_no_lease()
+
+
+def test_what_no_ledger_knows_to_be_taken_back_is_not_resumed(fleet_of: MakeFleet) -> None:
+    """As by stock Alembic: the journal has it. That of a restored database has not even the run, and it is gone on."""
+    fleet = fleet_of(2, line("raise RuntimeError"))
+    run = fleet.upgrade()
+    by = fleet.load().downgrade("t0", ["shared@base"]).id
+    with closing(sqlite3.connect(fleet.folder / ".ehg" / "ledger.sqlite")) as ledger:
+        ledger.executescript(f"DELETE FROM results WHERE run_id = '{by}'; DELETE FROM runs WHERE id = '{by}'")
+    with pytest.raises(UsageError) as raised:
+        fleet.load().plan_resume(run.id)
+    (problem,) = raised.value.problems
+    assert (problem.code, problem.message) == ("taken_back", f"run `{run.id}` was taken back since, on `t0` by `{by}`")
+    assert "without it: `ehg-migrate upgrade -t t1`" in problem.hint
+    with fleet.admin("t0") as c:
+        c.execute("DELETE FROM ehg_migrate.migration_journal")
+    assert [len(p.steps) for p in fleet.load().plan_resume(run.id).plans] == [3, 1]
 
 
 def test_what_was_taken_back_while_nobody_looked_after_a_dead_worker(fleet_of: MakeFleet, gate: Gate) -> None:
