@@ -177,11 +177,11 @@ class PlanningProject(UndoingProject):
     def _never_again(self, run: Run, plan: FleetPlan) -> FleetPlan:
         """The plan. Raises UsageError where it does again what the run has done, and another has taken back since.
 
-        By the target's journal, since stock Alembic is in no ledger: another run was last, and went down. A journal
-        without the run is that of a database that was restored.
+        By the target's journal, as stock Alembic is in no ledger; one without the run is that of a restored database.
         """
-        did = {r.target: {s.revision for s in r.steps} for r in run.results}
-        again = [p.target for p in plan.plans if not did.get(p.target, set()).isdisjoint(s.revision for s in p.steps)]
+        names = {p.target for p in plan.plans}
+        last = {r.target: self._left(r) for r in run.results if r.steps and r.target in names}
+        again = [p.target for p in plan.plans if not last.get(p.target, set()).isdisjoint(s.revision for s in p.steps)]
         by: dict[str, str] = {}
         for target, journal in (self._journals(again) if again else {}).items():
             done = [] if isinstance(journal, Problem) else [(e.run, e.direction) for e in journal if e.event == "done"]
@@ -192,6 +192,12 @@ class PlanningProject(UndoingProject):
 
             raise UsageError(taken_back_by(run, by))
         return plan
+
+    def _left(self, result: Result) -> set[str]:
+        """What it did, and left: a canary that the run itself has seen to be taken back is done again."""
+        graph = self._graph(self.fleet.by_name[result.target])
+        held = graph.ids(graph.closure(h for h in result.heads_after if h in graph))
+        return {s.revision for s in result.steps}.intersection(held)
 
     def _brought(self, run: Run) -> tuple[Result, ...]:
         """What a run has changed, and before that the one that it completes, and so on."""
