@@ -79,6 +79,7 @@ _CUT = "..."
 
 # beginnings that are looked for one by one; of more each place of the text is looked at, which long texts feel
 _FEW = 64
+_LONG = 12  # signs of a beginning; many secrets have the first four in common, as `sbp_`
 _LOOKED_AT = 10  # times the length that is kept
 
 _known: set[str] = set()
@@ -160,8 +161,7 @@ def _without(text: str, patterns: Iterable[re.Pattern[str]]) -> str:
     One may begin within another, or be a part of it.
     """
     found: list[tuple[int, int]] = []
-    near = _near(text, _forms(len(_known))[0])
-    for form in near:
+    for form in _near(text, _forms(len(_known))[0]):
         found += ((start, start + len(form)) for start in _places(text, form))
     for pattern in patterns:
         match = pattern.search(text)
@@ -169,7 +169,7 @@ def _without(text: str, patterns: Iterable[re.Pattern[str]]) -> str:
             found.append(match.span())
             match = pattern.search(text, match.start() + 1)
     if _CUT in text:
-        found += _pieces(text, near)
+        found += _pieces(text)
     kept, end = [], 0
     for start, stop in sorted(found):
         if start >= end:
@@ -178,11 +178,12 @@ def _without(text: str, patterns: Iterable[re.Pattern[str]]) -> str:
     return "".join((*kept, text[end:])) if found else text
 
 
-def _pieces(text: str, near: Iterable[str]) -> Iterator[tuple[int, int]]:
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
     """Beginnings of a form that was cut behind them, and ends of one that was cut before."""
-    yield from _begun(text, near)
+    _, beginnings, ends = _forms(len(_known))
+    yield from _begun(text, _near(text, beginnings))
     mirror = text[::-1]
-    mirrored = _begun(mirror, _near(mirror, _forms(len(_known))[1]))
+    mirrored = _begun(mirror, _near(mirror, ends))
     yield from ((len(text) - stop, len(text) - start) for start, stop in mirrored)
 
 
@@ -219,7 +220,7 @@ def _mask(match: re.Match[str]) -> str:
 def _near(text: str, by_beginning: Mapping[str, Iterable[str]]) -> list[str]:
     """What may stand in the text, since its beginning does: a fleet has thousands of secrets, a text few of them."""
     if len(by_beginning) > _FEW:
-        pieces = (text[i : i + _SHORTEST] for i in range(len(text) - _SHORTEST + 1))
+        pieces = (text[i : i + size] for size in (_SHORTEST, _LONG) for i in range(len(text) - size + 1))
         there = {piece for piece in pieces if piece in by_beginning}
     else:
         there = {beginning for beginning in by_beginning if beginning in text}
@@ -227,19 +228,20 @@ def _near(text: str, by_beginning: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _forms(known: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """All that secrets can look like, by its beginning, and the same from the end on.
+def _forms(known: int) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[str]]]:
+    """All that secrets can look like, by its beginning; by one that may be a piece of it, and so from the end on.
 
     `known` is how many: they only become more, and one that comes while these are made has them made anew.
     """
     forms = {form for secret in frozenset(_known) for form in _written(secret) if len(form) >= _SHORTEST}
-    return _by_beginning((f, f) for f in forms), _by_beginning((f[::-1], f[::-1]) for f in forms)
+    mirrored = _by_beginning(((f[::-1], f[::-1]) for f in forms), _SHORTEST)
+    return _by_beginning((f, f) for f in forms), _by_beginning(((f, f) for f in forms), _SHORTEST), mirrored
 
 
-def _by_beginning(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+def _by_beginning(named: Iterable[tuple[str, str]], long: int = _LONG) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, one in named:
-        found.setdefault(name[:_SHORTEST], []).append(one)
+        found.setdefault(name[: long if len(name) >= long else _SHORTEST], []).append(one)
     return found
 
 
@@ -271,9 +273,9 @@ def _encoded_in(text: str) -> Iterator[re.Pattern[str]]:
 
 @lru_cache(maxsize=1)
 def _middles(known: int) -> tuple[dict[str, list[str]], list[str]]:
-    """Secrets by their third to sixth sign, since a percent sign before may take two digits; then all others."""
+    """Secrets by their third sign and more, since a percent sign before may take two digits; then all others."""
     secrets = frozenset(_known)
-    plain = {s for s in secrets if len(s) >= 2 + _SHORTEST and "%" not in s[: 2 + _SHORTEST]}
+    plain = {s for s in secrets if len(s) >= 2 + _SHORTEST and "%" not in s[: 2 + _LONG]}
     return _by_beginning((s[2:].replace("+", " "), s) for s in plain), sorted(secrets - plain)
 
 
