@@ -15,7 +15,10 @@ def edited_file(revision: str, path: str, now: str, then: str, run: str, commit:
     return Problem(
         "edited_file",
         f"revision `{revision}` was edited after run `{run}` applied it here (checksum {then[:12]}, now {now[:12]})",
-        "put the change into a new revision and restore the file" + (f" from commit {commit[:12]}" if commit else ""),
+        "put the change into a new revision and restore the file"
+        f"{f' from commit {commit[:12]}' if commit else ''}; where other targets have it as it is now: if "
+        "`ehg-migrate drift -t TARGET` shows nothing, `alembic -x target=TARGET stamp --purge REV ...`, with all its "
+        "HEADS, takes it so here too",
         path,
     )
 

@@ -1088,6 +1088,8 @@ def test_an_edited_file_is_noted(project: Project) -> None:
         f"versions/shared/2.py: revision `s2` was edited after run `{run.id}` applied it here (checksum {was[:12]}, "
         f"now {now[:12]})\n  hint: put the change into a new revision and restore the file"
         + (f" from commit {commit[:12]}" if commit else "")
+        + "; where other targets have it as it is now: if `ehg-migrate drift -t TARGET` shows nothing, `alembic -x "
+        "target=TARGET stamp --purge REV ...`, with all its HEADS, takes it so here too"
     )
     found = state(project)
     assert (found.kind, noted(found)) == (StateKind.PENDING, [note])
