@@ -6,25 +6,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ehg_migrate.errors import GateError, Problem, TargetError, UsageError
+from ehg_migrate.errors import GateError, Problem, TargetError
 from ehg_migrate.model import (
-    Direction,
     FleetPlan,
     Plan,
-    Result,
-    Run,
     Skipped,
     State,
     StateKind,
     Verb,
 )
 from ehg_migrate.project.base import Selectors, several
-from ehg_migrate.project.undoing import UndoingProject
+from ehg_migrate.project.reading import ReadingProject
 from ehg_migrate.revisions.planner import plan_adoption, plan_downgrade, plan_upgrade, refuse_base
 
+if TYPE_CHECKING:
+    from ehg_migrate.rollout.planning import Make
 
-class PlanningProject(UndoingProject):
+
+class PlanningProject(ReadingProject):
     """A project that can say what would be done."""
 
     def plan(
@@ -113,116 +114,6 @@ class PlanningProject(UndoingProject):
 
         return replace(self._plan(Verb.ADOPT, (found.name,), make), wish=tuple(heads))
 
-    def plan_resume(
-        self, run: str, *, failed_only: bool = False, waves: bool = True, soon: bool = False, verify: str | None = None
-    ) -> FleetPlan:
-        """What is missing of a run, planned anew from what its targets hold: all of it, or only what failed.
-
-        An upgrade goes on in the fleet's waves, or at once; targets whose schema the run has not looked at are in it,
-        unless by `verify`, as in `run`, nobody would look now.
-
-        Raises UsageError as `unfinished` says, where another run has taken some of it back since, and where it was to
-        bring what this checkout does not have; LedgerError where the ledger cannot be read.
-        """
-        from ehg_migrate.rollout.reconcile import (
-            gone_before,
-            left_and_gone,
-            not_stayed,
-            of_another_checkout,
-            taken_back_since,
-            unfinished,
-        )
-
-        found = self.show(run)
-        if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
-            hint = f"say `ehg-migrate schema {found.verb}` again: it does what is missing"
-            if found.verb is Verb.SEED:  # rows would be there twice
-                hint = f"where `ehg-migrate history {found.selector}` has it, its rows are kept: again they come twice"
-            raise UsageError(Problem("not_resumable", f"run `{run}` was one of `schema {found.verb}`", hint))
-        doubtful = () if failed_only else self._not_looked_at(found, verify or self.settings.verify)
-        left = unfinished(found, failed_only=failed_only, unseen=doubtful)
-        gone = [t for t in left if t not in self.fleet.by_name]
-        in_waves = waves and self.fleet.waves and found.verb is Verb.UPGRADE
-        before = gone_before(self._brought(found), self.fleet.waves, left) if in_waves else ()
-        asked = dict.fromkeys((*left, *doubtful, *(r.target for r in before)))
-        last = self._last_results(tuple(t for t in asked if t in self.fleet.by_name))
-        # first, for what is said of those that are gone has a command that brings the rest of it
-        if back := taken_back_since(found, last, self.show, gone):
-            raise UsageError(back)
-        if gone:
-            raise UsageError(left_and_gone(found, gone))
-        known = {r.id for revisions in self.revisions.branches.values() for r in revisions}
-        if left and found.verb is Verb.UPGRADE and (absent := of_another_checkout(found, known, left)):
-            raise UsageError(absent)
-        if moved := self._moved(before):
-            raise UsageError(not_stayed(found, moved))
-        if found.verb is Verb.ROLLBACK and found.undoes:
-            plan = self._plan_rollback(found.undoes, left, again=True)
-        elif found.verb is Verb.DOWNGRADE:
-            plan = self.plan_downgrade(left[0], found.wish)
-        elif found.verb is Verb.ADOPT:
-            plan = self.plan_adoption(left[0], found.wish)
-        else:
-            plan = self.plan(tuple(dict.fromkeys((*left, *doubtful))), found.wish, waves=waves, soon=soon)
-            plan = replace(self._never_again(found, plan), unseen=doubtful)
-        return replace(plan, resumes=found.id, rollout=found.rollout)
-
-    def _not_looked_at(self, run: Run, verify: str) -> tuple[str, ...]:
-        """The targets at whose schema `resume` looks, since the run may not have done so."""
-        from ehg_migrate.rollout.reconcile import unseen
-
-        looks = run.verb is Verb.UPGRADE and not (run.saved_plan or self._local or verify == "never")
-        return tuple(t for t in unseen(run) if t in self.fleet.by_name) if looks else ()
-
-    def _never_again(self, run: Run, plan: FleetPlan) -> FleetPlan:
-        """The plan. Raises UsageError where it does again what the run has done, and another has taken back since.
-
-        By the target's journal, as stock Alembic is in no ledger; one without the run is that of a restored database.
-        """
-        names = {p.target for p in plan.plans}
-        last = {r.target: self._left(r) for r in run.results if r.steps and r.target in names}
-        again = [p.target for p in plan.plans if not last.get(p.target, set()).isdisjoint(s.revision for s in p.steps)]
-        by: dict[str, str] = {}
-        for target, journal in (self._journals(again) if again else {}).items():
-            done = [] if isinstance(journal, Problem) else [(e.run, e.direction) for e in journal if e.event == "done"]
-            if run.id in dict(done) and done[-1][1] == Direction.DOWN:  # by another: an upgrade only goes up
-                by[target] = done[-1][0]
-        if by:
-            from ehg_migrate.rollout.reconcile import taken_back_by
-
-            raise UsageError(taken_back_by(run, by))
-        return plan
-
-    def _left(self, result: Result) -> set[str]:
-        """What it did, and left: a canary that the run itself has seen to be taken back is done again."""
-        graph = self._graph(self.fleet.by_name[result.target])
-        held = graph.ids(graph.closure(h for h in result.heads_after if h in graph))
-        return {s.revision for s in result.steps}.intersection(held)
-
-    def _brought(self, run: Run) -> tuple[Result, ...]:
-        """What a run has changed, and before that the one that it completes, and so on."""
-        own = tuple(r for r in run.results if r.steps)
-        if not run.resumes:
-            return own
-        try:
-            return (*self._brought(self.show(run.resumes)), *own)
-        except UsageError:  # the ledger has lost it
-            return own
-
-    def _moved(self, left: Sequence[Result]) -> Sequence[tuple[Result, str]]:
-        """Those that are not as they were left, from the targets themselves, and what they are; not where held."""
-        if not left:
-            return ()
-        from ehg_migrate.fleet.holding import held, today
-        from ehg_migrate.rollout.runner import Reach
-        from ehg_migrate.rollout.waves import not_as_left
-
-        day = today()
-        free = [r.target for r in left if self._local or not held(self.fleet.by_name[r.target], day)]
-        targets, passwords = self._reach(free) if free else ((), {})
-        reach = Reach({t.name: t for t in targets}, passwords, self._graph)
-        return not_as_left([r for r in left if r.target in reach.targets], reach, self._at_once)
-
     def protected(self, plan: FleetPlan) -> tuple[str, ...]:
         """The targets that the plan would change and that only a person may change; locally there are none."""
         from ehg_migrate.rollout.planning import protected_targets
@@ -256,6 +147,11 @@ class PlanningProject(UndoingProject):
             names = ", ".join(p.target for p in plans)
             text = render(self.settings, self.fleet.by_name[plans[0].target], plans[0], ends)
             yield f"-- plan {digest} for {names}\n{text}"
+
+    def _plan(self, verb: Verb, selectors: Selectors, make: Make) -> FleetPlan:
+        from ehg_migrate.rollout.planning import fleet_plan
+
+        return fleet_plan(verb, selectors, self._states(selectors), make)
 
     def _free(self, selectors: Selectors) -> tuple[Selectors, tuple[Skipped, ...]]:
         """Selectors of those that may be upgraded, and the others, which are not even asked; locally all may be.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 from ehg_migrate.errors import EhgMigrateError, Problem, TargetError
 from ehg_migrate.model import Plan, Result, State, Target
 from ehg_migrate.project.base import Selectors, nobody, several
-from ehg_migrate.project.planning import PlanningProject
+from ehg_migrate.project.former_runs import FormerRunsProject
 
 if TYPE_CHECKING:
     from ehg_migrate.database.connections import Notice
@@ -45,7 +45,7 @@ class Manner(TypedDict, total=False):
     confirmed: Collection[str]  # protected targets whose names a person has typed
 
 
-class ProvingProject(PlanningProject):
+class ProvingProject(FormerRunsProject):
     """A project that knows what its revisions do."""
 
     def drift(self, selectors: Selectors = (), notice: Notice = nobody, *, full: bool = False) -> tuple[Drift, ...]:
