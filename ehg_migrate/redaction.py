@@ -17,11 +17,12 @@ _NAMED = r"(?:password|passwd|passphrase)"
 _ALIKE = r"(?:secret|api_?key|access_?key|private_?key|role_?key)"
 # A text in quotes, or one that was cut before its end. Within another one its quotes are doubled or have backslashes
 # before them, as in `EXECUTE 'ALTER ROLE a PASSWORD ''x'''` and in a line of Python. A run of backslashes is passed
-# over at once, and a quote has 99 signs at most, or a customer's text could keep us for hours.
+# over at once, and a quote has 99 signs at most, or a customer's text could keep us for hours. `(?>(?:...)*)`, and not
+# `(?:...)*+`, which until Python 3.11.5 matches nothing where a part of it looks ahead.
 _QUOTED = (
     r"(?:[eEnN]|[uU]&)?(?:\\*(?P<empty>['\"])(?:\\*(?P=empty))+(?=[\s,;:|)\]}]|$)"
     r"|(?P<quote>\\{0,99}(?:'{1,99}|\"{1,99}))"
-    r"(?:(?P=quote){2}|(?:\\\\)+(?P=quote)|(?!(?P=quote))(?:(?:\\\\)++|\\.|.))*+(?:(?P=quote)|$))"
+    r"(?>(?:(?P=quote){2}|(?:\\\\)+(?P=quote)|(?!(?P=quote))(?:(?:\\\\)++|\\.|.))*)(?:(?P=quote)|$))"
     r"|(?P<tag>\$\w*\$).*?(?:(?P=tag)|$)"
 )
 _BARE = r"(?:[^\s'\",;)\\]|\\(?!['\"])|''(?=[^\s'\",;)])|[,;)](?=[^\s'\",;)]))+"
