@@ -108,38 +108,14 @@ class FormerRunsProject(PlanningProject):
         Raises UsageError as `unfinished` says, where another run has taken some of it back since, and where it was to
         bring what this checkout does not have; LedgerError where the ledger cannot be read.
         """
-        from ehg_migrate.rollout.former_runs import (
-            gone_before,
-            left_and_gone,
-            not_stayed,
-            of_another_checkout,
-            taken_back_since,
-            unfinished,
-        )
+        from ehg_migrate.rollout.former_runs import unfinished
 
         found = self.show(run)
         if found.verb in (Verb.CREATE, Verb.SYNC, Verb.SEED):
-            hint = f"say `ehg-migrate schema {found.verb}` again: it does what is missing"
-            if found.verb is Verb.SEED:  # rows would be there twice
-                hint = f"where `ehg-migrate history {found.selector}` has it, its rows are kept: again they come twice"
-            raise UsageError(Problem("not_resumable", f"run `{run}` was one of `schema {found.verb}`", hint))
+            raise UsageError(_of_schemas(found))
         doubtful = () if failed_only else self._not_looked_at(found, verify or self.settings.verify)
         left = unfinished(found, failed_only=failed_only, unseen=doubtful)
-        gone = [t for t in left if t not in self.fleet.by_name]
-        in_waves = waves and self.fleet.waves and found.verb is Verb.UPGRADE
-        before = gone_before(self._brought(found), self.fleet.waves, left) if in_waves else ()
-        asked = dict.fromkeys((*left, *doubtful, *(r.target for r in before)))
-        last = self._last_results(tuple(t for t in asked if t in self.fleet.by_name))
-        # first, for what is said of those that are gone has a command that brings the rest of it
-        if back := taken_back_since(found, last, self.show, gone):
-            raise UsageError(back)
-        if gone:
-            raise UsageError(left_and_gone(found, gone))
-        known = {r.id for revisions in self.revisions.branches.values() for r in revisions}
-        if left and found.verb is Verb.UPGRADE and (absent := of_another_checkout(found, known, left)):
-            raise UsageError(absent)
-        if moved := self._moved(before):
-            raise UsageError(not_stayed(found, moved))
+        self._refuse_what_moved(found, left, doubtful, waves=waves)
         if found.verb is Verb.ROLLBACK and found.undoes:
             plan = self._plan_rollback(found.undoes, left, again=True)
         elif found.verb is Verb.DOWNGRADE:
@@ -150,6 +126,32 @@ class FormerRunsProject(PlanningProject):
             plan = self.plan(tuple(dict.fromkeys((*left, *doubtful))), found.wish, waves=waves, soon=soon)
             plan = replace(self._never_again(found, plan), unseen=doubtful)
         return replace(plan, resumes=found.id, rollout=found.rollout)
+
+    def _refuse_what_moved(self, run: Run, left: Sequence[str], doubtful: Sequence[str], *, waves: bool) -> None:
+        """Raises UsageError where others have done something since that forbids to complete the run from here."""
+        from ehg_migrate.rollout.former_runs import (
+            gone_before,
+            left_and_gone,
+            not_stayed,
+            of_another_checkout,
+            taken_back_since,
+        )
+
+        gone = [t for t in left if t not in self.fleet.by_name]
+        in_waves = waves and self.fleet.waves and run.verb is Verb.UPGRADE
+        before = gone_before(self._brought(run), self.fleet.waves, left) if in_waves else ()
+        asked = dict.fromkeys((*left, *doubtful, *(r.target for r in before)))
+        last = self._last_results(tuple(t for t in asked if t in self.fleet.by_name))
+        # first, for what is said of those that are gone has a command that brings the rest of it
+        if back := taken_back_since(run, last, self.show, gone):
+            raise UsageError(back)
+        if gone:
+            raise UsageError(left_and_gone(run, gone))
+        known = {r.id for revisions in self.revisions.branches.values() for r in revisions}
+        if left and run.verb is Verb.UPGRADE and (absent := of_another_checkout(run, known, left)):
+            raise UsageError(absent)
+        if moved := self._moved(before):
+            raise UsageError(not_stayed(run, moved))
 
     def _not_looked_at(self, run: Run, verify: str) -> tuple[str, ...]:
         """The targets at whose schema `resume` looks, since the run may not have done so."""
@@ -206,3 +208,10 @@ class FormerRunsProject(PlanningProject):
         targets, passwords = self._reach(free) if free else ((), {})
         reach = Reach({t.name: t for t in targets}, passwords, self._graph)
         return not_as_left([r for r in left if r.target in reach.targets], reach, self._at_once)
+
+
+def _of_schemas(run: Run) -> Problem:
+    hint = f"say `ehg-migrate schema {run.verb}` again: it does what is missing"
+    if run.verb is Verb.SEED:  # rows would be there twice
+        hint = f"where `ehg-migrate history {run.selector}` has it, its rows are kept: again they come twice"
+    return Problem("not_resumable", f"run `{run.id}` was one of `schema {run.verb}`", hint)
