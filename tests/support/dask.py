@@ -71,9 +71,10 @@ class DaskCluster:
 
     def stop_worker_with(self, port: int) -> psutil.Process:
         """Lets stand still the worker, and its process that has this local port; gives that process."""
+        holders = {c.pid for c in psutil.net_connections("tcp4") if c.laddr and c.laddr.port == port}
         for worker in map(psutil.Process, [p.pid for p in self._processes[1:]]):
             for process in worker.children(recursive=True):
-                if any(c.laddr and c.laddr.port == port for c in process.net_connections()):
+                if process.pid in holders:
                     process.suspend()
                     worker.suspend()
                     return process
