@@ -17,6 +17,7 @@ from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Cluster
 from tests.support.project import PASSWORD_VARIABLE, write_project
 from tests.support.running import Gate
+from tests.support.secrets import keep_only
 from tests.support.session import forget_servers, session_folder
 from tests.support.standin import StandIn
 
@@ -66,19 +67,9 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 def _secrets_of_this_test() -> Iterator[None]:
     """A secret is masked in its process for ever; that of one test must not mask words in another's messages."""
     before = set(redaction._known)
-    _forget_forms()
+    keep_only(before)
     yield
-    redaction._known.clear()
-    redaction._known.update(before)
-    _forget_forms()
-
-
-def _forget_forms() -> None:
-    """They are made anew where there are more secrets than before, and here there may be as many others."""
-    redaction._forms.cache_clear()
-    redaction._middles.cache_clear()
-    redaction._forms.cache_clear()  # they count what is known, which only grows outside of tests
-    redaction._middles.cache_clear()
+    keep_only(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 from ehg_migrate.fleet.problems import Refused
 
 LARGEST = 64 * 1024
+"""Bytes that a file with one secret may have."""
 MANY = 4 * 1024 * 1024
-"""The same of a file with a line for each target: 2,000 passwords are 150 KB."""
+"""Bytes that one with a line for each target may have: 2,000 passwords are 150 KB."""
 _OTHERS = 0o077
 _OTHERS_OF_ROOTS = 0o037
 _MOUNTED = (

@@ -85,15 +85,18 @@ def taken_back_since(
         vain = last[target].status in _UNTOUCHED
         ways.setdefault("was to be taken back since, in vain" if vain else "was taken back since", {})[target] = other
     told = (f"{how}, on {quoted(of, 8)} by {quoted(dict.fromkeys(of.values()))}" for how, of in ways.items())
-    hint = f"`{_anew(run, _named([*by]))}` does it again, where that is what you want"
-    return Problem("taken_back", f"run `{run.id}` {'; '.join(told)}", f"{hint}{_without(run, by, gone)}")
+    return _taken_back(run, "; ".join(told), by, gone)
 
 
 def taken_back_by(run: Run, by: Mapping[str, str]) -> Problem:
     """Why a run is not to be completed: by their journals these targets were taken back, by the run that they name."""
-    message = f"run `{run.id}` was taken back since, on {quoted(by, 8)} by {quoted(dict.fromkeys(by.values()))}"
+    told = f"was taken back since, on {quoted(by, 8)} by {quoted(dict.fromkeys(by.values()))}"
+    return _taken_back(run, told, by)
+
+
+def _taken_back(run: Run, told: str, by: Collection[str], gone: Collection[str] = ()) -> Problem:
     hint = f"`{_anew(run, _named([*by]))}` does it again, where that is what you want"
-    return Problem("taken_back", message, f"{hint}{_without(run, by)}")
+    return Problem("taken_back", f"run `{run.id}` {told}", f"{hint}{_without(run, by, gone)}")
 
 
 def gone_before(brought: Iterable[Result], waves: Iterable[Wave], left: Collection[str]) -> tuple[Result, ...]:

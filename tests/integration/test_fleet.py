@@ -325,7 +325,7 @@ def test_a_wrong_upgrade_to_is_said_before_any_connection(
     )
 
 
-# --- two hundred
+# --- a hundred
 
 
 def test_a_hundred_databases(pg_own: Cluster, make_project: MakeProject, tmp_path: Path) -> None:
